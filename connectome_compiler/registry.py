@@ -1,0 +1,42 @@
+"""Adapters, passes and templates by name; each is imported only when asked for.
+
+Built-in ones are tables of strings, beside the things they name. Other packages list theirs under
+the entry point groups ``connectome_compiler.adapters``, ``.passes`` and ``.templates``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from connectome_compiler.errors import CompileError, UnknownNameError
+
+Kind = Literal["adapter", "pass", "template"]
+HOME: dict[Kind, tuple[str, str]] = {
+    "adapter": ("connectome_compiler.data_adapters", "connectome_compiler.adapters"),
+    "pass": ("connectome_compiler.passes", "connectome_compiler.passes"),
+    "template": ("connectome_compiler.templates", "connectome_compiler.templates"),
+}
+
+
+def known(kind: Kind) -> dict[str, EntryPoint]:
+    """Return everything of ``kind`` that is installed, by name; nothing is imported yet."""
+    module, group = HOME[kind]
+    builtin: dict[str, str] = import_module(module).BUILTIN
+    found = {name: EntryPoint(name, value, group) for name, value in builtin.items()}
+    for point in entry_points(group=group):
+        found.setdefault(point.name, point)  # a plugin cannot replace what we ship
+    return found
+
+
+def find(kind: Kind, name: str) -> type[Any]:
+    """Return the class called ``name``; raise `UnknownNameError` naming the nearest."""
+    found = known(kind)
+    if name not in found:
+        raise UnknownNameError.among(kind, name, found)
+    try:
+        cls: type[Any] = found[name].load()
+    except ImportError as error:
+        raise CompileError(f"{kind} {name!r}", f"cannot be imported: {error}") from error
+    return cls
