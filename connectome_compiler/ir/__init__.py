@@ -1,0 +1,31 @@
+"""One graph, from synapses to layers: its types, its rules, and how it is stored."""
+
+from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne, Synapses
+from connectome_compiler.ir.graph import (
+    Graph,
+    NodeModel,
+    Population,
+    Port,
+    Projection,
+    Weights,
+)
+from connectome_compiler.ir.neurons import neuron_table
+from connectome_compiler.ir.provenance import Evidence, Provenance, SourceFile, Step
+
+__all__ = [
+    "AllToAll",
+    "Connectivity",
+    "Evidence",
+    "Graph",
+    "NodeModel",
+    "OneToOne",
+    "Population",
+    "Port",
+    "Projection",
+    "Provenance",
+    "SourceFile",
+    "Step",
+    "Synapses",
+    "Weights",
+    "neuron_table",
+]

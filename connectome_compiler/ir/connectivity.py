@@ -1,0 +1,194 @@
+"""Which connections a projection has: an edge list, or a law that needs no list.
+
+Every kind answers the same questions: which entries exist (`entries`), how many (`count`), and
+how it prints (`describe`). Orientation is ``[post, pre]`` everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from connectome_compiler.errors import CompileError
+
+Index = npt.NDArray[np.int32]
+Values = npt.NDArray[np.int32] | npt.NDArray[np.float64]
+
+
+class Connectivity(Protocol):
+    """What every kind of connectivity offers."""
+
+    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
+        """Return ``(post, pre)`` of all connections, sorted by post, then pre."""
+
+    def count(self, n_post: int, n_pre: int) -> int:
+        """Return the number of connections, without listing them."""
+
+    def describe(self) -> str:
+        """Return a few words for summaries."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Synapses:
+    """An edge list: connection ``k`` runs from neuron ``pre[k]`` to neuron ``post[k]``.
+
+    Sorted by ``post``, then ``pre``; every pair at most once. All arrays have shape
+    ``(n_connections,)`` and are read-only.
+
+    ``weight`` is an integer count where ``unit`` is "synapses", else a real number. ``size`` is the
+    summed synapse size in the source's unit. ``sign`` is the sign of single connections (+1, -1, or
+    0 where not known); without it the sign of the presynaptic neuron counts.
+    """
+
+    post: Index
+    pre: Index
+    weight: Values
+    unit: str = "synapses"
+    size: npt.NDArray[np.float64] | None = None
+    sign: npt.NDArray[np.int8] | None = None
+
+    def __post_init__(self) -> None:
+        counts = np.issubdtype(np.asarray(self.weight).dtype, np.integer)
+        types: dict[str, Any] = {
+            "post": np.int32,
+            "pre": np.int32,
+            "weight": np.int32 if counts else np.float64,
+            "size": np.float64,
+            "sign": np.int8,
+        }
+        for name, dtype in types.items():
+            if (values := getattr(self, name)) is not None:
+                object.__setattr__(self, name, _owned(name, values, dtype))
+
+    @classmethod
+    def from_edges(
+        cls,
+        post: npt.ArrayLike,
+        pre: npt.ArrayLike,
+        weight: npt.ArrayLike,
+        *,
+        unit: str = "synapses",
+        size: npt.ArrayLike | None = None,
+        sign: npt.ArrayLike | None = None,
+    ) -> Synapses:
+        """Sort edges given in any order. Repeated pairs are left for `Graph.verify` to refuse."""
+        given = cls(post, pre, weight, unit, size, sign)  # type: ignore[arg-type]
+        for name in ("pre", "weight", "size", "sign"):
+            values = getattr(given, name)
+            if values is not None and values.shape != given.post.shape:
+                problem = f"shape {values.shape}, but post has {given.post.shape}"
+                raise CompileError(f"synapses.{name}", problem, "one value per connection")
+        return given._at(edge_order(given.post, given.pre))
+
+    def keep(self, kept: npt.NDArray[np.bool_]) -> Synapses:
+        """Return the connections where ``kept``, shape ``(n_connections,)``, is true."""
+        if kept.dtype != np.bool_ or kept.shape != self.post.shape:
+            problem = f"{kept.dtype} {kept.shape}, expected bool {self.post.shape}"
+            raise CompileError("synapses.keep", problem)
+        return self._at(kept)
+
+    def _at(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Synapses:
+        return Synapses(
+            self.post[rows],
+            self.pre[rows],
+            self.weight[rows],
+            self.unit,
+            None if self.size is None else self.size[rows],
+            None if self.sign is None else self.sign[rows],
+        )
+
+    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
+        """Return ``(post, pre)``, sorted by post, then pre."""
+        return self.post, self.pre
+
+    def count(self, n_post: int, n_pre: int) -> int:
+        """Return the number of connections."""
+        return len(self.post)
+
+    def describe(self) -> str:
+        """Return the number and the unit of the connections."""
+        total = f"{self.weight.sum():,.0f} {self.unit}"
+        return f"{len(self.post):,} connections, {total}"
+
+
+@dataclass(frozen=True, slots=True)
+class AllToAll:
+    """Every unit of ``pre`` to every unit of ``post``: read-in and read-out."""
+
+    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
+        """Return all pairs, sorted by post, then pre."""
+        post = np.repeat(np.arange(n_post, dtype=np.int32), n_pre)
+        return post, np.tile(np.arange(n_pre, dtype=np.int32), n_post)
+
+    def count(self, n_post: int, n_pre: int) -> int:
+        """Return ``n_post * n_pre``."""
+        return n_post * n_pre
+
+    def describe(self) -> str:
+        """Return the name of the law."""
+        return "all to all"
+
+
+@dataclass(frozen=True, slots=True)
+class OneToOne:
+    """Unit ``i`` of ``pre`` to unit ``i`` of ``post``; both have the same number of units."""
+
+    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
+        """Return the diagonal."""
+        diagonal = np.arange(self.count(n_post, n_pre), dtype=np.int32)
+        return diagonal, diagonal
+
+    def count(self, n_post: int, n_pre: int) -> int:
+        """Return the number of pairs."""
+        if n_post != n_pre:
+            raise CompileError("one-to-one", f"{n_pre} units cannot pair with {n_post}")
+        return n_post
+
+    def describe(self) -> str:
+        """Return the name of the law."""
+        return "one to one"
+
+
+def edge_order(post: npt.NDArray[Any], pre: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """Return the permutation that sorts edges by ``post``, then ``pre``; both within int32."""
+    # One int64 key sorts several times faster than a two-column lexsort.
+    width = int(pre.max(initial=0)) + 1
+    key = post.astype(np.int64) * width + pre.astype(np.int64)
+    return np.argsort(key, kind="stable")
+
+
+def _owned(name: str, values: npt.ArrayLike, dtype: Any) -> npt.NDArray[Any]:
+    """Return ``values`` as a read-only array that nobody else can write to."""
+    given = np.asarray(values)
+    if given.dtype == dtype and type(values) is np.ndarray and _frozen(values):
+        return values
+    if given.size:
+        _must_fit(f"synapses.{name}", given, np.dtype(dtype))
+    owned = np.array(given, dtype=dtype, order="C")
+    owned.setflags(write=False)
+    return owned
+
+
+def _frozen(array: npt.NDArray[Any]) -> bool:
+    """Whether neither ``array`` nor what it is a view of can be written to."""
+    base: Any = array
+    while type(base) is np.ndarray and not base.flags.writeable:
+        if base.base is None:
+            return array.flags.c_contiguous
+        base = base.base
+    return False
+
+
+def _must_fit(where: str, given: npt.NDArray[Any], dtype: np.dtype[Any]) -> None:
+    """Refuse what a cast would change without a word: fractions, words, numbers too large."""
+    if given.dtype.kind not in ("iu" if dtype.kind == "i" else "biuf"):
+        raise CompileError(where, f"holds {given.dtype}, expected {dtype}")
+    if dtype.kind != "i" or given.dtype == dtype:
+        return
+    limits = np.iinfo(dtype)
+    for extreme, at in ((given.min(), given.argmin()), (given.max(), given.argmax())):
+        if not limits.min <= int(extreme) <= limits.max:
+            raise CompileError(f"{where}, connection {at}", f"{extreme} does not fit {dtype}")

@@ -1,0 +1,291 @@
+"""The graph IR: populations, projections, ports and provenance, immutable at every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from operator import index
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.ir.connectivity import Connectivity, Synapses
+from connectome_compiler.ir.neurons import canonical
+from connectome_compiler.ir.provenance import Provenance
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
+    import pyarrow as pa
+
+Kind = Literal["chemical", "electrical"]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeModel:
+    """How a unit turns its summed input into activity.
+
+    The summed drive is normalised, rectified (or whatever ``activation`` names), attenuated by the
+    neuron's ``inhibition`` (a column of the neuron table, 0 to 1), and noise is added in training.
+    """
+
+    activation: Literal["relu", "linear"] = "relu"
+    normalisation: Literal["layer", "rms", "none"] = "none"
+    noise_std: float = 0.0  # standard deviation, in units of activity; training only
+    inhibition: Literal["none", "multiplicative", "subtractive"] = "none"
+    inhibition_strength: float = 0.0  # a (1 - strength r), or a - strength r
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Population:
+    """Units treated alike: ``L4.exc``, or the pixels of an image.
+
+    ``shape`` is ``(n,)`` for cells and ``(channels, height, width)`` for maps. ``neurons`` has one
+    row per unit where the units are neurons of the data set. ``artificial`` marks what no brain
+    has: the image that is shown, the classes that are read out.
+
+    The table is kept in the plain form of `canonical`: one chunk, no dictionaries, no metadata.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    neurons: pa.Table | None = field(default=None, repr=False)
+    node: NodeModel = NodeModel()
+    artificial: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(index(n) for n in self.shape))
+        if self.neurons is not None:
+            object.__setattr__(self, "neurons", canonical(self.neurons))
+
+    @property
+    def n_units(self) -> int:
+        """Number of units."""
+        return prod(self.shape)
+
+    def column(self, name: str) -> pa.Array:
+        """Return one column of the neuron table; raise `UnknownNameError` if there is none."""
+        known = [] if self.neurons is None else self.neurons.column_names
+        if self.neurons is None or name not in known:
+            raise UnknownNameError.among(f"{self.name}: column", name, known)
+        return self.neurons.column(name).combine_chunks()
+
+    def has_outputs(self) -> npt.NDArray[np.bool_]:
+        """Return which neurons' output connections are known, shape ``(n_units,)``.
+
+        An axon that was not proofread has ``axon_coverage`` "none": its targets are unknown, which
+        is not the same as having none. Where coverage is not known, the source is believed.
+        """
+        if self.neurons is None:
+            return np.ones(self.n_units, dtype=np.bool_)
+        unread = pc.equal(self.column("axon_coverage"), "none").fill_null(False)
+        return ~np.asarray(unread.to_numpy(zero_copy_only=False), np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How the strengths of a projection's connections are held.
+
+    ``sign`` "none": free real numbers. "abs": ``sign * |w|``, the sign being data (of the
+    connection, else of its presynaptic neuron), so that no training step can flip it; a connection
+    whose sign is not known stays free, and is counted.
+    """
+
+    sign: Literal["none", "abs"] = "none"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """All connections of one kind from population ``pre`` to population ``post``.
+
+    ``delay`` 0 acts within a sweep through the populations, in their order; 1 acts on the activity
+    of the sweep before. Within a population, delay 1 is one settling pass of the same sweep.
+    """
+
+    pre: str
+    post: str
+    connectivity: Connectivity
+    weights: Weights = Weights()
+    kind: Kind = "chemical"
+    delay: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "delay", index(self.delay))
+
+    @property
+    def key(self) -> str:
+        """``pre->post``, and ``:electrical`` appended to electrical ones."""
+        return f"{self.pre}->{self.post}" + ("" if self.kind == "chemical" else f":{self.kind}")
+
+    @property
+    def synapses(self) -> Synapses:
+        """The edge list; a law has none until a pass materialises it."""
+        if not isinstance(self.connectivity, Synapses):
+            problem = f"is {self.connectivity.describe()}, not an edge list"
+            raise CompileError(f"projection {self.key}", problem)
+        return self.connectivity
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """Where input enters (``direction`` "in") or output leaves ("out")."""
+
+    name: str
+    population: str
+    direction: Literal["in", "out"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """A connectome as populations and projections, in the order in which they are evaluated."""
+
+    populations: tuple[Population, ...]
+    projections: tuple[Projection, ...]
+    provenance: Provenance
+    ports: tuple[Port, ...] = ()
+    _by_name: dict[str, Population] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("populations", "projections", "ports"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        object.__setattr__(self, "_by_name", {p.name: p for p in self.populations})
+
+    def population(self, name: str) -> Population:
+        """Return the population called ``name``; raise `UnknownNameError` if there is none."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise UnknownNameError.among("population", name, self._by_name) from None
+
+    @property
+    def biological(self) -> tuple[Population, ...]:
+        """The populations that are neurons, without images and classes."""
+        return tuple(p for p in self.populations if not p.artificial)
+
+    @property
+    def connectome(self) -> tuple[Projection, ...]:
+        """The projections between neurons, without read-in and read-out."""
+        return tuple(
+            p
+            for p in self.projections
+            if not (self.population(p.pre).artificial or self.population(p.post).artificial)
+        )
+
+    @property
+    def n_neurons(self) -> int:
+        """Number of neurons, artificial units left out."""
+        return sum(p.n_units for p in self.biological)
+
+    @property
+    def n_connections(self) -> int:
+        """Number of connections between neurons."""
+        return sum(self.count(p) for p in self.connectome)
+
+    def shape(self, projection: Projection) -> tuple[int, int]:
+        """Return ``(n_post, n_pre)`` of ``projection``."""
+        return self.population(projection.post).n_units, self.population(projection.pre).n_units
+
+    def count(self, projection: Projection) -> int:
+        """Return the number of connections of ``projection``."""
+        return projection.connectivity.count(*self.shape(projection))
+
+    def density(self, projection: Projection) -> float:
+        """Return connections per possible connection.
+
+        Neurons whose axons were not proofread are left out: their absent outputs are unknown, not
+        absent. A neuron does not count as its own possible partner.
+        """
+        n_post, _ = self.shape(projection)
+        known = int(self.population(projection.pre).has_outputs().sum())
+        possible = known * (n_post - (projection.pre == projection.post))
+        return self.count(projection) / possible if possible else 0.0
+
+    def signs(self, projection: Projection) -> npt.NDArray[np.int8]:
+        """Return the sign of every connection, shape ``(n_connections,)``; 0 = not known.
+
+        The connection's own sign where the source has one, else that of its presynaptic neuron.
+        """
+        _, pre = projection.connectivity.entries(*self.shape(projection))
+        population = self.population(projection.pre)
+        if population.neurons is None:
+            signs = np.zeros(len(pre), np.int8)
+        else:
+            column = population.column("sign").fill_null(0)
+            signs = np.asarray(column.to_numpy(zero_copy_only=False), np.int8)[pre]
+        if isinstance(projection.connectivity, Synapses):
+            own = projection.connectivity.sign
+            if own is not None:
+                signs = np.where(own != 0, own, signs)
+        return signs
+
+    def enforced_signs(self, projection: Projection) -> npt.NDArray[np.int8]:
+        """Return the signs that the weights must keep, 0 where they are free to take any."""
+        signs = self.signs(projection)
+        return signs if projection.weights.sign == "abs" else np.zeros_like(signs)
+
+    def with_projections(self, projections: Iterator[Projection] | Sequence[Projection]) -> Graph:
+        """Return the graph with other projections."""
+        return replace(self, projections=tuple(projections))
+
+    # --- what each method does lives in a module of its own -----------------------------------
+
+    def verify(self) -> None:
+        """Raise `VerifyError` naming the first rule that is broken, and where."""
+        from connectome_compiler.ir.verify import verify
+
+        verify(self)
+
+    def digest(self) -> str:
+        """Return a hash of the content: equal graphs have equal digests, whatever made them."""
+        from connectome_compiler.ir.digest import digest
+
+        return digest(self)
+
+    def save(self, folder: Path | str) -> Path:
+        """Write the graph as a folder of Parquet tables and one JSON page; see `load`."""
+        from connectome_compiler.ir.storage import save
+
+        return save(self, Path(folder))
+
+    @staticmethod
+    def load(folder: Path | str) -> Graph:
+        """Read a folder written by `save`; raise `CompileError` if anything in it was altered."""
+        from connectome_compiler.ir.storage import load
+
+        return load(Path(folder))
+
+    def neurons(self) -> pd.DataFrame:
+        """Return all neurons as a pandas table, one row each, with their population."""
+        from connectome_compiler.views.tables import neurons
+
+        return neurons(self)
+
+    def connections(self) -> pd.DataFrame:
+        """Return all connections as a pandas table, one row each, by neuron id."""
+        from connectome_compiler.views.tables import connections
+
+        return connections(self)
+
+    def to_networkx(self, level: Literal["population", "neuron"] = "population") -> nx.DiGraph[Any]:
+        """Return a networkx view, edges from presynaptic to postsynaptic."""
+        from connectome_compiler.views.tables import to_networkx
+
+        return to_networkx(self, level)
+
+    def __repr__(self) -> str:
+        from connectome_compiler.views.summary import as_text
+
+        try:
+            return as_text(self)
+        except CompileError as error:  # a debugger must be able to show a graph that breaks a rule
+            return f"<Graph that breaks a rule: {error}>"
+
+    def _repr_html_(self) -> str:
+        from connectome_compiler.views.summary import as_html
+
+        return as_html(self)

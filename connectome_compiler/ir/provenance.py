@@ -1,0 +1,120 @@
+"""Where a graph comes from, and every step that changed it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
+from operator import index
+from typing import Any
+
+
+class Evidence(StrEnum):
+    """How well a property of the graph is known."""
+
+    MEASURED = "measured"
+    PREDICTED = "predicted"  # by a classifier or from a transmitter, cell by cell
+    MODELLED = "modelled"  # drawn from statistics: no such neuron exists
+    NONE = "none"  # the graph does not have the property
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file that was read: its name, never its path, so that builds agree between machines."""
+
+    name: str
+    sha256: str
+    n_bytes: int
+    address: str = ""  # where it can be had, if it is public
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "n_bytes", index(self.n_bytes))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One adapter or pass, with what it did to the numbers of neurons and connections."""
+
+    name: str
+    options: str  # "min_synapses=2", as the recipe would spell it
+    n_neurons_before: int
+    n_neurons_after: int
+    n_connections_before: int
+    n_connections_after: int
+    notes: tuple[str, ...] = ()  # what was counted: "3 glial cells dropped"
+
+    def __post_init__(self) -> None:
+        # Counts often come as numpy integers, which JSON does not know.
+        for f in fields(self):
+            if f.name.startswith("n_"):
+                object.__setattr__(self, f.name, index(getattr(self, f.name)))
+        object.__setattr__(self, "notes", tuple(self.notes))
+
+    def __str__(self) -> str:
+        head = f"{self.name}({self.options})" if self.options else self.name
+        return (
+            f"{head}: {change(self.n_neurons_before, self.n_neurons_after, 'neurons')}, "
+            f"{change(self.n_connections_before, self.n_connections_after, 'connections')}"
+        )
+
+
+def change(before: int, after: int, noun: str) -> str:
+    """Spell a count before and after a step: ``1,736 -> 1,734 connections``."""
+    return f"{after:,} {noun}" if before == after else f"{before:,} -> {after:,} {noun}"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """What is known of a graph's origin; it travels into every emitted module.
+
+    ``dataset`` is the data set's name ("microns-v1"); a modelled data set has a name of its own
+    ("microns-v1-surrogate"), so that it can never be taken for the measured one.
+    """
+
+    dataset: str
+    version: str = ""
+    title: str = ""  # one line for people: "V1 column of the MICrONS volume minnie65"
+    connectivity: Evidence = Evidence.MEASURED
+    signs: Evidence = Evidence.NONE
+    licence: str = ""
+    citations: tuple[str, ...] = ()
+    files: tuple[SourceFile, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "connectivity", Evidence(self.connectivity))
+        object.__setattr__(self, "signs", Evidence(self.signs))
+        for name in ("citations", "files", "steps"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+
+    @property
+    def measured(self) -> bool:
+        """Whether every connection was seen, not predicted or drawn."""
+        return self.connectivity is Evidence.MEASURED
+
+    @property
+    def source(self) -> str:
+        """Data set and version: ``microns-v1@1507``."""
+        return f"{self.dataset}@{self.version}" if self.version else self.dataset
+
+    def with_step(self, step: Step) -> Provenance:
+        """Append ``step`` to the history."""
+        return replace(self, steps=(*self.steps, step))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return {
+            **asdict(self),
+            "connectivity": str(self.connectivity),
+            "signs": str(self.signs),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Provenance:
+        """Undo `to_dict`."""
+        return cls(
+            **{
+                **values,
+                "files": tuple(SourceFile(**f) for f in values["files"]),
+                "steps": tuple(Step(**s) for s in values["steps"]),
+            }
+        )

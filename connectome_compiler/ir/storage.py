@@ -1,0 +1,251 @@
+"""A graph as a folder that a person can look into.
+
+``graph.json`` names populations, projections, ports and provenance; the tables lie beside it:
+``neurons/<population>.parquet`` and ``connections/<projection>.parquet``. Equal graphs make equal
+files, byte for byte (with one version of pyarrow).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import unicodedata
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from connectome_compiler.errors import CompileError, UnknownNameError, VerifyError
+from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne, Synapses
+from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection, Weights
+from connectome_compiler.ir.provenance import Provenance
+
+FORMAT = 1
+PAGE = "graph.json"
+FOLDERS = ("neurons", "connections")
+LAWS: dict[str, type[Any]] = {"AllToAll": AllToAll, "OneToOne": OneToOne}
+
+
+def save(graph: Graph, folder: Path) -> Path:
+    """Write ``graph`` to ``folder``, whole or not at all; a graph that stands there is replaced."""
+    graph.verify()
+    try:
+        target = folder.resolve()  # of a link, what it points to is replaced
+        if target.exists():
+            _must_be_ours(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        mark = secrets.token_hex(4)
+        draft, old = (target.parent / f".graph-{mark}-{word}" for word in ("new", "old"))
+        try:
+            draft.mkdir()
+            _write(graph, draft)
+            if target.exists():
+                target.replace(old)
+            try:
+                draft.replace(target)
+            except BaseException:
+                if old.exists():
+                    old.replace(target)
+                raise
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        problem = f"cannot be written: {error.strerror or error}"
+        raise CompileError(str(folder), problem, "choose another folder, or make room") from error
+    except UnicodeEncodeError as error:
+        raise CompileError(str(folder), f"provenance holds no text: {error.object!r}") from error
+    return folder
+
+
+def load(folder: Path) -> Graph:
+    """Read the graph in ``folder``; raise `CompileError` if it is none, or was altered."""
+    page = folder / PAGE
+    try:
+        if not page.is_file():
+            raise CompileError(str(folder), "is not a saved graph", f"it has no {PAGE}")
+        text = json.loads(page.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        where = f"{page}, line {error.lineno}, column {error.colno}"
+        raise CompileError(where, error.msg, "a file was altered: save the graph again") from error
+    except (OSError, ValueError) as error:
+        raise CompileError(str(page), f"cannot be read: {error}") from error
+    if not isinstance(text, dict) or text.get("format") != FORMAT:
+        found = text.get("format") if isinstance(text, dict) else None
+        problem = f"format {found}, this version reads {FORMAT}"
+        raise CompileError(str(page), problem, "save the graph again with this version")
+    try:
+        graph = Graph(
+            populations=tuple(_population(folder, p) for p in text["populations"]),
+            projections=tuple(_projection(folder, p) for p in text["projections"]),
+            provenance=Provenance.from_dict(text["provenance"]),
+            ports=tuple(Port(**p) for p in text["ports"]),
+        )
+        whole = graph.digest() == text["digest"]
+    except KeyError as error:
+        hint = "a file was altered: save the graph again"
+        raise CompileError(str(page), f"lacks {error}", hint) from error
+    except (TypeError, ValueError, AttributeError) as error:
+        hint = "a file was altered: save the graph again"
+        raise CompileError(str(page), f"cannot be read: {error}", hint) from error
+    if not whole:
+        problem = "the tables do not belong to the digest in graph.json"
+        raise CompileError(str(folder), problem, "a file was altered: save the graph again")
+    try:
+        graph.verify()
+    except VerifyError as error:
+        error.add_note(f"in {folder}")
+        raise
+    return graph
+
+
+def file_name(name: str, taken: set[str]) -> str:
+    """Spell a population's or projection's name as a file name: ``L2-3.exc``."""
+    plain = name.replace("->", "_to_")
+    plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in plain).lstrip(".")[:50]
+    plain = plain or "unnamed"
+    unique, k = plain, 1
+    # Some file systems do not tell L4 from l4, nor the two spellings of an accented letter.
+    while (key := unicodedata.normalize("NFKC", unique).casefold()) in taken:
+        k += 1
+        unique = f"{plain}-{k}"
+    taken.add(key)
+    return unique
+
+
+def _must_be_ours(folder: Path) -> None:
+    """Refuse to replace a folder that holds anything but a saved graph."""
+    hint = "choose another folder, or remove it"
+    if not folder.is_dir():
+        raise CompileError(str(folder), "is a file, not a folder", hint)
+    inside = sorted(p.name for p in folder.iterdir())
+    if not inside:
+        return
+    if strange := [name for name in inside if name not in (PAGE, *FOLDERS)]:
+        raise CompileError(str(folder), f"holds {strange[0]}, which is no part of a graph", hint)
+    try:
+        page = json.loads((folder / PAGE).read_text(encoding="utf-8"))
+        ours = isinstance(page, dict) and {"format", "digest", "populations"} <= page.keys()
+    except (FileNotFoundError, ValueError):
+        ours = False
+    if not ours:
+        raise CompileError(str(folder), "exists and is not a saved graph", hint)
+
+
+def _write(graph: Graph, folder: Path) -> None:
+    for name in FOLDERS:
+        (folder / name).mkdir()
+    populations, projections = [], []
+    taken: set[str] = set()
+    for p in graph.populations:
+        entry: dict[str, Any] = {
+            "name": p.name,
+            "shape": list(p.shape),
+            "node": asdict(p.node),
+            "artificial": p.artificial,
+            "neurons": None,
+        }
+        if p.neurons is not None:
+            entry["neurons"] = f"neurons/{file_name(p.name, taken)}.parquet"
+            _write_table(p.neurons, folder / entry["neurons"])
+        populations.append(entry)
+    taken = set()
+    for q in graph.projections:
+        entry = {
+            "pre": q.pre,
+            "post": q.post,
+            "kind": q.kind,
+            "delay": q.delay,
+            "weights": asdict(q.weights),
+        }
+        if isinstance(q.connectivity, Synapses):
+            entry["connectivity"] = {
+                "kind": "Synapses",
+                "unit": q.connectivity.unit,
+                "n_connections": len(q.connectivity.post),
+                "table": f"connections/{file_name(q.key, taken)}.parquet",
+            }
+            columns = {
+                name: values
+                for name in ("post", "pre", "weight", "size", "sign")
+                if (values := getattr(q.connectivity, name)) is not None
+            }
+            _write_table(pa.table(columns), folder / entry["connectivity"]["table"])
+        else:
+            law: Any = q.connectivity
+            entry["connectivity"] = {"kind": type(law).__name__, **asdict(law)}
+        projections.append(entry)
+    page = {
+        "format": FORMAT,
+        "digest": graph.digest(),
+        "populations": populations,
+        "projections": projections,
+        "ports": [asdict(p) for p in graph.ports],
+        "provenance": graph.provenance.to_dict(),
+    }
+    text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
+    (folder / PAGE).write_text(text, encoding="utf-8")
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    pq.write_table(table, path, compression="zstd")
+
+
+def _read_table(folder: Path, name: str) -> pa.Table:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise CompileError(str(folder / PAGE), f"names {name!r}, outside the folder")
+    try:
+        # Not read_table: it would take a folder called "seed=1" on the way for a column.
+        with pq.ParquetFile(path) as file:
+            return file.read()
+    except (OSError, pa.ArrowException) as error:
+        hint = "a file is missing or was altered: save the graph again"
+        raise CompileError(str(folder / name), f"cannot be read: {error}", hint) from error
+
+
+def _population(folder: Path, entry: dict[str, Any]) -> Population:
+    name = entry["neurons"]
+    return Population(
+        entry["name"],
+        tuple(entry["shape"]),
+        None if name is None else _read_table(folder, name),
+        NodeModel(**entry["node"]),
+        entry["artificial"],
+    )
+
+
+def _projection(folder: Path, entry: dict[str, Any]) -> Projection:
+    law = entry["connectivity"]
+    connectivity: Connectivity
+    if law["kind"] == "Synapses":
+        table = _read_table(folder, law["table"])
+        arrays = {
+            name: _numpy(f"{law['table']}.{name}", column)
+            for name, column in zip(table.column_names, table.columns, strict=True)
+        }
+        connectivity = Synapses(unit=law["unit"], **arrays)
+    else:
+        if law["kind"] not in LAWS:
+            raise UnknownNameError.among("connectivity", law["kind"], LAWS)
+        connectivity = LAWS[law["kind"]](**{k: v for k, v in law.items() if k != "kind"})
+    return Projection(
+        entry["pre"],
+        entry["post"],
+        connectivity,
+        Weights(**entry["weights"]),
+        entry["kind"],
+        entry["delay"],
+    )
+
+
+def _numpy(where: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    if column.null_count:
+        raise CompileError(where, "a connection has a missing value")
+    array: np.ndarray[Any, Any] = column.to_numpy()
+    array.setflags(write=False)  # ours alone: Synapses need not copy it
+    return array

@@ -1,0 +1,230 @@
+"""The rules of a well-formed graph, each checked in one place."""
+
+from __future__ import annotations
+
+from graphlib import CycleError, TopologicalSorter
+from math import isfinite
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectome_compiler.errors import CompileError, VerifyError
+from connectome_compiler.ir.connectivity import Synapses
+from connectome_compiler.ir.graph import Graph, NodeModel, Population, Projection
+from connectome_compiler.ir.neurons import COVERAGES, ROLES, STANDARD, is_supported
+
+
+def verify(graph: Graph) -> None:
+    """Raise `VerifyError` naming the first rule that ``graph`` breaks, and where."""
+    _unique("populations", [p.name for p in graph.populations])
+    for population in graph.populations:
+        _population(population)
+    _neuron_ids(graph)
+    _unique("projections", [p.key for p in graph.projections])
+    for projection in graph.projections:
+        _projection(graph, projection)
+    _no_instant_cycle(graph)
+    _unique("ports", [f"{p.direction} {p.name}" for p in graph.ports])
+    for port in graph.ports:
+        _choice(f"port {port.name}", port, "direction")
+        if port.population not in {p.name for p in graph.populations}:
+            raise VerifyError(f"port {port.name}", f"no population {port.population!r}")
+
+
+def _unique(where: str, names: list[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise VerifyError(where, f"{name!r} occurs twice")
+        seen.add(name)
+
+
+def _choice(where: str, part: object, field: str) -> None:
+    """Check a field whose type is a ``Literal``: what comes from a file may be anything."""
+    allowed = get_args(get_type_hints(type(part))[field])
+    if (value := getattr(part, field)) not in allowed:
+        problem = f"{field} {value!r} is none of {', '.join(allowed)}"
+        raise VerifyError(where, problem)
+
+
+def _population(population: Population) -> None:
+    name = population.name
+    where = f"population {name}"
+    if not name:
+        raise VerifyError("populations", "a population has no name")
+    if not name.isprintable() or "->" in name:
+        hint = "a name is one line of printable text without '->'"
+        raise VerifyError(f"population {name!r}", "is not a name", hint)
+    if any(n < 0 for n in population.shape) or not population.shape:
+        raise VerifyError(where, f"shape {population.shape} is not a shape")
+    _node(where, population.node)
+    if population.neurons is not None:
+        _neurons(where, population.neurons, population.n_units)
+
+
+def _node(where: str, node: NodeModel) -> None:
+    for field in ("activation", "normalisation", "inhibition"):
+        _choice(where, node, field)
+    if not (isfinite(node.noise_std) and node.noise_std >= 0):
+        raise VerifyError(where, f"noise_std {node.noise_std} is not a standard deviation")
+    if not isfinite(node.inhibition_strength):
+        raise VerifyError(where, f"inhibition_strength is {node.inhibition_strength}")
+
+
+def _neurons(where: str, table: pa.Table, n_units: int) -> None:
+    if table.num_rows != n_units:
+        raise VerifyError(where, f"{n_units} units, but {table.num_rows} neurons")
+    _unique(f"{where}, columns", table.column_names)
+    missing = [name for name in ("neuron_id", *STANDARD) if name not in table.column_names]
+    if missing:
+        raise VerifyError(where, f"neuron table lacks {', '.join(missing)}", "use neuron_table()")
+    for name, dtype in STANDARD.items():
+        if table.schema.field(name).type != dtype:
+            problem = f"is {table.schema.field(name).type}, not {dtype}"
+            raise VerifyError(f"{where}.{name}", problem, "use neuron_table()")
+    ids = table.column("neuron_id")
+    if ids.type not in (pa.int64(), pa.string()):
+        problem = f"is {ids.type}, neither int64 nor string"
+        raise VerifyError(f"{where}.neuron_id", problem, "use neuron_table()")
+    _no_row(f"{where}.neuron_id", ids.is_null(), "an id is missing")
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not is_supported(column.type):
+            problem = f"a neuron table cannot hold {column.type}"
+            raise VerifyError(
+                f"{where}.{name}", problem, "use numbers or text, one value per neuron"
+            )
+        if pa.types.is_floating(column.type):
+            _no_row(f"{where}.{name}", column.is_null(nan_is_null=True), "NaN", column.is_null())
+    _among(where, table, "sign", (1, -1))
+    _among(where, table, "axon_coverage", COVERAGES)
+    _among(where, table, "role", ROLES)
+
+
+def _no_row(where: str, bad: Any, problem: str, but: Any = None) -> None:
+    """Refuse the first row where ``bad`` is true, unless it is excused by ``but``."""
+    if but is not None:
+        bad = pc.and_not(bad, but)
+    if (row := pc.index(bad, True).as_py()) >= 0:
+        hint = "missing values are null" if problem == "NaN" else ""
+        raise VerifyError(f"{where}, row {row}", problem, hint)
+
+
+def _among(where: str, table: pa.Table, name: str, allowed: tuple[Any, ...]) -> None:
+    column = table.column(name)
+    for value in pc.unique(column).to_pylist():
+        if value is not None and value not in allowed:
+            row = pc.index(column, value).as_py()
+            problem = f"{value!r} is none of {', '.join(map(str, allowed))}"
+            raise VerifyError(f"{where}.{name}, row {row}", problem, "not known is null")
+
+
+def _neuron_ids(graph: Graph) -> None:
+    """Refuse an id that stands for two neurons, in one population or in two."""
+    with_ids = [p for p in graph.populations if p.neurons is not None]
+    columns = [p.column("neuron_id") for p in with_ids]
+    if len({c.type for c in columns}) > 1:
+        raise VerifyError("neuron_id", "is a number in one population and a string in another")
+    if not columns:
+        return
+    ids = pa.chunked_array(columns)
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return
+    counts = pc.value_counts(ids)
+    twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")[0]
+    places = [
+        f"{p.name}, row {row}"
+        for p, column in zip(with_ids, columns, strict=True)
+        for row in pc.indices_nonzero(pc.equal(column, twice)).to_pylist()
+    ]
+    problem = f"{twice.as_py()!r} stands for {len(places)} neurons"
+    raise VerifyError(f"population {places[0]}, and {places[1]}", f"neuron_id {problem}")
+
+
+def _projection(graph: Graph, projection: Projection) -> None:
+    where = f"projection {projection.key}"
+    names = {p.name for p in graph.populations}
+    for end in (projection.pre, projection.post):
+        if end not in names:
+            raise VerifyError(where, f"no population {end!r}")
+    _choice(where, projection, "kind")
+    _choice(where, projection.weights, "sign")
+    if projection.delay < 0:
+        raise VerifyError(where, f"delay {projection.delay} is negative")
+    n_post, n_pre = graph.shape(projection)
+    if isinstance(projection.connectivity, Synapses):
+        _synapses(where, projection.connectivity, n_post, n_pre)
+        return
+    try:
+        projection.connectivity.count(n_post, n_pre)
+    except CompileError as error:  # a law that does not fit these populations
+        raise VerifyError(where, f"{error.where}: {error.problem}", error.hint) from error
+
+
+def _synapses(where: str, edges: Synapses, n_post: int, n_pre: int) -> None:
+    n = edges.post.size
+    for name in ("post", "pre", "weight", "size", "sign"):
+        values = getattr(edges, name)
+        if values is not None and values.shape != (n,):
+            raise VerifyError(f"{where}.{name}", f"shape {values.shape}, expected ({n},)")
+    for name, values, limit in (("post", edges.post, n_post), ("pre", edges.pre, n_pre)):
+        if n and (values.min() < 0 or values.max() >= limit):
+            at = _first((values < 0) | (values >= limit))
+            hint = "post and pre look swapped" if _fits_swapped(edges, n_post, n_pre) else ""
+            problem = f"{name} index {values[at]} is outside 0..{limit - 1}"
+            raise VerifyError(f"{where}, connection {at}", problem, hint)
+    post, pre = edges.post, edges.pre
+    bad = (post[1:] < post[:-1]) | ((post[1:] == post[:-1]) & (pre[1:] <= pre[:-1]))
+    if bad.any():
+        at = _first(bad)
+        twice = post[at] == post[at + 1] and pre[at] == pre[at + 1]
+        raise VerifyError(
+            f"{where}, connection {at + 1}",
+            "occurs twice" if twice else "not sorted by post, then pre",
+            "sum the synapses of a pair first" if twice else "use Synapses.from_edges",
+        )
+    for name, values in (("weight", edges.weight), ("size", edges.size)):
+        if values is not None and values.dtype.kind == "f" and not np.isfinite(values).all():
+            at = _first(~np.isfinite(values))
+            raise VerifyError(f"{where}, connection {at}", f"{name} is {values[at]}")
+    if edges.unit == "synapses":
+        if not np.issubdtype(edges.weight.dtype, np.integer):
+            raise VerifyError(f"{where}.weight", "counts of synapses must be integers")
+        if n and edges.weight.min() < 1:
+            at = _first(edges.weight < 1)
+            raise VerifyError(f"{where}, connection {at}", f"{edges.weight[at]} synapses")
+    if edges.sign is not None and n and not -1 <= edges.sign.min() <= edges.sign.max() <= 1:
+        at = _first(abs(edges.sign) > 1)
+        problem = f"sign {edges.sign[at]} is none of +1, -1, 0 (not known)"
+        raise VerifyError(f"{where}, connection {at}", problem)
+
+
+def _fits_swapped(edges: Synapses, n_post: int, n_pre: int) -> bool:
+    return bool(edges.post.max() < n_pre and edges.pre.max() < n_post)
+
+
+def _first(bad: npt.NDArray[np.bool_]) -> int:
+    return int(np.flatnonzero(bad)[0])
+
+
+def _no_instant_cycle(graph: Graph) -> None:
+    """Refuse populations that would need their own activity before it exists."""
+    order: dict[str, set[str]] = {}
+    for p in graph.projections:
+        if p.delay == 0:
+            order.setdefault(p.post, set()).add(p.pre)
+    try:
+        TopologicalSorter(order).prepare()
+    except CycleError as error:
+        cycle = " -> ".join(error.args[1])
+        raise VerifyError("projections", f"a cycle without delay: {cycle}") from None
+    position = {p.name: k for k, p in enumerate(graph.populations)}
+    for p in graph.projections:
+        if p.delay == 0 and position[p.pre] >= position[p.post]:
+            raise VerifyError(
+                f"projection {p.key}",
+                f"has no delay, but {p.pre} is evaluated after {p.post}",
+                "populations stand in the order of evaluation",
+            )

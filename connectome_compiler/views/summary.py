@@ -1,0 +1,153 @@
+"""One screen about a graph, as text and as HTML for notebooks."""
+
+from __future__ import annotations
+
+from html import escape
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectome_compiler.ir.connectivity import Synapses
+from connectome_compiler.ir.graph import Graph, Population, Projection
+
+MOST_ROWS = 16  # of each table, so that any graph fits on a screen
+MOST_LETTERS = 40  # of each cell
+
+Rows = list[tuple[str, ...]]
+
+
+def headline(graph: Graph) -> str:
+    """Return the graph in one line."""
+    known = "measured" if graph.provenance.measured else str(graph.provenance.connectivity)
+    return (
+        f"{graph.provenance.source} ({known}): {graph.n_neurons:,} neurons in "
+        f"{len(graph.biological)} populations, {graph.n_connections:,} connections in "
+        f"{len(graph.connectome)} projections"
+    )
+
+
+def population_rows(graph: Graph, most: int | None = None) -> Rows:
+    """Return the table of populations, header first; at most the first ``most`` of them."""
+    rows: Rows = [("population", "units", "sign", "axons read", "cell types")]
+    for p in graph.populations[:most]:
+        rows.append((p.name, _shape(p), _signs(p), _coverage(p), _types(p)))
+    return rows
+
+
+def projection_rows(graph: Graph, most: int | None = None) -> Rows:
+    """Return the table of projections, header first; at most the first ``most`` of them."""
+    rows: Rows = [("projection", "connections", "density", "sign", "delay", "weight")]
+    for q in graph.projections[:most]:
+        rows.append(
+            (
+                q.key,
+                f"{graph.count(q):,}",
+                f"{graph.density(q):.4f}",
+                _edge_signs(graph, q),
+                str(q.delay),
+                _weight(q),
+            )
+        )
+    return rows
+
+
+def as_text(graph: Graph) -> str:
+    """Return the summary as plain text."""
+    lines = [headline(graph)]
+    for rows, more in _tables(graph):
+        widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+        rows.insert(1, tuple("-" * w for w in widths))
+        padded = ([c.ljust(w) for c, w in zip(row, widths, strict=True)] for row in rows)
+        lines += ["", *("  ".join(row).rstrip() for row in padded)]
+        lines += [more] if more else []
+    if graph.provenance.licence:
+        lines += ["", f"licence: {graph.provenance.licence}"]
+    return "\n".join(lines)
+
+
+def as_html(graph: Graph) -> str:
+    """Return the summary as HTML tables."""
+    html = f"<p><b>{escape(headline(graph))}</b></p>"
+    for rows, more in _tables(graph):
+        head, *body = (
+            "".join(f"<{tag} style='text-align:left'>{escape(c)}</{tag}>" for c in row)
+            for tag, row in zip(["th"] + ["td"] * len(rows), rows, strict=False)
+        )
+        rest = f"<caption style='caption-side:bottom'>{more}</caption>" if more else ""
+        lines = "".join(f"<tr>{row}</tr>" for row in body)
+        html += f"<table>{rest}<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+    return f"{html}<p><small>{escape(graph.provenance.licence)}</small></p>"
+
+
+def _tables(graph: Graph) -> list[tuple[Rows, str]]:
+    """Return both tables, cut to a screen, each with a line on what was cut."""
+    tables = []
+    for rows, n in (
+        (population_rows(graph, MOST_ROWS), len(graph.populations)),
+        (projection_rows(graph, MOST_ROWS), len(graph.projections)),
+    ):
+        short = [tuple(_cut(cell) for cell in row) for row in rows]
+        more = f"... and {n - MOST_ROWS:,} more" if n > MOST_ROWS else ""
+        if n:
+            tables.append((short, more))
+    return tables
+
+
+def _cut(cell: str) -> str:
+    return cell if len(cell) <= MOST_LETTERS else cell[: MOST_LETTERS - 3] + "..."
+
+
+def _shape(p: Population) -> str:
+    return " x ".join(f"{n:,}" for n in p.shape)
+
+
+def _counted(column: pa.Array) -> str:
+    """Return the commonest values with their counts: ``266 23P, 12 ?``."""
+    pairs = [(str(c["values"]), c["counts"]) for c in pc.value_counts(column).to_pylist()]
+    pairs.sort(key=lambda pair: (-pair[1], pair[0]))
+    text = ", ".join(f"{n:,} {word}" for word, n in pairs[:4])
+    return text + (", ..." if len(pairs) > 4 else "")
+
+
+def _signs(p: Population) -> str:
+    if p.neurons is None:
+        return "-"
+    words = pa.array(["-", "?", "+"]).take(pc.add(p.column("sign").fill_null(0), 1))
+    return _counted(words) or "-"
+
+
+def _coverage(p: Population) -> str:
+    if p.neurons is None:
+        return "-"
+    coverage = p.column("axon_coverage")
+    if coverage.null_count == len(coverage):
+        return "not known"
+    return f"{int(p.has_outputs().sum()):,}"
+
+
+def _types(p: Population) -> str:
+    if p.neurons is None:
+        return "artificial" if p.artificial else "-"
+    return _counted(p.column("cell_type").fill_null("?"))
+
+
+def _edge_signs(graph: Graph, q: Projection) -> str:
+    if not isinstance(q.connectivity, Synapses):
+        return "free"
+    signs = graph.signs(q)
+    parts = [
+        f"{n:,} {mark}"
+        for mark, n in (
+            ("+", int((signs > 0).sum())),
+            ("-", int((signs < 0).sum())),
+            ("?", int((signs == 0).sum())),
+        )
+        if n
+    ]
+    return ", ".join(parts) or "-"
+
+
+def _weight(q: Projection) -> str:
+    if not isinstance(q.connectivity, Synapses):
+        return q.connectivity.describe()
+    return f"{q.connectivity.weight.sum():,.0f} {q.connectivity.unit}"

@@ -1,0 +1,131 @@
+"""pandas and networkx views, for notebooks; the compiler itself never works on them."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Literal
+
+import networkx as nx
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.ir.connectivity import Synapses
+from connectome_compiler.ir.graph import Graph
+
+MANY_EDGES = 1_000_000  # networkx needs 15 s and 950 MB for four million
+
+# With plain numpy types, one missing value would turn a column of integers into floats, which are
+# not exact above 2**53: 864691135000000001 would become another neuron's id.
+PANDAS_TYPES: dict[pa.DataType, Any] = {
+    pa.int8(): pd.Int8Dtype(),
+    pa.int16(): pd.Int16Dtype(),
+    pa.int32(): pd.Int32Dtype(),
+    pa.int64(): pd.Int64Dtype(),
+    pa.uint8(): pd.UInt8Dtype(),
+    pa.uint16(): pd.UInt16Dtype(),
+    pa.uint32(): pd.UInt32Dtype(),
+    pa.uint64(): pd.UInt64Dtype(),
+    pa.bool_(): pd.BooleanDtype(),
+}
+
+
+def neurons(graph: Graph) -> pd.DataFrame:
+    """Return all neurons, one row each, with their ``population`` and index within it.
+
+    Integers and booleans are nullable pandas types; a population without neuron table has nulls.
+    """
+    tables = []
+    for p in graph.biological:
+        table = pa.table({}) if p.neurons is None else p.neurons
+        names = pa.array([p.name]).take(pa.array(np.zeros(p.n_units, np.int8)))
+        table = table.select([c for c in table.column_names if c not in ("population", "index")])
+        columns = {"population": names, "index": pa.array(np.arange(p.n_units))}
+        columns.update(zip(table.column_names, table.columns, strict=True))
+        tables.append(pa.table(columns))
+    if not tables:
+        return pd.DataFrame()
+    joined = pa.concat_tables(tables, promote_options="permissive")
+    frame: pd.DataFrame = joined.to_pandas(types_mapper=PANDAS_TYPES.get)
+    return frame
+
+
+def connections(graph: Graph) -> pd.DataFrame:
+    """Return all connections between neurons, one row each, by neuron id.
+
+    ``sign`` is that of the connection, else of the presynaptic neuron; 0 = not known. Units of a
+    population without neuron table are named by their index.
+    """
+    tables = []
+    for q in graph.connectome:
+        post, pre = q.connectivity.entries(*graph.shape(q))
+        columns: dict[str, Any] = {
+            "pre": _ids(graph, q.pre)[pre],
+            "post": _ids(graph, q.post)[post],
+            "pre_population": q.pre,
+            "post_population": q.post,
+            "kind": q.kind,
+            "sign": graph.signs(q),
+        }
+        if isinstance(q.connectivity, Synapses):
+            columns["weight"] = q.connectivity.weight
+            if q.connectivity.size is not None:
+                columns["size"] = q.connectivity.size
+        tables.append(pd.DataFrame(columns))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def to_networkx(graph: Graph, level: Literal["population", "neuron"]) -> nx.DiGraph[Any]:
+    """Return a directed networkx graph, edges from presynaptic to postsynaptic.
+
+    Level "population": nodes are populations, edges carry ``n_connections`` and ``density``. Level
+    "neuron": nodes are neuron ids with what is known of them, edges carry ``weight`` and ``sign``.
+    Electrical connections are a ``kind`` of their own, so the graph is a multigraph where there are
+    any.
+    """
+    if level not in ("population", "neuron"):
+        raise UnknownNameError.among("level", level, ("population", "neuron"))
+    mixed = len({q.kind for q in graph.projections}) > 1
+    view: nx.DiGraph[Any] = nx.MultiDiGraph() if mixed else nx.DiGraph()
+    if level == "population":
+        for p in graph.populations:
+            view.add_node(p.name, n_units=p.n_units, artificial=p.artificial)
+        for q in graph.projections:
+            view.add_edge(
+                q.pre,
+                q.post,
+                kind=q.kind,
+                delay=q.delay,
+                n_connections=graph.count(q),
+                density=graph.density(q),
+            )
+        return view
+    if graph.n_connections > MANY_EDGES:
+        warnings.warn(
+            f"{graph.n_connections:,} connections: networkx will need minutes and gigabytes;"
+            " graph.connections() or the arrays of a projection are lighter",
+            stacklevel=3,
+        )
+    for p in graph.biological:
+        if p.neurons is None:
+            problem = "has no neuron table, so its units have no ids"
+            raise CompileError(f"population {p.name}", problem, 'use level="population"')
+        for k, row in enumerate(p.neurons.to_pylist()):
+            known = {name: v for name, v in row.items() if v is not None and name != "neuron_id"}
+            view.add_node(row["neuron_id"], **{**known, "population": p.name, "index": k})
+    edges = connections(graph)
+    data = [c for c in edges.columns if c not in ("pre", "post")]
+    view.add_edges_from(
+        (row["pre"], row["post"], {c: row[c] for c in data}) for row in edges.to_dict("records")
+    )
+    return view
+
+
+def _ids(graph: Graph, name: str) -> npt.NDArray[Any]:
+    population = graph.population(name)
+    if population.neurons is None:
+        return np.arange(population.n_units)
+    ids: npt.NDArray[Any] = population.column("neuron_id").to_numpy(zero_copy_only=False)
+    return ids
