@@ -1,0 +1,21 @@
+"""Passes by name, one file each; the values are imported only when asked for.
+
+A pass is a frozen dataclass with a kebab-case ``name``; its fields are its options; called with a
+valid graph it returns a valid graph. It may have ``report(before, after)``, which returns what it
+counted as lines of text. `runner.run` verifies around each.
+"""
+
+BUILTIN = {
+    "apply-dale": "connectome_compiler.passes.apply_dale:ApplyDale",
+    "assign-signs": "connectome_compiler.passes.assign_signs:AssignSigns",
+    "attach-io": "connectome_compiler.passes.attach_io:AttachIo",
+    "drop-autapses": "connectome_compiler.passes.drop_autapses:DropAutapses",
+    "drop-weak-connections": (
+        "connectome_compiler.passes.drop_weak_connections:DropWeakConnections"
+    ),
+    "fold-inhibition": "connectome_compiler.passes.fold_inhibition:FoldInhibition",
+    "laminar-partition": "connectome_compiler.passes.laminar_partition:LaminarPartition",
+    "select-neurons": "connectome_compiler.passes.select_neurons:SelectNeurons",
+    "set-node-model": "connectome_compiler.passes.set_node_model:SetNodeModel",
+    "split-flow": "connectome_compiler.passes.split_flow:SplitFlow",
+}

@@ -1,0 +1,113 @@
+"""A small, safe language to choose neurons: columns, comparisons, ``and``, ``or``, ``not``, ``in``.
+
+``cortical_layer == "L4" and not cell_type in ("BC", "MC")``. The text is parsed, never run.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectome_compiler.errors import CompileError, UnknownNameError
+
+LONGEST = 10_000  # characters; a recipe is untrusted, and deep nesting exhausts the parser
+COMPARE: dict[type[ast.cmpop], Any] = {
+    ast.Eq: pc.equal,
+    ast.NotEq: pc.not_equal,
+    ast.Lt: pc.less,
+    ast.LtE: pc.less_equal,
+    ast.Gt: pc.greater,
+    ast.GtE: pc.greater_equal,
+}
+
+
+def matches(table: pa.Table, expression: str) -> npt.NDArray[np.bool_]:
+    """Return the rows of ``table`` for which ``expression`` holds, shape ``(n_rows,)``.
+
+    A comparison with a missing value does not hold, nor does its opposite; ``is None`` finds
+    missing values. Raises `CompileError` for what the language does not have.
+    """
+    where = f"expression {expression[:80]!r}"
+    if len(expression) > LONGEST:
+        raise CompileError(where, f"is longer than {LONGEST} characters")
+    try:
+        tree = ast.parse(expression.strip(), mode="eval")
+        found = _Reader(table, where).truth(tree.body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise CompileError(where, f"cannot be read: {error}", _HINT) from error
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+        raise CompileError(where, f"compares unlike things: {error}", _HINT) from error
+    return np.asarray(found.fill_null(False).to_numpy(zero_copy_only=False), np.bool_)
+
+
+_HINT = 'such as: cortical_layer == "L4" and not cell_type in ("BC", "MC")'
+
+
+class _Reader:
+    def __init__(self, table: pa.Table, where: str) -> None:
+        self.table, self.where = table, where
+
+    def truth(self, node: ast.expr) -> pa.Array:
+        """Return a boolean column: true, false, or null where a value is missing."""
+        if isinstance(node, ast.BoolOp):
+            join = pc.and_kleene if isinstance(node.op, ast.And) else pc.or_kleene
+            result = self.truth(node.values[0])
+            for part in node.values[1:]:
+                result = join(result, self.truth(part))
+            return result
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            return pc.invert(self.truth(node.operand))
+        if isinstance(node, ast.Compare):
+            result = None
+            left = node.left
+            for op, right in zip(node.ops, node.comparators, strict=True):
+                part = self.compare(left, op, right)
+                result = part if result is None else pc.and_kleene(result, part)
+                left = right
+            return result
+        if isinstance(node, ast.Name) and pa.types.is_boolean(self.column(node.id).type):
+            return self.column(node.id)
+        raise self.refuse(node)
+
+    def compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> pa.Array:
+        if isinstance(op, ast.Is | ast.IsNot):
+            if not (isinstance(right, ast.Constant) and right.value is None):
+                raise CompileError(self.where, "`is` compares with None alone", "use ==")
+            missing = pc.is_null(self.operand(left))
+            return missing if isinstance(op, ast.Is) else pc.invert(missing)
+        if isinstance(op, ast.In | ast.NotIn):
+            if not isinstance(right, ast.Tuple | ast.List | ast.Set):
+                raise CompileError(self.where, "`in` wants a list", 'such as ("L4", "L5")')
+            column = self.operand(left)
+            wanted = pa.array([self.literal(e) for e in right.elts]).cast(column.type)
+            inside = pc.if_else(pc.is_null(column), None, pc.is_in(column, value_set=wanted))
+            return inside if isinstance(op, ast.In) else pc.invert(inside)
+        a, b = self.operand(left), self.operand(right)
+        if isinstance(a, pa.Scalar) and isinstance(b, pa.Scalar):
+            raise CompileError(self.where, "compares two constants", "name a column")
+        return COMPARE[type(op)](a, b)
+
+    def operand(self, node: ast.expr) -> Any:
+        return self.column(node.id) if isinstance(node, ast.Name) else pa.scalar(self.literal(node))
+
+    def literal(self, node: ast.expr) -> str | int | float | bool:
+        try:
+            value = ast.literal_eval(node)
+        except ValueError:
+            raise self.refuse(node) from None
+        if not isinstance(value, str | int | float | bool):
+            raise self.refuse(node)
+        return value
+
+    def column(self, name: str) -> pa.Array:
+        if name not in self.table.column_names:
+            raise UnknownNameError.among(f"{self.where}: column", name, self.table.column_names)
+        return self.table.column(name).combine_chunks()
+
+    def refuse(self, node: ast.expr) -> CompileError:
+        return CompileError(self.where, f"does not allow {ast.unparse(node)[:60]!r}", _HINT)

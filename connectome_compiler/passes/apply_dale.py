@@ -1,0 +1,116 @@
+"""Hold every neuron to one sign, and count what breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from connectome_compiler.ir.edit import keep_connections, set_column
+from connectome_compiler.ir.graph import Graph, Weights
+
+Signs = dict[str, npt.NDArray[np.int8]]  # of each population, shape (n_units,); 0 = not known
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyDale:
+    """Apply Dale's principle (Eccles et al. 1954, J. Physiol. 126:524): one sign per neuron.
+
+    A connection breaks it whose own sign is not that of its neuron. Policy "majority": the neuron
+    takes the sign of most of its signed connections, and all follow; "drop": connections that
+    disagree with the majority are removed; "report": they are counted and stay. A neuron's own
+    sign, where it is known, outvotes its connections.
+
+    Weights become ``sign * |w|``, so that training cannot flip them. Connections whose sign is not
+    known stay free, or are removed with ``unsigned`` "drop". Idempotent.
+    """
+
+    name: ClassVar[str] = "apply-dale"
+
+    policy: Literal["majority", "drop", "report"] = "majority"
+    unsigned: Literal["keep", "drop"] = "keep"
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the graph with one sign per neuron, held by its weights."""
+        if self.policy != "report":
+            graph = self._one_sign(graph)
+        if self.unsigned == "drop":
+            graph = keep_connections(graph, {p.key: graph.signs(p) != 0 for p in graph.connectome})
+        held = {p.key for p in graph.connectome if p.kind == "chemical"}
+        return graph.with_projections(
+            replace(p, weights=Weights(sign="abs")) if p.key in held else p
+            for p in graph.projections
+        )
+
+    def _one_sign(self, graph: Graph) -> Graph:
+        signs = majority(graph)
+        if self.policy == "drop":
+            graph = keep_connections(
+                graph, {p.key: ~breaks(graph, signs, p.key) for p in graph.connectome}
+            )
+        populations = tuple(
+            set_column(p, "sign", pa.array(signs[p.name], mask=signs[p.name] == 0))
+            if p.name in signs and p.neurons is not None
+            else p
+            for p in graph.populations
+        )
+        # The neuron's sign now says it all. Where votes tie it has none, and its connections are
+        # reported as unsigned: nothing in the data tells which of them to believe.
+        projections = tuple(
+            replace(p, connectivity=replace(p.synapses, sign=None))
+            if p in graph.connectome and p.kind == "chemical"
+            else p
+            for p in graph.projections
+        )
+        return replace(graph, populations=populations, projections=projections)
+
+    def report(self, before: Graph, after: Graph) -> Iterator[str]:
+        """Count violations before, and what stays unsigned after."""
+        signs = majority(before)
+        chemical = [p for p in before.connectome if p.kind == "chemical"]
+        broken = sum(int(breaks(before, signs, p.key).sum()) for p in chemical)
+        done = {"majority": "overruled", "drop": "dropped", "report": "kept as they are"}
+        yield f"{broken:,} connections break Dale's principle ({done[self.policy]})"
+        tied = sum(
+            len(
+                np.unique(
+                    p.synapses.pre[(p.synapses.sign != 0) & (signs[p.pre][p.synapses.pre] == 0)]
+                )
+            )
+            for p in chemical
+            if p.synapses.sign is not None
+        )
+        if tied:
+            yield f"{tied:,} neurons have as many positive as negative connections: no sign"
+        unsigned = sum(int((after.signs(p) == 0).sum()) for p in after.connectome)
+        yield f"{unsigned:,} connections have no known sign; their weights are free"
+
+
+def majority(graph: Graph) -> Signs:
+    """Return one sign per neuron: its own, else that of most of its signed connections, else 0."""
+    votes = {p.name: np.zeros(p.n_units, np.int64) for p in graph.biological}
+    for q in graph.connectome:
+        if q.kind == "chemical" and q.synapses.sign is not None:
+            np.add.at(votes[q.pre], q.synapses.pre, q.synapses.sign)
+    signs: Signs = {}
+    for p in graph.biological:
+        own = np.zeros(p.n_units, np.int8)
+        if p.neurons is not None:
+            own = p.column("sign").fill_null(0).to_numpy(zero_copy_only=False)
+        signs[p.name] = np.where(own != 0, own, np.sign(votes[p.name])).astype(np.int8)
+    return signs
+
+
+def breaks(graph: Graph, signs: Signs, key: str) -> npt.NDArray[np.bool_]:
+    """Return which connections of projection ``key`` have another sign than their neuron."""
+    projection = next(p for p in graph.connectome if p.key == key)
+    own, edges = projection.synapses.sign, projection.synapses
+    if own is None:
+        return np.zeros(len(edges.pre), np.bool_)
+    of_neuron = signs[projection.pre][edges.pre]
+    broken: npt.NDArray[np.bool_] = (own != 0) & (of_neuron != 0) & (own != of_neuron)
+    return broken

@@ -1,0 +1,69 @@
+"""Give neurons their sign by class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.edit import set_column
+from connectome_compiler.ir.graph import Graph, Population
+from connectome_compiler.ir.provenance import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class AssignSigns:
+    """Set the ``sign`` of neurons from a column of words; a sign that is known already stays.
+
+    Neurons with any other word keep no sign, and are counted. In a modelled data set the signs are
+    modelled too; else they are predicted, since a class is not a recording. Idempotent.
+    """
+
+    name: ClassVar[str] = "assign-signs"
+
+    column: str = "cell_class"
+    excitatory: tuple[str, ...] = ("excitatory",)
+    inhibitory: tuple[str, ...] = ("inhibitory",)
+
+    def __post_init__(self) -> None:
+        if both := set(self.excitatory) & set(self.inhibitory):
+            raise CompileError(self.name, f"{min(both)!r} is both excitatory and inhibitory")
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the graph with signs."""
+        modelled = graph.provenance.connectivity is Evidence.MODELLED
+        signs = Evidence.MODELLED if modelled else Evidence.PREDICTED
+        return replace(
+            graph,
+            populations=tuple(
+                p if p.artificial or p.neurons is None else self._signed(p)
+                for p in graph.populations
+            ),
+            provenance=replace(graph.provenance, signs=signs),
+        )
+
+    def _signed(self, population: Population) -> Population:
+        words = population.column(self.column)
+        if not pa.types.is_string(words.type):
+            raise CompileError(f"{self.name}.column", f"{self.column} holds {words.type}, no words")
+        by_word = pc.case_when(
+            pc.make_struct(
+                pc.is_in(words, value_set=pa.array(self.excitatory, pa.string())),
+                pc.is_in(words, value_set=pa.array(self.inhibitory, pa.string())),
+            ),
+            pa.scalar(1, pa.int8()),
+            pa.scalar(-1, pa.int8()),
+        )
+        return set_column(population, "sign", pc.coalesce(population.column("sign"), by_word))
+
+    def report(self, before: Graph, after: Graph) -> Iterator[str]:
+        """Count the signs, and name the words that gave none."""
+        signs = [s for p in after.biological for s in p.column("sign").to_pylist()]
+        yield (
+            f"{signs.count(1):,} excitatory, {signs.count(-1):,} inhibitory, "
+            f"{signs.count(None):,} without sign (by {self.column})"
+        )

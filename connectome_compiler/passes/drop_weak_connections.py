@@ -1,0 +1,33 @@
+"""Remove connections below a threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.edit import keep_connections
+from connectome_compiler.ir.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class DropWeakConnections:
+    """Remove connections weaker than ``min_weight``; keep all neurons. Idempotent.
+
+    The weight is in the source's own unit (synapses in MICrONS); of real weights the size counts.
+    """
+
+    name: ClassVar[str] = "drop-weak-connections"
+
+    min_weight: float = 2
+
+    def __post_init__(self) -> None:
+        if not self.min_weight >= 0:
+            raise CompileError(self.name, f"min_weight {self.min_weight} is negative")
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the thinned graph."""
+        kept = {p.key: np.abs(p.synapses.weight) >= self.min_weight for p in graph.connectome}
+        return keep_connections(graph, kept)

@@ -1,0 +1,108 @@
+"""Turn inhibitory neurons into an attenuation of their targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.edit import drop_populations, set_column
+from connectome_compiler.ir.graph import Graph, Population
+
+
+@dataclass(frozen=True, slots=True)
+class FoldInhibition:
+    """Replace inhibitory populations by what they do to each excitatory neuron.
+
+    Policy "graded" (BioNIC-style): neuron ``j`` gets ``inhibition`` ``r_j``, its inhibitory
+    in-degree (``measure``: synapses or connections) divided by the largest of its population, and
+    its activity becomes ``a (1 - strength r)`` (form "multiplicative") or ``a - strength r``
+    ("subtractive"). No inhibitory input, no attenuation. "drop": inhibition is left out. "units":
+    nothing is folded, inhibitory neurons stay units of their own, and Dale's principle holds.
+
+    The connections onto inhibitory neurons (E -> I, I -> I) go with them, counted.
+    """
+
+    name: ClassVar[str] = "fold-inhibition"
+
+    policy: Literal["graded", "units", "drop"] = "graded"
+    measure: Literal["synapses", "connections"] = "synapses"
+    form: Literal["multiplicative", "subtractive"] = "multiplicative"
+    strength: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise CompileError(f"{self.name}.strength", f"{self.strength} is outside 0..1")
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the graph without inhibitory populations, unless ``policy`` is "units"."""
+        if self.policy == "units":
+            return graph
+        inhibitory = inhibitory_populations(graph)
+        if self.policy == "graded":
+            graph = replace(
+                graph,
+                populations=tuple(
+                    p
+                    if p.name in inhibitory or p.artificial
+                    else self._attenuated(p, in_degree(graph, p, inhibitory, self.measure))
+                    for p in graph.populations
+                ),
+            )
+        return drop_populations(graph, inhibitory)
+
+    def _attenuated(self, population: Population, received: npt.NDArray[np.float64]) -> Population:
+        most = received.max(initial=0.0)
+        if most == 0:
+            return population
+        node = replace(
+            population.node, inhibition=self.form, inhibition_strength=float(self.strength)
+        )
+        return replace(set_column(population, "inhibition", pa.array(received / most)), node=node)
+
+    def report(self, before: Graph, after: Graph) -> Iterator[str]:
+        """Count the connections that were folded and those that were dropped."""
+        inhibitory = inhibitory_populations(before)
+        if self.policy == "units":
+            yield f"{sum(before.population(p).n_units for p in inhibitory):,} inhibitory units kept"
+            return
+        count = {"I->E": 0, "E->I": 0, "I->I": 0}
+        for q in before.connectome:
+            if q.pre in inhibitory or q.post in inhibitory:
+                ends = ("I" if end in inhibitory else "E" for end in (q.pre, q.post))
+                count["->".join(ends)] += before.count(q)
+        done = (
+            "folded into the attenuation of their targets" if self.policy == "graded" else "dropped"
+        )
+        yield f"{count['I->E']:,} I->E connections {done}"
+        yield f"{count['E->I']:,} E->I and {count['I->I']:,} I->I connections dropped"
+        none = sum(p.n_units for p in after.biological if p.node.inhibition == "none")
+        if self.policy == "graded" and none:
+            yield f"{none:,} neurons in populations that have no inhibitory input: no attenuation"
+
+
+def inhibitory_populations(graph: Graph) -> list[str]:
+    """Return the names of the populations whose neurons all have sign -1."""
+    return [
+        p.name
+        for p in graph.biological
+        if p.n_units and all(s == -1 for s in p.column("sign").to_pylist())
+    ]
+
+
+def in_degree(
+    graph: Graph, population: Population, sources: list[str], measure: str
+) -> npt.NDArray[np.float64]:
+    """Return the synapses (or connections) each neuron gets from ``sources``, shape ``(n,)``."""
+    received = np.zeros(population.n_units)
+    for q in graph.connectome:
+        if q.post == population.name and q.pre in sources and q.kind == "chemical":
+            edges = q.synapses
+            strength = np.abs(edges.weight) if measure == "synapses" else None
+            received += np.bincount(edges.post, strength, population.n_units)
+    return received

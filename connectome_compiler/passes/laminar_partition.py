@@ -1,0 +1,91 @@
+"""Split a cortical connectome into layers, excitatory and inhibitory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.edit import keep_neurons, regroup
+from connectome_compiler.ir.graph import Graph
+
+SUFFIX = {-1: "inh", 1: "exc", None: "unsigned"}
+
+
+@dataclass(frozen=True, slots=True)
+class LaminarPartition:
+    """Make one population per cortical layer and sign: ``L4.inh``, ``L4.exc``, ``L2/3.inh``, ...
+
+    ``order`` is the flow of information through the layers, by default the canonical circuit's
+    (Douglas & Martin 2004, Annu. Rev. Neurosci. 27:419): L4 -> L2/3 -> L5 -> L6, with the few cells
+    of L1 after L2/3. Within a layer inhibition comes first, so that feed-forward inhibition acts in
+    the same sweep. Neurons of other layers, or of none, are refused or dropped (``others``).
+    """
+
+    name: ClassVar[str] = "laminar-partition"
+
+    order: tuple[str, ...] = ("L4", "L2/3", "L1", "L5", "L6")
+    others: Literal["error", "drop"] = "error"
+
+    def __post_init__(self) -> None:
+        if len(set(self.order)) < len(self.order) or not self.order:
+            raise CompileError(
+                f"{self.name}.order", f"{list(self.order)} names a layer twice or none"
+            )
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the partitioned graph; populations without cells are not made."""
+        rank = {layer: k for k, layer in enumerate(self.order)}
+        outside = {
+            p.name: np.array([v not in rank for v in p.column("cortical_layer").to_pylist()], bool)
+            for p in graph.biological
+        }
+        if any(mask.any() for mask in outside.values()):
+            if self.others == "error":
+                raise CompileError(
+                    self.name,
+                    f"{_words(graph, rank)} are in none of the layers {', '.join(self.order)}",
+                    "name the layer in laminar-partition.order, or set laminar-partition.others"
+                    ' to "drop"',
+                )
+            graph = keep_neurons(graph, {name: ~mask for name, mask in outside.items()})
+        kinds = list(SUFFIX)
+        labels = np.array(
+            [
+                rank[layer] * len(kinds) + kinds.index(sign)
+                for p in graph.biological
+                for layer, sign in zip(
+                    p.column("cortical_layer").to_pylist(),
+                    p.column("sign").to_pylist(),
+                    strict=True,
+                )
+            ],
+            dtype=np.intp,
+        )
+        present, label = np.unique(labels, return_inverse=True)
+        names = [f"{self.order[k // len(kinds)]}.{SUFFIX[kinds[k % len(kinds)]]}" for k in present]
+        return regroup(graph, label.astype(np.intp), names)
+
+    def report(self, before: Graph, after: Graph) -> Iterator[str]:
+        """List the populations, and the layers that have no cell."""
+        yield ", ".join(f"{p.name} {p.n_units:,}" for p in after.biological)
+        lost = before.n_neurons - after.n_neurons
+        if lost:
+            yield f"{lost:,} neurons of other layers dropped"
+        found = {p.name.rsplit(".", 1)[0] for p in after.biological}
+        if empty := [layer for layer in self.order if layer not in found]:
+            yield f"no neurons in {', '.join(empty)}"
+
+
+def _words(graph: Graph, rank: dict[str, int]) -> str:
+    """Count the neurons outside, by layer: ``3 neurons of WM, 2 of no layer``."""
+    layers = [v for p in graph.biological for v in p.column("cortical_layer").to_pylist()]
+    counts: dict[str, int] = {}
+    for layer in layers:
+        if layer not in rank:
+            word = "no layer" if layer is None else layer
+            counts[word] = counts.get(word, 0) + 1
+    return ", ".join(f"{n:,} neurons of {word}" for word, n in sorted(counts.items()))

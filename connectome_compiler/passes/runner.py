@@ -1,0 +1,78 @@
+"""Run passes in order: verify around each, count, time, and tell who broke a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from time import perf_counter
+from typing import Any, ClassVar, Protocol
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.provenance import Step
+
+
+class Pass(Protocol):
+    """What maps a valid graph to a valid graph."""
+
+    name: ClassVar[str]
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the changed graph; the one given stays as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One pass that has run: what it did, how long it took, and the graph after it."""
+
+    step: Step
+    seconds: float  # wall-clock time; never stored, since it differs between runs
+    graph: Graph
+
+
+def run(
+    graph: Graph, pipeline: Sequence[Pass], after: Callable[[Ran], None] = lambda ran: None
+) -> Graph:
+    """Return ``graph`` after all passes of ``pipeline``; call ``after`` with each one's result.
+
+    Raises `CompileError` with the note "in pass NAME" where a pass fails or leaves a graph that
+    breaks a rule or has no neurons.
+    """
+    graph.verify()
+    for step in pipeline:
+        started = perf_counter()
+        try:
+            changed = step(graph)
+            changed.verify()
+            if not changed.n_neurons:
+                raise CompileError(step.name, "no neuron is left", "select less narrowly")
+        except CompileError as error:
+            error.add_note(f"in pass {step.name}")
+            raise
+        record = Step(
+            name=step.name,
+            options=spell_options(step),
+            n_neurons_before=graph.n_neurons,
+            n_neurons_after=changed.n_neurons,
+            n_connections_before=graph.n_connections,
+            n_connections_after=changed.n_connections,
+            notes=tuple(step.report(graph, changed)) if hasattr(step, "report") else (),
+        )
+        graph = replace(changed, provenance=changed.provenance.with_step(record))
+        after(Ran(record, perf_counter() - started, graph))
+    return graph
+
+
+def spell_options(step: Any) -> str:
+    """Return the options of a pass as a recipe would spell them, defaults included."""
+    return ", ".join(f"{f.name}={_toml(getattr(step, f.name))}" for f in fields(step))
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(_toml(v) for v in value) + "]"
+    if isinstance(value, str):
+        return f'"{value}"'
+    return str(value)

@@ -1,0 +1,52 @@
+"""Choose how units turn input into activity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class SetNodeModel:
+    """Set activation, normalisation and noise of all neurons.
+
+    Normalisation "layer" is that of Ba et al. 2016 (arXiv 1607.06450) over a population, with gain
+    and bias. It subtracts the mean, so one neuron's excitation lowers the others: where Dale's
+    principle is to hold strictly use "rms", a divisive normalisation without gain. ``noise_std`` is
+    the standard deviation of synaptic noise in training, in units of activity.
+    """
+
+    name: ClassVar[str] = "set-node-model"
+
+    activation: Literal["relu"] = "relu"
+    normalisation: Literal["layer", "rms", "none"] = "layer"
+    noise_std: float = 0.05
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise_std < float("inf"):
+            raise CompileError(
+                f"{self.name}.noise_std", f"{self.noise_std} is negative or infinite"
+            )
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the graph with the node model of all neurons set."""
+        return replace(
+            graph,
+            populations=tuple(
+                p
+                if p.artificial
+                else replace(
+                    p,
+                    node=replace(
+                        p.node,
+                        activation=self.activation,
+                        normalisation=self.normalisation,
+                        noise_std=float(self.noise_std),
+                    ),
+                )
+                for p in graph.populations
+            ),
+        )

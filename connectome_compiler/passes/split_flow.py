@@ -1,0 +1,80 @@
+"""Tell feed-forward projections from those within a layer and from feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from connectome_compiler.ir.graph import Graph, Projection
+
+Direction = Literal["forward", "skip", "within", "feedback"]
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFlow:
+    """Order projections by the flow of information, and say what becomes of each kind.
+
+    Populations stand in the order of flow. *forward*: to the same or the next cortical layer;
+    *skip*: over a layer (L4 -> L5); both act within a sweep (delay 0). *within*: a population with
+    itself, one settling pass (delay 1). *feedback*: against the flow, it acts on the sweep before
+    (delay 1), so it needs more than one sweep to matter. A plain feed-forward chain keeps forward
+    and within; what is dropped is counted.
+    """
+
+    name: ClassVar[str] = "split-flow"
+
+    skip: Literal["keep", "drop"] = "drop"
+    within: Literal["keep", "drop"] = "keep"
+    feedback: Literal["keep", "drop"] = "drop"
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the graph with the delay of every projection set, and some dropped."""
+        fate = {"forward": "keep", "skip": self.skip, "within": self.within}
+        fate["feedback"] = self.feedback
+        direction = directions(graph)
+        return graph.with_projections(
+            replace(p, delay=int(direction[p.key] in ("within", "feedback")))
+            if p.key in direction
+            else p
+            for p in graph.projections
+            if fate[direction.get(p.key, "forward")] == "keep"
+        )
+
+    def report(self, before: Graph, after: Graph) -> Iterator[str]:
+        """Count the connections of each direction, and what became of them."""
+        direction = directions(before)
+        left = {p.key for p in after.projections}
+        for kind in ("forward", "skip", "within", "feedback"):
+            keys = [p for p in before.connectome if direction[p.key] == kind]
+            n = sum(before.count(p) for p in keys)
+            done = "kept" if all(p.key in left for p in keys) else "dropped"
+            yield f"{n:,} {kind} connections in {len(keys)} projections" + f" {done}" * bool(keys)
+
+
+def directions(graph: Graph) -> dict[str, Direction]:
+    """Return the direction of every projection between neurons, by its key."""
+    position = {p.name: k for k, p in enumerate(graph.populations)}
+    stage = stages(graph)
+    return {p.key: _direction(p, position, stage) for p in graph.connectome}
+
+
+def stages(graph: Graph) -> dict[str, int]:
+    """Return the stage of each population: populations of one cortical layer share one."""
+    found: dict[str, int] = {}
+    return {p.name: found.setdefault(_layer(graph, p.name), len(found)) for p in graph.biological}
+
+
+def _layer(graph: Graph, name: str) -> str:
+    population = graph.population(name)
+    layers = [] if population.neurons is None else population.column("cortical_layer").unique()
+    # A population that is not of one cortical layer is a stage of its own.
+    return str(layers[0]) if len(layers) == 1 and layers[0].is_valid else name
+
+
+def _direction(p: Projection, position: dict[str, int], stage: dict[str, int]) -> Direction:
+    if p.pre == p.post:
+        return "within"
+    if position[p.pre] > position[p.post]:
+        return "feedback"
+    return "skip" if stage[p.post] - stage[p.pre] > 1 else "forward"

@@ -1,0 +1,205 @@
+"""Recipes: the whole line from a data set to a module, as data (TOML).
+
+A recipe names a source, passes in order, and a template, each with its options; and it gives short
+public names to the options that users need. `load_recipe` reads a shipped one by name or a user's
+by path, checks every key, and applies settings such as ``min_synapses=2`` or
+``split-flow.feedback=keep``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.options import Raw, configure
+from connectome_compiler.registry import Kind, find
+
+KEYS = ("name", "title", "extends", "source", "pass", "template", "options", "set")
+SUFFIX = ".toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One adapter, pass or template of a recipe, with its options, not yet made."""
+
+    kind: Kind
+    use: str  # its name in the registry
+    id: str  # its name in this recipe: ``id.field`` reaches its options
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def make(self) -> Any:
+        """Return the configured adapter, pass or template."""
+        return configure(self.id, find(self.kind, self.use), self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A source, passes in order, and a template."""
+
+    name: str
+    title: str
+    source: Stage
+    passes: tuple[Stage, ...]
+    template: Stage
+    public: dict[str, str]  # short names of options: {"min_synapses": "drop-weak-...min_weight"}
+
+    @property
+    def stages(self) -> dict[str, Stage]:
+        """All stages by the name that reaches their options."""
+        return {s.id: s for s in (self.source, *self.passes, self.template)}
+
+    def having(self, settings: Mapping[str, Any]) -> Recipe:
+        """Return the recipe with options set: by public name, or by ``stage.field``."""
+        recipe = self
+        for key, value in settings.items():
+            recipe = recipe._set(key, value)
+        return recipe
+
+    def _set(self, key: str, value: Any) -> Recipe:
+        path = self.public.get(key, key)
+        stage_id, dot, option = path.rpartition(".")
+        if not dot:
+            raise UnknownNameError.among(f"recipe {self.name}: option", key, self.public)
+        if stage_id not in self.stages:
+            known = self.stages
+            raise UnknownNameError.among(f"recipe {self.name}: stage", stage_id, known)
+        old = self.stages[stage_id]
+        new = replace(old, options={**old.options, option: value})
+        swap = {stage_id: new}
+        return replace(
+            self,
+            source=swap.get(self.source.id, self.source),
+            passes=tuple(swap.get(p.id, p) for p in self.passes),
+            template=swap.get(self.template.id, self.template),
+        )
+
+
+def shipped() -> dict[str, str]:
+    """Return the names and titles of the shipped recipes."""
+    folder = resources.files("connectome_compiler.recipes")
+    names = sorted(f.name for f in folder.iterdir() if f.name.endswith(SUFFIX))
+    return {
+        name.removesuffix(SUFFIX): load_recipe(name.removesuffix(SUFFIX)).title for name in names
+    }
+
+
+def load_recipe(name: str | Path, settings: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
+    """Read the shipped recipe ``name``, or the file if ``name`` ends in ``.toml``.
+
+    ``settings`` are values by option, or texts such as ``"min_synapses=2"``. Raises `CompileError`
+    for a recipe or option that does not exist, naming the nearest that does.
+    """
+    name = str(name)
+    if name.endswith(SUFFIX):
+        path = Path(name)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise CompileError(name, "no such file", "shipped recipes: ccompile list") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise CompileError(name, f"cannot be read: {error}") from error
+    else:
+        folder = resources.files("connectome_compiler.recipes")
+        names = [f.name for f in folder.iterdir() if f.name.endswith(SUFFIX)]
+        if name + SUFFIX not in names:
+            known = [n.removesuffix(SUFFIX) for n in names]
+            raise UnknownNameError.among("recipe", name, known)
+        text = folder.joinpath(name + SUFFIX).read_text(encoding="utf-8")
+    recipe = parse(name, text)
+    return recipe.having(settings if isinstance(settings, Mapping) else parse_settings(settings))
+
+
+def parse(where: str, text: str) -> Recipe:
+    """Read a recipe from TOML; ``where`` names it in errors."""
+    try:
+        page = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise CompileError(where, f"is not TOML: {error}") from error
+    for key in page:
+        if key not in KEYS:
+            raise UnknownNameError.among(f"{where}: key", key, KEYS)
+    name = _text(where, page, "name", Path(where).stem)
+    title = _text(where, page, "title", "")
+    changes = _table(where, page, "set")
+    if "extends" in page:
+        for key in ("source", "pass", "template", "options"):
+            if key in page:
+                problem = f"has both extends and {key}"
+                raise CompileError(where, problem, "change the other recipe under [set]")
+        parent = load_recipe(_text(where, page, "extends", ""))
+        return replace(parent, name=name, title=title or parent.title).having(changes)
+    for key in ("source", "template"):
+        if key not in page:
+            raise CompileError(where, f"has no [{key}]")
+    entries = page.get("pass", [])
+    if not isinstance(entries, list):
+        raise CompileError(f"{where}: pass", "is one table, not a list", "write [[pass]]")
+    public = _table(where, page, "options")
+    recipe = Recipe(
+        name=name,
+        title=title,
+        source=_stage(where, "adapter", "source", _table(where, page, "source")),
+        passes=tuple(_stage(where, "pass", None, entry) for entry in entries),
+        template=_stage(where, "template", "template", _table(where, page, "template")),
+        public=public,
+    )
+    ids = [s.id for s in (recipe.source, *recipe.passes, recipe.template)]
+    for k, repeated in enumerate(ids):
+        if repeated in ids[:k]:
+            raise CompileError(where, f"{repeated!r} occurs twice", 'give one another id = "..."')
+    for short, path in public.items():
+        stage, _, option = str(path).rpartition(".")
+        if stage not in recipe.stages or not option:
+            raise UnknownNameError.among(f"{where}: options.{short}: stage", stage, recipe.stages)
+    return recipe.having(changes)
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, Raw]:
+    """Read ``key=value`` texts of a command line."""
+    settings = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise CompileError(f"--set {text}", "is not key=value", "such as --set min_synapses=2")
+        settings[key.strip()] = Raw(value.strip())
+    return settings
+
+
+def _stage(where: str, kind: Kind, id_: str | None, entry: dict[str, Any]) -> Stage:
+    options = dict(entry)
+    use = options.pop("use", None)
+    if not isinstance(use, str):
+        raise CompileError(
+            f"{where}: {id_ or kind}", "has no use", f'such as use = "{_EXAMPLE[kind]}"'
+        )
+    own = id_ or options.pop("id", use)
+    cls = find(kind, use)
+    from connectome_compiler.options import option_types
+
+    known = option_types(cls)
+    for key in options:
+        if key not in known:
+            raise UnknownNameError.among(f"{where}: {own}: option", key, known)
+    return Stage(kind, use, own, options)
+
+
+_EXAMPLE = {"adapter": "microns-v1", "pass": "drop-autapses", "template": "bionic"}
+
+
+def _table(where: str, page: dict[str, Any], key: str) -> dict[str, Any]:
+    table = page.get(key, {})
+    if not isinstance(table, dict):
+        raise CompileError(f"{where}: {key}", "is no table", f"write [{key}]")
+    return table
+
+
+def _text(where: str, page: dict[str, Any], key: str, default: str) -> str:
+    value = page.get(key, default)
+    if not isinstance(value, str):
+        raise CompileError(f"{where}: {key}", f"is {value!r}, not text")
+    return value
