@@ -1,0 +1,35 @@
+"""The arrays of an emitted module: inside its source where small, beside it where not."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+# Up to here a one-file model stays under about 100 kB (measured: performance notes in docs/).
+MOST_INLINE_EDGES = 16_000
+LINE = 96  # characters of base64 per line
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Arrays as safetensors bytes: the same bytes for the same arrays."""
+
+    data: bytes
+    sha256: str
+    inline: str  # base64 of the deflated bytes, in lines; empty where a file is better
+
+
+def pack(arrays: dict[str, np.ndarray[Any, Any]], n_edges: int) -> Packed:
+    """Pack ``arrays``, by name; ``n_edges`` decides whether they go inside the source."""
+    data = save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)})
+    inline = ""
+    if n_edges <= MOST_INLINE_EDGES:
+        text = base64.b64encode(zlib.compress(data, 9)).decode("ascii")
+        inline = "\n".join(text[k : k + LINE] for k in range(0, len(text), LINE))
+    return Packed(data, hashlib.sha256(data).hexdigest(), inline)

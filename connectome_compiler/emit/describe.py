@@ -1,0 +1,108 @@
+"""What every emitted module says of itself, whatever its style: its header and PROVENANCE."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import numpy as np
+
+from connectome_compiler import __version__
+from connectome_compiler.emit.literal import inside_docstring
+from connectome_compiler.ir.digest import array_digest
+from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.provenance import Evidence
+
+WIDTH = 100
+MODELLED = (
+    "MODELLED, NOT MEASURED: the connections were drawn from published statistics. No neuron of"
+    " this network was ever seen, and results obtained with it say nothing about a particular"
+    " brain."
+)
+
+
+def provenance(graph: Graph, recipe: str) -> dict[str, Any]:
+    """Return ``PROVENANCE``: origin, licence, every step, and digests to check the module by."""
+    p = graph.provenance
+    return {
+        "recipe": recipe,
+        "dataset": p.dataset,
+        "version": p.version,
+        "title": p.title,
+        "measured": p.measured,
+        "connectivity": str(p.connectivity),
+        "signs": str(p.signs),
+        "licence": p.licence,
+        "citations": list(p.citations),
+        "files": [
+            {"name": f.name, "sha256": f.sha256, "bytes": f.n_bytes, "address": f.address}
+            for f in p.files
+        ],
+        "steps": [
+            {
+                "name": s.name,
+                "options": s.options,
+                "neurons": [s.n_neurons_before, s.n_neurons_after],
+                "connections": [s.n_connections_before, s.n_connections_after],
+                "notes": list(s.notes),
+            }
+            for s in p.steps
+        ],
+        "populations": [
+            {"name": q.name, "units": q.n_units, **coverage(graph, q.name)}
+            for q in graph.biological
+        ],
+        "projections": [_projection(graph, q) for q in graph.connectome],
+        "graph_sha256": graph.digest(),
+        "compiler": f"connectome-compiler {__version__}",
+    }
+
+
+def _projection(graph: Graph, q: Projection) -> dict[str, Any]:
+    post, pre = q.connectivity.entries(*graph.shape(q))
+    signs = graph.enforced_signs(q)
+    return {
+        "key": q.key,
+        "shape": list(graph.shape(q)),
+        "delay": q.delay,
+        "connections": len(post),
+        "excitatory": int((signs > 0).sum()),
+        "inhibitory": int((signs < 0).sum()),
+        "indices_sha256": array_digest(post.astype(np.int32), pre.astype(np.int32)),
+        "signs_sha256": array_digest(signs.astype(np.int8)),
+    }
+
+
+def coverage(graph: Graph, population: str) -> dict[str, Any]:
+    """Return how many axons were read: {"axons_read": n}, or None where nobody knows."""
+    found = graph.population(population)
+    if found.neurons is None or found.column("axon_coverage").null_count == found.n_units:
+        return {"axons_read": None}
+    return {"axons_read": int(found.has_outputs().sum())}
+
+
+def header(graph: Graph, class_name: str, recipe: str, paragraphs: list[str]) -> str:
+    """Return the text of the module's docstring; ``paragraphs`` are the template's own."""
+    p = graph.provenance
+    parts = [f"{class_name}: {p.title or p.source}."]
+    if p.connectivity is Evidence.MODELLED:
+        parts.append(MODELLED)
+    parts += paragraphs
+    origin = [f"Data       {p.source} ({p.connectivity}; signs: {p.signs})"]
+    origin += [f"File       {f.name}, sha256 {f.sha256[:16]}..." for f in p.files]
+    origin += [f"Licence    {p.licence or 'not stated by the source'}"]
+    origin += [f"Cite       {c}" for c in p.citations]
+    parts.append("\n".join(_hanging(line, 11) for line in origin))
+    steps = [f"Made by `ccompile build {recipe}`:"]
+    for step in p.steps:
+        steps.append(_hanging(f"  {step}", 6))
+        steps += [_hanging(f"    - {note}", 6) for note in step.notes]
+    parts.append("\n".join(steps))
+    text = "\n\n".join(part if "\n" in part else textwrap.fill(part, WIDTH) for part in parts)
+    return inside_docstring("\n".join(line.rstrip() for line in text.splitlines()))
+
+
+def _hanging(line: str, indent: int) -> str:
+    return textwrap.fill(
+        line, WIDTH, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+    )

@@ -1,0 +1,267 @@
+"""Run in a fresh process: import an emitted module and put it to the test.
+
+``python -m connectome_compiler.emit.probe MODULE [GRAPH]`` prints one line of JSON, the
+certificate or ``{"where": ..., "problem": ...}``. The module must stand alone, so imports of the
+compiler are refused while it is imported.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import io
+import json
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from connectome_compiler.ir.digest import array_digest
+from connectome_compiler.ir.graph import Graph
+
+BATCH = 4
+PULSES = 4096  # neurons pulsed per projection; above it a sample with a fixed seed
+CHUNK = 512  # pulses at once
+Signs = npt.NDArray[np.int8]
+
+
+class Wrong(Exception):  # noqa: N818  not an error of ours: a finding
+    """Something that the module does and the graph does not say, or the reverse."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(where, problem)
+        self.where, self.problem = where, problem
+
+
+def probe(module: Path, saved: Path | None) -> dict[str, Any]:
+    """Return the fields of the certificate; raise `Wrong` at the first finding."""
+    emitted = load_alone(module)
+    stated: dict[str, Any] = emitted.PROVENANCE
+    torch.manual_seed(0)
+    network: nn.Module = emitted.build()
+    checks = ["imports alone, without the compiler"]
+    _structure(network, stated)
+    checks.append("connections and signs are those stated, none more, none less")
+    if saved is not None:
+        _against_graph(network, stated, Graph.load(saved))
+        checks.append("connections and signs are those of the saved graph, one by one")
+    pulsed, neurons = _pulses(network)
+    checks.append(f"{pulsed:,} unit pulses came out at their targets alone, with their signs")
+    for kind in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
+        _train(network, kind)
+        _structure(network, stated)
+        _pulses(network, limit=64)
+    checks.append("so they do after SGD, Adam and AdamW with weight decay from a foreign start")
+    _survives_saving(emitted, network)
+    checks.append("saved and loaded, copied and scripted into state_dict, it is the same network")
+    projections = stated["projections"]
+    return {
+        "class_name": type(network).__name__,
+        "measured": bool(stated["measured"]),
+        "n_parameters": sum(p.numel() for p in network.parameters()),
+        "n_connections": sum(p["connections"] for p in projections),
+        "n_projections": len(projections),
+        "n_pulses": pulsed,
+        "n_neurons": neurons,
+        "checks": checks,
+        "notes": list(_notes(stated)),
+    }
+
+
+def load_alone(path: Path) -> ModuleType:
+    """Import the module at ``path`` with the compiler out of its reach."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise Wrong("module", "is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    mine = {name: m for name, m in sys.modules.items() if name.startswith("connectome_compiler")}
+    for name in mine:
+        sys.modules[name] = None  # type: ignore[assignment]  makes an import of it fail
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise Wrong("module", f"cannot be imported: {error}") from error
+    finally:
+        sys.modules.update(mine)
+    for name in ("PROVENANCE", "build"):
+        if not hasattr(module, name):
+            raise Wrong("module", f"has no {name}: it was not made by this compiler")
+    return module
+
+
+def _key(pre: str, post: str, layer: Any) -> str:
+    kind = getattr(layer, "kind", "chemical")
+    return f"{pre}->{post}" + ("" if kind == "chemical" else f":{kind}")
+
+
+def _structure(network: Any, stated: dict[str, Any]) -> None:
+    """Compare effective weights with the digests of indices and signs in ``PROVENANCE``."""
+    weights: dict[str, Tensor] = network.effective_weights()
+    layers = {_key(a, b, layer): layer for a, b, layer in network.named_projections()}
+    expected = {p["key"]: p for p in stated["projections"]}
+    if list(weights) != list(expected):
+        odd = set(weights) ^ set(expected)
+        problem = (
+            f"effective_weights() and PROVENANCE differ in {', '.join(sorted(odd)) or 'order'}"
+        )
+        raise Wrong("projections", problem)
+    for key, want in expected.items():
+        weight = weights[key].coalesce()
+        if list(weight.shape) != want["shape"]:
+            raise Wrong(key, f"shape [post, pre] is {list(weight.shape)}, not {want['shape']}")
+        if weight._nnz() != want["connections"]:
+            raise Wrong(key, f"has {weight._nnz():,} connections, not {want['connections']:,}")
+        post, pre = weight.indices().numpy().astype(np.int32)
+        if array_digest(post, pre) != want["indices_sha256"]:
+            raise Wrong(key, "connects other neurons than the graph")
+        signs = _signs(layers[key], weight._nnz())
+        if array_digest(signs) != want["signs_sha256"]:
+            raise Wrong(key, "has other signs than the graph")
+        values = weight.values().numpy()
+        if not np.isfinite(values).all():
+            raise Wrong(key, "has weights that are not finite")
+        flipped = (values * signs < 0).sum()
+        if flipped:
+            raise Wrong(key, f"{flipped:,} weights act with the wrong sign")
+
+
+def _signs(layer: Any, n: int) -> Signs:
+    sign = getattr(layer, "sign", None)
+    if sign is None:
+        return np.zeros(n, np.int8)
+    return np.broadcast_to(sign.numpy(), (n,)).astype(np.int8)
+
+
+def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
+    """Compare every connection and sign with the saved graph."""
+    if stated["graph_sha256"] != graph.digest():
+        raise Wrong("graph", "is not the one that the module was made from: the digests differ")
+    weights = network.effective_weights()
+    layers = {_key(a, b, layer): layer for a, b, layer in network.named_projections()}
+    for q in graph.connectome:
+        post, pre = q.connectivity.entries(*graph.shape(q))
+        found_post, found_pre = weights[q.key].coalesce().indices().numpy()
+        for name, found, want in (("post", found_post, post), ("pre", found_pre, pre)):
+            if found.shape != want.shape or (found != want).any():
+                raise Wrong(q.key, f"{name} indices differ from the saved graph")
+        if (_signs(layers[q.key], len(post)) != graph.enforced_signs(q)).any():
+            raise Wrong(q.key, "signs differ from the saved graph")
+
+
+def _pulses(network: Any, limit: int = PULSES) -> tuple[int, int]:
+    """Pulse presynaptic neurons one by one; each must reach its targets alone, with their sign."""
+    network.eval()
+    _shake(network)
+    weights = network.effective_weights()
+    pulsed = neurons = 0
+    with torch.no_grad():
+        for pre, post, layer in network.named_projections():
+            key = _key(pre, post, layer)
+            weight = weights[key].coalesce().to_sparse_csc()
+            n_pre = weight.shape[1]
+            chosen = torch.arange(n_pre)
+            if n_pre > limit:
+                generator = torch.Generator().manual_seed(0)
+                chosen = torch.randperm(n_pre, generator=generator)[:limit].sort().values
+            rest = layer(torch.zeros(1, n_pre))
+            for part in chosen.split(CHUNK):
+                pulse = torch.zeros(len(part), n_pre)
+                pulse[torch.arange(len(part)), part] = 1.0
+                answer = layer(pulse) - rest
+                wanted = torch.zeros_like(answer)
+                for row, j in enumerate(part.tolist()):
+                    a, b = int(weight.ccol_indices()[j]), int(weight.ccol_indices()[j + 1])
+                    wanted[row, weight.row_indices()[a:b]] = weight.values()[a:b]
+                bad = (answer - wanted).abs() > 1e-4 * wanted.abs().clamp(min=1e-2) + 1e-6
+                bad |= (wanted == 0) & (answer.abs() > 1e-6)
+                if bad.any():
+                    row, i = (int(v) for v in bad.nonzero()[0])
+                    raise Wrong(
+                        key,
+                        f"a pulse into neuron {int(part[row])} gives {float(answer[row, i]):.3g} "
+                        f"at neuron {i}, expected {float(wanted[row, i]):.3g}",
+                    )
+            pulsed, neurons = pulsed + len(chosen), neurons + n_pre
+    return pulsed, neurons
+
+
+def _shake(network: nn.Module) -> None:
+    """Overwrite every parameter by a foreign initialiser, keeping clear of zero."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+            parameter += 0.1 * parameter.sign()
+
+
+def _train(network: Any, kind: type[torch.optim.Optimizer]) -> None:
+    """Take three steps at a high rate, with weight decay."""
+    network.train()
+    _shake(network)
+    optimizer = kind(network.parameters(), lr=0.1, weight_decay=0.1)  # type: ignore[call-arg]
+    for _ in range(3):
+        optimizer.zero_grad()
+        network(network.example_input(BATCH)).square().mean().backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+
+
+def _survives_saving(emitted: ModuleType, network: Any) -> None:
+    """Save the state, load it into a new network, and compare outputs and effective weights."""
+    network.eval()
+    file = io.BytesIO()
+    torch.save(network.state_dict(), file)
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+    torch.manual_seed(1)
+    fresh = emitted.build()
+    fresh.load_state_dict(state)
+    image = network.example_input(BATCH)
+    with torch.no_grad():
+        expected = network(image)
+        for name, other in (("loaded", fresh.eval()), ("copied", copy.deepcopy(network))):
+            if not torch.equal(other(image), expected):
+                raise Wrong("state_dict", f"the {name} network answers differently")
+    for key, weight in network.effective_weights(all=True).items():
+        again = fresh.effective_weights(all=True)[key]
+        if not torch.equal(weight.to_dense(), again.to_dense()):
+            raise Wrong(key, "has other weights after saving and loading")
+
+
+def _notes(stated: dict[str, Any]) -> Iterator[str]:
+    populations = stated["populations"]
+    units = sum(p["units"] for p in populations)
+    unread = sum(p["units"] - p["axons_read"] for p in populations if p["axons_read"] is not None)
+    if all(p["axons_read"] is None for p in populations):
+        yield "axon coverage not known: absent connections may be unread ones"
+    elif unread:
+        yield f"{unread:,} of {units:,} axons not proofread: their outputs are missing, not zero"
+    free = sum(p["connections"] - p["excitatory"] - p["inhibitory"] for p in stated["projections"])
+    if free:
+        yield f"{free:,} connections have no known sign: their weights are free"
+    if not stated["measured"]:
+        yield f"the connectivity is {stated['connectivity']}, not measured"
+
+
+def main() -> None:
+    """Print the outcome as one line of JSON."""
+    warnings.simplefilter("ignore")
+    module, *graph = (Path(a) for a in sys.argv[1:])
+    try:
+        answer = probe(module, graph[0] if graph else None)
+    except Wrong as finding:
+        answer = {"where": finding.where, "problem": finding.problem}
+    except RuntimeError as error:  # the module's own: its arrays are not those it was made with
+        answer = {"where": "arrays", "problem": str(error)}
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""Copy the layers that a model uses out of ``connectome_compiler.nn`` into its own source.
+
+Whatever the wanted classes need of their files comes along, in the order in which it stands there:
+helpers, constants, imports. So a layer lives once, tested, and every module is complete.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from connectome_compiler.errors import UnknownNameError
+
+OP_LIBRARY = "OP_LIBRARY"  # the constant that names the operators' library
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A class, function or constant at the top level of a file in ``nn``."""
+
+    name: str
+    text: str
+    uses: frozenset[str]  # every name that occurs in it
+    comes_from: str  # file name
+    line: int
+    is_block: bool  # a class or function, which two blank lines set apart
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """The source to paste: imports (by statement) and definitions."""
+
+    imports: tuple[str, ...]
+    text: str
+
+
+def copy_definitions(wanted: Iterable[str], also_uses: Iterable[str] = ()) -> Copied:
+    """Return the source of ``wanted`` and of all that it needs, as one text.
+
+    ``also_uses`` are import statements that the rest of the module needs. Operators are registered
+    under a name that carries the hash of the copied source, so that two models, made by two
+    versions of the compiler, can live in one process.
+    """
+    found, imported = _library()
+    chosen: dict[str, Definition] = {}
+    waiting = list(wanted)
+    while waiting:
+        name = waiting.pop()
+        if name in chosen:
+            continue
+        if name not in found:
+            raise UnknownNameError.among("layer", name, found)
+        chosen[name] = found[name]
+        waiting += [use for use in found[name].uses if use in found]
+    ordered = sorted(chosen.values(), key=lambda d: (d.comes_from, d.line))
+    text = ""
+    for before, definition in zip([None, *ordered], ordered, strict=False):
+        text += "" if before is None else _gap(before, definition)
+        text += definition.text
+    if OP_LIBRARY in chosen:
+        version = hashlib.sha256(text.encode()).hexdigest()[:12]
+        line = chosen[OP_LIBRARY].text
+        named = line.replace('"connectome_compiler"', f'"connectome_compiler_{version}"')
+        text = text.replace(line, named)
+    statements = [
+        statement
+        for definition in ordered
+        for use in definition.uses
+        if (statement := imported.get((definition.comes_from, use)))
+    ]
+    return Copied(merge_imports([*statements, *also_uses]), text)
+
+
+def merge_imports(statements: Iterable[str]) -> tuple[str, ...]:
+    """Sort import statements as ruff does: standard library first, ``import`` before ``from``."""
+    plain: set[str] = set()
+    members: dict[str, set[str]] = {}
+    for statement in statements:
+        node = ast.parse(statement).body[0]
+        if isinstance(node, ast.Import):
+            plain.update(ast.unparse(ast.Import([alias])) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names = {ast.unparse(alias) for alias in node.names}
+            members.setdefault(node.module or "", set()).update(names)
+    lines = [(s.split()[1], 0, s) for s in plain]
+    # Case-sensitive order with constants first would be isort's; all our names sort the same.
+    lines += [
+        (m, 1, f"from {m} import {', '.join(sorted(n, key=_case))}") for m, n in members.items()
+    ]
+    standard = [e for e in lines if e[0].split(".")[0] in sys.stdlib_module_names]
+    other = [e for e in lines if e not in standard]
+    key = lambda e: (e[1], e[0])  # noqa: E731
+    first = [e[2] for e in sorted(standard, key=key)]
+    second = [e[2] for e in sorted(other, key=key)]
+    return tuple([*first, "", *second] if first and second else [*first, *second])
+
+
+def _case(name: str) -> tuple[int, str]:
+    """Sort key of ruff's isort: CONSTANTS, Classes, functions."""
+    kind = 0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2
+    return kind, name
+
+
+def _gap(before: Definition, after: Definition) -> str:
+    if before.is_block or after.is_block:
+        return "\n\n\n"
+    return "\n\n" if after.text.startswith("#") else "\n"
+
+
+@cache
+def _library() -> tuple[dict[str, Definition], dict[tuple[str, str], str]]:
+    """Return all definitions in ``nn`` by name, and imports by (file, imported name)."""
+    definitions: dict[str, Definition] = {}
+    imports: dict[tuple[str, str], str] = {}
+    folder = resources.files("connectome_compiler.nn")
+    for file in sorted(folder.iterdir(), key=lambda f: f.name):
+        if not file.name.endswith(".py") or file.name == "__init__.py":
+            continue
+        source = file.read_text(encoding="utf-8")
+        lines = source.splitlines()
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                _note_imports(node, file.name, imports)
+                continue
+            for name in _names(node):
+                if name in definitions:
+                    raise ValueError(f"nn defines {name!r} twice")
+                block = isinstance(node, ast.ClassDef | ast.FunctionDef)
+                definitions[name] = Definition(
+                    name, _text(node, lines), _uses(node), file.name, node.lineno, block
+                )
+    return definitions, imports
+
+
+def _note_imports(
+    node: ast.Import | ast.ImportFrom, file: str, imports: dict[tuple[str, str], str]
+) -> None:
+    for alias in node.names:
+        name = alias.asname or alias.name.split(".")[0]
+        if isinstance(node, ast.Import):
+            imports[file, name] = f"import {ast.unparse(alias)}"
+        elif node.level == 0 and not (node.module or "").startswith("connectome_compiler"):
+            imports[file, name] = f"from {node.module} import {ast.unparse(alias)}"
+
+
+def _names(node: ast.stmt) -> list[str]:
+    if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return [node.name]
+    if isinstance(node, ast.Assign):
+        return [t.id for t in node.targets if isinstance(t, ast.Name)]
+    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+        return [node.target.id]
+    return []
+
+
+def _uses(node: ast.stmt) -> frozenset[str]:
+    return frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+
+
+def _text(node: ast.stmt, lines: list[str]) -> str:
+    """Return the lines of a definition with its decorators and the comment right above it."""
+    first = node.lineno - 1
+    if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.decorator_list:
+        first = node.decorator_list[0].lineno - 1
+    while first and lines[first - 1].startswith("#"):
+        first -= 1
+    return "\n".join(lines[first : node.end_lineno])

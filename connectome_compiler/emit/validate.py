@@ -1,0 +1,87 @@
+"""Translation validation: an emitted module does what its graph says.
+
+The module is imported in a fresh process, without the compiler's own layers, and its effective
+weights and responses are compared with what ``PROVENANCE`` states, or with the whole graph. The
+outcome is a short `Certificate`.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from connectome_compiler.errors import CompileError, VerifyError
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What was checked of a module, and what was counted on the way."""
+
+    module: str  # file name
+    class_name: str
+    measured: bool
+    n_parameters: int  # all trainable numbers
+    n_connections: int
+    n_projections: int
+    n_pulses: int  # neurons that were pulsed, of all that have outputs in a projection
+    n_neurons: int
+    checks: tuple[str, ...]
+    notes: tuple[str, ...]  # unproofread axons, free signs
+
+    def lines(self) -> list[str]:
+        """Return the certificate as text."""
+        return [
+            f"verified {self.module}: {self.n_connections:,} connections,"
+            + f" {self.n_projections} projections, {self.n_parameters:,} parameters",
+            *(f"  ok  {check}" for check in self.checks),
+            *(f"  note  {note}" for note in self.notes),
+        ]
+
+
+def validate(module: Path, graph: Path | None = None) -> Certificate:
+    """Check the module at ``module``, in full against the saved ``graph`` if one is given.
+
+    Raises `VerifyError` naming the projection and what is wrong with it, `CompileError` if there
+    is nothing to check.
+    """
+    if not module.is_file():
+        raise CompileError(str(module), "no such file", "ccompile build RECIPE --out model.py")
+    if graph is not None and not (graph / "graph.json").is_file():
+        raise CompileError(str(graph), "is not a saved graph", "it has no graph.json")
+    command = [sys.executable, "-P", "-m", "connectome_compiler.emit.probe", str(module.resolve())]
+    if graph is not None:
+        command.append(str(graph.resolve()))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, json.JSONDecodeError):
+        tail = done.stderr.strip().splitlines()
+        reason = tail[-1] if tail else f"exit code {done.returncode}"
+        raise VerifyError(str(module), f"cannot be imported: {reason}", _REBUILD) from None
+    if "problem" in answer:
+        raise VerifyError(f"{module}: {answer['where']}", answer["problem"], _REBUILD)
+    answer["checks"], answer["notes"] = tuple(answer["checks"]), tuple(answer["notes"])
+    return Certificate(module=module.name, **answer)
+
+
+_REBUILD = "the module or its arrays were altered: build it again"
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the fresh process, in which the compiler itself can be found."""
+    import os
+
+    import connectome_compiler
+
+    home = str(Path(connectome_compiler.__file__).resolve().parent.parent)
+    path = os.environ.get("PYTHONPATH")
+    # One thread: the layers are small, and a build must not take a shared machine.
+    return {
+        **os.environ,
+        "PYTHONPATH": home if not path else f"{home}{os.pathsep}{path}",
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+    }

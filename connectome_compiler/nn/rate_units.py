@@ -1,0 +1,65 @@
+"""The units of one population: from summed drive to firing rates."""
+
+import torch
+from torch import Tensor, nn
+
+
+class RateUnits(nn.Module):
+    """Turn drive ``(batch, n)`` into rates ``(batch, n)``, which are never negative.
+
+    The drive is normalised over the population and rectified. A layer of connections ``within`` the
+    population then lets the rates settle once: ``relu(drive + within(rates))``. Last, each unit is
+    attenuated by its ``inhibition`` ``r`` in 0..1: ``a (1 - strength r)`` ("multiplicative"), or
+    ``relu(a - strength r)`` ("subtractive"). In training, Gaussian synaptic noise is added before
+    the rates are rectified again.
+
+    ``normalisation`` is "layer" (Ba et al. 2016), "rms" (divisive, without gain: it keeps the sign
+    of every input's effect) or "none".
+    """
+
+    inhibition: Tensor | None  # (n,), a saved buffer: never trained
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        normalisation: str = "layer",
+        noise_std: float = 0.0,
+        inhibition: Tensor | None = None,
+        form: str = "multiplicative",
+        strength: float = 0.0,
+    ) -> None:
+        super().__init__()
+        normalisers = {
+            "layer": lambda: nn.LayerNorm(n),
+            "rms": lambda: nn.RMSNorm(n, eps=1e-5, elementwise_affine=False),
+            "none": nn.Identity,
+        }
+        if normalisation not in normalisers:
+            raise ValueError(f"no normalisation {normalisation!r}: {', '.join(normalisers)}")
+        if form not in ("multiplicative", "subtractive"):
+            raise ValueError(f"inhibition is multiplicative or subtractive, not {form!r}")
+        self.normalise: nn.Module = normalisers[normalisation]()
+        self.noise_std, self.form, self.strength = noise_std, form, strength
+        self.register_buffer("inhibition", inhibition)
+
+    def forward(self, drive: Tensor, within: nn.Module | None = None) -> Tensor:
+        """Return the rates."""
+        drive = self.normalise(drive)
+        rates = torch.relu(drive)
+        if within is not None:
+            rates = torch.relu(drive + within(rates))
+        if self.inhibition is not None:
+            amount = self.strength * self.inhibition
+            subtract = self.form == "subtractive"
+            rates = torch.relu(rates - amount) if subtract else rates * (1 - amount)
+        if self.training and self.noise_std:
+            rates = torch.relu(rates + self.noise_std * torch.randn_like(rates))
+        return rates
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the units."""
+        parts = [f"noise_std={self.noise_std}"]
+        if self.inhibition is not None:
+            parts.append(f"inhibition={self.form}, strength={self.strength}")
+        return ", ".join(parts)

@@ -1,0 +1,116 @@
+"""The whole line: recipe -> graph -> passes -> module -> certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from connectome_compiler.emit.emission import Emission
+from connectome_compiler.emit.validate import Certificate, validate
+from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.ir.graph import Graph
+from connectome_compiler.passes.runner import Ran, run
+from connectome_compiler.recipe import Recipe, load_recipe
+
+SURROGATE = "-surrogate"  # ends the name of every data set that is modelled after a measured one
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build made: the last graph, the module, the files written, the certificate."""
+
+    recipe: str  # the name under which it shows: a modelled column has its own
+    graph: Graph
+    emission: Emission
+    written: tuple[Path, ...]
+    certificate: Certificate | None
+
+
+def load_source(recipe: Recipe) -> Graph:
+    """Return the graph of a recipe's source, verified, before any pass."""
+    graph: Graph = recipe.source.make().load()
+    graph.verify()
+    return graph
+
+
+def load_graph(recipe: str | Path, **settings: Any) -> Graph:
+    """Return the graph of a recipe after its passes: ``load_graph("microns-v1", min_synapses=2)``.
+
+    Settings have public names, or ``stage.field`` in a dictionary passed to `load_recipe`.
+    """
+    return compile_graph(load_recipe(recipe, settings))
+
+
+def compile_graph(
+    recipe: Recipe,
+    *,
+    loaded: Callable[[Graph], None] = lambda graph: None,
+    after: Callable[[Ran], None] = lambda ran: None,
+) -> Graph:
+    """Load a recipe's source and run its passes; ``loaded`` and ``after`` see every stage."""
+    passes = [stage.make() for stage in recipe.passes]  # wrong options show before data is read
+    graph = load_source(recipe)
+    loaded(graph)
+    return run(graph, passes, after)
+
+
+def build(
+    recipe: str | Path | Recipe,
+    out: str | Path = "model.py",
+    *,
+    settings: Mapping[str, Any] | Iterable[str] = (),
+    verify: bool = True,
+    require: str = "any",
+    loaded: Callable[[Graph], None] = lambda graph: None,
+    after: Callable[[Ran], None] = lambda ran: None,
+) -> Built:
+    """Compile ``recipe`` into the module ``out``, and check the module against the graph.
+
+    ``settings`` are options as in ``--set``; ``require`` "measured" refuses modelled connectivity;
+    ``verify`` False leaves the check out, and torch with it. A module that fails its check is not
+    left behind. Raises `CompileError`.
+    """
+    if not isinstance(recipe, Recipe):
+        ready = settings if isinstance(settings, Mapping) else list(settings)
+        recipe = load_recipe(recipe, ready)
+    if require not in ("any", "measured"):
+        raise UnknownNameError.among("--require", require, ("any", "measured"))
+    template = recipe.template.make()
+
+    def check(graph: Graph) -> None:
+        if require == "measured" and not graph.provenance.measured:
+            raise CompileError(
+                f"recipe {recipe.name}",
+                f"{graph.provenance.source} is {graph.provenance.connectivity}, not measured",
+                f"fill the cache with `ccompile fetch {recipe.name}`, or drop --require measured",
+            )
+        loaded(graph)
+
+    graph = compile_graph(recipe, loaded=check, after=after)
+    name = shown_name(recipe, graph)
+    emission: Emission = template.emit(graph, name)
+    written, certificate = publish(emission, Path(out), verify)
+    return Built(name, graph, emission, written, certificate)
+
+
+def shown_name(recipe: Recipe, graph: Graph) -> str:
+    """Return the recipe's name, marked where a modelled data set stood in for the measured one."""
+    surrogate = graph.provenance.dataset.endswith(SURROGATE)
+    return recipe.name if not surrogate or SURROGATE in recipe.name else recipe.name + SURROGATE
+
+
+def publish(
+    emission: Emission, out: Path, verify: bool
+) -> tuple[tuple[Path, ...], Certificate | None]:
+    """Write the module, after it has passed its check in a folder of its own."""
+    import tempfile
+
+    if not verify:
+        return emission.write(out), None
+    with tempfile.TemporaryDirectory(prefix="ccompile-") as folder:
+        draft = Path(folder) / (out.name if out.suffix == ".py" else "model.py")
+        emission.write(draft)
+        certificate = validate(draft)
+    return emission.write(out), replace(certificate, module=out.name)

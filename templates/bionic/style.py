@@ -1,0 +1,247 @@
+"""Decisions of the BioNIC style; `module.py.jinja` only places their text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow.compute as pc
+
+from connectome_compiler.emit.arrays import pack
+from connectome_compiler.emit.cost_model import choose_kernel, forecast
+from connectome_compiler.emit.describe import header, provenance
+from connectome_compiler.emit.emission import Emission
+from connectome_compiler.emit.literal import literal
+from connectome_compiler.emit.names import class_name, identifiers
+from connectome_compiler.emit.render import render
+from connectome_compiler.emit.source import copy_definitions
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.graph import Graph, NodeModel, Projection
+
+STYLE = (
+    "BioNIC-style (after Prasanth & Tivnan 2026, arXiv 2601.20876). Reported of the original: a"
+    " cortical column of 266, 349, 185 and 383 excitatory cells in the order L4, L2/3, L5, L6;"
+    " weights masked by the connectome between and within layers; layer norm, graded inhibition,"
+    " lateral inhibition, attention, synaptic noise. Its equations are not public: those used here"
+    " are a proposed reading."
+)
+FREE = (
+    "Every weight between neurons stands for a connection of the data, and each has its own."
+    " Front end, read-in (image -> column) and read-out (column -> classes) do not: no connectome"
+    " says how an image enters a column, or what it means."
+)
+IMPORTS = (
+    "import hashlib",
+    "from collections.abc import Iterator",
+    "from typing import Any",
+    "import torch",
+    "from safetensors.torch import load",
+    "from torch import Tensor, nn",
+)
+INLINE_IMPORTS = ("import base64", "import zlib")
+FILE_IMPORTS = ("from pathlib import Path",)
+
+
+@dataclass(frozen=True, slots=True)
+class Bionic:
+    """Image front end, laminar populations joined by the connectome, read-out.
+
+    Needs a graph with the ports of `attach-io`. ``filters``, ``lateral_inhibition`` (strength, 0 to
+    leave it out), ``attention`` and ``steps`` (sweeps, where there is feedback) are the defaults of
+    the emitted ``build()``. ``kernel`` "auto" asks the cost model, for ``batch`` images a step.
+    ``class_name`` names the network; by default its recipe does.
+    """
+
+    name: ClassVar[str] = "bionic"
+
+    filters: tuple[int, int] = (8, 16)
+    lateral_inhibition: float = 0.1
+    attention: bool = True
+    steps: int = 3
+    kernel: Literal["auto", "edges", "dense"] = "auto"
+    batch: int = 32
+    class_name: str = ""
+
+    def __post_init__(self) -> None:
+        for field, least in (("steps", 1), ("batch", 1)):
+            if getattr(self, field) < least:
+                raise CompileError(f"bionic.{field}", f"{getattr(self, field)} is under {least}")
+        if min(self.filters) < 1:
+            raise CompileError("bionic.filters", f"{self.filters}: a layer without filters")
+        if not 0 <= self.lateral_inhibition < float("inf"):
+            raise CompileError(
+                "bionic.lateral_inhibition", f"{self.lateral_inhibition} is negative"
+            )
+        if self.class_name and not self.class_name.isidentifier():
+            raise CompileError("bionic.class_name", f"{self.class_name!r} is no Python name")
+
+    def emit(self, graph: Graph, recipe: str) -> Emission:
+        """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
+        image = _image(graph)
+        node = _common_node(graph)
+        name = self.class_name or class_name(recipe)
+        names = identifiers(p.name for p in graph.biological)
+        arrays = _arrays(graph)
+        n_edges = sum(graph.count(q) for q in graph.connectome)
+        packed = pack(arrays, n_edges)
+        imports = (*IMPORTS, *(INLINE_IMPORTS if packed.inline else FILE_IMPORTS))
+        copied = copy_definitions(["EdgeLinear", "ImageFrontEnd", "RateUnits"], imports)
+        kernels = {q.key: self._kernel(graph, q) for q in graph.connectome}
+        feedback = [q for q in graph.connectome if q.delay and q.pre != q.post]
+        context = {
+            "header": header(graph, name, recipe, [STYLE, FREE, self._cost(graph, kernels)]),
+            "imports": copied.imports,
+            "provenance": literal(provenance(graph, recipe)),
+            "layers": copied.text,
+            "class_name": name,
+            "title": graph.provenance.title,
+            "modelled": not graph.provenance.measured,
+            "image": {"channels": image[0], "size": image[1:]},
+            "classes": graph.population("classes").n_units,
+            "filters": self.filters,
+            "lateral_inhibition": self.lateral_inhibition,
+            "attention": self.attention,
+            "normalisation": node.normalisation,
+            "noise_std": node.noise_std,
+            "strength": max(p.node.inhibition_strength for p in graph.biological),
+            "graded": any(p.node.inhibition != "none" for p in graph.biological),
+            "has_within": any(q.pre == q.post for q in graph.connectome),
+            "steps": self.steps if feedback else 0,
+            "units": [
+                {
+                    "attr": names[p.name],
+                    "name": literal(p.name),
+                    "n": p.n_units,
+                    "inhibition": literal(f"{p.name}:inhibition")
+                    if p.node.inhibition != "none"
+                    else "",
+                    "form": p.node.inhibition,
+                    "drive": _drive(graph, p.name, names),
+                    "within": _attr(names, p.name, p.name) if _settles(graph, p.name) else "",
+                    "from_before": any(q.pre == p.name for q in feedback),
+                }
+                for p in graph.biological
+            ],
+            "read_in": [
+                {"attr": names[q.post], "n": graph.population(q.post).n_units, "post": q.post}
+                for q in graph.projections
+                if q.pre == "image"
+            ],
+            "read_out": [
+                {"attr": names[q.pre], "n": graph.population(q.pre).n_units, "pre": q.pre}
+                for q in graph.projections
+                if q.post == "classes"
+            ],
+            "projections": [
+                {
+                    "attr": _attr(names, q.pre, q.post),
+                    "pre": literal(q.pre),
+                    "post": literal(q.post),
+                    "ptr": f"arrays[{literal(q.key + '.ptr')}]",
+                    "sources": f"arrays[{literal(q.key + '.pre')}]",
+                    "n_pre": graph.shape(q)[1],
+                    "sign": _sign(graph, q) or f"arrays[{literal(q.key + '.sign')}]",
+                    "bias": _has_bias(graph, q),
+                    "kernel": kernels[q.key],
+                    "within": q.pre == q.post,
+                }
+                for q in graph.connectome
+            ],
+            "inline": packed.inline,
+            "sha256": packed.sha256,
+        }
+        source = render("bionic/module.py.jinja", context)
+        return Emission(name, source, None if packed.inline else packed.data)
+
+    def _kernel(self, graph: Graph, q: Projection) -> str:
+        if self.kernel != "auto":
+            return self.kernel
+        return choose_kernel(*graph.shape(q), graph.count(q), self.batch)
+
+    def _cost(self, graph: Graph, kernels: dict[str, str]) -> str:
+        """Forecast the recurrent part's cost by the cost model, as the header states it."""
+        predicted = [
+            forecast(*graph.shape(q), graph.count(q), self.batch)[kernels[q.key]]
+            for q in graph.connectome
+        ]
+        weights = sum(graph.count(q) for q in graph.connectome)
+        return (
+            f"{weights:,} connection weights; forecast for training on one CPU core:"
+            f" {sum(f.state_bytes for f in predicted) / 1e6:.1f} MB of state,"
+            f" {sum(f.step_us for f in predicted) / 1e3:.1f} ms for the connections in a step of"
+            f" {self.batch} images."
+        )
+
+
+def _image(graph: Graph) -> tuple[int, int, int]:
+    """Return the image's (channels, height, width), or say which pass is missing."""
+    if not any(p.name == "image" for p in graph.populations):
+        raise CompileError("bionic", "the graph has no image", 'add [[pass]] use = "attach-io"')
+    channels, height, width = graph.population("image").shape
+    if min(height, width) < 4:
+        problem = f"images of {height} x {width} pixels vanish in two poolings"
+        raise CompileError("bionic", problem, "attach-io.height and .width: at least 4")
+    return channels, height, width
+
+
+def _common_node(graph: Graph) -> NodeModel:
+    """Return the node model that all populations share, inhibition aside."""
+    nodes = {(p.node.activation, p.node.normalisation, p.node.noise_std) for p in graph.biological}
+    if len(nodes) > 1:
+        raise CompileError("bionic", f"populations differ in their node model: {sorted(nodes)}")
+    node = graph.biological[0].node
+    if node.activation != "relu":
+        raise CompileError("bionic", f"has rates, never negative; not {node.activation!r} units")
+    return node
+
+
+def _arrays(graph: Graph) -> dict[str, np.ndarray[Any, Any]]:
+    """Return everything that comes from data: rows, sources, signs that differ, inhibition."""
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
+    for q in graph.connectome:
+        n_post, n_pre = graph.shape(q)
+        post, pre = q.connectivity.entries(n_post, n_pre)
+        ptr = np.concatenate([[0], np.cumsum(np.bincount(post, minlength=n_post))])
+        arrays[f"{q.key}.ptr"] = ptr.astype(np.int32)
+        arrays[f"{q.key}.pre"] = pre.astype(np.int32)
+        if not _sign(graph, q):
+            arrays[f"{q.key}.sign"] = graph.enforced_signs(q)
+    for p in graph.biological:
+        if p.node.inhibition != "none":
+            column = pc.fill_null(p.column("inhibition"), 0.0)
+            arrays[f"{p.name}:inhibition"] = column.to_numpy().astype(np.float32)
+    return arrays
+
+
+def _sign(graph: Graph, q: Projection) -> str:
+    """Return the sign that all connections share, as source, or "" where they differ."""
+    found = np.unique(graph.enforced_signs(q))
+    return str(found.sum()) if len(found) < 2 else ""
+
+
+def _has_bias(graph: Graph, q: Projection) -> bool:
+    """Give each population one bias: that of its read-in, else of its first forward projection."""
+    arriving = [p for p in graph.projections if p.post == q.post and p.delay == 0]
+    return bool(arriving) and arriving[0] is q
+
+
+def _attr(names: dict[str, str], pre: str, post: str) -> str:
+    return f"{names[pre]}_to_{names[post]}"
+
+
+def _settles(graph: Graph, name: str) -> bool:
+    return any(q.pre == q.post == name for q in graph.connectome)
+
+
+def _drive(graph: Graph, name: str, names: dict[str, str]) -> list[str]:
+    """Return the terms of a population's drive, in graph order, as source."""
+    terms = []
+    for q in graph.projections:
+        if q.post != name or q.pre == name:
+            continue
+        if q.pre == "image":
+            terms.append(f"seen_{names[name]}")
+        else:
+            terms.append(f"self.{_attr(names, q.pre, name)}({names[q.pre]})")
+    return terms
