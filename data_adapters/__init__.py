@@ -1,0 +1,11 @@
+"""Data sources by name; the values are imported only when asked for."""
+
+if __name__ != "connectome_compiler.data_adapters":
+    raise ImportError("import connectome_compiler.data_adapters, not data_adapters")
+
+BUILTIN = {
+    "microns-v1": "connectome_compiler.data_adapters.microns_v1:MicronsV1",
+    "microns-v1-surrogate": (
+        "connectome_compiler.data_adapters.microns_statistics:MicronsStatistics"
+    ),
+}
