@@ -281,11 +281,18 @@ class Graph:
         from connectome_compiler.views.summary import as_text
 
         try:
-            return as_text(self)
-        except CompileError as error:  # a debugger must be able to show a graph that breaks a rule
+            self.verify()
+        except CompileError as error:  # a debugger must be able to show it all the same
             return f"<Graph that breaks a rule: {error}>"
+        return as_text(self)
 
     def _repr_html_(self) -> str:
+        from html import escape
+
         from connectome_compiler.views.summary import as_html
 
+        try:
+            self.verify()
+        except CompileError as error:
+            return f"<p>A graph that breaks a rule: {escape(str(error))}</p>"
         return as_html(self)

@@ -4,78 +4,110 @@ from __future__ import annotations
 
 import inspect
 import types
-from typing import Any, get_args, get_origin
+from collections.abc import Sequence
+from typing import Any, Literal, Union, get_args, get_origin
 
-from connectome_compiler.errors import UnknownNameError
-from connectome_compiler.options import option_defaults, option_types
-from connectome_compiler.recipe import load_recipe, shipped
+from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.options import Raw, option_defaults, option_types, spell
+from connectome_compiler.recipe import SUFFIX, Recipe, load_recipe, shipped_names
 from connectome_compiler.registry import Kind, find, known
 
 KINDS: tuple[Kind, ...] = ("adapter", "pass", "template")
+WORDS = {int: "integer", float: "number", str: "text", bool: "true | false", type(None): "none"}
 
 
 def everything() -> str:
     """Return one line for each thing there is."""
-    lines = ["recipes (ccompile build NAME)", *_table(shipped())]
+    recipes = [(name, _title(name)) for name in shipped_names()]
+    lines = ["recipes (ccompile build NAME)", *_table(recipes)]
     for kind in KINDS:
         plural = "passes" if kind == "pass" else f"{kind}s"
-        lines += ["", plural, *_table({n: _summary(find(kind, n)) for n in sorted(known(kind))})]
-    return "\n".join([*lines, "", "ccompile list NAME tells what each takes"])
+        lines += [
+            "",
+            plural,
+            *_table([(name, _summary(kind, name)) for name in sorted(known(kind))]),
+        ]
+    return "\n".join([*lines, "", "What each takes: ccompile list NAME"])
 
 
 def one(name: str) -> str:
     """Return what ``name`` does and takes: a recipe's stages, or a stage's options."""
-    recipes = shipped()
-    pages = [_recipe(name)] if name in recipes else []
+    is_recipe = name in shipped_names() or name.endswith(SUFFIX)
+    pages = [_recipe(load_recipe(name))] if is_recipe else []
     pages += [_stage(kind, name) for kind in KINDS if name in known(kind)]
     if not pages:
-        names = {*recipes, *(n for kind in KINDS for n in known(kind))}
+        names = {*shipped_names(), *(n for kind in KINDS for n in known(kind))}
         raise UnknownNameError.among("name", name, names)
     return "\n\n".join(pages)
 
 
-def _recipe(name: str) -> str:
-    recipe = load_recipe(name)
-    lines = [f"recipe {name}: {recipe.title}", "", "options (--set NAME=VALUE)"]
-    rows = {}
+def _recipe(recipe: Recipe) -> str:
+    lines = [f"recipe {recipe.name}: {recipe.title}", ""]
+    rows = []
     for short, path in recipe.public.items():
         stage_id, _, option = path.rpartition(".")
         stage = recipe.stages[stage_id]
         cls = find(stage.kind, stage.use)
         value = stage.options.get(option, option_defaults(cls)[option])
-        rows[short] = f"{value!r:<12} {_type(option_types(cls)[option])}  ({path})"
-    lines += [*_table(rows), "", "stages (--set STAGE.FIELD=VALUE)"]
-    stages = {}
+        rows.append((short, _value(value), _type(option_types(cls)[option]), path))
+    if rows:
+        head = ("option", "value", "may be", "is")
+        lines += ["options: --set OPTION=VALUE", *_table([head, *rows]), ""]
+    lines += ["stages, in order: --set STAGE.FIELD=VALUE sets any field (ccompile list STAGE)"]
+    stages = []
     for id_, stage in recipe.stages.items():
-        given = ", ".join(f"{k}={v!r}" for k, v in stage.options.items())
-        stages[id_] = f"{stage.kind} {stage.use}" + (f" ({given})" if given else "")
+        given = ", ".join(f"{k}={_value(v)}" for k, v in stage.options.items())
+        use = stage.kind if stage.use == id_ else f"{stage.kind} {stage.use}"
+        stages.append((id_, use, given))
     return "\n".join([*lines, *_table(stages)])
 
 
 def _stage(kind: Kind, name: str) -> str:
     cls = find(kind, name)
     types_, defaults = option_types(cls), option_defaults(cls)
-    lines = [f"{kind} {name}", "", inspect.cleandoc(cls.__doc__ or ""), "", "options"]
-    rows = {key: f"{defaults[key]!r:<12} {_type(types_[key])}" for key in types_}
-    return "\n".join([*lines, *(_table(rows) or ["  none"])])
+    lines = [f"{kind} {name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
+    if not types_:
+        return "\n".join([*lines, "no options"])
+    rows = [(key, _value(defaults[key]), _type(types_[key])) for key in types_]
+    return "\n".join([*lines, *_table([("option", "default", "may be"), *rows])])
 
 
-def _summary(cls: type[Any]) -> str:
-    return inspect.cleandoc(cls.__doc__ or "").split("\n")[0]
+def _title(name: str) -> str:
+    try:
+        return load_recipe(name).title
+    except CompileError as error:
+        return f"cannot be used: {error.where}: {error.problem}"
+
+
+def _summary(kind: Kind, name: str) -> str:
+    try:
+        return inspect.cleandoc(find(kind, name).__doc__ or "").split("\n")[0]
+    except CompileError as error:  # one broken plugin must not hide all else
+        return error.problem
+
+
+def _value(value: Any) -> str:
+    return value.text if isinstance(value, Raw) else spell(value)
 
 
 def _type(hint: Any) -> str:
-    if get_origin(hint) is types.UnionType:
+    if get_origin(hint) in (Union, types.UnionType):
         return " | ".join(_type(part) for part in get_args(hint))
-    if hint is type(None):
-        return "none"
-    if get_origin(hint) is not None and "Literal" in str(get_origin(hint)):
+    if get_origin(hint) is Literal:
         return " | ".join(str(value) for value in get_args(hint))
-    if get_origin(hint) is tuple:
-        return f"list of {_type(get_args(hint)[0])}"
-    return getattr(hint, "__name__", str(hint))
+    if get_origin(hint) in (tuple, list):
+        parts = [part for part in get_args(hint) if part is not Ellipsis]
+        many = f"{len(parts)} x " if len(parts) > 1 else "list of "
+        return many + _type(parts[0])
+    return WORDS.get(hint) or str(getattr(hint, "__name__", hint))
 
 
-def _table(rows: dict[str, str]) -> list[str]:
-    width = max((len(name) for name in rows), default=0) + 2
-    return [f"  {name:<{width}}{text}".rstrip() for name, text in rows.items()]
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Align columns; the last is as long as it is."""
+    columns = len(rows[0]) if rows else 0
+    widths = [max(len(row[k]) for row in rows) for k in range(columns - 1)]
+    return [
+        "  "
+        + "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip()
+        for row in rows
+    ]

@@ -4,96 +4,162 @@ from __future__ import annotations
 
 import ast
 import shlex
-from collections.abc import Sequence
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.provenance import Step
 
 if TYPE_CHECKING:
     from connectome_compiler.pipeline import Built
+
+WIDTH = 100
+MOST_NOTES = 3  # of a step, so that a build fits on a screen and a half
+MOST_ROWS = 16  # of the table of projections
+INDENT = 12  # of what stands beside the words on the left
+
+Row = tuple[str, ...]
 
 
 def modelled(graph: Graph) -> str:
     """Return the warning that a data set is not measured, and why it is used."""
     p = graph.provenance
-    reasons = [note for step in p.steps for note in step.notes if "fell back" in note]
-    because = f" ({reasons[0]})" if reasons else ""
+    reasons = [n for step in p.steps if step.name.startswith("fall-back") for n in step.notes]
+    because = f": {reasons[0]}" if reasons else ""
     return f"{p.source} is {p.connectivity}, not measured{because}"
 
 
 def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
     """Return what was made: data, passes, network, files, and what to type next."""
     graph, p = built.graph, built.graph.provenance
-    known = "measured" if p.measured else f"{str(p.connectivity).upper()}, NOT MEASURED"
-    lines = [f"{built.recipe}: {p.title}", "", f"data        {p.source}, {known}"]
-    lines.append(f"licence     {p.licence or 'not stated by the source'}")
-    lines += ["", "passes"]
-    for step in p.steps:
-        lines.append(
-            f"  {step.name:<24}{step.n_neurons_after:>9,} neurons"
-            f"{step.n_connections_after:>12,} connections"
-        )
-        lines += [f"      {note}" for note in step.notes]
-    lines += ["", "network     " + _chain(graph)]
-    free = {"image": "read-in", "classes": "read-out"}
-    for q in graph.projections:
-        artificial = free.get(q.pre) or free.get(q.post)
-        what = f"all to all ({artificial}, not of the connectome)"
-        count = graph.count(q)
-        lines.append(
-            f"  {q.key:<26}"
-            + (what if artificial else f"{count:>8,} connections, density {graph.density(q):.4f}")
-        )
+    module = next(path for path in built.written if path.suffix == ".py")
+    known = "measured" if p.measured else f"{p.connectivity.upper()}, NOT MEASURED"
+    inspect = f"{_command('ccompile')} inspect {shlex.quote(str(module))}"
+    lines = [
+        f"{built.recipe}: {p.title}",
+        "",
+        *_beside("data", f"{p.source}, {known}"),
+        *_beside("licence", p.licence or "not stated by the source"),
+        "",
+        "passes",
+        *_steps(p.steps),
+        "",
+        *_network(graph),
+        "",
+    ]
     if built.certificate:
         total, own = built.certificate.n_parameters, graph.n_connections
-        others = f"{total - own:,} others (front end, read-in, read-out, norms, biases)"
-        lines += ["", f"parameters  {total:,}: {own:,} connections, {others}", ""]
+        others = "others (front end, read-in, read-out, normalisation, biases)"
+        lines += [f"parameters  {total:,}: {own:,} connections, {total - own:,} {others}", ""]
         lines += built.certificate.lines()
     else:
-        lines += ["", "not verified: run `ccompile verify` before you trust it"]
+        check = f"{_command('ccompile')} verify {shlex.quote(str(module))}"
+        lines += [f"not verified: run `{check}` before you trust it"]
     lines += ["", "written     " + ", ".join(str(path) for path in built.written)]
     lines += [f"saved       {path}" for path in saved]
-    module = next(path for path in built.written if path.suffix == ".py")
-    lines += [
-        f"next        ccompile inspect {shlex.quote(str(module))}",
-        f"            python -c 'import {module.stem} as m; net = m.build(); "
-        "print(net(net.example_input(4)).shape)'"
-        + ("" if module.parent == Path() else f"  (in {module.parent})"),
-    ]
+    lines += [f"next        {inspect}", f"            {_try(module)}"]
     if not p.measured:
-        lines += [
-            "",
-            f"{built.recipe} is {p.connectivity}, not measured: not a real brain's wiring",
-        ]
+        lines += ["", f"{p.source} is {p.connectivity}, not measured: no real brain is wired so"]
     return "\n".join(lines)
+
+
+def _network(graph: Graph) -> list[str]:
+    chain = (f"{p.name} {' x '.join(f'{n:,}' for n in p.shape)}" for p in graph.populations)
+    rows: list[Row] = []
+    for q in graph.projections:
+        artificial = graph.population(q.pre).artificial or graph.population(q.post).artificial
+        what = "weights, all to all, not of the connectome"
+        if not artificial:
+            what = f"connections, density {graph.density(q):.4f}" + ", within" * (q.pre == q.post)
+            what += ", feedback" * (q.delay > 0 and q.pre != q.post)
+        rows.append((q.key, f"{graph.count(q):,}", what))
+    lines = [*_beside("network", " -> ".join(chain)), *_table(rows[:MOST_ROWS])]
+    if (more := len(rows) - MOST_ROWS) > 0:
+        lines += [f"  and {more} more, which `ccompile inspect` shows"]
+    return lines
+
+
+def _steps(steps: Iterable[Step]) -> list[str]:
+    """Return what each pass did, briefly."""
+    rows: list[tuple[str, Step | None]] = []
+    idle: list[str] = []
+    for k, step in enumerate(steps):
+        same = (step.n_neurons_before, step.n_connections_before) == (
+            step.n_neurons_after,
+            step.n_connections_after,
+        )
+        if same and k and not step.notes:
+            idle.append(step.name)
+            continue
+        rows += [(", ".join(idle), None)] * bool(idle) + [(step.name, step)]
+        idle = []
+    rows += [(", ".join(idle), None)] * bool(idle)
+    width = max((len(name) for name, step in rows if step), default=0)
+    lines = []
+    for name, ran in rows:
+        if ran is None:
+            lines += [f"  {name}: no change"]
+            continue
+        counts = f"{ran.n_neurons_after:>9,} neurons {ran.n_connections_after:>12,} connections"
+        lines += [f"  {name:<{width}} {counts}"]
+        lines += _notes(ran.notes[:MOST_NOTES])
+        if (more := len(ran.notes) - MOST_NOTES) > 0:
+            lines += _notes([f"and {more} more, which `ccompile inspect` shows"])
+    return lines
+
+
+def _try(module: Path) -> str:
+    """Return a command that runs the module."""
+    code = f"import {module.stem} as m; net = m.build(); print(net(net.example_input(4)).shape)"
+    path = "" if module.parent == Path() else f"PYTHONPATH={shlex.quote(str(module.parent))} "
+    return f"{path}{_command('python')} -c '{code}'"
+
+
+def _command(name: str) -> str:
+    """Return how to type a command of this environment, which may not be the shell's."""
+    path = Path(sys.executable).parent / name
+    if not path.exists() or shutil.which(name) == str(path):
+        return name
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
 def of_target(target: str, settings: Sequence[str] = ()) -> str:
     """Return a summary of a recipe, a saved graph or an emitted module."""
+    from connectome_compiler.pipeline import compile_graph
+    from connectome_compiler.recipe import load_recipe, shipped_names
+
     path = Path(target)
+    is_graph = (path / "graph.json").is_file() or (path.is_dir() and target not in shipped_names())
+    if (target.endswith(".py") or is_graph) and settings:
+        what = "a saved graph" if is_graph else "a built module"
+        raise CompileError(f"--set {settings[0]}", f"{target} is {what}", "settings are of recipes")
+    if is_graph:
+        return _of_graph(Graph.load(path))
     if target.endswith(".py"):
         return _of_module(path)
-    if path.is_dir():
-        return _of_graph(Graph.load(path))
-    from connectome_compiler.pipeline import compile_graph
-    from connectome_compiler.recipe import load_recipe
-
     return _of_graph(compile_graph(load_recipe(target, settings)))
 
 
 def _of_graph(graph: Graph) -> str:
     import numpy as np
 
-    lines = [repr(graph), ""]
+    lines = []
+    for line in repr(graph).splitlines():
+        lines += textwrap.wrap(line, WIDTH) if line.startswith("licence:") else [line]
     excitatory = inhibitory = unsigned = 0
     for q in graph.connectome:
         signs = graph.signs(q)
         excitatory += int((signs > 0).sum())
         inhibitory += int((signs < 0).sum())
         unsigned += int((signs == 0).sum())
-    lines.append(_balance(excitatory, inhibitory, unsigned))
+    lines += ["", _balance(excitatory, inhibitory, unsigned)]
     neurons = [p for p in graph.biological if p.neurons is not None]
     unread = sum(int((~p.has_outputs()).sum()) for p in neurons)
     known = any(p.column("axon_coverage").null_count < p.n_units for p in neurons)
@@ -102,31 +168,22 @@ def _of_graph(graph: Graph) -> str:
         if known
         else "coverage    not known"
     )
-    degree = np.zeros(graph.n_neurons, np.int64)
-    offset = dict(
-        zip(
-            (p.name for p in graph.biological),
-            np.cumsum([0, *(p.n_units for p in graph.biological)]),
-            strict=False,
-        )
-    )
+    degree = {p.name: np.zeros(p.n_units, np.int64) for p in graph.biological}
     for q in graph.connectome:
-        post, _ = q.connectivity.entries(*graph.shape(q))
-        degree += np.bincount(post + offset[q.post], minlength=len(degree))
-    if len(degree):
+        if isinstance(q.connectivity, Synapses):
+            degree[q.post] += np.bincount(q.synapses.post, minlength=len(degree[q.post]))
+        else:
+            degree[q.post] += graph.count(q) // max(1, len(degree[q.post]))
+    if graph.n_neurons:
+        degrees = np.concatenate(list(degree.values()))
         lines.append(
-            f"in-degree   median {np.median(degree):.0f}, largest {degree.max()}, "
-            f"{int((degree == 0).sum()):,} neurons without input from others"
+            f"in-degree   median {np.median(degrees):.0f}, largest {degrees.max():,}, "
+            f"{int((degrees == 0).sum()):,} neurons without input from neurons"
         )
-    lines += ["", *_steps(graph)]
-    return "\n".join(lines)
-
-
-def _steps(graph: Graph) -> list[str]:
-    lines = ["steps"]
+    lines += ["", "steps"]
     for step in graph.provenance.steps:
-        lines += [f"  {step}", *(f"      {note}" for note in step.notes)]
-    return lines
+        lines += [*_wrapped(str(step), "  ", "      "), *_notes(step.notes)]
+    return "\n".join(lines)
 
 
 def _balance(excitatory: int, inhibitory: int, unsigned: int) -> str:
@@ -143,51 +200,113 @@ def read_provenance(path: Path) -> dict[str, Any]:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CompileError(str(path), "no such file") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        raise CompileError(str(path), f"cannot be read: {error}") from error
+        raise CompileError(
+            str(path), "no such file", "ccompile build RECIPE --out model.py"
+        ) from None
+    except OSError as error:
+        raise CompileError(str(path), f"cannot be read: {error.strerror or error}") from error
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        raise CompileError(str(path), f"is not a Python module: {error}") from error
     for node in tree.body:
-        target = node.target if isinstance(node, ast.AnnAssign) else None
-        if isinstance(target, ast.Name) and target.id == "PROVENANCE" and node.value is not None:
-            value: dict[str, Any] = ast.literal_eval(node.value)
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if isinstance(node, ast.AnnAssign):
+            targets = [node.target]
+        names = [target.id for target in targets if isinstance(target, ast.Name)]
+        if "PROVENANCE" in names and isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
+            try:
+                value = ast.literal_eval(node.value)
+            except (ValueError, TypeError, RecursionError) as error:
+                raise CompileError(f"{path}: PROVENANCE", _ALTERED, _REBUILD) from error
+            if not isinstance(value, dict):
+                raise CompileError(f"{path}: PROVENANCE", _ALTERED, _REBUILD)
             return value
     raise CompileError(str(path), "has no PROVENANCE: it was not made by ccompile")
 
 
+_ALTERED = "is not what ccompile wrote"
+_REBUILD = "the module was altered: build it again"
+
+
 def _of_module(path: Path) -> str:
     stated = read_provenance(path)
+    try:
+        return "\n".join(_stated(path, stated))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        lacks = f"lacks {error}" if isinstance(error, KeyError) else _ALTERED
+        raise CompileError(f"{path}: PROVENANCE", lacks, _REBUILD) from error
+
+
+def _stated(path: Path, stated: dict[str, Any]) -> list[str]:
+    """Return what a module states of itself."""
     known = "measured" if stated["measured"] else f"{stated['connectivity']}, not measured"
     version = f"@{stated['version']}" if stated["version"] else ""
-    lines = [
-        f"{path.name}: {stated['recipe']}, {stated['title']}",
-        f"data        {stated['dataset']}{version} ({known}; signs: {stated['signs']})",
-        f"licence     {stated['licence'] or 'not stated by the source'}",
-        "",
-        "populations",
+    populations, projections = stated["populations"], stated["projections"]
+    read_of = {p["name"]: p["axons_read"] for p in populations}
+    units = [
+        (
+            p["name"],
+            f"{p['units']:,} units",
+            "axons read: " + ("not known" if p["axons_read"] is None else f"{p['axons_read']:,}"),
+        )
+        for p in populations
     ]
-    for p in stated["populations"]:
-        read = "not known" if p["axons_read"] is None else f"{p['axons_read']:,}"
-        lines.append(f"  {p['name']:<14}{p['units']:>8,} units, axons read: {read}")
-    lines += ["", "projections"]
-    read_of = {p["name"]: p["axons_read"] for p in stated["populations"]}
-    for q in stated["projections"]:
+    rows = []
+    for q in projections:
         n_post, n_pre = q["shape"]
-        pre, _, post = q["key"].partition("->")
+        pre, _, post = q["key"].partition(":")[0].partition("->")
         known_pre = n_pre if read_of.get(pre) is None else read_of[pre]
         possible = known_pre * (n_post - (pre == post))
         density = q["connections"] / possible if possible else 0.0
-        lines.append(f"  {q['key']:<26}{q['connections']:>8,} connections, density {density:.4f}")
-    total = {
-        k: sum(q[k] for q in stated["projections"])
-        for k in ("connections", "excitatory", "inhibitory")
-    }
+        rows.append((q["key"], f"{q['connections']:,}", f"connections, density {density:.4f}"))
+    total = {k: sum(q[k] for q in projections) for k in ("connections", "excitatory", "inhibitory")}
     unsigned = total["connections"] - total["excitatory"] - total["inhibitory"]
-    lines += ["", _balance(total["excitatory"], total["inhibitory"], unsigned), "", "steps"]
+    steps = []
     for s in stated["steps"]:
-        counts = f"{s['neurons'][1]:,} neurons, {s['connections'][1]:,} connections"
-        lines += [f"  {s['name']}: {counts}", *(f"      {note}" for note in s["notes"])]
-    return "\n".join(lines)
+        (n, n_after), (m, m_after) = s["neurons"], s["connections"]
+        step = Step(s["name"], s["options"], n, n_after, m, m_after, tuple(s["notes"]))
+        steps += [*_wrapped(str(step), "  ", "      "), *_notes(step.notes)]
+    source = f"{stated['dataset']}{version}, {known}; signs: {stated['signs']}"
+    return [
+        f"{path.name}: {stated['recipe']}, {stated['title']}",
+        "",
+        *_beside("data", source),
+        *_beside("licence", stated["licence"] or "not stated by the source"),
+        "",
+        "populations",
+        *_table(units),
+        "",
+        "projections",
+        *_table(rows),
+        "",
+        _balance(total["excitatory"], total["inhibitory"], unsigned),
+        "",
+        "steps",
+        *steps,
+    ]
 
 
-def _chain(graph: Graph) -> str:
-    return " -> ".join(f"{p.name} {' x '.join(str(n) for n in p.shape)}" for p in graph.populations)
+def _table(rows: Sequence[Row]) -> list[str]:
+    """Align name, number and remark."""
+    widths = [max((len(row[k]) for row in rows), default=0) for k in range(2)]
+    return [
+        f"  {name:<{widths[0]}}  {number:>{widths[1]}}  {remark}" for name, number, remark in rows
+    ]
+
+
+def _notes(notes: Iterable[str]) -> list[str]:
+    return [line for note in notes for line in _wrapped(note, " " * 6, " " * 8)]
+
+
+def _beside(word: str, text: str) -> list[str]:
+    return _wrapped(text, f"{word:<{INDENT}}", " " * INDENT)
+
+
+def _wrapped(text: str, first: str, rest: str) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

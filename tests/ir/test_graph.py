@@ -1,0 +1,100 @@
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from numpy.testing import assert_array_equal
+from strategies import graphs
+
+from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.ir import (
+    AllToAll,
+    Graph,
+    Population,
+    Projection,
+    Provenance,
+    Synapses,
+    Weights,
+    neuron_table,
+)
+
+CELLS = Population(
+    "cells",
+    (4,),
+    neuron_table(
+        {
+            "neuron_id": [1, 2, 3, 4],
+            "sign": [1, -1, None, 1],
+            "axon_coverage": ["full", None, "none", "partial"],
+        }
+    ),
+)
+EDGES = Projection("cells", "cells", Synapses([0, 1, 3], [1, 0, 2], [1, 1, 1]))  # type: ignore[arg-type]
+
+
+def graph(projection: Projection = EDGES) -> Graph:
+    return Graph((CELLS,), (projection,), Provenance("test"))
+
+
+@given(graphs())
+def test_random_graphs_are_valid_and_survive_copies(g: Graph) -> None:
+    g.verify()
+    assert copy.deepcopy(g).digest() == g.digest()
+    assert pickle.loads(pickle.dumps(g)).digest() == g.digest()
+    assert g.n_neurons == sum(p.n_units for p in g.populations if not p.artificial)
+    for q in g.projections:
+        post, pre = q.connectivity.entries(*g.shape(q))
+        assert g.count(q) == len(post) == len(pre) == len(g.signs(q))
+
+
+def test_lists_become_tuples() -> None:
+    populations, projections = [CELLS], [EDGES]
+    g = Graph(populations, projections, Provenance("test"))  # type: ignore[arg-type]
+    populations.clear()
+    projections.clear()
+    assert g.n_neurons == 4
+    assert g.n_connections == 3
+    assert Population("map", [1, np.int64(2), 3]).shape == (1, 2, 3)  # type: ignore[arg-type]
+
+
+def test_unread_axons_have_no_known_outputs() -> None:
+    assert_array_equal(CELLS.has_outputs(), [True, True, False, True])
+    # three known axons, three possible partners each
+    assert graph().density(EDGES) == pytest.approx(3 / 9)
+
+
+def test_density_of_nothing_is_zero() -> None:
+    nobody = Population("cells", (0,), neuron_table({"neuron_id": []}))
+    none = Projection("cells", "cells", Synapses([], [], []))  # type: ignore[arg-type]
+    assert Graph((nobody,), (none,), Provenance("test")).density(none) == 0
+
+
+def test_signs_come_from_the_connection_then_from_its_neuron() -> None:
+    assert_array_equal(graph().signs(EDGES), [-1, 1, 0])
+    assert_array_equal(graph().enforced_signs(EDGES), [0, 0, 0])
+    own = Synapses([0, 1, 3], [1, 0, 2], [1, 1, 1], sign=[1, 0, -1])  # type: ignore[arg-type]
+    q = Projection("cells", "cells", own, Weights("abs"))
+    assert_array_equal(graph(q).signs(q), [1, 1, -1])
+    assert_array_equal(graph(q).enforced_signs(q), [1, 1, -1])
+
+
+def test_artificial_parts_are_no_neurons() -> None:
+    image = Population("image", (1, 2, 2), artificial=True)
+    g = Graph((image, CELLS), (Projection("image", "cells", AllToAll()), EDGES), Provenance("t"))
+    assert (g.n_neurons, g.n_connections) == (4, 3)
+    assert g.connectome == (EDGES,)
+
+
+def test_unknown_names_are_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'cells'"):
+        graph().population("cell")
+    with pytest.raises(UnknownNameError, match="did you mean 'cell_type'"):
+        CELLS.column("celltype")
+    with pytest.raises(UnknownNameError):
+        Population("image", (3,)).column("sign")
+
+
+def test_a_law_has_no_edge_list() -> None:
+    with pytest.raises(CompileError, match="all to all, not an edge list"):
+        _ = Projection("a", "b", AllToAll()).synapses

@@ -1,0 +1,42 @@
+import json
+
+import numpy as np
+
+from connectome_compiler.ir import Evidence, Provenance, SourceFile, Step
+
+FULL = Provenance(
+    "microns-v1",
+    "1507",
+    connectivity=Evidence.MEASURED,
+    signs=Evidence.PREDICTED,
+    licence="CC BY 4.0",
+    citations=("MICrONS Consortium 2025, Nature 640:435",),
+    files=(SourceFile("cells.csv.gz", "ab" * 32, 12, "https://example.org/cells.csv.gz"),),
+    steps=(Step("drop-autapses", "", 5, 5, 9, 8, ("one autapse",)),),
+)
+
+
+def test_round_trip_through_json() -> None:
+    assert Provenance.from_dict(json.loads(json.dumps(FULL.to_dict()))) == FULL
+
+
+def test_plain_words_lists_and_numpy_counts_are_taken_as_what_they_mean() -> None:
+    step = Step("x", "", np.int64(1), np.int32(1), np.int64(2), np.int64(1), ["a"])  # type: ignore[arg-type]
+    p = Provenance("d", connectivity="measured", citations=["c"], steps=[step])  # type: ignore[arg-type]
+    assert p.measured
+    assert p.citations == ("c",)
+    assert json.loads(json.dumps(p.to_dict()))["steps"][0]["n_connections_before"] == 2
+
+
+def test_only_the_measured_is_called_measured() -> None:
+    assert FULL.measured
+    for known in (Evidence.MODELLED, Evidence.PREDICTED, Evidence.NONE):
+        assert not Provenance("d", connectivity=known).measured
+
+
+def test_source_and_steps_as_text() -> None:
+    assert FULL.source == "microns-v1@1507"
+    assert Provenance("worm").source == "worm"
+    assert str(FULL.steps[0]) == "drop-autapses: 5 neurons, 9 -> 8 connections"
+    assert str(Step("a", "k=1", 1, 1, 1000, 1000)) == "a(k=1): 1 neurons, 1,000 connections"
+    assert FULL.with_step(FULL.steps[0]).steps == FULL.steps * 2

@@ -1,0 +1,451 @@
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import graphs
+
+from connectome_compiler.errors import CompileError, VerifyError
+from connectome_compiler.ir import (
+    AllToAll,
+    Evidence,
+    Graph,
+    NodeModel,
+    Population,
+    Projection,
+    Provenance,
+    SourceFile,
+    Step,
+    Synapses,
+    neuron_table,
+)
+from connectome_compiler.ir.storage import file_name
+
+BIG = 864691135000000001
+
+
+@contextmanager
+def new_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if not p.is_dir()}
+
+
+def small(*names: str) -> Graph:
+    names = names or ("a",)
+    people = [
+        Population(name, (2,), neuron_table({"neuron_id": [10 * k + 1, 10 * k + 2]}))
+        for k, name in enumerate(names)
+    ]
+    edges = Synapses([0, 1], [1, 0], [3, 4])  # type: ignore[arg-type]
+    return Graph(
+        tuple(people),
+        tuple(Projection(p.name, q.name, edges) for p in people for q in people),
+        Provenance("t"),
+    )
+
+
+@given(graphs())
+@settings(max_examples=30)
+def test_round_trip(g: Graph) -> None:
+    with new_folder() as folder:
+        assert g.save(folder / "g") == folder / "g"
+        again = Graph.load(folder / "g")
+        assert again.digest() == g.digest()
+        assert again.provenance == g.provenance
+        for p, q in zip(g.populations, again.populations, strict=True):
+            assert (p.name, p.shape, p.node, p.artificial) == (
+                q.name,
+                q.shape,
+                q.node,
+                q.artificial,
+            )
+            assert (p.neurons is None) == (q.neurons is None)
+            assert p.neurons is None or p.neurons.equals(q.neurons)
+        again.save(folder / "again")
+        assert files(folder / "again") == files(folder / "g")
+
+
+def test_equal_graphs_make_equal_files(tmp_path: Path) -> None:
+    g = small()
+    table = g.populations[0].neurons
+    assert table is not None
+    pieces = pa.concat_tables([table.slice(0, 1), table.slice(1)]).replace_schema_metadata(
+        {"a": "b"}
+    )
+    other = replace(g, populations=(replace(g.populations[0], neurons=pieces),))
+    g.save(tmp_path / "one")
+    other.save(tmp_path / "two")
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_all_kinds_of_columns_survive(tmp_path: Path) -> None:
+    columns = {
+        "id": pa.array([BIG, None], pa.int64()),
+        "unsigned": pa.array([2**64 - 1, None], pa.uint64()),
+        "small": pa.array([1, None], pa.int8()),
+        "half": pa.array([0.5, None], pa.float16()),
+        "single": pa.array([0.1, None], pa.float32()),
+        "flag": pa.array([True, None]),
+        "word": pa.array(["é", None]),
+        "large word": pa.array(["é", None], pa.large_string()),
+        "category": pa.array(["é", None]).dictionary_encode(),
+        "bytes": pa.array([b"\x00", None]),
+        "nothing": pa.nulls(2),
+        "seconds": pa.array([1, None], pa.timestamp("s")),
+        "zone": pa.array([1, None], pa.timestamp("ns", "UTC")),
+        "day": pa.array([1, None], pa.date32()),
+        "time": pa.array([1, None], pa.time32("s")),
+        "a/b": pa.array([1.5, None]),
+    }
+    table = neuron_table({"neuron_id": ["x", "y"], **columns})
+    g = Graph((Population("a", (2,), table),), (), Provenance("t"))
+    g.save(tmp_path / "g")
+    held = g.populations[0].neurons
+    read = Graph.load(tmp_path / "g").populations[0].neurons
+    assert held is not None
+    assert read is not None
+    assert read.equals(held)
+    for name, column in columns.items():
+        assert read.column(name).to_pylist() == column.to_pylist()
+
+
+def test_provenance_survives(tmp_path: Path) -> None:
+    known = Provenance(
+        "microns-v1",
+        "1507",
+        "a title with µ and \n",
+        Evidence.PREDICTED,
+        Evidence.MEASURED,
+        "CC BY 4.0",
+        ("one", "two"),
+        (SourceFile("f", "00", 3, "https://example.org"),),
+        (Step("s", "k=1", 1, 2, 3, 4, ("note",)),),
+    )
+    replace(small(), provenance=known).save(tmp_path / "g")
+    assert Graph.load(tmp_path / "g").provenance == known
+
+
+def test_the_empty_graph(tmp_path: Path) -> None:
+    Graph((), (), Provenance("t")).save(tmp_path / "g")
+    assert Graph.load(tmp_path / "g").n_neurons == 0
+
+
+def test_names_of_files_are_safe_and_apart(tmp_path: Path) -> None:
+    names = (
+        "L2/3.exc",
+        "L2-3.exc",
+        "l2-3.EXC",
+        "..",
+        ".",
+        "a/b",
+        "\u00e9",
+        "e\u0301",
+        "é" * 99,
+        "/etc",
+    )
+    g = small(*names)
+    g.save(tmp_path / "g")
+    assert Graph.load(tmp_path / "g").digest() == g.digest()
+    written = [p.name for p in (tmp_path / "g" / "neurons").iterdir()]
+    assert len({n.casefold() for n in written}) == len(names)
+    assert {"L2-3.exc.parquet", "L2-3.exc-2.parquet", "l2-3.EXC-3.parquet"} <= set(written)
+    assert [p.name for p in tmp_path.iterdir()] == ["g"]
+
+
+@given(st.lists(st.text(), unique=True, max_size=6))
+def test_file_names(names: list[str]) -> None:
+    taken: set[str] = set()
+    made = [file_name(name, taken) for name in names]
+    assert len({m.casefold() for m in made}) == len(names)
+    for m in made:
+        assert m
+        assert not m.startswith(".")
+        assert not set(m) & set('/\\:*?"<>|\0')
+        assert len(m.encode()) <= 210
+
+
+def test_a_folder_on_the_way_may_look_like_a_partition(tmp_path: Path) -> None:
+    g = small()
+    g.save(tmp_path / "seed=1" / "g")
+    assert Graph.load(tmp_path / "seed=1" / "g").digest() == g.digest()
+
+
+# --- what was altered is found and named ----------------------------------------------------------
+
+
+def edit_page(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+    def work(folder: Path) -> None:
+        page = json.loads((folder / "graph.json").read_text())
+        change(page)
+        (folder / "graph.json").write_text(json.dumps(page))
+
+    return work
+
+
+def edit_table(name: str, change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], object]:
+    return lambda folder: pq.write_table(change(pq.read_table(folder / name)), folder / name)
+
+
+CONNECTIONS = "connections/a_to_a.parquet"
+ALTERED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no page": (lambda f: (f / "graph.json").unlink(), "is not a saved graph"),
+    "page cut": (
+        lambda f: (f / "graph.json").write_text('{"format": 1,\n "digest": '),
+        "graph.json, line 2, column 12",
+    ),
+    "page of bytes": (lambda f: (f / "graph.json").write_bytes(b"\xff\xfe"), "graph.json: cannot"),
+    "page of another kind": (lambda f: (f / "graph.json").write_text("[]"), "format None"),
+    "other format": (edit_page(lambda p: p.update(format=99)), "format 99, this version reads 1"),
+    "lacks a field": (edit_page(lambda p: p.pop("ports")), "graph.json: lacks 'ports'"),
+    "field too many": (
+        edit_page(lambda p: p["populations"][0]["node"].update(magic=1)),
+        "graph.json: cannot be read: .*magic",
+    ),
+    "delay is no number": (edit_page(lambda p: p["projections"][0].update(delay="1")), "cannot be"),
+    "populations is no list": (edit_page(lambda p: p.update(populations=3)), "cannot be read"),
+    "unknown law": (
+        edit_page(lambda p: p["projections"][0].update(connectivity={"kind": "AllToAl"})),
+        "did you mean 'AllToAll'",
+    ),
+    "unknown evidence": (
+        edit_page(lambda p: p["provenance"].update(signs="guessed")),
+        "'guessed' is not a valid Evidence",
+    ),
+    "other name": (edit_page(lambda p: p["populations"][0].update(artificial=True)), "altered"),
+    "other digest": (edit_page(lambda p: p.update(digest="0" * 64)), "a file was altered"),
+    "outside": (
+        edit_page(lambda p: p["populations"][0].update(neurons="../../secret.parquet")),
+        "names '../../secret.parquet', outside the folder",
+    ),
+    "absolute": (
+        edit_page(lambda p: p["populations"][0].update(neurons="/etc/passwd")),
+        "names '/etc/passwd', outside the folder",
+    ),
+    "table missing": (
+        lambda f: (f / CONNECTIONS).unlink(),
+        "g/connections/a_to_a.parquet: cannot be read",
+    ),
+    "table cut": (
+        lambda f: (f / CONNECTIONS).write_bytes((f / CONNECTIONS).read_bytes()[:-20]),
+        "g/connections/a_to_a.parquet: cannot be read",
+    ),
+    "table empty": (lambda f: (f / CONNECTIONS).write_bytes(b""), "a_to_a.parquet: cannot be read"),
+    "one weight": (
+        edit_table(CONNECTIONS, lambda t: t.set_column(2, "weight", pa.array([3, 5], pa.int32()))),
+        "the tables do not belong to the digest",
+    ),
+    "a null": (
+        edit_table(
+            CONNECTIONS, lambda t: t.set_column(2, "weight", pa.array([3, None], pa.int32()))
+        ),
+        "weight: a connection has a missing value",
+    ),
+    "a column more": (
+        edit_table(CONNECTIONS, lambda t: t.append_column("extra", pa.array([1, 2]))),
+        "cannot be read: .*extra",
+    ),
+    "a column less": (
+        edit_table(CONNECTIONS, lambda t: t.drop_columns(["weight"])),
+        "cannot be read: .*weight",
+    ),
+    "too large": (
+        edit_table(CONNECTIONS, lambda t: t.set_column(0, "post", pa.array([0, 2**32 + 1]))),
+        "synapses.post, connection 1: 4294967297 does not fit int32",
+    ),
+    "a neuron less": (edit_table("neurons/a.parquet", lambda t: t.slice(1)), "altered"),
+    "other id": (
+        edit_table("neurons/a.parquet", lambda t: t.set_column(0, "neuron_id", pa.array([1, 3]))),
+        "altered",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", ALTERED)
+def test_altered_folders_are_refused(how: str, tmp_path: Path) -> None:
+    alter, message = ALTERED[how]
+    small().save(tmp_path / "g")
+    alter(tmp_path / "g")
+    with pytest.raises(CompileError, match=message):
+        Graph.load(tmp_path / "g")
+
+
+@given(st.data())
+@settings(max_examples=40)
+def test_no_byte_of_a_table_changes_unseen(data: st.DataObject) -> None:
+    g = small()
+    with new_folder() as folder:
+        g.save(folder / "g")
+        path = folder / "g" / CONNECTIONS
+        raw = bytearray(path.read_bytes())
+        raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        path.write_bytes(raw)
+        with suppress(CompileError):
+            assert Graph.load(folder / "g").digest() == g.digest()  # a byte that says nothing
+
+
+def test_a_consistent_page_still_has_to_keep_the_rules(tmp_path: Path) -> None:
+    small().save(tmp_path / "g")
+    broken = replace(small(), projections=(replace(small().projections[0], delay=-1),))
+    edit_page(lambda p: p["projections"][0].update(delay=-1) or p.update(digest=broken.digest()))(
+        tmp_path / "g"
+    )
+    with pytest.raises(VerifyError, match="delay -1 is negative"):
+        Graph.load(tmp_path / "g")
+
+
+# --- whole or not at all --------------------------------------------------------------------------
+
+
+def test_saving_again_replaces_all(tmp_path: Path) -> None:
+    small("a", "b").save(tmp_path / "g")
+    small("c").save(tmp_path / "g")
+    assert [p.name for p in Graph.load(tmp_path / "g").populations] == ["c"]
+    assert sorted(files(tmp_path)) == [
+        "g/connections/c_to_c.parquet",
+        "g/graph.json",
+        "g/neurons/c.parquet",
+    ]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, MemoryError, OSError(28, "No space left")])
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_what_stops_midway_leaves_nothing_and_keeps_the_old(
+    stop: Any, before: bool, call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if before:
+        small("old").save(tmp_path / "g")
+    standing = files(tmp_path)
+    calls = iter(range(1, 9))
+    write, move = pq.write_table, Path.replace
+
+    def sometimes(work: Callable[..., Any], fails: bool) -> Callable[..., Any]:
+        def attempt(*args: Any, **options: Any) -> Any:
+            if fails and next(calls) == call:
+                raise stop
+            return work(*args, **options)
+
+        return attempt
+
+    monkeypatch.setattr(pq, "write_table", sometimes(write, call < 3))
+    monkeypatch.setattr(
+        Path,
+        "replace",
+        lambda path, to: (
+            (_ for _ in ()).throw(stop if isinstance(stop, OSError) else stop())
+            if call == 3 and path.name.endswith("-new")
+            else move(path, to)
+        ),
+    )
+    expected = CompileError if isinstance(stop, OSError) else stop
+    with pytest.raises(expected, match="No space left" if expected is CompileError else None):
+        small("new").save(tmp_path / "g")
+    assert files(tmp_path) == standing
+    assert [p.name for p in tmp_path.iterdir()] == (["g"] if before else [])
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    # A limit on the size of files, in a process of its own, is a disk that fills up.
+    code = f"""
+import resource, signal, sys
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+import numpy as np
+from pathlib import Path
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir import *
+table = neuron_table({{"neuron_id": np.arange(50000), "x_um": np.random.rand(50000)}})
+graph = Graph((Population("a", (50000,), table),), (), Provenance("t"))
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+try:
+    graph.save(sys.argv[1])
+except CompileError as error:
+    print(error)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "g")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "cannot be written" in ran.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unwritable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")  # root, who may run this, is never refused
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(CompileError, match="g: cannot be written: Permission denied"):
+        small().save(tmp_path / "g")
+
+
+def test_a_parent_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(CompileError, match=r"cannot be written: (Not a directory|File exists)"):
+        small().save(tmp_path / "file" / "g")
+
+
+@pytest.mark.parametrize("mine", ["notes.txt", "graph.json", "g/notes.txt", "neurons/x", ""])
+def test_only_a_saved_graph_is_replaced(mine: str, tmp_path: Path) -> None:
+    folder = tmp_path / "g"
+    if mine.startswith("g/"):
+        small().save(folder)
+        mine = mine[2:]
+    path = folder / mine
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('{"nodes": []}')
+    standing = files(tmp_path)
+    with pytest.raises(CompileError):
+        small().save(folder)
+    assert files(tmp_path) == standing
+
+
+def test_an_empty_folder_and_a_link_are_welcome(tmp_path: Path) -> None:
+    (tmp_path / "g").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "g")
+    small().save(tmp_path / "link")
+    small("b").save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert Graph.load(tmp_path / "g").populations[0].name == "b"
+
+
+def test_the_folder_is_as_readable_as_others(tmp_path: Path) -> None:
+    small().save(tmp_path / "g")
+    (tmp_path / "other").mkdir()
+    assert (tmp_path / "g").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_an_invalid_graph_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(VerifyError):
+        Graph((Population("", (1,)),), (), Provenance("t")).save(tmp_path / "g")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_text_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match="provenance holds no text"):
+        replace(small(), provenance=Provenance("\ud800")).save(tmp_path / "g")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_laws_are_stored_by_name(tmp_path: Path) -> None:
+    image = Population("image", (1, 2, 2), node=NodeModel("linear"), artificial=True)
+    g = Graph((image,), (Projection("image", "image", AllToAll()),), Provenance("t"))
+    g.save(tmp_path / "g")
+    assert Graph.load(tmp_path / "g").projections[0].connectivity == AllToAll()

@@ -1,0 +1,326 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from connectome_compiler.errors import VerifyError
+from connectome_compiler.ir import (
+    AllToAll,
+    Graph,
+    NodeModel,
+    OneToOne,
+    Population,
+    Port,
+    Projection,
+    Provenance,
+    Synapses,
+    Weights,
+    neuron_table,
+)
+
+
+def population(name: str = "a", n: int = 3, first: int = 1, **columns: Any) -> Population:
+    ids = list(range(first, first + n))
+    return Population(name, (n,), neuron_table({"neuron_id": ids, **columns}))
+
+
+def edges(
+    post: Any = (0, 1, 1), pre: Any = (1, 0, 2), weight: Any = (1, 2, 3), **more: Any
+) -> Synapses:
+    return Synapses(np.asarray(post), np.asarray(pre), np.asarray(weight), **more)
+
+
+A, B = population("a"), population("b", 2, first=10)
+AB = Projection("a", "b", edges((0, 1, 1), (1, 0, 2)))
+IMAGE = Population("image", (1, 2, 2), artificial=True)
+
+
+def graph(*parts: Population | Projection | Port) -> Graph:
+    """Put parts together; populations that are not given are A and B."""
+    populations = tuple(p for p in parts if isinstance(p, Population)) or (A, B)
+    projections = tuple(p for p in parts if isinstance(p, Projection))
+    return Graph(
+        populations, projections, Provenance("t"), tuple(p for p in parts if isinstance(p, Port))
+    )
+
+
+def with_column(name: str, values: Any) -> Population:
+    table = A.neurons
+    assert table is not None
+    if name in table.column_names:
+        return replace(A, neurons=table.set_column(table.column_names.index(name), name, values))
+    return replace(A, neurons=table.append_column(name, values))
+
+
+# For each rule: a graph that keeps it, the nearest that breaks it, and the message's first line.
+RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
+    "population names are unique": (
+        lambda: graph(A, B),
+        lambda: graph(A, replace(B, name="a")),
+        "populations: 'a' occurs twice",
+    ),
+    "populations have names": (
+        lambda: graph(replace(A, name="..")),
+        lambda: graph(replace(A, name="")),
+        "populations: a population has no name",
+    ),
+    "names are one line": (
+        lambda: graph(replace(A, name="L2/3 é")),
+        lambda: graph(replace(A, name="L2\n3")),
+        r"population 'L2\n3': is not a name",
+    ),
+    "names are text": (
+        lambda: graph(replace(A, name="a-b")),
+        lambda: graph(replace(A, name="\ud800")),
+        r"population '\ud800': is not a name",
+    ),
+    "names cannot be taken for projections": (
+        lambda: graph(replace(A, name="a>-b")),
+        lambda: graph(replace(A, name="a->b")),
+        "population 'a->b': is not a name",
+    ),
+    "shapes are shapes": (
+        lambda: graph(replace(IMAGE, shape=(0,))),
+        lambda: graph(replace(IMAGE, shape=(1, -2))),
+        "population image: shape (1, -2) is not a shape",
+    ),
+    "shapes have sides": (
+        lambda: graph(replace(IMAGE, shape=(1,))),
+        lambda: graph(replace(IMAGE, shape=())),
+        "population image: shape () is not a shape",
+    ),
+    "options of node models are known": (
+        lambda: graph(replace(A, node=NodeModel("linear"))),
+        lambda: graph(replace(A, node=NodeModel("tanh"))),  # type: ignore[arg-type]
+        "population a: activation 'tanh' is none of relu, linear",
+    ),
+    "noise is a standard deviation": (
+        lambda: graph(replace(A, node=NodeModel(noise_std=0.1))),
+        lambda: graph(replace(A, node=NodeModel(noise_std=-0.1))),
+        "population a: noise_std -0.1 is not a standard deviation",
+    ),
+    "inhibition has a finite strength": (
+        lambda: graph(replace(A, node=NodeModel(inhibition_strength=2.0))),
+        lambda: graph(replace(A, node=NodeModel(inhibition_strength=float("nan")))),
+        "population a: inhibition_strength is nan",
+    ),
+    "one row per unit": (
+        lambda: graph(A),
+        lambda: graph(replace(A, shape=(4,))),
+        "population a: 4 units, but 3 neurons",
+    ),
+    "columns occur once": (
+        lambda: graph(with_column("more", pa.nulls(3))),
+        lambda: graph(replace(A, neurons=A.neurons.append_column("sign", pa.nulls(3)))),  # type: ignore[union-attr]
+        "population a, columns: 'sign' occurs twice",
+    ),
+    "standard columns are there": (
+        lambda: graph(A),
+        lambda: graph(replace(A, neurons=A.neurons.drop_columns(["sign", "region"]))),  # type: ignore[union-attr]
+        "population a: neuron table lacks sign, region",
+    ),
+    "standard columns have their types": (
+        lambda: graph(with_column("sign", pa.array([1, None, -1], pa.int8()))),
+        lambda: graph(with_column("sign", pa.array([1, None, -1], pa.int64()))),
+        "population a.sign: is int64, not int8",
+    ),
+    "ids are integers or text": (
+        lambda: graph(with_column("neuron_id", pa.array(["1", "2", "3"]))),
+        lambda: graph(with_column("neuron_id", pa.array([1.0, 2.0, 3.0]))),
+        "population a.neuron_id: is double, neither int64 nor string",
+    ),
+    "ids are not missing": (
+        lambda: graph(with_column("neuron_id", pa.array([1, 2, 3]))),
+        lambda: graph(with_column("neuron_id", pa.array([1, None, 3]))),
+        "population a.neuron_id, row 1: an id is missing",
+    ),
+    "ids are unique in a population": (
+        lambda: graph(with_column("neuron_id", pa.array([7, 8, 9]))),
+        lambda: graph(with_column("neuron_id", pa.array([7, 8, 7]))),
+        "population a, row 0, and a, row 2: neuron_id 7 stands for 2 neurons",
+    ),
+    "ids are unique among populations": (
+        lambda: graph(A, population("b", first=4)),
+        lambda: graph(A, population("b", first=3)),
+        "population a, row 2, and b, row 0: neuron_id 3 stands for 2 neurons",
+    ),
+    "ids have one type": (
+        lambda: graph(A, B),
+        lambda: graph(with_column("neuron_id", pa.array(["1", "2", "3"])), B),
+        "neuron_id: is a number in one population and a string in another",
+    ),
+    "missing is null": (
+        lambda: graph(with_column("x_um", pa.array([1.0, None, 3.0]))),
+        lambda: graph(with_column("x_um", pa.array([1.0, None, float("nan")]))),
+        "population a.x_um, row 2: NaN",
+    ),
+    "also in more columns": (
+        lambda: graph(with_column("mine", pa.array([1.0, None, 3.0], pa.float32()))),
+        lambda: graph(with_column("mine", pa.array([float("nan"), None, 3.0], pa.float32()))),
+        "population a.mine, row 0: NaN",
+    ),
+    "columns are plain": (
+        lambda: graph(with_column("mine", pa.array([b"a", None, b""]))),
+        lambda: graph(with_column("mine", pa.array([[1], None, []]))),
+        "population a.mine: a neuron table cannot hold list<item: int64>",
+    ),
+    "signs are +1, -1, null": (
+        lambda: graph(with_column("sign", pa.array([1, None, -1], pa.int8()))),
+        lambda: graph(with_column("sign", pa.array([1, None, 0], pa.int8()))),
+        "population a.sign, row 2: 0 is none of 1, -1",
+    ),
+    "coverages are known": (
+        lambda: graph(population(axon_coverage=["none", "full", None])),
+        lambda: graph(population(axon_coverage=["none", "Full", None])),
+        "population a.axon_coverage, row 1: 'Full' is none of none, partial, full",
+    ),
+    "roles are known": (
+        lambda: graph(population(role=["motor", None, None])),
+        lambda: graph(population(role=["motor", "mover", None])),
+        "population a.role, row 1: 'mover' is none of sensory, inter, motor, muscle",
+    ),
+    "projections are unique": (
+        lambda: graph(AB, replace(AB, kind="electrical")),
+        lambda: graph(AB, replace(AB, delay=2)),
+        "projections: 'a->b' occurs twice",
+    ),
+    "projections end in populations": (
+        lambda: graph(AB),
+        lambda: graph(replace(AB, post="c")),
+        "projection a->c: no population 'c'",
+    ),
+    "kinds are known": (
+        lambda: graph(replace(AB, kind="electrical")),
+        lambda: graph(replace(AB, kind="magic")),  # type: ignore[arg-type]
+        "projection a->b:magic: kind 'magic' is none of chemical, electrical",
+    ),
+    "weights are known": (
+        lambda: graph(replace(AB, weights=Weights("abs"))),
+        lambda: graph(replace(AB, weights=Weights("exp"))),  # type: ignore[arg-type]
+        "projection a->b: sign 'exp' is none of none, abs",
+    ),
+    "delays are not negative": (
+        lambda: graph(replace(AB, delay=0)),
+        lambda: graph(replace(AB, delay=-1)),
+        "projection a->b: delay -1 is negative",
+    ),
+    "laws fit": (
+        lambda: graph(B, replace(B, name="c", neurons=None), Projection("b", "c", OneToOne())),
+        lambda: graph(A, B, Projection("a", "b", OneToOne())),
+        "projection a->b: one-to-one: 3 units cannot pair with 2",
+    ),
+    "arrays are of one length": (
+        lambda: graph(replace(AB, connectivity=edges((0, 1), (1, 0), (1, 2)))),
+        lambda: graph(replace(AB, connectivity=edges((0, 1), (1, 0), (1, 2, 3)))),
+        "projection a->b.weight: shape (3,), expected (2,)",
+    ),
+    "arrays are of one dimension": (
+        lambda: graph(replace(AB, connectivity=edges((), (), np.zeros(0, int)))),
+        lambda: graph(replace(AB, connectivity=edges([[0, 1]], [[1, 0]], [[1, 2]]))),
+        "projection a->b.post: shape (1, 2), expected (2,)",
+    ),
+    "indices are inside": (
+        lambda: graph(replace(AB, connectivity=edges((0, 1), (1, 2), (1, 1)))),
+        lambda: graph(replace(AB, connectivity=edges((0, 1), (1, 3), (1, 1)))),
+        "projection a->b, connection 1: pre index 3 is outside 0..2",
+    ),
+    "indices are not negative": (
+        lambda: graph(replace(AB, connectivity=edges((0, 1), (1, 2), (1, 1)))),
+        lambda: graph(replace(AB, connectivity=edges((-1, 1), (1, 2), (1, 1)))),
+        "projection a->b, connection 0: post index -1 is outside 0..1",
+    ),
+    "edges are sorted by post": (
+        lambda: graph(replace(AB, connectivity=edges((0, 1), (1, 0), (1, 1)))),
+        lambda: graph(replace(AB, connectivity=edges((1, 0), (0, 1), (1, 1)))),
+        "projection a->b, connection 1: not sorted by post, then pre",
+    ),
+    "edges are sorted by pre": (
+        lambda: graph(replace(AB, connectivity=edges((0, 0), (0, 1), (1, 1)))),
+        lambda: graph(replace(AB, connectivity=edges((0, 0), (1, 0), (1, 1)))),
+        "projection a->b, connection 1: not sorted by post, then pre",
+    ),
+    "pairs occur once": (
+        lambda: graph(replace(AB, connectivity=edges((0, 1, 1), (0, 0, 1), (1, 1, 1)))),
+        lambda: graph(replace(AB, connectivity=edges((0, 1, 1), (0, 1, 1), (1, 1, 1)))),
+        "projection a->b, connection 2: occurs twice",
+    ),
+    "weights are finite": (
+        lambda: graph(replace(AB, connectivity=edges(weight=(1.0, -2.0, 0.5), unit="um2"))),
+        lambda: graph(replace(AB, connectivity=edges(weight=(1.0, np.nan, 0.5), unit="um2"))),
+        "projection a->b, connection 1: weight is nan",
+    ),
+    "sizes are finite": (
+        lambda: graph(replace(AB, connectivity=edges(size=[1, 2, 3]))),
+        lambda: graph(replace(AB, connectivity=edges(size=[1, 2, np.inf]))),
+        "projection a->b, connection 2: size is inf",
+    ),
+    "counts are integers": (
+        lambda: graph(replace(AB, connectivity=edges(weight=(1.0, 2.0, 3.0), unit="sections"))),
+        lambda: graph(replace(AB, connectivity=edges(weight=(1.0, 2.0, 3.0)))),
+        "projection a->b.weight: counts of synapses must be integers",
+    ),
+    "counts are positive": (
+        lambda: graph(replace(AB, connectivity=edges(weight=(1, 1, 1)))),
+        lambda: graph(replace(AB, connectivity=edges(weight=(1, 0, 1)))),
+        "projection a->b, connection 1: 0 synapses",
+    ),
+    "signs of connections are +1, -1, 0": (
+        lambda: graph(replace(AB, connectivity=edges(sign=[1, 0, -1]))),
+        lambda: graph(replace(AB, connectivity=edges(sign=[1, 0, -2]))),
+        "projection a->b, connection 2: sign -2 is none of +1, -1, 0 (not known)",
+    ),
+    "no cycle is without delay": (
+        lambda: graph(replace(AB, delay=0), Projection("b", "a", AllToAll(), delay=1)),
+        lambda: graph(replace(AB, delay=0), Projection("b", "a", AllToAll(), delay=0)),
+        "projections: a cycle without delay: ",
+    ),
+    "no population acts on itself at once": (
+        lambda: graph(A, Projection("a", "a", AllToAll(), delay=1)),
+        lambda: graph(A, Projection("a", "a", AllToAll(), delay=0)),
+        "projections: a cycle without delay: a -> a",
+    ),
+    "populations stand in order": (
+        lambda: graph(A, B, replace(AB, delay=0)),
+        lambda: graph(B, A, replace(AB, delay=0)),
+        "projection a->b: has no delay, but a is evaluated after b",
+    ),
+    "port names are unique": (
+        lambda: graph(Port("x", "a", "in"), Port("x", "b", "out")),
+        lambda: graph(Port("x", "a", "in"), Port("x", "b", "in")),
+        "ports: 'in x' occurs twice",
+    ),
+    "ports have a direction": (
+        lambda: graph(Port("x", "a", "out")),
+        lambda: graph(Port("x", "a", "up")),  # type: ignore[arg-type]
+        "port x: direction 'up' is none of in, out",
+    ),
+    "ports are on populations": (
+        lambda: graph(Port("x", "a", "in")),
+        lambda: graph(Port("x", "c", "in")),
+        "port x: no population 'c'",
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_rule(rule: str) -> None:
+    valid, invalid, message = RULES[rule]
+    valid().verify()
+    with pytest.raises(VerifyError) as caught:
+        invalid().verify()
+    assert str(caught.value).startswith(message)
+    assert repr(invalid())  # a graph that breaks a rule can still be looked at
+
+
+def test_swapped_ends_are_recognised() -> None:
+    turned = replace(AB, connectivity=edges((0, 1, 2), (1, 1, 0)))
+    with pytest.raises(VerifyError) as caught:
+        graph(turned).verify()
+    assert caught.value.hint == "post and pre look swapped"
+
+
+def test_an_empty_graph_is_valid() -> None:
+    Graph((), (), Provenance("t")).verify()
