@@ -14,6 +14,7 @@ from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.ir.provenance import Evidence
 
 WIDTH = 100
+MOST_FILES = 3  # named in the header
 MODELLED = (
     "MODELLED, NOT MEASURED: the connections were drawn from published statistics. No neuron of"
     " this network was ever seen, and results obtained with it say nothing about a particular"
@@ -89,7 +90,9 @@ def header(graph: Graph, class_name: str, recipe: str, paragraphs: list[str]) ->
         parts.append(MODELLED)
     parts += paragraphs
     origin = [f"Data       {p.source} ({p.connectivity}; signs: {p.signs})"]
-    origin += [f"File       {f.name}, sha256 {f.sha256[:16]}..." for f in p.files]
+    origin += [f"File       {f.name}, sha256 {f.sha256[:16]}..." for f in p.files[:MOST_FILES]]
+    if (more := len(p.files) - MOST_FILES) > 0:
+        origin += [f"           and {more} more, listed with their hashes in PROVENANCE"]
     origin += [f"Licence    {p.licence or 'not stated by the source'}"]
     origin += [f"Cite       {c}" for c in p.citations]
     parts.append("\n".join(_hanging(line, 11) for line in origin))

@@ -34,9 +34,9 @@ class Certificate:
 
     def lines(self) -> list[str]:
         """Return the certificate as text."""
+        sizes = f"{self.n_connections:,} connections, {self.n_projections} projections"
         return [
-            f"verified {self.module}: {self.n_connections:,} connections,"
-            + f" {self.n_projections} projections, {self.n_parameters:,} parameters",
+            f"verified {self.module}: {sizes}, {self.n_parameters:,} parameters",
             *(f"  ok  {check}" for check in self.checks),
             *(f"  note  {note}" for note in self.notes),
         ]

@@ -20,7 +20,7 @@ class LateralInhibition(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the inhibited maps."""
-        around = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
+        around: Tensor = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
         return torch.relu(x - self.strength / 8 * around)
 
     def extra_repr(self) -> str:
@@ -46,7 +46,7 @@ class Attention(nn.Module):
         pooled = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, batch, channels)
         of_channel = self.excite(torch.relu(self.squeeze(pooled))).sum(0).sigmoid()
         x = x * of_channel[:, :, None, None]
-        of_place = self.place(torch.stack((x.mean(1), x.amax(1)), 1)).sigmoid()
+        of_place: Tensor = self.place(torch.stack((x.mean(1), x.amax(1)), 1)).sigmoid()
         return x * of_place
 
 
@@ -87,4 +87,5 @@ class ImageFrontEnd(nn.Module):
             raise ValueError(f"images are {tuple(image.shape)}, expected (batch, {expected})")
         x = nn.functional.max_pool2d(self.rectify(self.conv1(image)), 2)
         x = nn.functional.max_pool2d(torch.relu(self.conv2(x)), 2)
-        return self.attention(x).flatten(1)
+        attended: Tensor = self.attention(x)
+        return attended.flatten(1)

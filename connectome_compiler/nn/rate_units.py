@@ -30,16 +30,16 @@ class RateUnits(nn.Module):
         strength: float = 0.0,
     ) -> None:
         super().__init__()
-        normalisers = {
-            "layer": lambda: nn.LayerNorm(n),
-            "rms": lambda: nn.RMSNorm(n, eps=1e-5, elementwise_affine=False),
-            "none": nn.Identity,
+        normalisers: dict[str, nn.Module] = {
+            "layer": nn.LayerNorm(n),
+            "rms": nn.RMSNorm(n, eps=1e-5, elementwise_affine=False),
+            "none": nn.Identity(),
         }
         if normalisation not in normalisers:
             raise ValueError(f"no normalisation {normalisation!r}: {', '.join(normalisers)}")
         if form not in ("multiplicative", "subtractive"):
             raise ValueError(f"inhibition is multiplicative or subtractive, not {form!r}")
-        self.normalise: nn.Module = normalisers[normalisation]()
+        self.normalise = normalisers[normalisation]
         self.noise_std, self.form, self.strength = noise_std, form, strength
         self.register_buffer("inhibition", inhibition)
 

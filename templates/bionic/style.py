@@ -124,12 +124,21 @@ class Bionic:
                 for p in graph.biological
             ],
             "read_in": [
-                {"attr": names[q.post], "n": graph.population(q.post).n_units, "post": q.post}
+                {
+                    "attr": names[q.post],
+                    "n": graph.population(q.post).n_units,
+                    "key": literal(q.key),
+                }
                 for q in graph.projections
                 if q.pre == "image"
             ],
             "read_out": [
-                {"attr": names[q.pre], "n": graph.population(q.pre).n_units, "pre": q.pre}
+                {
+                    "attr": names[q.pre],
+                    "n": graph.population(q.pre).n_units,
+                    "name": literal(q.pre),
+                    "key": literal(q.key),
+                }
                 for q in graph.projections
                 if q.post == "classes"
             ],

@@ -1,0 +1,57 @@
+"""A module reaches the disk whole, or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from connectome_compiler.emit.emission import Emission
+from connectome_compiler.errors import CompileError
+
+EMISSION = Emission("Net", "print('hello')\n", b"arrays")
+
+
+def test_writes_both_files_and_their_folder(tmp_path: Path) -> None:
+    written = EMISSION.write(tmp_path / "new" / "folder" / "net.py")
+    assert [p.name for p in written] == ["net.safetensors", "net.py"]
+    assert [p.read_bytes() for p in written] == [b"arrays", b"print('hello')\n"]
+    assert sorted(p.name for p in written[0].parent.iterdir()) == ["net.py", "net.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["net", "net.txt", "my-net.py", "1.py", "a b.py"])
+def test_names_that_cannot_be_imported_are_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(CompileError):
+        EMISSION.write(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_the_way_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "net.py").mkdir()
+    with pytest.raises(CompileError, match="is a folder"):
+        EMISSION.write(tmp_path / "net.py")
+
+
+def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CompileError, match="cannot be written"):
+        EMISSION.write(tmp_path / "file" / "net.py")
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_failure_in_the_middle_leaves_what_was_there(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = EMISSION.write(tmp_path / "net.py")
+    calls = []
+
+    def fail(draft: Path, mode: int) -> None:
+        calls.append(draft)
+        if len(calls) == 2:  # the arrays are written, the source is not
+            raise error
+
+    monkeypatch.setattr(Path, "chmod", fail)
+    with pytest.raises((CompileError, KeyboardInterrupt)) as raised:
+        Emission("Net", "new", b"new").write(tmp_path / "net.py")
+    if isinstance(error, OSError):
+        assert "No space left" in str(raised.value)
+    assert [p.read_bytes() for p in old] == [b"arrays", b"print('hello')\n"]
+    assert len(list(tmp_path.iterdir())) == 2

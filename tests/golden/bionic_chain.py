@@ -1,0 +1,1074 @@
+"""ToyColumn: A toy column.
+
+MODELLED, NOT MEASURED: the connections were drawn from published statistics. No neuron of this
+network was ever seen, and results obtained with it say nothing about a particular brain.
+
+BioNIC-style (after Prasanth & Tivnan 2026, arXiv 2601.20876). Reported of the original: a cortical
+column of 266, 349, 185 and 383 excitatory cells in the order L4, L2/3, L5, L6; weights masked by
+the connectome between and within layers; layer norm, graded inhibition, lateral inhibition,
+attention, synaptic noise. Its equations are not public: those used here are a proposed reading.
+
+Every weight between neurons stands for a connection of the data, and each has its own. Front end,
+read-in (image -> column) and read-out (column -> classes) do not: no connectome says how an image
+enters a column, or what it means.
+
+19 connection weights; forecast for training on one CPU core: 0.0 MB of state, 3.8 ms for the
+connections in a step of 32 images.
+
+Data       toy@1 (modelled; signs: modelled)
+Licence    CC0
+
+Made by `ccompile build toy-column`:
+  assign-signs(column="cell_class", excitatory=["excitatory"], inhibitory=["inhibitory"]): 16
+      neurons, 67 connections
+    - 12 excitatory, 4 inhibitory, 0 without sign (by cell_class)
+  apply-dale(policy="majority", unsigned="keep"): 16 neurons, 67 connections
+    - 0 connections break Dale's principle (overruled)
+    - 0 connections have no known sign; their weights are free
+  laminar-partition(order=["L4", "L2/3", "L1", "L5", "L6"], others="error"): 16 neurons, 67
+      connections
+    - L4.inh 1, L4.exc 3, L2/3.inh 1, L2/3.exc 3, L5.inh 1, L5.exc 3, L6.inh 1, L6.exc 3
+    - no neurons in L1
+  set-node-model(activation="relu", normalisation="layer", noise_std=0.0): 16 neurons, 67
+      connections
+  fold-inhibition(policy="graded", measure="synapses", form="multiplicative", strength=0.5): 16 ->
+      12 neurons, 67 -> 37 connections
+    - 10 I->E connections folded into the attenuation of their targets
+    - 15 E->I and 5 I->I connections dropped
+  split-flow(skip="drop", within="keep", feedback="drop"): 12 neurons, 37 -> 19 connections
+    - 8 forward connections in 3 projections kept
+    - 8 skip connections in 3 projections dropped
+    - 11 within connections in 4 projections kept
+    - 10 feedback connections in 5 projections dropped
+  attach-io(inputs=[], outputs=[], channels=1, height=8, width=8, classes=3): 12 neurons, 19
+      connections
+    - image -> L4.exc
+    - L6.exc -> classes
+    - 1 neurons have no input left: their activity is constant
+"""
+
+import base64
+import hashlib
+import math
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+import torch
+from safetensors.torch import load
+from torch import Tensor, nn
+
+PROVENANCE: dict[str, Any] = {
+    "recipe": "toy-column",
+    "dataset": "toy",
+    "version": "1",
+    "title": "A toy column",
+    "measured": False,
+    "connectivity": "modelled",
+    "signs": "modelled",
+    "licence": "CC0",
+    "citations": [],
+    "files": [],
+    "steps": [
+        {
+            "name": "assign-signs",
+            "options": 'column="cell_class", excitatory=["excitatory"], inhibitory=["inhibitory"]',
+            "neurons": [16, 16],
+            "connections": [67, 67],
+            "notes": ["12 excitatory, 4 inhibitory, 0 without sign (by cell_class)"],
+        },
+        {
+            "name": "apply-dale",
+            "options": 'policy="majority", unsigned="keep"',
+            "neurons": [16, 16],
+            "connections": [67, 67],
+            "notes": [
+                "0 connections break Dale's principle (overruled)",
+                "0 connections have no known sign; their weights are free",
+            ],
+        },
+        {
+            "name": "laminar-partition",
+            "options": 'order=["L4", "L2/3", "L1", "L5", "L6"], others="error"',
+            "neurons": [16, 16],
+            "connections": [67, 67],
+            "notes": [
+                "L4.inh 1, L4.exc 3, L2/3.inh 1, L2/3.exc 3, L5.inh 1, L5.exc 3, L6.inh 1, L6.exc 3",
+                "no neurons in L1",
+            ],
+        },
+        {
+            "name": "set-node-model",
+            "options": 'activation="relu", normalisation="layer", noise_std=0.0',
+            "neurons": [16, 16],
+            "connections": [67, 67],
+            "notes": [],
+        },
+        {
+            "name": "fold-inhibition",
+            "options": 'policy="graded", measure="synapses", form="multiplicative", strength=0.5',
+            "neurons": [16, 12],
+            "connections": [67, 37],
+            "notes": [
+                "10 I->E connections folded into the attenuation of their targets",
+                "15 E->I and 5 I->I connections dropped",
+            ],
+        },
+        {
+            "name": "split-flow",
+            "options": 'skip="drop", within="keep", feedback="drop"',
+            "neurons": [12, 12],
+            "connections": [37, 19],
+            "notes": [
+                "8 forward connections in 3 projections kept",
+                "8 skip connections in 3 projections dropped",
+                "11 within connections in 4 projections kept",
+                "10 feedback connections in 5 projections dropped",
+            ],
+        },
+        {
+            "name": "attach-io",
+            "options": "inputs=[], outputs=[], channels=1, height=8, width=8, classes=3",
+            "neurons": [12, 12],
+            "connections": [19, 19],
+            "notes": [
+                "image -> L4.exc",
+                "L6.exc -> classes",
+                "1 neurons have no input left: their activity is constant",
+            ],
+        },
+    ],
+    "populations": [
+        {"name": "L4.exc", "units": 3, "axons_read": None},
+        {"name": "L2/3.exc", "units": 3, "axons_read": None},
+        {"name": "L5.exc", "units": 3, "axons_read": None},
+        {"name": "L6.exc", "units": 3, "axons_read": None},
+    ],
+    "projections": [
+        {
+            "key": "L4.exc->L4.exc",
+            "shape": [3, 3],
+            "delay": 1,
+            "connections": 4,
+            "excitatory": 4,
+            "inhibitory": 0,
+            "indices_sha256": "d972dc8d979b9d797ec6faf5f05dc6e4e733d23ecc5b53424c2d5fa730967d3c",
+            "signs_sha256": "01aaccac590ef538b7621330153dc8588da38a2dcf23a2e8e116882c000610ce",
+        },
+        {
+            "key": "L4.exc->L2/3.exc",
+            "shape": [3, 3],
+            "delay": 0,
+            "connections": 3,
+            "excitatory": 3,
+            "inhibitory": 0,
+            "indices_sha256": "5da301e9da3e5c7d60f12bb6af75f03721fcaafa7b21e99a7e44972ae66f43a1",
+            "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
+        },
+        {
+            "key": "L2/3.exc->L2/3.exc",
+            "shape": [3, 3],
+            "delay": 1,
+            "connections": 2,
+            "excitatory": 2,
+            "inhibitory": 0,
+            "indices_sha256": "51050247bcba412515e4ebeb51109f87cb4baaef35e7483671e2fa6189f3f193",
+            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
+        },
+        {
+            "key": "L2/3.exc->L5.exc",
+            "shape": [3, 3],
+            "delay": 0,
+            "connections": 3,
+            "excitatory": 3,
+            "inhibitory": 0,
+            "indices_sha256": "32af148127488e6aac013dcc6edefc61aed9af66b67a2e6eba5144ffa179cd9f",
+            "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
+        },
+        {
+            "key": "L5.exc->L5.exc",
+            "shape": [3, 3],
+            "delay": 1,
+            "connections": 2,
+            "excitatory": 2,
+            "inhibitory": 0,
+            "indices_sha256": "c605f9266a281a0a22d06e5a19332c0d1c27e1f8219f5fb960d30a27cdcca805",
+            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
+        },
+        {
+            "key": "L5.exc->L6.exc",
+            "shape": [3, 3],
+            "delay": 0,
+            "connections": 2,
+            "excitatory": 2,
+            "inhibitory": 0,
+            "indices_sha256": "d330a56a4be01c5e5fa52026053b750422def5f42f15a8d9dbcafb1c21e819d1",
+            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
+        },
+        {
+            "key": "L6.exc->L6.exc",
+            "shape": [3, 3],
+            "delay": 1,
+            "connections": 3,
+            "excitatory": 3,
+            "inhibitory": 0,
+            "indices_sha256": "b365cbda7dc957cebaeb04ad7f0c1132dd3f08385627b0395a06c6fc88bbf1e0",
+            "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
+        },
+    ],
+    "graph_sha256": "45facdc2e72b87e8ea9e9a299449ebff851745f37a2934e7b9121fe888f6fbd2",
+    "compiler": "connectome-compiler 0.1.0",
+}
+
+# --- layers ---------------------------------------------------------------------------------------
+
+OP_LIBRARY = "connectome_compiler_83db84b1303a"  # the torch.library namespace of the operators
+KERNELS = ("edges", "dense")
+
+# A CSR product is faster for few columns, embedding_bag for many; measured on one x86 core.
+EMBEDDING_BAG_COLUMNS = 12
+TILE_COLUMNS = 64  # of embedding_bag: the rows that it gathers from should stay in the L2 cache
+
+# A strip of the "dense" kernel: 2 MiB of float32 stay in the cache between their uses, and are far
+# below the 32 MiB from which glibc maps and clears fresh pages at every step.
+STRIP_CELLS = 2**19
+
+
+def _operator(
+    fake: Callable[..., Tensor], save: Callable[..., None], backward: Callable[..., Any]
+) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """Register a function as the torch operator of its name; a second registration is reused."""
+
+    def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        name = function.__name__
+        library = getattr(torch.ops, OP_LIBRARY)
+        if not hasattr(library, name):
+
+            @wraps(function)
+            def in_full_precision(x: Tensor, *rest: Any) -> Tensor:
+                with torch.autocast(x.device.type, enabled=False):
+                    return function(x, *rest)
+
+            op = torch.library.custom_op(
+                f"{OP_LIBRARY}::{name}", in_full_precision, mutates_args=()
+            )
+            op.register_fake(fake)
+            op.register_autograd(backward, setup_context=save)
+        registered: Callable[..., Tensor] = getattr(library, name).default
+        return registered
+
+    return register
+
+
+def _csr(ptr: Tensor, index: Tensor, values: Tensor, n_columns: int) -> Tensor:
+    size = (ptr.numel() - 1, n_columns)
+    return torch.sparse_csr_tensor(ptr, index, values, size, check_invariants=False)
+
+
+def _edge_product(ptr: Tensor, index: Tensor, values: Tensor, x: Tensor) -> Tensor:
+    """Multiply a matrix in compressed rows by ``x`` ``(n, columns)``."""
+    x = x.contiguous()
+    if x.shape[1] == 1:
+        return (_csr(ptr, index, values, x.shape[0]) @ x.squeeze(1)).unsqueeze(1)
+    if x.is_cuda or x.shape[1] < EMBEDDING_BAG_COLUMNS:
+        return _csr(ptr, index, values, x.shape[0]) @ x
+    if x.shape[1] > TILE_COLUMNS:
+        starts = range(0, x.shape[1], TILE_COLUMNS)
+        tiles = [_edge_product(ptr, index, values, x[:, k : k + TILE_COLUMNS]) for k in starts]
+        return torch.cat(tiles, 1)
+    return nn.functional.embedding_bag(
+        index, x, ptr, mode="sum", per_sample_weights=values, include_last_offset=True
+    )
+
+
+def _edge_gradient(ptr: Tensor, pre: Tensor, g: Tensor, x: Tensor) -> Tensor:
+    """Return the entries of ``g @ x.T`` at the connections: ``(n_connections,)``."""
+    if 1 < x.shape[1] < 8:  # torch is 5-10 times slower for 2 to 7 columns than for 8
+        pad = (0, 8 - x.shape[1])
+        g, x = nn.functional.pad(g, pad), nn.functional.pad(x, pad)
+    out = _csr(ptr, pre, g.new_zeros(pre.numel()), x.shape[0])
+    torch.sparse.sampled_addmm(out, g.contiguous(), x.contiguous().t(), beta=0.0, out=out)
+    return out.values()
+
+
+def _strips(strips: list[int]) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield the targets, the sources and the connections of each strip."""
+    for a, b, c, d, e, f in zip(*[iter(strips)] * 6, strict=True):
+        yield slice(a, b), slice(c, d), slice(e, f)
+
+
+def _strip_matrix(values: Tensor, cell: Tensor, n_post: int, n_pre: int) -> Tensor:
+    """Write the weights of one strip into a dense matrix ``(n_post, n_pre)``."""
+    if values.numel() == n_post * n_pre:  # all to all: the list is the matrix
+        return values.view(n_post, n_pre)
+    return values.new_zeros(n_post * n_pre).scatter_(0, cell, values).view(n_post, n_pre)
+
+
+def _strip_product(
+    x: Tensor, weight: Tensor, cell: Tensor, strips: list[int], n_out: int, transposed: bool
+) -> Tensor:
+    """Multiply by the matrix of all strips, or by its transpose, one GEMM per strip."""
+    rows = x.t()
+    out = rows.new_zeros(rows.shape[0], n_out)
+    for post, pre, edges in _strips(strips):
+        shape = post.stop - post.start, pre.stop - pre.start
+        matrix = _strip_matrix(weight[edges], cell[edges], *shape)
+        if transposed:
+            out[:, pre].addmm_(rows[:, post], matrix)
+        else:
+            torch.mm(rows[:, pre], matrix.t(), out=out[:, post])
+    return out.t()
+
+
+def _strip_gradient(cell: Tensor, strips: list[int], g: Tensor, x: Tensor) -> Tensor:
+    """Return the entries of ``g @ x.T`` at the connections, one GEMM per strip."""
+    out = g.new_empty(cell.numel())
+    for post, pre, edges in _strips(strips):
+        product = (g[post] @ x[pre].t()).reshape(-1)
+        if product.numel() == edges.stop - edges.start:
+            out[edges] = product
+        else:
+            torch.index_select(product, 0, cell[edges], out=out[edges])
+    return out
+
+
+def _fake_product(
+    x: Tensor,
+    weight: Tensor,
+    ptr: Tensor,
+    pre: Tensor,
+    tptr: Tensor,
+    tpost: Tensor,
+    order: Tensor,
+    strips: list[int],
+    n_pre: int,
+    transposed: bool,
+) -> Tensor:
+    n_out = n_pre if transposed else ptr.shape[0] - 1
+    if strips:
+        return x.new_empty(x.shape[1], n_out).t()
+    return x.new_empty(n_out, x.shape[1])
+
+
+def _save_product(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:7])
+    ctx.strips, ctx.n_pre, ctx.transposed = inputs[7:]
+
+
+def _product_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight, *index = ctx.saved_tensors
+    structure = *index, ctx.strips, ctx.n_pre
+    grad_x = grad_weight = None
+    if ctx.needs_input_grad[0]:
+        grad_x = connection_product(grad, weight, *structure, not ctx.transposed)
+    if ctx.needs_input_grad[1]:
+        g, x = (x, grad) if ctx.transposed else (grad, x)
+        grad_weight = connection_gradient(g, x, *structure)
+    return grad_x, grad_weight, *[None] * 8
+
+
+@_operator(_fake_product, _save_product, _product_backward)
+def connection_product(
+    x: Tensor,
+    weight: Tensor,
+    ptr: Tensor,
+    pre: Tensor,
+    tptr: Tensor,
+    tpost: Tensor,
+    order: Tensor,
+    strips: list[int],
+    n_pre: int,
+    transposed: bool,
+) -> Tensor:
+    """Multiply activity by the weights of the connections, from pre to post or ``transposed``.
+
+    ``x`` is ``(n_pre, columns)`` and the result ``(n_post, columns)``; transposed, the other way
+    round. ``strips`` is empty for the "edges" kernel; `EdgeLinear` explains the rest.
+    """
+    n_post = ptr.numel() - 1
+    n_out = n_pre if transposed else n_post
+    if not (weight.numel() and x.numel()):
+        return _fake_product(
+            x, weight, ptr, pre, tptr, tpost, order, strips, n_pre, transposed
+        ).zero_()
+    if not strips:
+        if transposed:
+            return _edge_product(tptr, tpost, weight.index_select(0, order), x)
+        return _edge_product(ptr, pre, weight, x)
+    if math.isfinite(x.sum().item()):
+        return _strip_product(x, weight, order, strips, n_out, transposed)
+    # 0 * nan is nan: in a dense matrix one bad neuron would reach those it has no connection to.
+    layout = torch.sparse_csc_tensor if transposed else torch.sparse_csr_tensor
+    size = (n_out, x.shape[0])
+    matrix = layout(ptr, pre, weight, size, check_invariants=False)
+    return (matrix @ x.contiguous()).t().contiguous().t()
+
+
+def _fake_gradient(
+    g: Tensor,
+    x: Tensor,
+    ptr: Tensor,
+    pre: Tensor,
+    tptr: Tensor,
+    tpost: Tensor,
+    order: Tensor,
+    strips: list[int],
+    n_pre: int,
+) -> Tensor:
+    return g.new_empty(pre.shape[0])
+
+
+def _save_gradient(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:7])
+    ctx.strips, ctx.n_pre = inputs[7:]
+
+
+def _gradient_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    g, x, *index = ctx.saved_tensors
+    structure = *index, ctx.strips, ctx.n_pre
+    grad_g = grad_x = None
+    if ctx.needs_input_grad[0]:
+        grad_g = connection_product(x, grad, *structure, False)
+    if ctx.needs_input_grad[1]:
+        grad_x = connection_product(g, grad, *structure, True)
+    return grad_g, grad_x, *[None] * 7
+
+
+@_operator(_fake_gradient, _save_gradient, _gradient_backward)
+def connection_gradient(
+    g: Tensor,
+    x: Tensor,
+    ptr: Tensor,
+    pre: Tensor,
+    tptr: Tensor,
+    tpost: Tensor,
+    order: Tensor,
+    strips: list[int],
+    n_pre: int,
+) -> Tensor:
+    """Return ``(g @ x.T)[post, pre]`` at the connections only: ``(n_connections,)``.
+
+    ``g`` is ``(n_post, columns)``, ``x`` is ``(n_pre, columns)``.
+    """
+    if not (pre.numel() and x.numel()):
+        return g.new_zeros(pre.numel())
+    if strips:
+        return _strip_gradient(order, strips, g, x)
+    return _edge_gradient(ptr, pre, g, x)
+
+
+class EdgeLinear(nn.Module):
+    """Linear map with one weight per connection: ``y[i] = sum over j of weight[i, j] * x[j]``.
+
+    Target ``i`` has the connections ``ptr[i]:ptr[i + 1]``, from the neurons ``pre`` of this range,
+    in ascending order. The weight that acts is ``sign * |weight|`` where a connection has a sign,
+    and ``weight`` itself where ``sign`` is 0: no update can flip it. (A signed weight of exactly
+    zero gets no gradient, since ``|w|`` has none there.)
+
+    ``kernel`` says how the product is computed, never what: "edges" works on the list of
+    connections; "dense" writes it, strip by strip, into the part of the matrix that the strip
+    uses, which is faster above a quarter of all connections, or for small layers.
+
+    ``start`` gives the weights to start from, ``(n_connections,)``; without it they are drawn by
+    `reset_parameters`. Raises `ValueError` if the connections are malformed.
+    """
+
+    weight: nn.Parameter  # (n_connections,), before the sign is applied
+    bias: nn.Parameter | None  # (n_post,)
+    ptr: Tensor  # int32, (n_post + 1,)
+    pre: Tensor  # int32, (n_connections,)
+    sign: Tensor  # int8, () if all connections share it, else (n_connections,): +1, -1, 0 = free
+
+    def __init__(
+        self,
+        n_pre: int,
+        ptr: Tensor,
+        pre: Tensor,
+        *,
+        sign: Tensor | int = 0,
+        bias: bool = False,
+        kernel: str = "edges",
+        start: Tensor | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if kernel not in KERNELS:
+            raise ValueError(f"no kernel {kernel!r}; there are {', '.join(KERNELS)}")
+        _check_connections(n_pre, ptr, pre)
+        device = ptr.device if device is None else device
+        self.n_pre, self.n_post, self.kernel = n_pre, ptr.numel() - 1, kernel
+        self.register_buffer("ptr", ptr.to(device, torch.int32).contiguous())
+        self.register_buffer("pre", pre.to(device, torch.int32).contiguous())
+        self.register_buffer("sign", _compact_sign(sign, pre.numel()).to(device))
+        # What the signs are is asked once, not at each step: the buffer cannot change.
+        self._shared_sign = int(self.sign) if self.sign.dim() == 0 else None
+        self._any_free = bool((self.sign == 0).any())
+        self._plan()
+        with warnings.catch_warnings():  # torch says once per process that its CSR is beta
+            warnings.simplefilter("ignore")
+            _csr(self.ptr, self.pre, torch.empty(pre.numel(), device=device), n_pre)
+
+        self.weight = nn.Parameter(torch.empty(pre.numel(), device=device, dtype=dtype))
+        self.register_parameter(
+            "bias",
+            nn.Parameter(torch.empty(self.n_post, device=device, dtype=dtype)) if bias else None,
+        )
+        if start is None or bias:
+            self.reset_parameters()
+        if start is not None:
+            if start.shape != self.weight.shape:
+                raise ValueError(f"start is {tuple(start.shape)}, not {tuple(self.weight.shape)}")
+            with torch.no_grad():
+                self.weight.copy_(start)
+
+    def _plan(self) -> None:
+        """Derive from the connections what the kernel needs; saved nowhere.
+
+        "edges": the transpose, with ``tpost`` the targets of each source and ``order`` the place
+        of each of these connections in the list. "dense": ``order`` is the place of each
+        connection in the matrix of its strip.
+        """
+        device = self.ptr.device
+        empty = torch.empty(0, dtype=torch.int32, device=device)
+        degree = self.ptr.diff()
+        post = torch.arange(self.n_post, dtype=torch.int32, device=device)
+        post = post.repeat_interleave(degree, output_size=self.pre.numel())
+        self.cuts: list[int] = []
+        if self.kernel == "edges":
+            tptr = torch.zeros(self.n_pre + 1, dtype=torch.int32, device=device)
+            torch.cumsum(torch.bincount(self.pre, minlength=self.n_pre), 0, out=tptr[1:])
+            order = torch.argsort(self.pre, stable=True)
+            tpost, order = post.index_select(0, order), order.to(torch.int32)
+        else:
+            tptr = tpost = empty
+            self.cuts, order = _cut_strips(self.n_pre, self.ptr, self.pre, post)
+        self.register_buffer("tptr", tptr, persistent=False)
+        self.register_buffer("tpost", tpost, persistent=False)
+        self.register_buffer("order", order, persistent=False)
+
+    def reset_parameters(self) -> None:
+        """Draw weights and bias uniformly within ``1 / sqrt(in-degree of the target)``.
+
+        That is what `nn.Linear` does, with the fan-in that exists.
+        """
+        degree = self.ptr.diff()
+        bound = degree.clamp(min=1).rsqrt()
+        with torch.no_grad():
+            per_connection = bound.repeat_interleave(degree, output_size=self.pre.numel())
+            self.weight.uniform_(-1, 1).mul_(per_connection)
+            if self.bias is not None:
+                self.bias.uniform_(-1, 1).mul_(bound * (degree > 0))
+
+    def effective_weight(self) -> Tensor:
+        """Return the weights that act, ``(n_connections,)``; differentiable."""
+        if self._shared_sign == 0:
+            return self.weight
+        if self._shared_sign is not None:
+            size = self.weight.abs()
+            return size if self._shared_sign > 0 else -size
+        signed = self.weight.abs() * self.sign
+        return torch.where(self.sign == 0, self.weight, signed) if self._any_free else signed
+
+    def sparse_weight(self) -> Tensor:
+        """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
+        post = torch.arange(self.n_post, device=self.ptr.device)
+        post = post.repeat_interleave(self.ptr.diff(), output_size=self.pre.numel())
+        return torch.sparse_coo_tensor(
+            torch.stack((post, self.pre.long())),
+            self.effective_weight(),
+            (self.n_post, self.n_pre),
+            is_coalesced=True,
+            check_invariants=False,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map activity ``(..., n_pre)`` to drive ``(..., n_post)``."""
+        return self.multiply(x, self.effective_weight())
+
+    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+        """`forward` with an `effective_weight` at hand, to compute that once before a time loop."""
+        if x.shape[-1:] != (self.n_pre,):
+            raise ValueError(f"activity is {tuple(x.shape)}, expected (..., {self.n_pre})")
+        dtype = torch.promote_types(x.dtype, weight.dtype)
+        # The CPU has no sparse kernels for half precision, and float32 sums are the better ones.
+        precision = torch.promote_types(dtype, torch.float32)
+        columns = x.reshape(math.prod(x.shape[:-1]), self.n_pre).t().to(precision)
+        y = connection_product(
+            # Neurons first in memory; then the next layer finds its columns as it needs them.
+            columns if self.kernel == "dense" else columns.contiguous(),
+            weight.to(precision),
+            self.ptr,
+            self.pre,
+            self.tptr,
+            self.tpost,
+            self.order,
+            self.cuts,
+            self.n_pre,
+            False,
+        )
+        y = y.t().reshape(*x.shape[:-1], self.n_post).to(dtype)
+        return y if self.bias is None else y + self.bias
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the layer."""
+        return (
+            f"n_pre={self.n_pre}, n_post={self.n_post}, n_connections={self.pre.numel()}, "
+            f"bias={self.bias is not None}, kernel={self.kernel!r}"
+        )
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load weights, but only those of the same connections."""
+        for name in ("ptr", "pre", "sign"):
+            stored, own = state_dict.get(prefix + name), getattr(self, name)
+            if stored is None:
+                error_msgs.append(f"{prefix}{name} is missing: the weights could be of any network")
+            elif not (
+                stored.dtype == own.dtype
+                and stored.shape == own.shape
+                and torch.equal(stored.to(own.device), own)
+            ):
+                error_msgs.append(f"{prefix}{name} differs: the weights are of another network")
+            else:
+                continue
+            return
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+
+def _check_connections(n_pre: int, ptr: Tensor, pre: Tensor) -> None:
+    """Raise `ValueError` unless the connections are sorted by post, then pre, and unique."""
+    for name, index in (("ptr", ptr), ("pre", pre)):
+        if index.dim() != 1 or index.is_floating_point() or index.dtype == torch.bool:
+            raise ValueError(f"{name} must be a list of integers")
+    n_connections = pre.numel()
+    if not ptr.numel() or int(ptr[0]) != 0 or int(ptr[-1]) != n_connections:
+        raise ValueError(f"ptr must go from 0 to the number of connections, {n_connections}")
+    if bool((ptr[1:] < ptr[:-1]).any()):
+        raise ValueError("ptr must not decrease")
+    if not n_connections:
+        return
+    low, high = (int(end) for end in pre.aminmax())
+    if low < 0 or high >= n_pre:
+        raise ValueError(f"pre must lie in 0..{n_pre - 1}, found {low}..{high}")
+    ascending = torch.cat((pre.new_zeros(1, dtype=torch.bool), pre[1:] > pre[:-1]))
+    ascending[ptr[:-1][ptr.diff() > 0].long()] = True  # a new target begins anywhere
+    if not bool(ascending.all()):
+        raise ValueError("pre must ascend within each target, without repeats")
+
+
+def _compact_sign(sign: Tensor | int, n_connections: int) -> Tensor:
+    """Return signs as int8, ``(n_connections,)``, or ``()`` when they are all the same."""
+    sign = torch.as_tensor(sign)
+    if sign.shape not in ((), (n_connections,)):
+        raise ValueError(f"sign is {tuple(sign.shape)}, expected () or ({n_connections},)")
+    low, high = (int(end) for end in sign.aminmax()) if sign.numel() else (0, 0)
+    if low < -1 or high > 1:
+        raise ValueError("sign must be +1, -1 or 0")
+    return torch.tensor(low, dtype=torch.int8) if low == high else sign.to(torch.int8).contiguous()
+
+
+def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[list[int], Tensor]:
+    """Cut the matrix into strips of targets, each over the range of sources that it uses.
+
+    Returns six numbers per strip (first and last target, source, connection; the last excluded)
+    and, for each connection, its place in the matrix of its strip.
+    """
+    n_post = ptr.numel() - 1
+    height = max(1, min(n_post, STRIP_CELLS // max(1, n_pre)))
+    strips, cells = [], []
+    for first in range(0, n_post, height):
+        last = min(first + height, n_post)
+        start, stop = int(ptr[first]), int(ptr[last])
+        if start == stop:
+            continue
+        sources = pre[start:stop].long()
+        low, high = (int(end) for end in sources.aminmax())
+        strips += [first, last, low, high + 1, start, stop]
+        cells.append((post[start:stop] - first).long() * (high + 1 - low) + sources - low)
+    return strips, torch.cat(cells) if cells else pre.long()
+
+
+class LateralInhibition(nn.Module):
+    """Rectified difference to the neighbours: ``relu(x - strength * mean of the 8 around)``.
+
+    Maps ``(batch, channels, height, width)`` to the same shape; beyond the border all is silent.
+    """
+
+    def __init__(self, strength: float = 0.1) -> None:
+        super().__init__()
+        self.strength = strength
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the inhibited maps."""
+        around = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
+        return torch.relu(x - self.strength / 8 * around)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the layer."""
+        return f"strength={self.strength}"
+
+
+class Attention(nn.Module):
+    """Weigh channels, then places, by what they hold (CBAM; Woo et al. 2018, arXiv 1807.06521).
+
+    Maps ``(batch, channels, height, width)`` to the same shape.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.squeeze = nn.Linear(channels, hidden, bias=False)
+        self.excite = nn.Linear(hidden, channels, bias=False)
+        self.place = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the weighed maps."""
+        pooled = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, batch, channels)
+        of_channel = self.excite(torch.relu(self.squeeze(pooled))).sum(0).sigmoid()
+        x = x * of_channel[:, :, None, None]
+        of_place = self.place(torch.stack((x.mean(1), x.amax(1)), 1)).sigmoid()
+        return x * of_place
+
+
+class ImageFrontEnd(nn.Module):
+    """Two convolutions with pooling: ``(batch, channels, height, width)`` to ``(batch, features)``.
+
+    ``lateral_inhibition`` is the strength of `LateralInhibition` after the first convolution (0:
+    plain rectification); ``attention`` switches `Attention` on after the second. Raises
+    `ValueError` for images under 4 x 4 pixels, of which pooling would leave nothing.
+    """
+
+    n_features: int
+
+    def __init__(
+        self,
+        channels: int,
+        image_size: tuple[int, int],
+        filters: tuple[int, int] = (8, 16),
+        *,
+        lateral_inhibition: float = 0.1,
+        attention: bool = True,
+    ) -> None:
+        super().__init__()
+        height, width = image_size
+        if min(height, width) < 4 or channels < 1:
+            raise ValueError(f"no front end for {channels} channels of {height} x {width} pixels")
+        self.conv1 = nn.Conv2d(channels, filters[0], 3, padding=1)
+        self.rectify = LateralInhibition(lateral_inhibition) if lateral_inhibition else nn.ReLU()
+        self.conv2 = nn.Conv2d(filters[0], filters[1], 3, padding=1)
+        self.attention = Attention(filters[1]) if attention else nn.Identity()
+        self.image_shape = (channels, height, width)
+        self.n_features = filters[1] * (height // 4) * (width // 4)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the features of each image."""
+        if image.shape[1:] != self.image_shape:
+            expected = ", ".join(str(n) for n in self.image_shape)
+            raise ValueError(f"images are {tuple(image.shape)}, expected (batch, {expected})")
+        x = nn.functional.max_pool2d(self.rectify(self.conv1(image)), 2)
+        x = nn.functional.max_pool2d(torch.relu(self.conv2(x)), 2)
+        return self.attention(x).flatten(1)
+
+
+class RateUnits(nn.Module):
+    """Turn drive ``(batch, n)`` into rates ``(batch, n)``, which are never negative.
+
+    The drive is normalised over the population and rectified. A layer of connections ``within`` the
+    population then lets the rates settle once: ``relu(drive + within(rates))``. Last, each unit is
+    attenuated by its ``inhibition`` ``r`` in 0..1: ``a (1 - strength r)`` ("multiplicative"), or
+    ``relu(a - strength r)`` ("subtractive"). In training, Gaussian synaptic noise is added before
+    the rates are rectified again.
+
+    ``normalisation`` is "layer" (Ba et al. 2016), "rms" (divisive, without gain: it keeps the sign
+    of every input's effect) or "none".
+    """
+
+    inhibition: Tensor | None  # (n,), a saved buffer: never trained
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        normalisation: str = "layer",
+        noise_std: float = 0.0,
+        inhibition: Tensor | None = None,
+        form: str = "multiplicative",
+        strength: float = 0.0,
+    ) -> None:
+        super().__init__()
+        normalisers = {
+            "layer": lambda: nn.LayerNorm(n),
+            "rms": lambda: nn.RMSNorm(n, eps=1e-5, elementwise_affine=False),
+            "none": nn.Identity,
+        }
+        if normalisation not in normalisers:
+            raise ValueError(f"no normalisation {normalisation!r}: {', '.join(normalisers)}")
+        if form not in ("multiplicative", "subtractive"):
+            raise ValueError(f"inhibition is multiplicative or subtractive, not {form!r}")
+        self.normalise: nn.Module = normalisers[normalisation]()
+        self.noise_std, self.form, self.strength = noise_std, form, strength
+        self.register_buffer("inhibition", inhibition)
+
+    def forward(self, drive: Tensor, within: nn.Module | None = None) -> Tensor:
+        """Return the rates."""
+        drive = self.normalise(drive)
+        rates = torch.relu(drive)
+        if within is not None:
+            rates = torch.relu(drive + within(rates))
+        if self.inhibition is not None:
+            amount = self.strength * self.inhibition
+            subtract = self.form == "subtractive"
+            rates = torch.relu(rates - amount) if subtract else rates * (1 - amount)
+        if self.training and self.noise_std:
+            rates = torch.relu(rates + self.noise_std * torch.randn_like(rates))
+        return rates
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the units."""
+        parts = [f"noise_std={self.noise_std}"]
+        if self.inhibition is not None:
+            parts.append(f"inhibition={self.form}, strength={self.strength}")
+        return ", ".join(parts)
+
+
+# --- the network ----------------------------------------------------------------------------------
+
+
+class ToyColumn(nn.Module):
+    """Modelled, not measured: an image, through the layers of a cortical column, to classes.
+
+    Maps images ``(batch, channels, height, width)`` to logits ``(batch, classes)``. The options
+    switch its parts: ``lateral_inhibition`` (strength; 0 is none) and ``attention`` in the front
+    end, ``normalisation`` ("layer", "rms", "none"), ``noise_std`` of the synaptic noise in training, the connections ``within`` a population, ``graded_inhibition``.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int = 1,
+        image_size: int | tuple[int, int] = 8,
+        classes: int = 3,
+        filters: tuple[int, int] = (8, 16),
+        lateral_inhibition: float = 0.1,
+        attention: bool = True,
+        normalisation: str = "layer",
+        noise_std: float = 0.0,
+        within: bool = True,
+        graded_inhibition: bool = True,
+        inhibition_strength: float = 0.5,
+    ) -> None:
+        super().__init__()
+        size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        self.front_end = ImageFrontEnd(
+            channels, size, filters, lateral_inhibition=lateral_inhibition, attention=attention
+        )
+        self.image_shape = (channels, *size)
+        arrays = read_arrays()
+
+        # Read-in and read-out: free weights, not of the connectome.
+        self.image_to_l4_exc = nn.Linear(self.front_end.n_features, 3)
+        self.l6_exc_to_classes = nn.Linear(3, classes)
+
+        # Populations, in the order of evaluation.
+        self.l4_exc = RateUnits(
+            3,
+            normalisation=normalisation,
+            noise_std=noise_std,
+            inhibition=arrays["L4.exc:inhibition"] if graded_inhibition else None,
+            form="multiplicative",
+            strength=inhibition_strength,
+        )
+        self.l2_3_exc = RateUnits(
+            3,
+            normalisation=normalisation,
+            noise_std=noise_std,
+            inhibition=arrays["L2/3.exc:inhibition"] if graded_inhibition else None,
+            form="multiplicative",
+            strength=inhibition_strength,
+        )
+        self.l5_exc = RateUnits(
+            3,
+            normalisation=normalisation,
+            noise_std=noise_std,
+            inhibition=arrays["L5.exc:inhibition"] if graded_inhibition else None,
+            form="multiplicative",
+            strength=inhibition_strength,
+        )
+        self.l6_exc = RateUnits(
+            3,
+            normalisation=normalisation,
+            noise_std=noise_std,
+            inhibition=arrays["L6.exc:inhibition"] if graded_inhibition else None,
+            form="multiplicative",
+            strength=inhibition_strength,
+        )
+
+        # Projections of the connectome: one weight per connection.
+        self.l4_exc_to_l4_exc = (
+            EdgeLinear(
+                3,
+                arrays["L4.exc->L4.exc.ptr"],
+                arrays["L4.exc->L4.exc.pre"],
+                sign=1,
+                kernel="edges",
+            )
+            if within
+            else None
+        )
+        self.l4_exc_to_l2_3_exc = EdgeLinear(
+            3,
+            arrays["L4.exc->L2/3.exc.ptr"],
+            arrays["L4.exc->L2/3.exc.pre"],
+            sign=1,
+            bias=True,
+            kernel="edges",
+        )
+        self.l2_3_exc_to_l2_3_exc = (
+            EdgeLinear(
+                3,
+                arrays["L2/3.exc->L2/3.exc.ptr"],
+                arrays["L2/3.exc->L2/3.exc.pre"],
+                sign=1,
+                kernel="edges",
+            )
+            if within
+            else None
+        )
+        self.l2_3_exc_to_l5_exc = EdgeLinear(
+            3,
+            arrays["L2/3.exc->L5.exc.ptr"],
+            arrays["L2/3.exc->L5.exc.pre"],
+            sign=1,
+            bias=True,
+            kernel="edges",
+        )
+        self.l5_exc_to_l5_exc = (
+            EdgeLinear(
+                3,
+                arrays["L5.exc->L5.exc.ptr"],
+                arrays["L5.exc->L5.exc.pre"],
+                sign=1,
+                kernel="edges",
+            )
+            if within
+            else None
+        )
+        self.l5_exc_to_l6_exc = EdgeLinear(
+            3,
+            arrays["L5.exc->L6.exc.ptr"],
+            arrays["L5.exc->L6.exc.pre"],
+            sign=1,
+            bias=True,
+            kernel="edges",
+        )
+        self.l6_exc_to_l6_exc = (
+            EdgeLinear(
+                3,
+                arrays["L6.exc->L6.exc.ptr"],
+                arrays["L6.exc->L6.exc.pre"],
+                sign=1,
+                kernel="edges",
+            )
+            if within
+            else None
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits of each image."""
+        rates = self.rates(image)
+        return self.l6_exc_to_classes(rates["L6.exc"])
+
+    def rates(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the firing rates of every population, ``(batch, neurons)``."""
+        features = self.front_end(image)
+        seen_l4_exc = self.image_to_l4_exc(features)
+        l4_exc = self.l4_exc(seen_l4_exc, self.l4_exc_to_l4_exc)
+        l2_3_exc = self.l2_3_exc(self.l4_exc_to_l2_3_exc(l4_exc), self.l2_3_exc_to_l2_3_exc)
+        l5_exc = self.l5_exc(self.l2_3_exc_to_l5_exc(l2_3_exc), self.l5_exc_to_l5_exc)
+        l6_exc = self.l6_exc(self.l5_exc_to_l6_exc(l5_exc), self.l6_exc_to_l6_exc)
+        return {
+            "L4.exc": l4_exc,
+            "L2/3.exc": l2_3_exc,
+            "L5.exc": l5_exc,
+            "L6.exc": l6_exc,
+        }
+
+    def example_input(self, batch: int = 1) -> Tensor:
+        """Return images of uniform noise, the same at every call."""
+        source = torch.Generator().manual_seed(0)
+        images = torch.rand(batch, *self.image_shape, generator=source)
+        return images.to(self.front_end.conv1.weight)
+
+    def named_projections(self) -> Iterator[tuple[str, str, EdgeLinear]]:
+        """Yield ``(pre, post, layer)`` of each projection of the connectome, in graph order."""
+        layers = (
+            ("L4.exc", "L4.exc", self.l4_exc_to_l4_exc),
+            ("L4.exc", "L2/3.exc", self.l4_exc_to_l2_3_exc),
+            ("L2/3.exc", "L2/3.exc", self.l2_3_exc_to_l2_3_exc),
+            ("L2/3.exc", "L5.exc", self.l2_3_exc_to_l5_exc),
+            ("L5.exc", "L5.exc", self.l5_exc_to_l5_exc),
+            ("L5.exc", "L6.exc", self.l5_exc_to_l6_exc),
+            ("L6.exc", "L6.exc", self.l6_exc_to_l6_exc),
+        )
+        yield from ((pre, post, layer) for pre, post, layer in layers if layer is not None)
+
+    def effective_weights(self, all: bool = False) -> dict[str, Tensor]:
+        """Return the weights that act, as sparse COO tensors ``[post, pre]`` by projection.
+
+        ``all`` adds what is not of the connectome: read-in, read-out, and the kernels of the front
+        end in their own layout.
+        """
+        weights = {
+            f"{pre}->{post}": layer.sparse_weight().detach()
+            for pre, post, layer in self.named_projections()
+        }
+        if all:
+            weights["image->L4.exc"] = self.image_to_l4_exc.weight.detach().to_sparse()
+            weights["L6.exc->classes"] = self.l6_exc_to_classes.weight.detach().to_sparse()
+            for name, parameter in self.front_end.named_parameters():
+                if name.endswith("weight"):
+                    key = f"front_end.{name.removesuffix('.weight')}"
+                    weights[key] = parameter.detach().to_sparse()
+        return weights
+
+
+def build(**options: Any) -> ToyColumn:
+    """Return the network; ``options`` are those of `ToyColumn`."""
+    return ToyColumn(**options)
+
+
+# --- data -----------------------------------------------------------------------------------------
+
+ARRAYS_SHA256 = "14110f18f352badca7bd17cd200ff7362b4906a24355d0aff9d8549e4e58bde0"
+ARRAYS = """
+eNqllNFOgzAUhgH1PUwvzXGW00PXceHuTEz2BmYx6FjGzbYMLjTLkj2PvqQF2SiscyAnadJzSj/+Hn6qbpwitmyCD2IQf7yH
+yXKRvCVZslqycMtm2ec6ZiF7EsiApYsoz17EFNgsyqLX1XyexlmqSxx8nO6ATagPxUdAKjBBHwwSCFlgZB+MkECqwJTNuX88
+zAbrTWyynmssPGWRgkCeY2Wb8yw6ZQUShthgBZdVWU44RFBkJ3XUpAh8zisHtG2VzQRcm8l0U49WaY42pqqx6LIqGwkV+EQ2
+UldNpHsleWXzdp/PYipN0SRlI3XVJPXpFNVI8n+acieM0EbqqmmkbwOuqv+4nSbbfcAVIHIbqaMmTQHM75bdbR7OMfbj33EM
+I9+Pv7/uiuHqzC0fOMy9xnCM+lWZewbYM9bcxj7HWLv+Y6/beJdrqTd5PxaFnUQ=
+"""  # safetensors, deflated, in base64
+
+
+def read_arrays() -> dict[str, Tensor]:
+    """Return what comes from data: the rows and sources of the connections, signs, inhibition.
+
+    Raises `RuntimeError` if it is not what this module was written with.
+    """
+    data = zlib.decompress(base64.b64decode(ARRAYS))
+    where = f"ARRAYS in {__file__}"
+    if hashlib.sha256(data).hexdigest() != ARRAYS_SHA256:
+        raise RuntimeError(f"{where}: not the data this module was written with; build it again")
+    return load(data)
