@@ -1,0 +1,527 @@
+"""A linear layer with one weight per connection, for connectomes.
+
+Matrices are never stored: a layer holds the list of its connections in compressed rows, `[post,
+pre]` like `nn.Linear.weight`, and as many weights. So there is nothing to mask, and no optimiser,
+initialiser or checkpoint can make a connection that is not in the list.
+
+Sparse autograd of torch would allocate the dense gradient (140,000 neurons: 78 GB), hence the two
+operators below. Each is linear in both of its arguments, and the gradients of one are calls of the
+other, so they can be differentiated as often as one likes.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+OP_LIBRARY = "connectome_compiler"  # the torch.library namespace of the operators
+KERNELS = ("edges", "dense")
+
+# A CSR product is faster for few columns, embedding_bag for many; measured on one x86 core.
+EMBEDDING_BAG_COLUMNS = 12
+TILE_COLUMNS = 64  # of embedding_bag: the rows that it gathers from should stay in the L2 cache
+# A strip of the "dense" kernel: 2 MiB of float32 stay in the cache between their uses, and are far
+# below the 32 MiB from which glibc maps and clears fresh pages at every step.
+STRIP_CELLS = 2**19
+
+
+def _operator(
+    fake: Callable[..., Tensor], save: Callable[..., None], formula: Callable[..., Any]
+) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """Make a function differentiable by ``formula``, in two ways that compute the same.
+
+    As the torch operator of its name, which `torch.compile` and `torch.export` see as one step (a
+    second registration is reused); and as a plain autograd function for all other calls, since
+    torch needs longer to reach an operator written in Python than a small layer needs to run.
+    """
+
+    def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        @wraps(function)
+        def in_full_precision(x: Tensor, *rest: Any) -> Tensor:
+            if not torch.is_autocast_enabled(x.device.type):
+                return function(x, *rest)
+            with torch.autocast(x.device.type, enabled=False):
+                return function(x, *rest)
+
+        name = function.__name__
+        library = getattr(torch.ops, OP_LIBRARY)
+        if not hasattr(library, name):
+            op = torch.library.custom_op(
+                f"{OP_LIBRARY}::{name}", in_full_precision, mutates_args=()
+            )
+            op.register_fake(fake)
+            op.register_autograd(
+                lambda ctx, grad: formula(
+                    ctx, grad, library.connection_product, library.connection_gradient
+                ),
+                setup_context=save,
+            )
+        operator = getattr(library, name).default
+
+        class Eager(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, *inputs: Any) -> Tensor:
+                output = in_full_precision(*inputs)
+                save(ctx, inputs, output)
+                return output
+
+            @staticmethod
+            def backward(ctx: Any, grad: Tensor) -> Any:
+                return formula(ctx, grad, connection_product, connection_gradient)
+
+        @wraps(function)
+        def call(*inputs: Any) -> Tensor:
+            if torch.compiler.is_compiling() or inputs[0].is_meta:
+                run = operator
+            else:
+                run = Eager.apply if torch.is_grad_enabled() else in_full_precision
+            result: Tensor = run(*inputs)
+            return result
+
+        return call
+
+    return register
+
+
+def _csr(ptr: Tensor, index: Tensor, values: Tensor, n_columns: int) -> Tensor:
+    size = (ptr.numel() - 1, n_columns)
+    return torch.sparse_csr_tensor(ptr, index, values, size, check_invariants=False)
+
+
+def _edge_product(ptr: Tensor, index: Tensor, values: Tensor, x: Tensor) -> Tensor:
+    """Multiply a matrix in compressed rows by ``x`` ``(n, columns)``."""
+    x = x.contiguous()
+    if x.shape[1] == 1:
+        return (_csr(ptr, index, values, x.shape[0]) @ x.squeeze(1)).unsqueeze(1)
+    if x.is_cuda or x.shape[1] < EMBEDDING_BAG_COLUMNS:
+        return _csr(ptr, index, values, x.shape[0]) @ x
+    if x.shape[1] > TILE_COLUMNS:
+        starts = range(0, x.shape[1], TILE_COLUMNS)
+        tiles = [_edge_product(ptr, index, values, x[:, k : k + TILE_COLUMNS]) for k in starts]
+        return torch.cat(tiles, 1)
+    return nn.functional.embedding_bag(
+        index, x, ptr, mode="sum", per_sample_weights=values, include_last_offset=True
+    )
+
+
+def _edge_gradient(ptr: Tensor, pre: Tensor, g: Tensor, x: Tensor) -> Tensor:
+    """Return the entries of ``g @ x.T`` at the connections: ``(n_connections,)``."""
+    if 1 < x.shape[1] < 8:  # torch is 5-10 times slower for 2 to 7 columns than for 8
+        pad = (0, 8 - x.shape[1])
+        g, x = nn.functional.pad(g, pad), nn.functional.pad(x, pad)
+    out = _csr(ptr, pre, g.new_zeros(pre.numel()), x.shape[0])
+    torch.sparse.sampled_addmm(out, g.contiguous(), x.contiguous().t(), beta=0.0, out=out)
+    return out.values()
+
+
+def _strips(strips: list[int]) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield the targets, the sources and the connections of each strip."""
+    for a, b, c, d, e, f in zip(*[iter(strips)] * 6, strict=True):
+        yield slice(a, b), slice(c, d), slice(e, f)
+
+
+def _strip_matrix(values: Tensor, cell: Tensor, n_post: int, n_pre: int) -> Tensor:
+    """Write the weights of one strip into a dense matrix ``(n_post, n_pre)``."""
+    if values.numel() == n_post * n_pre:  # all to all: the list is the matrix
+        return values.view(n_post, n_pre)
+    return values.new_zeros(n_post * n_pre).scatter_(0, cell, values).view(n_post, n_pre)
+
+
+def _strip_product(
+    x: Tensor, weight: Tensor, cell: Tensor, strips: list[int], n_out: int, transposed: bool
+) -> Tensor:
+    """Multiply by the matrix of all strips, or by its transpose, one GEMM per strip."""
+    rows = x.t()
+    out = rows.new_zeros(rows.shape[0], n_out)
+    for post, pre, edges in _strips(strips):
+        shape = post.stop - post.start, pre.stop - pre.start
+        matrix = _strip_matrix(weight[edges], cell[edges], *shape)
+        if transposed:
+            out[:, pre].addmm_(rows[:, post], matrix)
+        else:
+            torch.mm(rows[:, pre], matrix.t(), out=out[:, post])
+    return out.t()
+
+
+def _strip_gradient(cell: Tensor, strips: list[int], g: Tensor, x: Tensor) -> Tensor:
+    """Return the entries of ``g @ x.T`` at the connections, one GEMM per strip."""
+    out = g.new_empty(cell.numel())
+    for post, pre, edges in _strips(strips):
+        product = (g[post] @ x[pre].t()).reshape(-1)
+        if product.numel() == edges.stop - edges.start:
+            out[edges] = product
+        else:
+            torch.index_select(product, 0, cell[edges], out=out[edges])
+    return out
+
+
+def _fake_product(
+    x: Tensor,
+    weight: Tensor,
+    ptr: Tensor,
+    pre: Tensor,
+    tptr: Tensor,
+    tpost: Tensor,
+    order: Tensor,
+    strips: list[int],
+    n_pre: int,
+    transposed: bool,
+) -> Tensor:
+    n_out = n_pre if transposed else ptr.shape[0] - 1
+    if strips:
+        return x.new_empty(x.shape[1], n_out).t()
+    return x.new_empty(n_out, x.shape[1])
+
+
+def _save_product(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:7])
+    ctx.strips, ctx.n_pre, ctx.transposed = inputs[7:]
+
+
+def _product_backward(
+    ctx: Any, grad: Tensor, product: Callable[..., Tensor], gradient: Callable[..., Tensor]
+) -> tuple[Tensor | None, ...]:
+    x, weight, *index = ctx.saved_tensors
+    structure = *index, ctx.strips, ctx.n_pre
+    grad_x = grad_weight = None
+    if ctx.needs_input_grad[0]:
+        grad_x = product(grad, weight, *structure, not ctx.transposed)
+    if ctx.needs_input_grad[1]:
+        g, x = (x, grad) if ctx.transposed else (grad, x)
+        grad_weight = gradient(g, x, *structure)
+    return grad_x, grad_weight, *[None] * 8
+
+
+@_operator(_fake_product, _save_product, _product_backward)
+def connection_product(
+    x: Tensor,
+    weight: Tensor,
+    ptr: Tensor,
+    pre: Tensor,
+    tptr: Tensor,
+    tpost: Tensor,
+    order: Tensor,
+    strips: list[int],
+    n_pre: int,
+    transposed: bool,
+) -> Tensor:
+    """Multiply activity by the weights of the connections, from pre to post or ``transposed``.
+
+    ``x`` is ``(n_pre, columns)`` and the result ``(n_post, columns)``; transposed, the other way
+    round. ``strips`` is empty for the "edges" kernel; `EdgeLinear` explains the rest.
+    """
+    n_post = ptr.numel() - 1
+    n_out = n_pre if transposed else n_post
+    if not (weight.numel() and x.numel()):
+        return _fake_product(
+            x, weight, ptr, pre, tptr, tpost, order, strips, n_pre, transposed
+        ).zero_()
+    if not strips:
+        if transposed:
+            return _edge_product(tptr, tpost, weight.index_select(0, order), x)
+        return _edge_product(ptr, pre, weight, x)
+    if math.isfinite(x.sum().item()):
+        return _strip_product(x, weight, order, strips, n_out, transposed)
+    # 0 * nan is nan: in a dense matrix one bad neuron would reach those it has no connection to.
+    layout = torch.sparse_csc_tensor if transposed else torch.sparse_csr_tensor
+    size = (n_out, x.shape[0])
+    matrix = layout(ptr, pre, weight, size, check_invariants=False)
+    return (matrix @ x.contiguous()).t().contiguous().t()
+
+
+def _fake_gradient(
+    g: Tensor,
+    x: Tensor,
+    ptr: Tensor,
+    pre: Tensor,
+    tptr: Tensor,
+    tpost: Tensor,
+    order: Tensor,
+    strips: list[int],
+    n_pre: int,
+) -> Tensor:
+    return g.new_empty(pre.shape[0])
+
+
+def _save_gradient(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:7])
+    ctx.strips, ctx.n_pre = inputs[7:]
+
+
+def _gradient_backward(
+    ctx: Any, grad: Tensor, product: Callable[..., Tensor], gradient: Callable[..., Tensor]
+) -> tuple[Tensor | None, ...]:
+    g, x, *index = ctx.saved_tensors
+    structure = *index, ctx.strips, ctx.n_pre
+    grad_g = grad_x = None
+    if ctx.needs_input_grad[0]:
+        grad_g = product(x, grad, *structure, False)
+    if ctx.needs_input_grad[1]:
+        grad_x = product(g, grad, *structure, True)
+    return grad_g, grad_x, *[None] * 7
+
+
+@_operator(_fake_gradient, _save_gradient, _gradient_backward)
+def connection_gradient(
+    g: Tensor,
+    x: Tensor,
+    ptr: Tensor,
+    pre: Tensor,
+    tptr: Tensor,
+    tpost: Tensor,
+    order: Tensor,
+    strips: list[int],
+    n_pre: int,
+) -> Tensor:
+    """Return ``(g @ x.T)[post, pre]`` at the connections only: ``(n_connections,)``.
+
+    ``g`` is ``(n_post, columns)``, ``x`` is ``(n_pre, columns)``.
+    """
+    if strips:
+        return _strip_gradient(order, strips, g, x)
+    return _edge_gradient(ptr, pre, g, x)
+
+
+class EdgeLinear(nn.Module):
+    """Linear map with one weight per connection: ``y[i] = sum over j of weight[i, j] * x[j]``.
+
+    Target ``i`` has the connections ``ptr[i]:ptr[i + 1]``, from the neurons ``pre`` of this range,
+    in ascending order. The weight that acts is ``sign * |weight|`` where a connection has a sign,
+    and ``weight`` itself where ``sign`` is 0: no update can flip it.
+
+    ``kernel`` says how the product is computed, never what: "edges" works on the list of
+    connections; "dense" writes it, strip by strip, into the part of the matrix that the strip
+    uses, which is faster when more than about a third of all connections exist.
+
+    ``start`` gives the weights to start from, ``(n_connections,)``; without it they are drawn by
+    `reset_parameters`. Raises `ValueError` if the connections are malformed.
+    """
+
+    weight: nn.Parameter  # (n_connections,), before the sign is applied
+    bias: nn.Parameter | None  # (n_post,)
+    ptr: Tensor  # int32, (n_post + 1,)
+    pre: Tensor  # int32, (n_connections,)
+    sign: Tensor  # int8, () if all connections share it, else (n_connections,): +1, -1, 0 = free
+
+    def __init__(
+        self,
+        n_pre: int,
+        ptr: Tensor,
+        pre: Tensor,
+        *,
+        sign: Tensor | int = 0,
+        bias: bool = False,
+        kernel: str = "edges",
+        start: Tensor | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if kernel not in KERNELS:
+            raise ValueError(f"no kernel {kernel!r}; there are {', '.join(KERNELS)}")
+        _check_connections(n_pre, ptr, pre)
+        device = ptr.device if device is None else device
+        self.n_pre, self.n_post, self.kernel = n_pre, ptr.numel() - 1, kernel
+        self.register_buffer("ptr", ptr.to(device, torch.int32).contiguous())
+        self.register_buffer("pre", pre.to(device, torch.int32).contiguous())
+        self.register_buffer("sign", _compact_sign(sign, pre.numel()).to(device))
+        # Asked once, not at each step: the buffer cannot change.
+        self._any_sign, self._any_free = bool(self.sign.any()), bool((self.sign == 0).any())
+        self._plan()
+        with warnings.catch_warnings():  # torch says once per process that its CSR is beta
+            warnings.simplefilter("ignore")
+            _csr(self.ptr, self.pre, torch.empty(pre.numel(), device=device), n_pre)
+
+        self.weight = nn.Parameter(torch.empty(pre.numel(), device=device, dtype=dtype))
+        self.register_parameter(
+            "bias",
+            nn.Parameter(torch.empty(self.n_post, device=device, dtype=dtype)) if bias else None,
+        )
+        if start is None or bias:
+            self.reset_parameters()
+        if start is not None:
+            if start.shape != self.weight.shape:
+                raise ValueError(f"start is {tuple(start.shape)}, not {tuple(self.weight.shape)}")
+            with torch.no_grad():
+                self.weight.copy_(start)
+
+    def _plan(self) -> None:
+        """Derive from the connections what the kernel needs; saved nowhere.
+
+        "edges": the transpose, with ``tpost`` the targets of each source and ``order`` the place
+        of each of these connections in the list. "dense": ``order`` is the place of each
+        connection in the matrix of its strip.
+        """
+        device = self.ptr.device
+        empty = torch.empty(0, dtype=torch.int32, device=device)
+        degree = self.ptr.diff()
+        post = torch.arange(self.n_post, dtype=torch.int32, device=device)
+        post = post.repeat_interleave(degree, output_size=self.pre.numel())
+        self.cuts: list[int] = []
+        if self.kernel == "edges":
+            tptr = torch.zeros(self.n_pre + 1, dtype=torch.int32, device=device)
+            torch.cumsum(torch.bincount(self.pre, minlength=self.n_pre), 0, out=tptr[1:])
+            order = torch.argsort(self.pre, stable=True)
+            tpost, order = post.index_select(0, order), order.to(torch.int32)
+        else:
+            tptr = tpost = empty
+            self.cuts, order = _cut_strips(self.n_pre, self.ptr, self.pre, post)
+        self.register_buffer("tptr", tptr, persistent=False)
+        self.register_buffer("tpost", tpost, persistent=False)
+        self.register_buffer("order", order, persistent=False)
+
+    def reset_parameters(self) -> None:
+        """Draw weights and bias uniformly within ``1 / sqrt(in-degree of the target)``.
+
+        That is what `nn.Linear` does, with the fan-in that exists.
+        """
+        degree = self.ptr.diff()
+        bound = degree.clamp(min=1).rsqrt()
+        with torch.no_grad():
+            per_connection = bound.repeat_interleave(degree, output_size=self.pre.numel())
+            self.weight.uniform_(-1, 1).mul_(per_connection)
+            if self.bias is not None:
+                self.bias.uniform_(-1, 1).mul_(bound * (degree > 0))
+
+    def effective_weight(self) -> Tensor:
+        """Return the weights that act, ``(n_connections,)``; differentiable."""
+        if not self._any_sign:
+            return self.weight
+        # sign * |weight|, written as weight * 1 or weight * -1: so it has a slope at zero, too.
+        signed = self.weight.detach() * self.sign
+        turn = torch.copysign(signed.new_ones(()), signed)
+        if self._any_free:
+            turn = torch.maximum(turn, 1 - 2 * self.sign.abs())  # 1 where it is free
+        return self.weight * turn
+
+    def sparse_weight(self) -> Tensor:
+        """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
+        post = torch.arange(self.n_post, device=self.ptr.device)
+        post = post.repeat_interleave(self.ptr.diff(), output_size=self.pre.numel())
+        return torch.sparse_coo_tensor(
+            torch.stack((post, self.pre.long())),
+            self.effective_weight(),
+            (self.n_post, self.n_pre),
+            is_coalesced=True,
+            check_invariants=False,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map activity ``(..., n_pre)`` to drive ``(..., n_post)``."""
+        return self.multiply(x, self.effective_weight())
+
+    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+        """`forward` with an `effective_weight` at hand, to compute that once before a time loop."""
+        if x.shape[-1:] != (self.n_pre,):
+            raise ValueError(f"activity is {tuple(x.shape)}, expected (..., {self.n_pre})")
+        dtype = torch.promote_types(x.dtype, weight.dtype)
+        # The CPU has no sparse kernels for half precision, and float32 sums are the better ones.
+        precision = torch.promote_types(dtype, torch.float32)
+        columns = x.reshape(math.prod(x.shape[:-1]), self.n_pre).t().to(precision)
+        y = connection_product(
+            # Neurons first in memory; then the next layer finds its columns as it needs them.
+            columns if self.kernel == "dense" else columns.contiguous(),
+            weight.to(precision),
+            self.ptr,
+            self.pre,
+            self.tptr,
+            self.tpost,
+            self.order,
+            self.cuts,
+            self.n_pre,
+            False,
+        )
+        y = y.t().reshape(*x.shape[:-1], self.n_post).to(dtype)
+        return y if self.bias is None else y + self.bias
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the layer."""
+        return (
+            f"n_pre={self.n_pre}, n_post={self.n_post}, n_connections={self.pre.numel()}, "
+            f"bias={self.bias is not None}, kernel={self.kernel!r}"
+        )
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load weights, but only those of the same connections."""
+        for name in ("ptr", "pre", "sign"):
+            stored, own = state_dict.get(prefix + name), getattr(self, name)
+            if stored is None:
+                error_msgs.append(f"{prefix}{name} is missing: the weights could be of any network")
+            elif not (
+                stored.dtype == own.dtype
+                and stored.shape == own.shape
+                and torch.equal(stored.to(own.device), own)
+            ):
+                error_msgs.append(f"{prefix}{name} differs: the weights are of another network")
+            else:
+                continue
+            return
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+
+def _check_connections(n_pre: int, ptr: Tensor, pre: Tensor) -> None:
+    """Raise `ValueError` unless the connections are sorted by post, then pre, and unique."""
+    for name, index in (("ptr", ptr), ("pre", pre)):
+        if index.dim() != 1 or index.is_floating_point() or index.dtype == torch.bool:
+            raise ValueError(f"{name} must be a list of integers")
+    n_connections = pre.numel()
+    if not ptr.numel() or int(ptr[0]) != 0 or int(ptr[-1]) != n_connections:
+        raise ValueError(f"ptr must go from 0 to the number of connections, {n_connections}")
+    if bool((ptr[1:] < ptr[:-1]).any()):
+        raise ValueError("ptr must not decrease")
+    if not n_connections:
+        return
+    low, high = (int(end) for end in pre.aminmax())
+    if low < 0 or high >= n_pre:
+        raise ValueError(f"pre must lie in 0..{n_pre - 1}, found {low}..{high}")
+    ascending = torch.cat((pre.new_zeros(1, dtype=torch.bool), pre[1:] > pre[:-1]))
+    ascending[ptr[:-1][ptr.diff() > 0].long()] = True  # a new target begins anywhere
+    if not bool(ascending.all()):
+        raise ValueError("pre must ascend within each target, without repeats")
+
+
+def _compact_sign(sign: Tensor | int, n_connections: int) -> Tensor:
+    """Return signs as int8, ``(n_connections,)``, or ``()`` when they are all the same."""
+    sign = torch.as_tensor(sign)
+    if sign.shape not in ((), (n_connections,)):
+        raise ValueError(f"sign is {tuple(sign.shape)}, expected () or ({n_connections},)")
+    low, high = (int(end) for end in sign.aminmax()) if sign.numel() else (0, 0)
+    if low < -1 or high > 1:
+        raise ValueError("sign must be +1, -1 or 0")
+    return torch.tensor(low, dtype=torch.int8) if low == high else sign.to(torch.int8).contiguous()
+
+
+def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[list[int], Tensor]:
+    """Cut the matrix into strips of targets, each over the range of sources that it uses.
+
+    Returns six numbers per strip (first and last target, source, connection; the last excluded)
+    and, for each connection, its place in the matrix of its strip.
+    """
+    n_post = ptr.numel() - 1
+    height = max(1, min(n_post, STRIP_CELLS // max(1, n_pre)))
+    strips, cells = [], []
+    for first in range(0, n_post, height):
+        last = min(first + height, n_post)
+        start, stop = int(ptr[first]), int(ptr[last])
+        if start == stop:
+            continue
+        sources = pre[start:stop].long()
+        low, high = (int(end) for end in sources.aminmax())
+        strips += [first, last, low, high + 1, start, stop]
+        cells.append((post[start:stop] - first).long() * (high + 1 - low) + sources - low)
+    return strips, torch.cat(cells) if cells else pre.long()
