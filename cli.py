@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,9 +33,15 @@ class Commands(click.Group):
             notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
             click.echo(f"Error: {error}{notes}", err=True)
         except KeyboardInterrupt:
+            _say("")
             click.echo("Error: interrupted: nothing half-written is left; run it again", err=True)
         except BrokenPipeError:
-            sys.stderr.close()  # the reader has gone: `ccompile list | head`
+            _discard_output()  # the reader has gone: `ccompile list | head`
+        except OSError as error:  # a full disk, a folder that vanished: never a bug of ours
+            where = error.filename or "output"
+            problem = error.strerror or error
+            click.echo(f"Error: {where}: {problem}\n  hint: make room or choose another", err=True)
+            _discard_output()
         return ctx.exit(1)
 
 
@@ -47,14 +54,30 @@ class RecipeName(click.ParamType[str]):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """Offer shipped recipes and files."""
-        from importlib import resources
-
         from click.shell_completion import CompletionItem
 
-        files = resources.files("connectome_compiler.recipes").iterdir()
-        names = sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
-        found = [CompletionItem(n) for n in names if n.startswith(incomplete)]
+        from connectome_compiler.recipe import shipped_names
+
+        found = [CompletionItem(n) for n in shipped_names() if n.startswith(incomplete)]
         return found or [CompletionItem(incomplete, type="file")]
+
+
+class AnyName(RecipeName):
+    """The name of a recipe, adapter, pass or template."""
+
+    name = "name"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Offer all that is installed, besides recipes."""
+        from click.shell_completion import CompletionItem
+
+        from connectome_compiler.registry import HOME, known
+
+        names = sorted({name for kind in HOME for name in known(kind)})
+        found = [CompletionItem(n) for n in names if n.startswith(incomplete)]
+        return found + super().shell_complete(ctx, param, incomplete)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,9 +86,9 @@ def main() -> None:
     """Compile a connectome into a PyTorch module.
 
     \b
-    ccompile build microns-v1 --out model.py
-    ccompile inspect model.py
-    ccompile list
+    ccompile build microns-v1 --out model.py    a mouse V1 column, as a module
+    ccompile inspect model.py                   what is in it, and where it is from
+    ccompile list                               what else there is
     """  # noqa: D301  \b keeps click from joining the lines
 
 
@@ -112,7 +135,10 @@ def build(
     print_after: tuple[str, ...],
     save_after: tuple[str, ...],
 ) -> None:
-    """Compile RECIPE into a PyTorch module, for example microns-v1 or my.toml."""
+    """Compile RECIPE into a PyTorch module.
+
+    RECIPE is a shipped one, such as microns-v1 (see: ccompile list), or a file, such as my.toml.
+    """
     from connectome_compiler.pipeline import build as line
     from connectome_compiler.recipe import load_recipe
     from connectome_compiler.views import report
@@ -126,22 +152,25 @@ def build(
     saved: list[Path] = []
 
     def show(name: str, graph: Graph) -> None:
+        _say("")
         if name in print_after or "all" in print_after:
             click.echo(f"--- after {name}\n{graph!r}\n")
         if name in save_after or "all" in save_after:
-            folder = out.with_suffix(".graphs") / f"{len(saved):02d}-{name}"
+            folder = out.parent / f"{out.stem}.graphs" / f"{len(saved):02d}-{name}"
             saved.append(graph.save(folder))
+        _say(f"building {chosen.name}: {name} done")
 
     def loaded(graph: Graph) -> None:
+        _say("")
         if not graph.provenance.measured:
-            click.echo(f"Warning: {report.modelled(graph)}", err=True)
+            click.echo(f"Warning: {graph.provenance.caveat}", err=True)
         show("source", graph)
 
     def after(ran: Ran) -> None:
         show(ran.step.name, ran.graph)
 
     built = _with_status(
-        f"building {chosen.name}",
+        f"building {chosen.name}: reading {chosen.source.use}",
         lambda: line(chosen, out, verify=verify, require=require, loaded=loaded, after=after),
     )
     click.echo(report.of_build(built, saved))
@@ -155,7 +184,10 @@ def build(
     help="Compare every connection with this saved graph (build --save-after).",
 )
 def verify(module: Path, graph: Path | None) -> None:
-    """Check that MODULE does what its graph says, in a fresh process."""
+    """Check that MODULE does what its graph says.
+
+    It is imported in a fresh process, which runs its code: verify only what you would run.
+    """
     from connectome_compiler.emit.validate import validate
 
     certificate = _with_status(f"verifying {module}", lambda: validate(module, graph))
@@ -163,19 +195,26 @@ def verify(module: Path, graph: Path | None) -> None:
 
 
 @main.command()
-@click.argument("target")
+@click.argument("target", type=RecipeName())
 @SETTING
 def inspect(target: str, settings: tuple[str, ...]) -> None:
-    """Summarise TARGET: a recipe, a saved graph's folder, or a built module."""
+    """Summarise a recipe, a graph or a module.
+
+    TARGET is a recipe (name or file), a saved graph's folder, or a built module, which is read and
+    not run.
+    """
     from connectome_compiler.views import report
 
     click.echo(_with_status(f"reading {target}", lambda: report.of_target(target, settings)))
 
 
 @main.command(name="list")
-@click.argument("name", required=False)
+@click.argument("name", type=AnyName(), required=False)
 def list_(name: str | None) -> None:
-    """List recipes, adapters, passes and templates; with NAME, what it takes."""
+    """List what there is, or what NAME takes.
+
+    NAME is a recipe, adapter, pass or template.
+    """
     from connectome_compiler.views import catalogue
 
     click.echo(catalogue.everything() if name is None else catalogue.one(name))
@@ -185,22 +224,40 @@ def list_(name: str | None) -> None:
 @click.argument("recipe", type=RecipeName())
 @SETTING
 def fetch(recipe: str, settings: tuple[str, ...]) -> None:
-    """Download the files of RECIPE's source into the cache, checked by hash."""
+    """Download the data of RECIPE into the cache.
+
+    Every file is checked by its hash. Later builds need no network.
+    """
     from connectome_compiler.recipe import load_recipe
 
     source = load_recipe(recipe, settings).source
     adapter = source.make()
     if not hasattr(adapter, "fetch"):
-        raise CompileError(f"source {source.use}", "has nothing to download")
+        problem, hint = "has nothing to download", f"ccompile build {recipe} works without"
+        raise CompileError(f"source {source.use}", problem, hint)
     for path in adapter.fetch():
         click.echo(path)
 
 
 def _with_status(words: str, work: Callable[[], T]) -> T:
-    """Show that something is going on, on a terminal's standard error only."""
-    if not sys.stderr.isatty():
+    """Say what is going on while it does."""
+    _say(words)
+    try:
         return work()
-    from rich.console import Console
+    finally:
+        _say("")
 
-    with Console(stderr=True).status(words):
-        return work()
+
+def _say(words: str) -> None:
+    """Put words in the last line of a terminal, on standard error; "" takes them away.
+
+    The cursor returns to the line's start, so that whatever is printed next takes its place.
+    """
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[2K{words[:78]}\r")
+        sys.stderr.flush()
+
+
+def _discard_output() -> None:
+    """Send what standard output still holds nowhere: the interpreter would try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -26,10 +26,10 @@ class DenseMasked(nn.Module):
 
     def __init__(self, layer: Any) -> None:
         super().__init__()
-        raw = torch.sparse_coo_tensor(
-            layer.sparse_weight().indices(), layer.weight.detach(), (layer.n_post, layer.n_pre)
-        )
-        self.weight = nn.Parameter(raw.to_dense())
+        post, pre = layer.sparse_weight().indices()
+        raw = torch.zeros(layer.n_post, layer.n_pre)
+        raw[post, pre] = layer.weight.detach()
+        self.weight = nn.Parameter(raw)
         self.register_buffer("mask", (layer.sparse_weight().detach().to_dense() != 0).float())
         self.register_buffer("sign", layer.sparse_weight().detach().to_dense().sign())
         self.bias = None if layer.bias is None else nn.Parameter(layer.bias.detach().clone())
@@ -59,8 +59,8 @@ def step(net: nn.Module, batch: int, projections_only: bool) -> Callable[[], Non
 
     def run() -> None:
         if projections_only:
-            total = sum(m(x).sum() for m, x in zip(layers, inputs, strict=True))
-            total.backward()  # type: ignore[union-attr]
+            total = torch.stack([m(x).sum() for m, x in zip(layers, inputs, strict=True)]).sum()
+            total.backward()
         else:
             nn.functional.cross_entropy(net(images), labels).backward()
         optimiser.step()
@@ -112,7 +112,7 @@ def main() -> None:
         print(
             f"kernels { ({k: kernels.count(k) for k in set(kernels)}) }, outputs differ by", end=" "
         )
-        print(f"{float(difference):.1e} (relative)")
+        print(f"{difference.item():.1e} (relative)")
         for only in (True, False):
             times = time_in_turn(
                 {

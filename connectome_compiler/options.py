@@ -6,9 +6,10 @@ schema; pydantic does the checking, and its findings are spelled as our errors.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any, get_origin, get_type_hints
 
 from connectome_compiler.errors import CompileError, UnknownNameError
@@ -22,56 +23,87 @@ class Raw:
 
 
 def configure(where: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
-    """Return ``cls`` made from ``values``; raise `CompileError` naming the option that is wrong."""
+    """Return ``cls`` made from ``values``; raise `CompileError` naming the option that is wrong.
+
+    Text from a command line is read as what the field holds. A value from a recipe must be of the
+    field's type: ``"7"`` and ``true`` are no numbers.
+    """
     from pydantic import TypeAdapter, ValidationError
 
     hints = option_types(cls)
-    for key in values:
-        if key not in hints:
-            raise UnknownNameError.among(f"{where}: option", key, hints)
-    ready = {key: _ready(value, hints[key]) for key, value in values.items()}
-    for key, value in ready.items():
-        if isinstance(value, bool) and hints[key] in (int, float):
-            raise CompileError(f"{where}.{key}", f"is {value}, expected a number")
-    try:
-        return TypeAdapter(cls).validate_python(ready)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        given = values.get(str(first["loc"][0]) if first["loc"] else "")
-        shown = given.text if isinstance(given, Raw) else repr(given)
-        raise CompileError(f"{where}.{key}", f"is {shown}: {first['msg']}") from error
+    must_exist(where, cls, values)
+    ready = {}
+    for key, value in values.items():
+        raw = isinstance(value, Raw)
+        given = _read(value.text, hints[key]) if isinstance(value, Raw) else value
+        if hasattr(given, "item"):  # a number of numpy
+            given = given.item()
+        if isinstance(given, list) and get_origin(hints[key]) is tuple:
+            given = tuple(given)
+        try:
+            ready[key] = TypeAdapter(hints[key]).validate_python(given, strict=not raw)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = "".join(f"[{part}]" for part in first["loc"] if isinstance(part, int))
+            shown = repr(value.text) if isinstance(value, Raw) else repr(value)
+            expected = first["msg"].replace("Input should be", "expected")
+            raise CompileError(f"{where}.{key}{place}", f"is {shown}: {expected}") from error
+    missing = [f.name for f in fields(cls) if f.init and _is_required(f) and f.name not in ready]
+    if missing:
+        raise CompileError(f"{where}.{missing[0]}", "is not set, and has no default")
+    return cls(**ready)
+
+
+def must_exist(where: str, cls: type[Any], names: Mapping[str, Any]) -> None:
+    """Raise `UnknownNameError` for the first of ``names`` that is no option of ``cls``."""
+    known = option_types(cls)
+    for name in names:
+        if name not in known:
+            raise UnknownNameError.among(f"{where}: option", name, known)
 
 
 def option_types(cls: type[Any]) -> dict[str, Any]:
     """Return the options of a stage with their types, in order."""
+    if not is_dataclass(cls):
+        raise CompileError(getattr(cls, "__name__", repr(cls)), "is no dataclass: it has no fields")
     hints = get_type_hints(cls)
     return {f.name: hints[f.name] for f in fields(cls) if f.init}
 
 
 def option_defaults(cls: type[Any]) -> dict[str, Any]:
     """Return the options of a stage with their default values, for `ccompile list`."""
-    return {
-        f.name: None if f.default is MISSING and f.default_factory is MISSING else _default(f)
-        for f in fields(cls)
-        if f.init
-    }
+    return {f.name: None if _is_required(f) else _default(f) for f in fields(cls) if f.init}
+
+
+def _is_required(field: Any) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
 
 
 def _default(field: Any) -> Any:
     return field.default if field.default is not MISSING else field.default_factory()
 
 
-def _ready(value: Any, hint: Any) -> Any:
-    """Turn text from a command line into what ``hint`` asks for, as far as TOML can say it."""
-    if isinstance(value, Raw):
-        if get_origin(hint) in (tuple, list):
-            try:
-                value = tomllib.loads(f"value = {value.text}")["value"]
-            except tomllib.TOMLDecodeError:
-                value = [part.strip() for part in value.text.split(",") if part.strip()]
-            if not isinstance(value, list):
-                value = [value]
-        else:
-            return value.text
-    return tuple(value) if isinstance(value, list) and get_origin(hint) is tuple else value
+def _read(text: str, hint: Any) -> Any:
+    """Read a list from a command line, ``L4, L5`` or as TOML spells it; all else stays text."""
+    if get_origin(hint) not in (tuple, list):
+        return text
+    if text[:1] in ("[", '"', "'"):
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+            return value if isinstance(value, list) else [value]
+        except (tomllib.TOMLDecodeError, RecursionError):
+            text = text.removeprefix("[").removesuffix("]")  # a shell took the quotes away
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def spell(value: Any) -> str:
+    """Return an option's value as a recipe would spell it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(spell(v) for v in value) + "]"
+    if isinstance(value, str):
+        if '"' in value and "'" not in value and value.isprintable():
+            return f"'{value}'"  # an expression with quoted words stays readable
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "none" if value is None else str(value)

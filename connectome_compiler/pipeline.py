@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connectome_compiler.emit.emission import Emission
+from connectome_compiler.emit.emission import Emission, check_path
+from connectome_compiler.emit.names import SURROGATE
 from connectome_compiler.emit.validate import Certificate, validate
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.passes.runner import Ran, run
 from connectome_compiler.recipe import Recipe, load_recipe
-
-SURROGATE = "-surrogate"  # ends the name of every data set that is modelled after a measured one
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +76,14 @@ def build(
         recipe = load_recipe(recipe, ready)
     if require not in ("any", "measured"):
         raise UnknownNameError.among("--require", require, ("any", "measured"))
+    check_path(Path(out))  # wrong names show before anything is read
     template = recipe.template.make()
 
     def check(graph: Graph) -> None:
         if require == "measured" and not graph.provenance.measured:
-            raise CompileError(
-                f"recipe {recipe.name}",
-                f"{graph.provenance.source} is {graph.provenance.connectivity}, not measured",
-                f"fill the cache with `ccompile fetch {recipe.name}`, or drop --require measured",
-            )
+            stood_in = shown_name(recipe, graph) != recipe.name
+            hint = f"fill the cache: ccompile fetch {recipe.name}" if stood_in else ""
+            raise CompileError(f"recipe {recipe.name}", graph.provenance.caveat, hint)
         loaded(graph)
 
     graph = compile_graph(recipe, loaded=check, after=after)
@@ -110,7 +108,7 @@ def publish(
     if not verify:
         return emission.write(out), None
     with tempfile.TemporaryDirectory(prefix="ccompile-") as folder:
-        draft = Path(folder) / (out.name if out.suffix == ".py" else "model.py")
+        draft = Path(folder) / out.name
         emission.write(draft)
-        certificate = validate(draft)
-    return emission.write(out), replace(certificate, module=out.name)
+        certificate = validate(draft, shown=str(out))
+    return emission.write(out), certificate

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.options import Raw, configure
+from connectome_compiler.options import Raw, configure, must_exist
 from connectome_compiler.registry import Kind, find
 
 KEYS = ("name", "title", "extends", "source", "pass", "template", "options", "set")
 SUFFIX = ".toml"
+LONGEST_CHAIN = 16  # recipes that extend each other; one file can have several paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Recipe:
             known = self.stages
             raise UnknownNameError.among(f"recipe {self.name}: stage", stage_id, known)
         old = self.stages[stage_id]
+        must_exist(f"recipe {self.name}: {stage_id}", find(old.kind, old.use), {option: value})
         new = replace(old, options={**old.options, option: value})
         swap = {stage_id: new}
         return replace(
@@ -79,13 +81,16 @@ class Recipe:
         )
 
 
+def shipped_names() -> list[str]:
+    """Return the names of the shipped recipes, without reading them."""
+    folder = resources.files("connectome_compiler.recipes")
+    names = (f.name for f in folder.iterdir() if f.name.endswith(SUFFIX))
+    return sorted(name.removesuffix(SUFFIX) for name in names)
+
+
 def shipped() -> dict[str, str]:
     """Return the names and titles of the shipped recipes."""
-    folder = resources.files("connectome_compiler.recipes")
-    names = sorted(f.name for f in folder.iterdir() if f.name.endswith(SUFFIX))
-    return {
-        name.removesuffix(SUFFIX): load_recipe(name.removesuffix(SUFFIX)).title for name in names
-    }
+    return {name: load_recipe(name).title for name in shipped_names()}
 
 
 def load_recipe(name: str | Path, settings: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
@@ -94,68 +99,89 @@ def load_recipe(name: str | Path, settings: Mapping[str, Any] | Sequence[str] = 
     ``settings`` are values by option, or texts such as ``"min_synapses=2"``. Raises `CompileError`
     for a recipe or option that does not exist, naming the nearest that does.
     """
-    name = str(name)
-    if name.endswith(SUFFIX):
-        path = Path(name)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise CompileError(name, "no such file", "shipped recipes: ccompile list") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise CompileError(name, f"cannot be read: {error}") from error
-    else:
-        folder = resources.files("connectome_compiler.recipes")
-        names = [f.name for f in folder.iterdir() if f.name.endswith(SUFFIX)]
-        if name + SUFFIX not in names:
-            known = [n.removesuffix(SUFFIX) for n in names]
-            raise UnknownNameError.among("recipe", name, known)
-        text = folder.joinpath(name + SUFFIX).read_text(encoding="utf-8")
-    recipe = parse(name, text)
+    recipe = _load(str(name), ())
     return recipe.having(settings if isinstance(settings, Mapping) else parse_settings(settings))
 
 
-def parse(where: str, text: str) -> Recipe:
-    """Read a recipe from TOML; ``where`` names it in errors."""
+def _load(name: str, children: tuple[str, ...]) -> Recipe:
+    """Read a recipe that the recipes ``children`` extend."""
+    if name in children or len(children) > LONGEST_CHAIN:
+        chain = " -> ".join((*children, name)[:4])
+        raise CompileError(children[0], f"extends itself: {chain}", "extend another recipe")
+    if name.endswith(SUFFIX):
+        try:
+            # Some editors mark UTF-8 with a BOM, which TOML does not know.
+            text = Path(name).read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            raise CompileError(name, "no such file", "shipped recipes: ccompile list") from None
+        except OSError as error:
+            raise CompileError(name, f"cannot be read: {error.strerror or error}") from error
+        except ValueError as error:  # not UTF-8, or a name that no file can have
+            raise CompileError(repr(name)[1:-1], f"cannot be read: {error}") from error
+    else:
+        if name not in shipped_names():
+            if Path(name + SUFFIX).is_file():
+                raise CompileError(
+                    f"recipe {name!r}", "no such name", f"the file is {name}{SUFFIX}"
+                )
+            where = f"{children[-1]}: recipe" if children else "recipe"
+            raise UnknownNameError.among(where, name, shipped_names())
+        folder = resources.files("connectome_compiler.recipes")
+        text = folder.joinpath(name + SUFFIX).read_text(encoding="utf-8")
+    return parse(name, text, children)
+
+
+def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe from TOML; ``where`` names it in errors, ``children`` extend it."""
     try:
         page = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise CompileError(where, f"is not TOML: {error}") from error
     for key in page:
         if key not in KEYS:
             raise UnknownNameError.among(f"{where}: key", key, KEYS)
     name = _text(where, page, "name", Path(where).stem)
+    if not name.strip() or not name.isprintable():
+        raise CompileError(f"{where}: name", f"{name!r} is no name", "write one line of text")
     title = _text(where, page, "title", "")
-    changes = _table(where, page, "set")
+    changes = _flat(_table(where, page, "set"))
     if "extends" in page:
         for key in ("source", "pass", "template", "options"):
             if key in page:
                 problem = f"has both extends and {key}"
                 raise CompileError(where, problem, "change the other recipe under [set]")
-        parent = load_recipe(_text(where, page, "extends", ""))
+        other = _text(where, page, "extends", "")
+        if other.endswith(SUFFIX):  # a path in a file starts where the file is
+            other = str(Path(where).parent / other)
+        parent = _load(other, (*children, where))
         return replace(parent, name=name, title=title or parent.title).having(changes)
     for key in ("source", "template"):
         if key not in page:
             raise CompileError(where, f"has no [{key}]")
     entries = page.get("pass", [])
-    if not isinstance(entries, list):
-        raise CompileError(f"{where}: pass", "is one table, not a list", "write [[pass]]")
-    public = _table(where, page, "options")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise CompileError(f"{where}: pass", "is no list of tables", "write [[pass]] above each")
     recipe = Recipe(
         name=name,
         title=title,
         source=_stage(where, "adapter", "source", _table(where, page, "source")),
         passes=tuple(_stage(where, "pass", None, entry) for entry in entries),
         template=_stage(where, "template", "template", _table(where, page, "template")),
-        public=public,
+        public=_table(where, page, "options"),
     )
     ids = [s.id for s in (recipe.source, *recipe.passes, recipe.template)]
     for k, repeated in enumerate(ids):
         if repeated in ids[:k]:
             raise CompileError(where, f"{repeated!r} occurs twice", 'give one another id = "..."')
-    for short, path in public.items():
-        stage, _, option = str(path).rpartition(".")
-        if stage not in recipe.stages or not option:
-            raise UnknownNameError.among(f"{where}: options.{short}: stage", stage, recipe.stages)
+    for short, path in recipe.public.items():
+        place = f"{where}: options.{short}"
+        if not isinstance(path, str) or "." not in path:
+            raise CompileError(place, f"is {path!r}", 'such as "split-flow.feedback"')
+        id_, _, option = path.rpartition(".")
+        if id_ not in recipe.stages:
+            raise UnknownNameError.among(f"{place}: stage", id_, recipe.stages)
+        stage = recipe.stages[id_]
+        must_exist(place, find(stage.kind, stage.use), {option: None})
     return recipe.having(changes)
 
 
@@ -174,21 +200,25 @@ def _stage(where: str, kind: Kind, id_: str | None, entry: dict[str, Any]) -> St
     options = dict(entry)
     use = options.pop("use", None)
     if not isinstance(use, str):
-        raise CompileError(
-            f"{where}: {id_ or kind}", "has no use", f'such as use = "{_EXAMPLE[kind]}"'
-        )
+        problem = "has no use" if use is None else f"use is {use!r}, not text"
+        raise CompileError(f"{where}: {id_ or kind}", problem, f'such as use = "{_EXAMPLE[kind]}"')
     own = id_ or options.pop("id", use)
-    cls = find(kind, use)
-    from connectome_compiler.options import option_types
-
-    known = option_types(cls)
-    for key in options:
-        if key not in known:
-            raise UnknownNameError.among(f"{where}: {own}: option", key, known)
+    if not isinstance(own, str) or not own:
+        raise CompileError(f"{where}: {kind} {use}", f"id is {own!r}, not a name")
+    must_exist(f"{where}: {own}", find(kind, use, where), options)
     return Stage(kind, use, own, options)
 
 
 _EXAMPLE = {"adapter": "microns-v1", "pass": "drop-autapses", "template": "bionic"}
+
+
+def _flat(table: dict[str, Any]) -> dict[str, Any]:
+    """Undo what TOML makes of ``split-flow.feedback = "keep"``: a table in a table."""
+    flat = {}
+    for key, value in table.items():
+        inner = _flat(value) if isinstance(value, dict) else None
+        flat.update({key: value} if inner is None else {f"{key}.{k}": v for k, v in inner.items()})
+    return flat
 
 
 def _table(where: str, page: dict[str, Any], key: str) -> dict[str, Any]:

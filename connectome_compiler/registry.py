@@ -30,13 +30,18 @@ def known(kind: Kind) -> dict[str, EntryPoint]:
     return found
 
 
-def find(kind: Kind, name: str) -> type[Any]:
-    """Return the class called ``name``; raise `UnknownNameError` naming the nearest."""
+def find(kind: Kind, name: str, where: str = "") -> type[Any]:
+    """Return the class called ``name``; raise `UnknownNameError` naming the nearest.
+
+    ``where`` says in the error who asked: ``my.toml``.
+    """
     found = known(kind)
+    place = f"{where}: {kind}" if where else kind
     if name not in found:
-        raise UnknownNameError.among(kind, name, found)
+        raise UnknownNameError.among(place, name, found)
     try:
         cls: type[Any] = found[name].load()
-    except ImportError as error:
-        raise CompileError(f"{kind} {name!r}", f"cannot be imported: {error}") from error
+    except (ImportError, AttributeError) as error:
+        problem = f"cannot be imported: {error}"
+        raise CompileError(f"{place} {name!r}", problem, "reinstall what provides it") from error
     return cls

@@ -25,12 +25,7 @@ class Emission:
         Folders are made. Both files appear whole, or not at all: a full disk or an interrupt
         leaves what was there before.
         """
-        if path.suffix != ".py":
-            raise CompileError(str(path), "a module's name ends in .py", f"--out {path}.py")
-        if not path.stem.isidentifier():
-            raise CompileError(str(path), f"{path.stem!r} cannot be imported", "use letters and _")
-        if path.is_dir():
-            raise CompileError(str(path), "is a folder", "name a file in it, such as model.py")
+        check_path(path)
         contents = {path: self.source.encode("utf-8")}
         if self.arrays is not None:
             # The arrays first: a module is never there without them.
@@ -50,6 +45,16 @@ class Emission:
                 with contextlib.suppress(OSError):
                     draft.unlink(missing_ok=True)
         return tuple(contents)
+
+
+def check_path(path: Path) -> None:
+    """Raise `CompileError` unless a module can be written to ``path`` and imported from there."""
+    if path.is_dir():
+        raise CompileError(str(path), "is a folder", "name a file in it, such as model.py")
+    if path.suffix != ".py":
+        raise CompileError(str(path), "a module's name ends in .py", f"--out {path}.py")
+    if not path.stem.isidentifier():
+        raise CompileError(str(path), f"{path.stem!r} cannot be imported", "use letters and _")
 
 
 def _draft(target: Path, data: bytes) -> Path:

@@ -54,4 +54,5 @@ def quote(text: str) -> str:
 
 def inside_docstring(text: str) -> str:
     """Make text from data safe within a triple-quoted string."""
-    return text.replace("\\", "\\\\").replace('"""', "'''").replace("\r", " ")
+    printable = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+    return printable.replace("\\", "\\\\").replace('"""', "'''")

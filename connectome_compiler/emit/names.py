@@ -22,6 +22,16 @@ def identifiers(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+SURROGATE = "-surrogate"  # ends the name of every data set modelled after a measured one
+
+
+def network_name(chosen: str, recipe: str, dataset: str) -> str:
+    """Return the class to emit: ``chosen``, else the recipe's; a surrogate always says so."""
+    name = chosen or class_name(recipe)
+    modelled = dataset.endswith(SURROGATE) and "surrogate" not in name.lower()
+    return f"{name}Surrogate" if modelled else name
+
+
 def class_name(recipe: str) -> str:
     """Return the class of a recipe: ``microns-v1-surrogate`` becomes ``MicronsV1Surrogate``."""
     words = re.findall(r"[A-Za-z0-9]+", recipe)

@@ -42,9 +42,10 @@ class Certificate:
         ]
 
 
-def validate(module: Path, graph: Path | None = None) -> Certificate:
+def validate(module: Path, graph: Path | None = None, shown: str = "") -> Certificate:
     """Check the module at ``module``, in full against the saved ``graph`` if one is given.
 
+    ``shown`` is what to call it, where it is checked elsewhere than it will stand.
     Raises `VerifyError` naming the projection and what is wrong with it, `CompileError` if there
     is nothing to check.
     """
@@ -61,11 +62,11 @@ def validate(module: Path, graph: Path | None = None) -> Certificate:
     except (IndexError, json.JSONDecodeError):
         tail = done.stderr.strip().splitlines()
         reason = tail[-1] if tail else f"exit code {done.returncode}"
-        raise VerifyError(str(module), f"cannot be imported: {reason}", _REBUILD) from None
+        raise VerifyError(shown or str(module), f"cannot be imported: {reason}", _REBUILD) from None
     if "problem" in answer:
-        raise VerifyError(f"{module}: {answer['where']}", answer["problem"], _REBUILD)
+        raise VerifyError(f"{shown or module}: {answer['where']}", answer["problem"], _REBUILD)
     answer["checks"], answer["notes"] = tuple(answer["checks"]), tuple(answer["notes"])
-    return Certificate(module=module.name, **answer)
+    return Certificate(module=Path(shown or module).name, **answer)
 
 
 _REBUILD = "the module or its arrays were altered: build it again"

@@ -7,6 +7,8 @@ from enum import StrEnum
 from operator import index
 from typing import Any
 
+FALLBACK = "fall-back-to-statistics"  # the step by which an adapter owns up to a substitute
+
 
 class Evidence(StrEnum):
     """How well a property of the graph is known."""
@@ -95,6 +97,15 @@ class Provenance:
     def source(self) -> str:
         """Data set and version: ``microns-v1@1507``."""
         return f"{self.dataset}@{self.version}" if self.version else self.dataset
+
+    @property
+    def caveat(self) -> str:
+        """Say that the connectivity is not measured, and why it is used; empty if it is."""
+        if self.measured:
+            return ""
+        reasons = [note for step in self.steps if step.name == FALLBACK for note in step.notes]
+        because = f": {reasons[0]}" if reasons else ""
+        return f"{self.source} is {self.connectivity}, not measured{because}"
 
     def with_step(self, step: Step) -> Provenance:
         """Append ``step`` to the history."""

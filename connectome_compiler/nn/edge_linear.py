@@ -393,10 +393,9 @@ class EdgeLinear(nn.Module):
             return self.weight
         # sign * |weight|, written as weight * 1 or weight * -1: so it has a slope at zero, too.
         signed = self.weight.detach() * self.sign
-        turn = torch.copysign(signed.new_ones(()), signed)
         if self._any_free:
-            turn = torch.maximum(turn, 1 - 2 * self.sign.abs())  # 1 where it is free
-        return self.weight * turn
+            signed = signed + 0.0  # -0.0 becomes 0.0: where the sign is free, weight is not turned
+        return self.weight * torch.copysign(signed.new_ones(()), signed)
 
     def sparse_weight(self) -> Tensor:
         """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""

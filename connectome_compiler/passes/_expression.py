@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from typing import Any
 
 import numpy as np
@@ -34,15 +35,29 @@ def matches(table: pa.Table, expression: str) -> npt.NDArray[np.bool_]:
     """
     where = f"expression {expression[:80]!r}"
     if len(expression) > LONGEST:
-        raise CompileError(where, f"is longer than {LONGEST} characters")
+        raise CompileError(where, f"is longer than {LONGEST:,} characters")
     try:
-        tree = ast.parse(expression.strip(), mode="eval")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unknown escapes in strings
+            tree = ast.parse(expression.strip(), mode="eval")
         found = _Reader(table, where).truth(tree.body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except SyntaxError as error:
+        problem = f"is not an expression: {error.msg}"
+        place = f", column {error.offset}" if error.offset else ""
+        raise CompileError(where + place, problem, _HINT) from error
+    except (ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise CompileError(where, f"cannot be read: {error}", _HINT) from error
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
-        raise CompileError(where, f"compares unlike things: {error}", _HINT) from error
+    except pa.ArrowException as error:
+        raise CompileError(where, f"cannot be compared: {error}", _HINT) from error
     return np.asarray(found.fill_null(False).to_numpy(zero_copy_only=False), np.bool_)
+
+
+def _kind(dtype: pa.DataType) -> str | None:
+    if pa.types.is_string(dtype):
+        return "text"
+    if pa.types.is_boolean(dtype):
+        return "true or false"
+    return "a number" if pa.types.is_integer(dtype) or pa.types.is_floating(dtype) else None
 
 
 _HINT = 'such as: cortical_layer == "L4" and not cell_type in ("BC", "MC")'
@@ -78,19 +93,37 @@ class _Reader:
         if isinstance(op, ast.Is | ast.IsNot):
             if not (isinstance(right, ast.Constant) and right.value is None):
                 raise CompileError(self.where, "`is` compares with None alone", "use ==")
-            missing = pc.is_null(self.operand(left))
+            missing = pc.is_null(self.named(left))
             return missing if isinstance(op, ast.Is) else pc.invert(missing)
         if isinstance(op, ast.In | ast.NotIn):
             if not isinstance(right, ast.Tuple | ast.List | ast.Set):
                 raise CompileError(self.where, "`in` wants a list", 'such as ("L4", "L5")')
-            column = self.operand(left)
-            wanted = pa.array([self.literal(e) for e in right.elts]).cast(column.type)
-            inside = pc.if_else(pc.is_null(column), None, pc.is_in(column, value_set=wanted))
+            column = self.named(left)
+            inside = pc.if_else(pc.is_null(column), None, pa.scalar(False))
+            for element in right.elts:
+                wanted = pa.scalar(self.literal(element))
+                self.must_be_alike(column, wanted, left, element)
+                inside = pc.or_(inside, pc.equal(column, wanted))
             return inside if isinstance(op, ast.In) else pc.invert(inside)
         a, b = self.operand(left), self.operand(right)
         if isinstance(a, pa.Scalar) and isinstance(b, pa.Scalar):
             raise CompileError(self.where, "compares two constants", "name a column")
+        self.must_be_alike(a, b, left, right)
         return COMPARE[type(op)](a, b)
+
+    def must_be_alike(self, a: Any, b: Any, left: ast.expr, right: ast.expr) -> None:
+        """Refuse text with a number: it would never be equal."""
+        kinds = [_kind(side.type) for side in (a, b)]
+        if kinds[0] != kinds[1] and None not in kinds:
+            one, other = (ast.unparse(node)[:60] for node in (left, right))
+            problem = f"compares {one} ({kinds[0]}) with {other} ({kinds[1]})"
+            raise CompileError(self.where, problem, 'text is quoted: "L4"')
+
+    def named(self, node: ast.expr) -> pa.Array:
+        if not isinstance(node, ast.Name):
+            problem = f"has {ast.unparse(node)[:60]!r} where a column must be"
+            raise CompileError(self.where, problem, _HINT)
+        return self.column(node.id)
 
     def operand(self, node: ast.expr) -> Any:
         return self.column(node.id) if isinstance(node, ast.Name) else pa.scalar(self.literal(node))

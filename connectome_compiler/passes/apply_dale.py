@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from connectome_compiler.ir.edit import keep_connections, set_column
-from connectome_compiler.ir.graph import Graph, Weights
+from connectome_compiler.ir.graph import Graph, Projection, Weights
 
 Signs = dict[str, npt.NDArray[np.int8]]  # of each population, shape (n_units,); 0 = not known
 
@@ -26,7 +26,8 @@ class ApplyDale:
     sign, where it is known, outvotes its connections.
 
     Weights become ``sign * |w|``, so that training cannot flip them. Connections whose sign is not
-    known stay free, or are removed with ``unsigned`` "drop". Idempotent.
+    known stay free, or are removed with ``unsigned`` "drop". Electrical connections have no
+    transmitter, so all this leaves them alone. Idempotent.
     """
 
     name: ClassVar[str] = "apply-dale"
@@ -39,8 +40,8 @@ class ApplyDale:
         if self.policy != "report":
             graph = self._one_sign(graph)
         if self.unsigned == "drop":
-            graph = keep_connections(graph, {p.key: graph.signs(p) != 0 for p in graph.connectome})
-        held = {p.key for p in graph.connectome if p.kind == "chemical"}
+            graph = keep_connections(graph, {p.key: graph.signs(p) != 0 for p in chemical(graph)})
+        held = {p.key for p in chemical(graph)}
         return graph.with_projections(
             replace(p, weights=Weights(sign="abs")) if p.key in held else p
             for p in graph.projections
@@ -49,9 +50,7 @@ class ApplyDale:
     def _one_sign(self, graph: Graph) -> Graph:
         signs = majority(graph)
         if self.policy == "drop":
-            graph = keep_connections(
-                graph, {p.key: ~breaks(graph, signs, p.key) for p in graph.connectome}
-            )
+            graph = keep_connections(graph, {p.key: ~breaks(signs, p) for p in chemical(graph)})
         populations = tuple(
             set_column(p, "sign", pa.array(signs[p.name], mask=signs[p.name] == 0))
             if p.name in signs and p.neurons is not None
@@ -60,10 +59,13 @@ class ApplyDale:
         )
         # The neuron's sign now says it all. Where votes tie it has none, and its connections are
         # reported as unsigned: nothing in the data tells which of them to believe.
+        tables = {p.name for p in graph.populations if p.neurons is not None}
+        held = {
+            p.key: None if p.pre in tables else signs[p.pre][p.synapses.pre]
+            for p in chemical(graph)
+        }
         projections = tuple(
-            replace(p, connectivity=replace(p.synapses, sign=None))
-            if p in graph.connectome and p.kind == "chemical"
-            else p
+            replace(p, connectivity=replace(p.synapses, sign=held[p.key])) if p.key in held else p
             for p in graph.projections
         )
         return replace(graph, populations=populations, projections=projections)
@@ -71,30 +73,34 @@ class ApplyDale:
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Count violations before, and what stays unsigned after."""
         signs = majority(before)
-        chemical = [p for p in before.connectome if p.kind == "chemical"]
-        broken = sum(int(breaks(before, signs, p.key).sum()) for p in chemical)
+        broken = sum(int(breaks(signs, p).sum()) for p in chemical(before))
         done = {"majority": "overruled", "drop": "dropped", "report": "kept as they are"}
-        yield f"{broken:,} connections break Dale's principle ({done[self.policy]})"
-        tied = sum(
-            len(
-                np.unique(
-                    p.synapses.pre[(p.synapses.sign != 0) & (signs[p.pre][p.synapses.pre] == 0)]
-                )
-            )
-            for p in chemical
-            if p.synapses.sign is not None
+        yield f"{broken:,} connections break Dale's principle" + f" ({done[self.policy]})" * bool(
+            broken
         )
-        if tied:
+        if tied := _n_tied(before, signs):
             yield f"{tied:,} neurons have as many positive as negative connections: no sign"
-        unsigned = sum(int((after.signs(p) == 0).sum()) for p in after.connectome)
-        yield f"{unsigned:,} connections have no known sign; their weights are free"
+        if self.unsigned == "drop":
+            lost = before.n_connections - after.n_connections
+            lost -= broken * (self.policy == "drop")
+            yield f"{lost:,} connections without known sign dropped"
+        else:
+            free = sum(int((after.signs(p) == 0).sum()) for p in chemical(after))
+            yield f"{free:,} connections without known sign" + "; their weights are free" * bool(
+                free
+            )
+
+
+def chemical(graph: Graph) -> list[Projection]:
+    """Return the projections between neurons that have a transmitter, and so a sign."""
+    return [p for p in graph.connectome if p.kind == "chemical"]
 
 
 def majority(graph: Graph) -> Signs:
     """Return one sign per neuron: its own, else that of most of its signed connections, else 0."""
     votes = {p.name: np.zeros(p.n_units, np.int64) for p in graph.biological}
-    for q in graph.connectome:
-        if q.kind == "chemical" and q.synapses.sign is not None:
+    for q in chemical(graph):
+        if q.synapses.sign is not None:
             np.add.at(votes[q.pre], q.synapses.pre, q.synapses.sign)
     signs: Signs = {}
     for p in graph.biological:
@@ -105,12 +111,20 @@ def majority(graph: Graph) -> Signs:
     return signs
 
 
-def breaks(graph: Graph, signs: Signs, key: str) -> npt.NDArray[np.bool_]:
-    """Return which connections of projection ``key`` have another sign than their neuron."""
-    projection = next(p for p in graph.connectome if p.key == key)
+def breaks(signs: Signs, projection: Projection) -> npt.NDArray[np.bool_]:
+    """Return which connections of ``projection`` have another sign than their neuron."""
     own, edges = projection.synapses.sign, projection.synapses
     if own is None:
         return np.zeros(len(edges.pre), np.bool_)
     of_neuron = signs[projection.pre][edges.pre]
     broken: npt.NDArray[np.bool_] = (own != 0) & (of_neuron != 0) & (own != of_neuron)
     return broken
+
+
+def _n_tied(graph: Graph, signs: Signs) -> int:
+    """Count the neurons that have signed connections, and yet no majority."""
+    voted = {p.name: np.zeros(p.n_units, np.bool_) for p in graph.biological}
+    for q in chemical(graph):
+        if q.synapses.sign is not None:
+            voted[q.pre][q.synapses.pre[q.synapses.sign != 0]] = True
+    return sum(int((voted[name] & (signs[name] == 0)).sum()) for name in voted)

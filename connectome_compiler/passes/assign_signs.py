@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,13 +15,15 @@ from connectome_compiler.ir.edit import set_column
 from connectome_compiler.ir.graph import Graph, Population
 from connectome_compiler.ir.provenance import Evidence
 
+MOST_WORDS = 5  # named in the report, of those that gave no sign
+
 
 @dataclass(frozen=True, slots=True)
 class AssignSigns:
     """Set the ``sign`` of neurons from a column of words; a sign that is known already stays.
 
     Neurons with any other word keep no sign, and are counted. In a modelled data set the signs are
-    modelled too; else they are predicted, since a class is not a recording. Idempotent.
+    modelled too; else those given here are predicted, since a class is not a recording. Idempotent.
     """
 
     name: ClassVar[str] = "assign-signs"
@@ -35,16 +38,18 @@ class AssignSigns:
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with signs."""
-        modelled = graph.provenance.connectivity is Evidence.MODELLED
-        signs = Evidence.MODELLED if modelled else Evidence.PREDICTED
-        return replace(
+        changed = replace(
             graph,
             populations=tuple(
                 p if p.artificial or p.neurons is None else self._signed(p)
                 for p in graph.populations
             ),
-            provenance=replace(graph.provenance, signs=signs),
         )
+        if n_unsigned(changed) == n_unsigned(graph) and graph.provenance.signs != Evidence.NONE:
+            return changed  # the source knew all that this pass could tell
+        modelled = graph.provenance.connectivity is Evidence.MODELLED
+        signs = Evidence.MODELLED if modelled else Evidence.PREDICTED
+        return replace(changed, provenance=replace(graph.provenance, signs=signs))
 
     def _signed(self, population: Population) -> Population:
         words = population.column(self.column)
@@ -62,8 +67,28 @@ class AssignSigns:
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Count the signs, and name the words that gave none."""
-        signs = [s for p in after.biological for s in p.column("sign").to_pylist()]
+        tables = [p.neurons for p in after.biological if p.neurons is not None]
+        signs = Counter[int | None]()
+        words = Counter[str]()
+        for table in tables:
+            signs.update(_counts(table.column("sign")))
+            unsigned = table.filter(pc.is_null(table.column("sign"))).column(self.column)
+            words.update({repr(w) if w else "no word": n for w, n in _counts(unsigned).items()})
         yield (
-            f"{signs.count(1):,} excitatory, {signs.count(-1):,} inhibitory, "
-            f"{signs.count(None):,} without sign (by {self.column})"
+            f"{signs[1]:,} excitatory, {signs[-1]:,} inhibitory, "
+            f"{signs[None]:,} without sign (by {self.column})"
         )
+        if words:
+            most = words.most_common(MOST_WORDS)
+            more = f" and {len(words) - len(most)} more" if len(words) > len(most) else ""
+            yield "no sign from " + ", ".join(f"{w} ({n:,})" for w, n in most) + more
+
+
+def n_unsigned(graph: Graph) -> int:
+    """Return the number of neurons without sign."""
+    tables = [p.neurons for p in graph.biological if p.neurons is not None]
+    return sum(table.column("sign").null_count for table in tables)
+
+
+def _counts(column: pa.ChunkedArray) -> dict[Any, int]:
+    return {c["values"]: c["counts"] for c in pc.value_counts(column).to_pylist()}

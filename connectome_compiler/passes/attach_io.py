@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import AllToAll
+from connectome_compiler.ir.connectivity import AllToAll, Synapses
 from connectome_compiler.ir.graph import Graph, Population, Port, Projection
 from connectome_compiler.passes.split_flow import stages
 
@@ -46,8 +46,13 @@ class AttachIo:
             raise CompileError(self.name, "the graph has ports already", "use the pass once")
         inputs = self.inputs or first_stage(graph)
         outputs = self.outputs or last_stage(graph)
-        for name in (*inputs, *outputs):
-            graph.population(name)
+        if not inputs or not outputs:
+            raise CompileError(self.name, "the graph has no neurons to attach them to")
+        for field, names in (("inputs", inputs), ("outputs", outputs)):
+            for k, name in enumerate(names):
+                if graph.population(name).artificial or name in names[:k]:
+                    problem = "occurs twice" if name in names[:k] else "is no population of neurons"
+                    raise CompileError(f"{self.name}.{field}", f"{name!r} {problem}")
         image = Population("image", (self.channels, self.height, self.width), artificial=True)
         classes = Population("classes", (self.classes,), artificial=True)
         if {"image", "classes"} & {p.name for p in graph.populations}:
@@ -65,14 +70,16 @@ class AttachIo:
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Name where the image enters and the classes leave, and count neurons nothing reaches."""
-        yield "image -> " + ", ".join(p.post for p in after.projections if p.pre == "image")
-        yield ", ".join(p.pre for p in after.projections if p.post == "classes") + " -> classes"
+        shown = ", ".join(p.post for p in after.projections if p.pre == "image")
+        read = ", ".join(p.pre for p in after.projections if p.post == "classes")
+        yield f"image -> {shown}; {read} -> classes"
         silent = 0
         for population in after.biological:
             reached = np.zeros(population.n_units, np.bool_)
             for p in after.projections:
                 if p.post == population.name:
-                    reached[p.connectivity.entries(*after.shape(p))[0]] = True
+                    law = not isinstance(p.connectivity, Synapses)  # those reach every unit
+                    reached[slice(None) if law else p.synapses.post] = True
             silent += int((~reached).sum())
         if silent:
             yield f"{silent:,} neurons have no input left: their activity is constant"
@@ -92,6 +99,6 @@ def last_stage(graph: Graph) -> tuple[str, ...]:
         if p.neurons is not None and 1 in p.column("sign").to_pylist()
     ]
     if not excitatory:
-        return (graph.biological[-1].name,)
+        return tuple(p.name for p in graph.biological[-1:])
     last = max(stage[name] for name in excitatory)
     return tuple(name for name in excitatory if stage[name] == last)

@@ -24,8 +24,10 @@ class DropWeakConnections:
     min_weight: float = 2
 
     def __post_init__(self) -> None:
-        if not self.min_weight >= 0:
-            raise CompileError(self.name, f"min_weight {self.min_weight} is negative")
+        if not 0 <= self.min_weight < float("inf"):
+            raise CompileError(
+                f"{self.name}.min_weight", f"{self.min_weight} is negative or infinite"
+            )
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the thinned graph."""

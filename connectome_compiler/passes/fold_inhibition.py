@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
@@ -71,28 +72,34 @@ class FoldInhibition:
         if self.policy == "units":
             yield f"{sum(before.population(p).n_units for p in inhibitory):,} inhibitory units kept"
             return
-        count = {"I->E": 0, "E->I": 0, "I->I": 0}
+        count = Counter[str]()
         for q in before.connectome:
             if q.pre in inhibitory or q.post in inhibitory:
                 ends = ("I" if end in inhibitory else "E" for end in (q.pre, q.post))
-                count["->".join(ends)] += before.count(q)
+                count["->".join(ends) if q.kind == "chemical" else q.kind] += before.count(q)
         done = (
             "folded into the attenuation of their targets" if self.policy == "graded" else "dropped"
         )
         yield f"{count['I->E']:,} I->E connections {done}"
         yield f"{count['E->I']:,} E->I and {count['I->I']:,} I->I connections dropped"
+        if electrical := count["electrical"]:
+            yield f"{electrical:,} electrical connections of inhibitory neurons dropped"
         none = sum(p.n_units for p in after.biological if p.node.inhibition == "none")
         if self.policy == "graded" and none:
             yield f"{none:,} neurons in populations that have no inhibitory input: no attenuation"
+        if mixed := sum(signs.count(-1) for signs in _signs(after).values()):
+            yield f"{mixed:,} inhibitory neurons share a population with others: not folded"
 
 
 def inhibitory_populations(graph: Graph) -> list[str]:
     """Return the names of the populations whose neurons all have sign -1."""
-    return [
-        p.name
-        for p in graph.biological
-        if p.n_units and all(s == -1 for s in p.column("sign").to_pylist())
-    ]
+    return [name for name, signs in _signs(graph).items() if set(signs) == {-1}]
+
+
+def _signs(graph: Graph) -> dict[str, list[int | None]]:
+    """Return the sign of every neuron, by population."""
+    known = (p for p in graph.biological if p.neurons is not None)
+    return {p.name: p.column("sign").to_pylist() for p in known}
 
 
 def in_degree(

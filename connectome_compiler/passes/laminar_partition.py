@@ -86,6 +86,6 @@ def _words(graph: Graph, rank: dict[str, int]) -> str:
     counts: dict[str, int] = {}
     for layer in layers:
         if layer not in rank:
-            word = "no layer" if layer is None else layer
+            word = "no layer" if layer is None else layer or '""'
             counts[word] = counts.get(word, 0) + 1
     return ", ".join(f"{n:,} neurons of {word}" for word, n in sorted(counts.items()))

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import Step
+from connectome_compiler.options import spell
 
 
 class Pass(Protocol):
@@ -46,6 +47,7 @@ def run(
             changed.verify()
             if not changed.n_neurons:
                 raise CompileError(step.name, "no neuron is left", "select less narrowly")
+            notes = tuple(step.report(graph, changed)) if hasattr(step, "report") else ()
         except CompileError as error:
             error.add_note(f"in pass {step.name}")
             raise
@@ -56,7 +58,7 @@ def run(
             n_neurons_after=changed.n_neurons,
             n_connections_before=graph.n_connections,
             n_connections_after=changed.n_connections,
-            notes=tuple(step.report(graph, changed)) if hasattr(step, "report") else (),
+            notes=notes,
         )
         graph = replace(changed, provenance=changed.provenance.with_step(record))
         after(Ran(record, perf_counter() - started, graph))
@@ -65,14 +67,4 @@ def run(
 
 def spell_options(step: Any) -> str:
     """Return the options of a pass as a recipe would spell them, defaults included."""
-    return ", ".join(f"{f.name}={_toml(getattr(step, f.name))}" for f in fields(step))
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple | list):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    if isinstance(value, str):
-        return f'"{value}"'
-    return str(value)
+    return ", ".join(f"{f.name}={spell(getattr(step, f.name))}" for f in fields(step))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.graph import Graph, Population, Projection
 
 Direction = Literal["forward", "skip", "within", "feedback"]
 
@@ -44,12 +45,16 @@ class SplitFlow:
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Count the connections of each direction, and what became of them."""
         direction = directions(before)
-        left = {p.key for p in after.projections}
-        for kind in ("forward", "skip", "within", "feedback"):
-            keys = [p for p in before.connectome if direction[p.key] == kind]
-            n = sum(before.count(p) for p in keys)
-            done = "kept" if all(p.key in left for p in keys) else "dropped"
-            yield f"{n:,} {kind} connections in {len(keys)} projections" + f" {done}" * bool(keys)
+        fate = {"forward": "keep", "skip": self.skip}
+        fate |= {"within": self.within, "feedback": self.feedback}
+        for done in ("keep", "drop"):
+            count = Counter({kind: 0 for kind, wish in fate.items() if wish == done})
+            for p in before.connectome:
+                if direction[p.key] in count:
+                    count[direction[p.key]] += before.count(p)
+            if count:
+                words = "kept" if done == "keep" else "dropped"
+                yield f"{words}: " + ", ".join(f"{n:,} {kind}" for kind, n in count.items())
 
 
 def directions(graph: Graph) -> dict[str, Direction]:
@@ -61,15 +66,16 @@ def directions(graph: Graph) -> dict[str, Direction]:
 
 def stages(graph: Graph) -> dict[str, int]:
     """Return the stage of each population: populations of one cortical layer share one."""
-    found: dict[str, int] = {}
-    return {p.name: found.setdefault(_layer(graph, p.name), len(found)) for p in graph.biological}
+    found: dict[tuple[str, str], int] = {}
+    return {p.name: found.setdefault(_layer(p), len(found)) for p in graph.biological}
 
 
-def _layer(graph: Graph, name: str) -> str:
-    population = graph.population(name)
+def _layer(population: Population) -> tuple[str, str]:
     layers = [] if population.neurons is None else population.column("cortical_layer").unique()
+    if len(layers) == 1 and layers[0].is_valid:
+        return "layer", str(layers[0])
     # A population that is not of one cortical layer is a stage of its own.
-    return str(layers[0]) if len(layers) == 1 and layers[0].is_valid else name
+    return "population", population.name
 
 
 def _direction(p: Projection, position: dict[str, int], stage: dict[str, int]) -> Direction:

@@ -65,7 +65,7 @@ def _recipe(recipe: Recipe) -> str:
 def _stage(kind: Kind, name: str) -> str:
     cls = find(kind, name)
     types_, defaults = option_types(cls), option_defaults(cls)
-    lines = [f"{kind} {name}", "", inspect.cleandoc(cls.__doc__ or ""), ""]
+    lines = [f"{kind} {name}", "", _words(cls), ""]
     if not types_:
         return "\n".join([*lines, "no options"])
     rows = [(key, _value(defaults[key]), _type(types_[key])) for key in types_]
@@ -81,9 +81,14 @@ def _title(name: str) -> str:
 
 def _summary(kind: Kind, name: str) -> str:
     try:
-        return inspect.cleandoc(find(kind, name).__doc__ or "").split("\n")[0]
+        return _words(find(kind, name)).split("\n")[0]
     except CompileError as error:  # one broken plugin must not hide all else
         return error.problem
+
+
+def _words(cls: type[Any]) -> str:
+    """Return a docstring for a terminal, without the marks of code."""
+    return inspect.cleandoc(cls.__doc__ or "").replace("``", "")
 
 
 def _value(value: Any) -> str:

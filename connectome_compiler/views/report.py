@@ -27,14 +27,6 @@ INDENT = 12  # of what stands beside the words on the left
 Row = tuple[str, ...]
 
 
-def modelled(graph: Graph) -> str:
-    """Return the warning that a data set is not measured, and why it is used."""
-    p = graph.provenance
-    reasons = [n for step in p.steps if step.name.startswith("fall-back") for n in step.notes]
-    because = f": {reasons[0]}" if reasons else ""
-    return f"{p.source} is {p.connectivity}, not measured{because}"
-
-
 def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
     """Return what was made: data, passes, network, files, and what to type next."""
     graph, p = built.graph, built.graph.provenance

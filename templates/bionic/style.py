@@ -13,7 +13,7 @@ from connectome_compiler.emit.cost_model import choose_kernel, forecast
 from connectome_compiler.emit.describe import header, provenance
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import literal
-from connectome_compiler.emit.names import class_name, identifiers
+from connectome_compiler.emit.names import identifiers, network_name
 from connectome_compiler.emit.render import render
 from connectome_compiler.emit.source import copy_definitions
 from connectome_compiler.errors import CompileError
@@ -80,7 +80,7 @@ class Bionic:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
         image = _image(graph)
         node = _common_node(graph)
-        name = self.class_name or class_name(recipe)
+        name = network_name(self.class_name, recipe, graph.provenance.dataset)
         names = identifiers(p.name for p in graph.biological)
         arrays = _arrays(graph)
         n_edges = sum(graph.count(q) for q in graph.connectome)

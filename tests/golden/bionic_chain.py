@@ -23,8 +23,8 @@ Made by `ccompile build toy-column`:
       neurons, 67 connections
     - 12 excitatory, 4 inhibitory, 0 without sign (by cell_class)
   apply-dale(policy="majority", unsigned="keep"): 16 neurons, 67 connections
-    - 0 connections break Dale's principle (overruled)
-    - 0 connections have no known sign; their weights are free
+    - 0 connections break Dale's principle
+    - 0 connections without known sign
   laminar-partition(order=["L4", "L2/3", "L1", "L5", "L6"], others="error"): 16 neurons, 67
       connections
     - L4.inh 1, L4.exc 3, L2/3.inh 1, L2/3.exc 3, L5.inh 1, L5.exc 3, L6.inh 1, L6.exc 3
@@ -36,14 +36,11 @@ Made by `ccompile build toy-column`:
     - 10 I->E connections folded into the attenuation of their targets
     - 15 E->I and 5 I->I connections dropped
   split-flow(skip="drop", within="keep", feedback="drop"): 12 neurons, 37 -> 19 connections
-    - 8 forward connections in 3 projections kept
-    - 8 skip connections in 3 projections dropped
-    - 11 within connections in 4 projections kept
-    - 10 feedback connections in 5 projections dropped
+    - kept: 8 forward, 11 within
+    - dropped: 8 skip, 10 feedback
   attach-io(inputs=[], outputs=[], channels=1, height=8, width=8, classes=3): 12 neurons, 19
       connections
-    - image -> L4.exc
-    - L6.exc -> classes
+    - image -> L4.exc; L6.exc -> classes
     - 1 neurons have no input left: their activity is constant
 """
 
@@ -84,10 +81,7 @@ PROVENANCE: dict[str, Any] = {
             "options": 'policy="majority", unsigned="keep"',
             "neurons": [16, 16],
             "connections": [67, 67],
-            "notes": [
-                "0 connections break Dale's principle (overruled)",
-                "0 connections have no known sign; their weights are free",
-            ],
+            "notes": ["0 connections break Dale's principle", "0 connections without known sign"],
         },
         {
             "name": "laminar-partition",
@@ -121,12 +115,7 @@ PROVENANCE: dict[str, Any] = {
             "options": 'skip="drop", within="keep", feedback="drop"',
             "neurons": [12, 12],
             "connections": [37, 19],
-            "notes": [
-                "8 forward connections in 3 projections kept",
-                "8 skip connections in 3 projections dropped",
-                "11 within connections in 4 projections kept",
-                "10 feedback connections in 5 projections dropped",
-            ],
+            "notes": ["kept: 8 forward, 11 within", "dropped: 8 skip, 10 feedback"],
         },
         {
             "name": "attach-io",
@@ -134,8 +123,7 @@ PROVENANCE: dict[str, Any] = {
             "neurons": [12, 12],
             "connections": [19, 19],
             "notes": [
-                "image -> L4.exc",
-                "L6.exc -> classes",
+                "image -> L4.exc; L6.exc -> classes",
                 "1 neurons have no input left: their activity is constant",
             ],
         },
@@ -224,7 +212,7 @@ PROVENANCE: dict[str, Any] = {
 
 # --- layers ---------------------------------------------------------------------------------------
 
-OP_LIBRARY = "connectome_compiler_83db84b1303a"  # the torch.library namespace of the operators
+OP_LIBRARY = "connectome_compiler_9316c31913b0"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # A CSR product is faster for few columns, embedding_bag for many; measured on one x86 core.
@@ -237,27 +225,59 @@ STRIP_CELLS = 2**19
 
 
 def _operator(
-    fake: Callable[..., Tensor], save: Callable[..., None], backward: Callable[..., Any]
+    fake: Callable[..., Tensor], save: Callable[..., None], formula: Callable[..., Any]
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    """Register a function as the torch operator of its name; a second registration is reused."""
+    """Make a function differentiable by ``formula``, in two ways that compute the same.
+
+    As the torch operator of its name, which `torch.compile` and `torch.export` see as one step (a
+    second registration is reused); and as a plain autograd function for all other calls, since
+    torch needs longer to reach an operator written in Python than a small layer needs to run.
+    """
 
     def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        @wraps(function)
+        def in_full_precision(x: Tensor, *rest: Any) -> Tensor:
+            if not torch.is_autocast_enabled(x.device.type):
+                return function(x, *rest)
+            with torch.autocast(x.device.type, enabled=False):
+                return function(x, *rest)
+
         name = function.__name__
         library = getattr(torch.ops, OP_LIBRARY)
         if not hasattr(library, name):
-
-            @wraps(function)
-            def in_full_precision(x: Tensor, *rest: Any) -> Tensor:
-                with torch.autocast(x.device.type, enabled=False):
-                    return function(x, *rest)
-
             op = torch.library.custom_op(
                 f"{OP_LIBRARY}::{name}", in_full_precision, mutates_args=()
             )
             op.register_fake(fake)
-            op.register_autograd(backward, setup_context=save)
-        registered: Callable[..., Tensor] = getattr(library, name).default
-        return registered
+            op.register_autograd(
+                lambda ctx, grad: formula(
+                    ctx, grad, library.connection_product, library.connection_gradient
+                ),
+                setup_context=save,
+            )
+        operator = getattr(library, name).default
+
+        class Eager(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, *inputs: Any) -> Tensor:
+                output = in_full_precision(*inputs)
+                save(ctx, inputs, output)
+                return output
+
+            @staticmethod
+            def backward(ctx: Any, grad: Tensor) -> Any:
+                return formula(ctx, grad, connection_product, connection_gradient)
+
+        @wraps(function)
+        def call(*inputs: Any) -> Tensor:
+            if torch.compiler.is_compiling() or inputs[0].is_meta:
+                run = operator
+            else:
+                run = Eager.apply if torch.is_grad_enabled() else in_full_precision
+            result: Tensor = run(*inputs)
+            return result
+
+        return call
 
     return register
 
@@ -357,15 +377,17 @@ def _save_product(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.strips, ctx.n_pre, ctx.transposed = inputs[7:]
 
 
-def _product_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _product_backward(
+    ctx: Any, grad: Tensor, product: Callable[..., Tensor], gradient: Callable[..., Tensor]
+) -> tuple[Tensor | None, ...]:
     x, weight, *index = ctx.saved_tensors
     structure = *index, ctx.strips, ctx.n_pre
     grad_x = grad_weight = None
     if ctx.needs_input_grad[0]:
-        grad_x = connection_product(grad, weight, *structure, not ctx.transposed)
+        grad_x = product(grad, weight, *structure, not ctx.transposed)
     if ctx.needs_input_grad[1]:
         g, x = (x, grad) if ctx.transposed else (grad, x)
-        grad_weight = connection_gradient(g, x, *structure)
+        grad_weight = gradient(g, x, *structure)
     return grad_x, grad_weight, *[None] * 8
 
 
@@ -425,14 +447,16 @@ def _save_gradient(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.strips, ctx.n_pre = inputs[7:]
 
 
-def _gradient_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+def _gradient_backward(
+    ctx: Any, grad: Tensor, product: Callable[..., Tensor], gradient: Callable[..., Tensor]
+) -> tuple[Tensor | None, ...]:
     g, x, *index = ctx.saved_tensors
     structure = *index, ctx.strips, ctx.n_pre
     grad_g = grad_x = None
     if ctx.needs_input_grad[0]:
-        grad_g = connection_product(x, grad, *structure, False)
+        grad_g = product(x, grad, *structure, False)
     if ctx.needs_input_grad[1]:
-        grad_x = connection_product(g, grad, *structure, True)
+        grad_x = product(g, grad, *structure, True)
     return grad_g, grad_x, *[None] * 7
 
 
@@ -452,8 +476,6 @@ def connection_gradient(
 
     ``g`` is ``(n_post, columns)``, ``x`` is ``(n_pre, columns)``.
     """
-    if not (pre.numel() and x.numel()):
-        return g.new_zeros(pre.numel())
     if strips:
         return _strip_gradient(order, strips, g, x)
     return _edge_gradient(ptr, pre, g, x)
@@ -464,12 +486,11 @@ class EdgeLinear(nn.Module):
 
     Target ``i`` has the connections ``ptr[i]:ptr[i + 1]``, from the neurons ``pre`` of this range,
     in ascending order. The weight that acts is ``sign * |weight|`` where a connection has a sign,
-    and ``weight`` itself where ``sign`` is 0: no update can flip it. (A signed weight of exactly
-    zero gets no gradient, since ``|w|`` has none there.)
+    and ``weight`` itself where ``sign`` is 0: no update can flip it.
 
     ``kernel`` says how the product is computed, never what: "edges" works on the list of
     connections; "dense" writes it, strip by strip, into the part of the matrix that the strip
-    uses, which is faster above a quarter of all connections, or for small layers.
+    uses, which is faster when more than about a third of all connections exist.
 
     ``start`` gives the weights to start from, ``(n_connections,)``; without it they are drawn by
     `reset_parameters`. Raises `ValueError` if the connections are malformed.
@@ -503,9 +524,8 @@ class EdgeLinear(nn.Module):
         self.register_buffer("ptr", ptr.to(device, torch.int32).contiguous())
         self.register_buffer("pre", pre.to(device, torch.int32).contiguous())
         self.register_buffer("sign", _compact_sign(sign, pre.numel()).to(device))
-        # What the signs are is asked once, not at each step: the buffer cannot change.
-        self._shared_sign = int(self.sign) if self.sign.dim() == 0 else None
-        self._any_free = bool((self.sign == 0).any())
+        # Asked once, not at each step: the buffer cannot change.
+        self._any_sign, self._any_free = bool(self.sign.any()), bool((self.sign == 0).any())
         self._plan()
         with warnings.catch_warnings():  # torch says once per process that its CSR is beta
             warnings.simplefilter("ignore")
@@ -564,13 +584,13 @@ class EdgeLinear(nn.Module):
 
     def effective_weight(self) -> Tensor:
         """Return the weights that act, ``(n_connections,)``; differentiable."""
-        if self._shared_sign == 0:
+        if not self._any_sign:
             return self.weight
-        if self._shared_sign is not None:
-            size = self.weight.abs()
-            return size if self._shared_sign > 0 else -size
-        signed = self.weight.abs() * self.sign
-        return torch.where(self.sign == 0, self.weight, signed) if self._any_free else signed
+        # sign * |weight|, written as weight * 1 or weight * -1: so it has a slope at zero, too.
+        signed = self.weight.detach() * self.sign
+        if self._any_free:
+            signed = signed + 0.0  # -0.0 becomes 0.0: where the sign is free, weight is not turned
+        return self.weight * torch.copysign(signed.new_ones(()), signed)
 
     def sparse_weight(self) -> Tensor:
         """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
@@ -713,7 +733,7 @@ class LateralInhibition(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the inhibited maps."""
-        around = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
+        around: Tensor = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
         return torch.relu(x - self.strength / 8 * around)
 
     def extra_repr(self) -> str:
@@ -739,7 +759,7 @@ class Attention(nn.Module):
         pooled = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, batch, channels)
         of_channel = self.excite(torch.relu(self.squeeze(pooled))).sum(0).sigmoid()
         x = x * of_channel[:, :, None, None]
-        of_place = self.place(torch.stack((x.mean(1), x.amax(1)), 1)).sigmoid()
+        of_place: Tensor = self.place(torch.stack((x.mean(1), x.amax(1)), 1)).sigmoid()
         return x * of_place
 
 
@@ -780,7 +800,8 @@ class ImageFrontEnd(nn.Module):
             raise ValueError(f"images are {tuple(image.shape)}, expected (batch, {expected})")
         x = nn.functional.max_pool2d(self.rectify(self.conv1(image)), 2)
         x = nn.functional.max_pool2d(torch.relu(self.conv2(x)), 2)
-        return self.attention(x).flatten(1)
+        attended: Tensor = self.attention(x)
+        return attended.flatten(1)
 
 
 class RateUnits(nn.Module):
@@ -809,16 +830,16 @@ class RateUnits(nn.Module):
         strength: float = 0.0,
     ) -> None:
         super().__init__()
-        normalisers = {
-            "layer": lambda: nn.LayerNorm(n),
-            "rms": lambda: nn.RMSNorm(n, eps=1e-5, elementwise_affine=False),
-            "none": nn.Identity,
+        normalisers: dict[str, nn.Module] = {
+            "layer": nn.LayerNorm(n),
+            "rms": nn.RMSNorm(n, eps=1e-5, elementwise_affine=False),
+            "none": nn.Identity(),
         }
         if normalisation not in normalisers:
             raise ValueError(f"no normalisation {normalisation!r}: {', '.join(normalisers)}")
         if form not in ("multiplicative", "subtractive"):
             raise ValueError(f"inhibition is multiplicative or subtractive, not {form!r}")
-        self.normalise: nn.Module = normalisers[normalisation]()
+        self.normalise = normalisers[normalisation]
         self.noise_std, self.form, self.strength = noise_std, form, strength
         self.register_buffer("inhibition", inhibition)
 

@@ -1,0 +1,76 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from references import edges, neurons, small
+from strategies import graphs
+
+from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.ir import Evidence, Graph, Population, Provenance
+from connectome_compiler.passes.assign_signs import AssignSigns
+from connectome_compiler.passes.runner import run
+
+STEP = AssignSigns("cell_type", excitatory=("23P", "é"), inhibitory=("BC", "MC"))
+SIGN = {"23P": 1, "é": 1, "BC": -1, "MC": -1}
+
+
+@given(graphs())
+def test_known_signs_stay_and_words_give_the_others(graph: Graph) -> None:
+    digest = graph.digest()
+    after = STEP(graph)
+    after.verify()
+    for i, row in neurons(graph).items():
+        wanted = row["sign"] if row["sign"] is not None else SIGN.get(row["cell_type"])
+        assert neurons(after)[i] == {**row, "sign": wanted}
+    assert edges(after) == edges(graph)
+    again = STEP(after)
+    assert again.digest() == after.digest()
+    assert again.provenance == after.provenance
+    assert graph.digest() == digest
+
+
+@given(graphs())
+def test_counts_and_names_what_gave_no_sign(graph: Graph) -> None:
+    after = STEP(graph)
+    counts, *more = STEP.report(graph, after)
+    signs = [row["sign"] for row in neurons(after).values()]
+    assert counts == (
+        f"{signs.count(1)} excitatory, {signs.count(-1)} inhibitory, "
+        f"{signs.count(None)} without sign (by cell_type)"
+    )
+    assert len(more) == (None in signs)
+
+
+def test_names_the_words() -> None:
+    graph = small({"cells": {"cell_class": ["excitatory", "unsure", None, "unsure"]}}, [])
+    (step,) = run(graph, [AssignSigns()]).provenance.steps
+    assert step.notes == (
+        "1 excitatory, 0 inhibitory, 3 without sign (by cell_class)",
+        "no sign from 'unsure' (2), no word (1)",
+    )
+
+
+def test_evidence_is_never_made_better_nor_worse_than_it_is() -> None:
+    words = small({"cells": {"cell_class": ["excitatory"]}}, [])
+    assert AssignSigns()(words).provenance.signs is Evidence.PREDICTED
+    modelled = replace(words, provenance=Provenance("m", connectivity=Evidence.MODELLED))
+    assert AssignSigns()(modelled).provenance.signs is Evidence.MODELLED
+    known = small({"cells": {"cell_class": ["excitatory"], "sign": [1]}}, [])
+    measured = replace(known, provenance=Provenance("m", signs=Evidence.MEASURED))
+    assert AssignSigns()(measured).provenance.signs is Evidence.MEASURED
+
+
+def test_populations_without_a_table_are_left_alone() -> None:
+    graph = Graph((Population("area", (3,)),), (), Provenance("counts only"))
+    (step,) = run(graph, [AssignSigns()]).provenance.steps
+    assert step.notes[0].startswith("0 excitatory, 0 inhibitory, 0 without")
+
+
+def test_refuses_what_makes_no_sense() -> None:
+    with pytest.raises(CompileError, match="'a' is both excitatory and inhibitory"):
+        AssignSigns(excitatory=("a",), inhibitory=("b", "a"))
+    graph = small({"cells": {"x_um": [1.0]}}, [])
+    with pytest.raises(CompileError, match="x_um holds double, no words"):
+        AssignSigns("x_um")(graph)
+    with pytest.raises(UnknownNameError, match="did you mean 'cell_class'"):
+        AssignSigns("cell_clas")(graph)

@@ -1,0 +1,538 @@
+"""The installed command, end to end: what it prints, what it writes, how it fails."""
+
+import errno
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from connectome_compiler.cli import main
+from connectome_compiler.ir import Graph
+from connectome_compiler.recipe import shipped_names
+
+CCOMPILE = Path(sys.executable).parent / "ccompile"
+if not CCOMPILE.exists():
+    pytest.skip("the package is not installed", allow_module_level=True)
+
+MINE = 'extends = "microns-v1-surrogate"\n'  # needs no network
+POPULATIONS = ("L4.exc", "L2/3.exc", "L5.exc", "L6.exc")
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+def ccompile(*words: str | Path, cwd: Path | str, stdin: str | None = None, **env: str) -> Said:
+    done = subprocess.run(
+        [CCOMPILE, *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        input=stdin,
+        env={**os.environ, **env},
+        timeout=120,
+    )
+    return Said(done.returncode, done.stdout, done.stderr)
+
+
+def must_fail(said: Said, *words: str, code: int = 1) -> None:
+    """Check a failure: where, what and what to do on standard error, nothing else."""
+    assert "Traceback" not in said.err
+    assert said.code == code, said
+    assert said.out == ""
+    lines = [line for line in said.err.splitlines() if not line.startswith("Warning: ")]
+    if code == 1:
+        assert lines[0].startswith("Error: ")
+        assert all(line.startswith("  ") for line in lines[1:]), lines
+        assert len(lines) <= 3
+    for word in words:
+        assert word in said.err
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cli")
+
+
+@pytest.fixture(scope="session")
+def built(folder: Path) -> Said:
+    """A verified build with a saved graph; many tests look at its files."""
+    return ccompile(
+        *("build", "microns-v1-surrogate", "--out", "made/column.py"),
+        *("--save-after", "attach-io", "--print-after", "laminar-partition"),
+        cwd=folder,
+    )
+
+
+@pytest.fixture(scope="session")
+def module(folder: Path, built: Said) -> Path:
+    assert built.code == 0, built
+    return folder / "made" / "column.py"
+
+
+# --- build ----------------------------------------------------------------------------------------
+
+
+def test_build_tells_a_newcomer_all_that_matters(built: Said, module: Path) -> None:
+    assert built.code == 0
+    assert "MODELLED, NOT MEASURED" in built.out
+    for name in POPULATIONS:
+        assert name in built.out
+    for words in ("CC BY", "neurons", "connections", "parameters", "verified column.py"):
+        assert words in built.out
+    for path in ("made/column.py", "made/column.safetensors", "made/column.graphs/00-attach-io"):
+        assert path in built.out
+        assert (module.parents[1] / path).exists()
+    assert "inspect made/column.py" in built.out
+    assert "microns-v1-surrogate" in built.out.splitlines()[-1]
+    assert "not measured" in built.out.splitlines()[-1]
+    assert built.err == "Warning: microns-v1-surrogate@seed=0 is modelled, not measured\n"
+
+
+def test_build_fits_on_a_screen_and_a_half(built: Said) -> None:
+    printed, _, result = built.out.partition("\n\nmicrons-v1-surrogate: ")
+    assert printed.startswith("--- after laminar-partition\n")
+    assert "L4.inh" in printed
+    lines = result.splitlines()
+    assert len(lines) <= 64
+    long = [line for line in lines if len(line) > 100 and "python" not in line]
+    assert [line for line in long if not line.startswith("parameters")] == []
+
+
+def test_what_to_type_next_works(built: Said, folder: Path) -> None:
+    lines = built.out.splitlines()
+    start = next(k for k, line in enumerate(lines) if line.startswith("next "))
+    for line in lines[start : start + 2]:
+        done = subprocess.run(
+            line.removeprefix("next").strip(),
+            shell=True,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout
+    assert "torch.Size([4, 7])" in done.stdout
+
+
+def test_only_what_was_asked_for_is_written(module: Path) -> None:
+    assert sorted(p.name for p in module.parent.iterdir() if p.name != "__pycache__") == [
+        "column.graphs",
+        "column.py",
+        "column.safetensors",
+    ]
+
+
+def test_build_from_a_file_with_settings(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    said = ccompile(
+        *("build", "mine.toml", "--no-verify", "--set", "classes=3", "--set", "seed=5"),
+        *("--set", 'where=cortical_layer in ("L4", "L2/3")', "--set", "attach-io.width=32"),
+        *("--save-after", "all", "--print-after", "source"),
+        cwd=tmp_path,
+    )
+    assert said.code == 0, said
+    assert "image 1 x 48 x 32 -> L4.exc" in said.out
+    assert "classes 3" in said.out
+    assert "L5" not in said.out.partition("\nnetwork")[2]
+    assert "not verified: run" in said.out
+    assert said.out.splitlines()[-1].startswith("microns-v1-surrogate@seed=5 is modelled")
+    saved = sorted(p.name for p in (tmp_path / "model.graphs").iterdir())
+    assert saved[0] == "00-source"
+    assert saved[-1] == f"{len(saved) - 1:02d}-attach-io"
+    assert Graph.load(tmp_path / "model.graphs" / saved[-1]).population("classes").n_units == 3
+
+
+def test_build_leaves_other_files_alone_and_replaces_its_own(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("old")
+    (tmp_path / "other.txt").write_text("mine")
+    said = ccompile("build", "microns-v1-surrogate", "--no-verify", cwd=tmp_path)
+    assert said.code == 0
+    assert (tmp_path / "model.py").read_text().startswith('"""MicronsV1Surrogate')
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "model.py",
+        "model.safetensors",
+        "other.txt",
+    ]
+
+
+BAD_BUILDS: list[tuple[Sequence[str], Sequence[str]]] = [
+    (["micron-v1"], ["recipe 'micron-v1'", "did you mean 'microns-v1'"]),
+    (["none.toml"], ["none.toml: no such file"]),
+    (["."], ["recipe '.'"]),
+    (["mine.toml", "--set", "min_synapse=2"], ["'min_synapse'", "did you mean 'min_synapses'"]),
+    (["mine.toml", "--set", "split-flo.skip=keep"], ["stage 'split-flo'", "'split-flow'"]),
+    (["mine.toml", "--set", "split-flow.skp=keep"], ["option 'skp'", "'skip'"]),
+    (["mine.toml", "--set", "skip=maybe"], ["split-flow.skip", "'keep' or 'drop'"]),
+    (["mine.toml", "--set", "classes=many"], ["attach-io.classes", "'many'"]),
+    (["mine.toml", "--set", "classes=0"], ["attach-io.classes", "not positive"]),
+    (["mine.toml", "--set", "min_synapses=-1"], ["min_weight", "negative"]),
+    (["mine.toml", "--set", "noise_std=nan"], ["noise_std", "nan"]),
+    (["mine.toml", "--set", "steps"], ["--set steps", "not key=value"]),
+    (
+        ["mine.toml", "--set", "where=cell_typ == 4"],
+        ["column 'cell_typ'", "did you mean 'cell_type'"],
+    ),
+    (["mine.toml", "--set", "where=x_um > "], ["not an expression", "such as"]),
+    (["mine.toml", "--set", "where=__import__('os')"], ["does not allow"]),
+    (["mine.toml", "--set", "where=x_um > 1e9"], ["no neuron of 1,347", "in pass select-neurons"]),
+    (["mine.toml", "--set", "laminar-partition.order=L4"], ["neurons of L2/3", "others"]),
+    (["mine.toml", "--print-after", "split"], ["--print-after: pass 'split'", "'split-flow'"]),
+    (["mine.toml", "--save-after", "nope"], ["--save-after: pass 'nope'"]),
+    (["mine.toml", "--require", "measured"], ["not measured"]),
+    (["mine.toml", "--out", "model"], ["model", ".py"]),
+    (["mine.toml", "--out", "my-model.py"], ["my-model.py", "cannot be imported"]),
+    (["mine.toml", "--out", "."], [".py"]),
+    (["mine.toml", "--out", "file/model.py"], ["file/model.py", "cannot be written"]),
+    (["mine.toml", "--out", "folder.py"], ["folder.py"]),
+    (["mine.toml", "--out", "/proc/model.py"], ["/proc/model.py", "cannot be written"]),
+    (["wrong.toml"], ["key 'sourse'", "did you mean 'source'"]),
+    (["latin.toml"], ["latin.toml", "cannot be read"]),
+    (["itself.toml"], ["itself.toml", "extends itself"]),
+    (["folder.toml"], ["folder.toml", "Is a directory"]),
+]
+
+
+@pytest.fixture(scope="session")
+def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of things that cannot be used."""
+    where = tmp_path_factory.mktemp("bad")
+    (where / "mine.toml").write_text(MINE)
+    (where / "wrong.toml").write_text('[sourse]\nuse = "x"\n')
+    (where / "latin.toml").write_bytes(b'name = "S\xe4ule"')
+    (where / "itself.toml").write_text('extends = "itself.toml"')
+    (where / "file").write_text("not a folder")
+    (where / "folder.py").mkdir()
+    (where / "folder.toml").mkdir()
+    return where
+
+
+@pytest.mark.parametrize(("words", "expected"), BAD_BUILDS, ids=lambda v: " ".join(v)[-40:])
+def test_a_bad_build_says_what_to_do_and_writes_nothing(
+    words: Sequence[str], expected: Sequence[str], bad: Path
+) -> None:
+    before = sorted(bad.rglob("*"))
+    said = run_inside(["build", *words, "--no-verify"], bad)
+    must_fail(said, *expected)
+    assert sorted(bad.rglob("*")) == before
+
+
+def run_inside(words: Sequence[str], cwd: Path) -> Said:
+    """Run a command in this process, which is faster by its imports; see `ccompile` for others."""
+    here = Path.cwd()
+    os.chdir(cwd)
+    try:
+        done = CliRunner().invoke(main, list(words), prog_name="ccompile")
+    finally:
+        os.chdir(here)
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Said(done.exit_code, done.stdout, done.stderr)
+
+
+def test_the_same_in_a_process_of_its_own(bad: Path) -> None:
+    said = ccompile("build", "mine.toml", "--set", "skip=maybe", cwd=bad)
+    must_fail(said, "Error: split-flow.skip: is 'maybe': expected 'keep' or 'drop'\n")
+
+
+def test_a_name_that_cannot_be_imported_is_refused_as_it_was_given(tmp_path: Path) -> None:
+    said = run_inside(["build", "microns-v1-surrogate", "--out", "my-model.py"], tmp_path)
+    must_fail(said, "Error: my-model.py: 'my-model' cannot be imported")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["bild"],
+        ["build"],
+        ["build", "microns-v1", "--frobnicate"],
+        ["build", "microns-v1", "--require", "maybe"],
+        ["build", "microns-v1", "extra"],
+        ["verify"],
+        ["inspect"],
+    ],
+)
+def test_misuse_is_exit_code_2(words: list[str], tmp_path: Path) -> None:
+    must_fail(run_inside(words, tmp_path), "Usage: ccompile", code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fdopen = os.fdopen
+
+    class Full:
+        def __init__(self, handle: int, mode: str) -> None:
+            self.file = fdopen(handle, mode)
+
+        def __enter__(self) -> "Full":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.file.close()
+
+        def write(self, data: bytes) -> None:
+            self.file.write(data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("connectome_compiler.emit.emission.os.fdopen", Full)
+    words = ["build", "microns-v1-surrogate", "--out", "deep/model.py", "--no-verify"]
+    said = run_inside(words, tmp_path)
+    must_fail(said, "deep/model.py: cannot be written: No space left on device", "make room")
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_output_that_cannot_be_written(tmp_path: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [CCOMPILE, "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: output: No space left on device\n")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+def test_a_reader_that_goes_away(tmp_path: Path) -> None:
+    done = subprocess.run(
+        f"'{CCOMPILE}' list | head -n 0; echo ${{PIPESTATUS[0]}}",
+        shell=True,
+        executable="/bin/bash",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert done.stdout.strip() in ("0", "1")
+
+
+@pytest.mark.parametrize("moment", ["Warning", "verifying"])
+def test_interrupt_leaves_nothing_behind(moment: str, tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    out = tmp_path / "out"
+    running = subprocess.Popen(
+        [CCOMPILE, "build", "microns-v1-surrogate", "--out", out / "model.py"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        start_new_session=True,
+    )
+    assert running.stderr is not None
+    first = running.stderr.readline()  # the data are read, the passes run
+    assert first.startswith("Warning: ")
+    if moment == "verifying":
+        end = time.monotonic() + 30
+        while time.monotonic() < end and not list(temporary.glob("ccompile-*/model.py")):
+            time.sleep(0.02)
+        assert list(temporary.glob("ccompile-*/model.py"))
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to all of them
+    else:
+        running.send_signal(signal.SIGINT)
+    said_out, said_err = running.communicate(timeout=30)
+    assert running.returncode == 1
+    assert said_out == ""
+    assert said_err == "Error: interrupted: nothing half-written is left; run it again\n"
+    assert not out.exists()
+    assert list(temporary.iterdir()) == []
+
+
+# --- the others -----------------------------------------------------------------------------------
+
+
+def test_verify_passes_and_finds_what_was_altered(module: Path, tmp_path: Path) -> None:
+    graph = next((module.parent / "column.graphs").iterdir())
+    said = ccompile("verify", module, "--graph", graph, cwd=tmp_path)
+    assert (said.code, said.err) == (0, "")
+    assert said.out.startswith("verified column.py: ")
+    assert "one by one" in said.out
+    altered = tmp_path / "column.py"
+    altered.write_text(module.read_text())
+    arrays = bytearray(module.with_suffix(".safetensors").read_bytes())
+    arrays[-1] ^= 1
+    altered.with_suffix(".safetensors").write_bytes(bytes(arrays))
+    must_fail(ccompile("verify", "column.py", cwd=tmp_path), "column.py", "build it again")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["verify", "none.py"], ["none.py: no such file"]),
+        (["verify", "file"], ["file"]),
+        (["verify", "folder.py"], ["folder.py"]),
+        (["verify", "plain.py"], ["plain.py"]),
+        (["inspect", "none.py"], ["none.py: no such file", "ccompile build"]),
+        (["inspect", "folder.py"], ["folder.py"]),
+        (["inspect", "plain.py"], ["no PROVENANCE"]),
+        (["inspect", "broken.py"], ["broken.py: is not a Python module"]),
+        (["inspect", "altered.py"], ["altered.py: PROVENANCE: lacks 'measured'"]),
+        (["inspect", "runs.py"], ["runs.py: PROVENANCE: is not what ccompile wrote"]),
+        (["inspect", "folder"], ["folder: is not a saved graph"]),
+        (["inspect", "plain.py", "--set", "a=1"], ["settings are of recipes"]),
+        (["inspect", "micron-v1"], ["did you mean 'microns-v1'"]),
+        (["list", "split-flo"], ["name 'split-flo'", "did you mean 'split-flow'"]),
+        (["list", "none.toml"], ["none.toml: no such file"]),
+        (["fetch", "micron-v1"], ["did you mean 'microns-v1'"]),
+        (["fetch", "toy.toml"], ["nothing to download"]),
+    ],
+)
+def test_the_other_commands_fail_as_plainly(
+    words: list[str], expected: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "plain.py").write_text("x = 1\n")
+    (tmp_path / "broken.py").write_text("x = (\n")
+    (tmp_path / "altered.py").write_text("PROVENANCE: dict = {'recipe': 'x'}\n")
+    (tmp_path / "runs.py").write_text("PROVENANCE = dict(print('run'))\n")
+    page = '[source]\nuse = "microns-v1-surrogate"\n[template]\nuse = "bionic"\n'
+    (tmp_path / "toy.toml").write_text(page)
+    must_fail(run_inside(words, tmp_path), *expected)
+
+
+def test_inspect_a_module_without_running_it(module: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "column.py"
+    alone.write_text(module.read_text() + "\nraise SystemExit('it was run')\n")
+    said = run_inside(["inspect", str(alone)], tmp_path)
+    assert (said.code, said.err) == (0, "")
+    for words in (*POPULATIONS, "density", "balance", "not measured", "split-flow", "CC BY"):
+        assert words in said.out
+
+
+def test_inspect_a_saved_graph_and_a_recipe(module: Path, tmp_path: Path) -> None:
+    (graph,) = (module.parent / "column.graphs").iterdir()
+    saved = run_inside(["inspect", str(graph)], tmp_path)
+    made = run_inside(["inspect", "microns-v1-surrogate"], tmp_path)
+    assert (saved.code, saved.err) == (made.code, made.err) == (0, "")
+    assert saved.out == made.out
+    for words in (*POPULATIONS, "balance", "coverage", "in-degree", "density", "split-flow"):
+        assert words in saved.out
+
+
+def test_a_folder_does_not_hide_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "microns-v1-surrogate").mkdir()
+    assert run_inside(["inspect", "microns-v1-surrogate"], tmp_path).code == 0
+
+
+def test_list_names_everything(tmp_path: Path) -> None:
+    said = run_inside(["list"], tmp_path)
+    assert (said.code, said.err) == (0, "")
+    for name in (*shipped_names(), "bionic", "split-flow", "microns-v1-surrogate"):
+        assert name in said.out
+    for name in [*re.findall(r"^  (\S+)  ", said.out, re.MULTILINE)]:
+        one = run_inside(["list", name], tmp_path)
+        assert one.code == 0
+        assert name in one.out
+    (tmp_path / "mine.toml").write_text(MINE)
+    mine = run_inside(["list", "mine.toml"], tmp_path)
+    assert "min_synapses" in mine.out
+    assert "statistics" in mine.out
+
+
+def test_list_tells_types_defaults_and_where_an_option_leads(tmp_path: Path) -> None:
+    stage = run_inside(["list", "fold-inhibition"], tmp_path).out
+    assert re.search(r'policy +"graded" +graded \| units \| drop', stage)
+    assert re.search(r"strength +0.5 +number", stage)
+    recipe = run_inside(["list", "microns-v1"], tmp_path).out
+    assert re.search(r"min_synapses +1 +number +drop-weak-connections.min_weight", recipe)
+
+
+# --- starting up ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["build", "--help"]])
+def test_help_is_light(words: list[str], tmp_path: Path) -> None:
+    code = """
+import sys
+from connectome_compiler.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+heavy = {"torch", "pandas", "networkx", "scipy", "numpy", "pyarrow", "caveclient", "duckdb"}
+heavy |= {"rich", "pydantic", "jinja2", "requests"}
+sys.exit(f"imported {heavy & set(sys.modules)}" if heavy & set(sys.modules) else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "ccompile" in done.stdout or "Usage" in done.stdout
+
+
+def test_version_and_help(tmp_path: Path) -> None:
+    from connectome_compiler import __version__
+
+    assert __version__ in run_inside(["--version"], tmp_path).out
+    page = run_inside(["-h"], tmp_path).out
+    for command in ("build", "verify", "inspect", "list", "fetch"):
+        assert f"  {command} " in page
+    assert "..." not in page.partition("Commands:")[2]
+
+
+def test_importing_the_package_has_no_side_effects() -> None:
+    code = """
+import sys, warnings
+before = (warnings.filters[:], sys.excepthook, sys.stdout, sys.stderr)
+import connectome_compiler, connectome_compiler.cli
+assert before == (warnings.filters[:], sys.excepthook, sys.stdout, sys.stderr)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("build mic", ["microns-v1", "microns-v1-surrogate"]),
+        ("inspect microns-v1-s", ["microns-v1-surrogate"]),
+        ("fetch ", ["microns-v1"]),
+        ("ver", ["verify"]),
+        ("list split", ["split-flow"]),
+    ],
+)
+def test_shell_completion(typed: str, expected: list[str], tmp_path: Path) -> None:
+    words = f"ccompile {typed}"
+    env = {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    said = ccompile(cwd=tmp_path, _CCOMPILE_COMPLETE="bash_complete", **env)
+    offered = [line.partition(",")[2] for line in said.out.splitlines()]
+    assert set(expected) <= set(offered)
+    assert said.err == ""
+
+
+def test_progress_is_for_terminals_and_stays_out_of_the_results(tmp_path: Path) -> None:
+    terminal, other_end = pty.openpty()
+    with (tmp_path / "result.txt").open("w") as result:
+        words = ["build", "microns-v1-surrogate", "--no-verify", "--print-after", "split-flow"]
+        running = subprocess.Popen(
+            [CCOMPILE, *words], stdout=result, stderr=other_end, cwd=tmp_path
+        )
+        os.close(other_end)
+        shown = b""
+        while running.poll() is None or select.select([terminal], [], [], 0)[0]:
+            if select.select([terminal], [], [], 0.1)[0]:
+                try:
+                    shown += os.read(terminal, 4096)
+                except OSError:  # Linux says so where the other end is closed
+                    break
+    os.close(terminal)
+    assert running.wait() == 0
+    assert b"building microns-v1-surrogate: reading" in shown
+    assert b"Warning: " in shown
+    text = (tmp_path / "result.txt").read_text()
+    assert text.startswith("--- after split-flow\n")
+    assert "\x1b" not in text
+    assert click.unstyle(shown.decode()).splitlines()[-1].strip("\r ") == ""

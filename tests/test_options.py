@@ -1,0 +1,160 @@
+"""Options are checked by name and by type, from a recipe and from a command line."""
+
+import contextlib
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.options import Raw, configure, option_defaults, option_types, spell
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    name: ClassVar[str] = "stage"
+
+    count: int = 2
+    rate: float = 0.5
+    on: bool = False
+    word: str = ""
+    policy: Literal["keep", "drop"] = "keep"
+    layers: tuple[str, ...] = ("L4",)
+    pair: tuple[int, int] = (8, 16)
+    path: str | None = None
+    extra: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Demanding:
+    file: str
+
+
+def value(option: str, given: Any) -> Any:
+    return getattr(configure("stage", Stage, {option: given}), option)
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "expected"),
+    [
+        ("count", "-3", -3),
+        ("rate", "-1.5e-3", -0.0015),
+        ("rate", "2", 2.0),
+        ("on", "true", True),
+        ("on", "no", False),
+        ("word", "", ""),
+        ("word", 'x == "a" and y != "b=c"', 'x == "a" and y != "b=c"'),
+        ("word", "[1]", "[1]"),
+        ("policy", "drop", "drop"),
+        ("layers", "L4", ("L4",)),
+        ("layers", "L4, L2/3,", ("L4", "L2/3")),
+        ("layers", '["L4", "L2/3"]', ("L4", "L2/3")),
+        ("layers", "[L4, L2/3]", ("L4", "L2/3")),
+        ("layers", '"L4"', ("L4",)),
+        ("layers", "4", ("4",)),
+        ("layers", "2024-01-01", ("2024-01-01",)),
+        ("layers", "", ()),
+        ("layers", "[]", ()),
+        ("pair", "4,8", (4, 8)),
+        ("pair", "[4, 8]", (4, 8)),
+        ("path", "a b.csv", "a b.csv"),
+        ("extra", "1,-2", [1, -2]),
+    ],
+)
+def test_text_of_a_command_line_is_read_as_what_the_field_holds(
+    option: str, text: str, expected: Any
+) -> None:
+    found = value(option, Raw(text))
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "words"),
+    [
+        ("count", "two", "is 'two': expected a valid integer"),
+        ("count", "2.5", "is '2.5'"),
+        ("count", "", "is ''"),
+        ("rate", "fast", "is 'fast': expected a valid number"),
+        ("on", "maybe", "is 'maybe': expected a valid boolean"),
+        ("policy", "Keep", "is 'Keep': expected 'keep' or 'drop'"),
+        ("pair", "1", "is '1'"),
+        ("pair", "1,2,3", "is '1,2,3'"),
+        ("pair", "1,b", r"stage.pair\[1\]: is '1,b'"),
+    ],
+)
+def test_text_that_does_not_fit(option: str, text: str, words: str) -> None:
+    with pytest.raises(CompileError, match=words) as caught:
+        value(option, Raw(text))
+    assert caught.value.where.startswith(f"stage.{option}")
+    assert "\n" not in caught.value.problem
+
+
+@pytest.mark.parametrize(
+    ("option", "given"),
+    [
+        *(("count", x) for x in (True, "2", 2.0, None, [2])),
+        *(("rate", x) for x in (True, "2", None)),
+        *(("on", x) for x in (1, "true", None)),
+        *(("word", x) for x in (1, True, None, ["a"])),
+        *(("policy", x) for x in ("Keep", True, None)),
+        *(("layers", x) for x in ("L4", [4], [True], {"L4": 1})),
+        *(("pair", x) for x in ([1], [1, True], [1, 2, 3], "12")),
+        *(("path", x) for x in (1, Path("a"))),
+    ],
+)
+def test_a_recipe_must_give_the_fields_type(option: str, given: Any) -> None:
+    with pytest.raises(CompileError, match=r"stage.\w+(\[\d\])?: is .*: "):
+        value(option, given)
+
+
+def test_values_of_the_right_type_pass() -> None:
+    assert value("rate", 2) == 2.0
+    assert value("layers", ["L4", "L5"]) == ("L4", "L5")
+    assert value("pair", (1, 2)) == (1, 2)
+    assert value("path", None) is None
+    assert value("count", np.int64(3)) == 3
+    assert value("rate", np.float64(0.25)) == 0.25
+    assert math.isnan(value("rate", float("nan")))  # each stage refuses what makes no sense to it
+
+
+def test_unknown_options_are_answered_with_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"stage: option 'polcy': .*\n.*'policy'"):
+        configure("stage", Stage, {"polcy": "keep"})
+    with pytest.raises(UnknownNameError):
+        configure("stage", Stage, {"name": "no option"})
+
+
+def test_what_has_no_default_must_be_given() -> None:
+    with pytest.raises(CompileError, match=r"x.file: is not set"):
+        configure("x", Demanding, {})
+    assert configure("x", Demanding, {"file": "a"}) == Demanding("a")
+
+
+def test_a_stage_is_a_dataclass() -> None:
+    with pytest.raises(CompileError, match="int: is no dataclass"):
+        configure("x", int, {})
+
+
+def test_types_and_defaults_are_those_of_the_fields() -> None:
+    assert list(option_types(Stage)) == list(option_defaults(Stage))
+    assert option_types(Stage)["layers"] == tuple[str, ...]
+    assert option_defaults(Stage)["extra"] == []
+    assert option_defaults(Demanding) == {"file": None}
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_read_or_refused(text: str) -> None:
+    for option in option_types(Stage):
+        with contextlib.suppress(CompileError):
+            value(option, Raw(text))
+
+
+@given(st.lists(st.text(alphabet="L456/.'\"\\ é", max_size=6), max_size=4))
+def test_lists_as_spelled_are_read_back(layers: list[str]) -> None:
+    assert value("layers", Raw(spell(layers))) == tuple(layers)

@@ -1,0 +1,238 @@
+"""The whole line: what is written, what is not, and that it is the same every time."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from columns import column
+
+from connectome_compiler import pipeline, registry
+from connectome_compiler.emit.emission import Emission
+from connectome_compiler.errors import CompileError, VerifyError
+from connectome_compiler.ir import Evidence, Graph, Provenance
+from connectome_compiler.passes.runner import Ran
+from connectome_compiler.pipeline import build, load_graph, shown_name
+from connectome_compiler.recipe import Recipe, load_recipe, parse
+
+PASSES = ("assign-signs", "apply-dale", "laminar-partition", "fold-inhibition", "split-flow")
+
+
+@dataclass(frozen=True)
+class Toy:
+    """A small column."""
+
+    name: ClassVar[str] = "toy"
+
+    seed: int = 0
+    connectivity: Evidence = field(default=Evidence.MEASURED, init=False)
+
+    def load(self) -> Graph:
+        graph = column(24, seed=self.seed)
+        return replace(graph, provenance=replace(graph.provenance, connectivity=self.connectivity))
+
+
+@dataclass(frozen=True)
+class Modelled(Toy):
+    connectivity: Evidence = field(default=Evidence.MODELLED, init=False)
+
+
+@dataclass(frozen=True)
+class Fails:
+    """Fails in a pass, in the template, or only when the module is checked."""
+
+    name: ClassVar[str] = "fails"
+
+    def __call__(self, graph: Graph) -> Graph:
+        raise CompileError("fails", "on purpose")
+
+    def emit(self, graph: Graph, recipe: str) -> Emission:
+        raise CompileError("fails", "on purpose")
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Emits what is no module."""
+
+    name: ClassVar[str] = "broken"
+
+    def emit(self, graph: Graph, recipe: str) -> Emission:
+        return Emission("Broken", "raise ImportError('on purpose')\n", b"arrays")
+
+
+@pytest.fixture(autouse=True)
+def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = {"toy": Toy, "modelled": Modelled, "fails": Fails, "broken": Broken}
+    find: Callable[..., Any] = registry.find
+
+    def found(kind: registry.Kind, name: str, where: str = "") -> Any:
+        return mine.get(name) or find(kind, name, where)
+
+    monkeypatch.setattr("connectome_compiler.recipe.find", found)
+
+
+def recipe(source: str = "toy", passes: tuple[str, ...] = PASSES, template: str = "bionic") -> Any:
+    page = f'name = "toy-column"\n[source]\nuse = "{source}"\n'
+    page += "".join(f'[[pass]]\nuse = "{name}"\n' for name in passes)
+    page += '[[pass]]\nuse = "attach-io"\nheight = 8\nwidth = 8\nclasses = 3\n'
+    return parse("toy.toml", page + f'[template]\nuse = "{template}"\n')
+
+
+def test_writes_the_module_and_a_certificate(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "b" / "net.py"
+    seen: list[str] = []
+
+    def after(ran: Ran) -> None:
+        seen.append(ran.step.name)
+
+    built = build(
+        recipe(), out, loaded=lambda g: seen.append(f"{g.n_neurons} neurons"), after=after
+    )
+    assert seen == ["24 neurons", *PASSES, "attach-io"]
+    assert sorted(built.written) == sorted(out.parent.iterdir())
+    assert out in built.written
+    assert built.recipe == "toy-column"
+    assert built.certificate is not None
+    assert built.certificate.module == "net.py"
+    assert built.certificate.n_connections == built.graph.n_connections
+    assert [s.name for s in built.graph.provenance.steps] == [*PASSES, "attach-io"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "error"),
+    [
+        (lambda: recipe(passes=("fails",)), CompileError),
+        (lambda: recipe(template="fails"), CompileError),
+        (lambda: recipe(template="broken"), VerifyError),
+        (lambda: recipe().having({"attach-io.outputs": ["nobody"]}), CompileError),
+        (lambda: recipe().having({"template.steps": 0}), CompileError),
+        (lambda: recipe().having({"source.seed": "x"}), CompileError),
+    ],
+)
+def test_writes_nothing_where_anything_fails(
+    broken: Callable[[], Recipe], error: type[CompileError], tmp_path: Path
+) -> None:
+    with pytest.raises(error):
+        build(broken(), tmp_path / "deep" / "net.py")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_stood_there_stays_where_a_build_fails(tmp_path: Path) -> None:
+    out = tmp_path / "net.py"
+    out.write_text("old")
+    with pytest.raises(VerifyError):
+        build(recipe(template="broken"), out)
+    assert out.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_wrong_options_show_before_data_is_read(tmp_path: Path) -> None:
+    def loaded(_: Graph) -> None:
+        raise AssertionError("data was read")
+
+    for key, value in (("template.steps", 0), ("attach-io.classes", 0)):
+        with pytest.raises(CompileError, match=r"steps|classes"):
+            build(recipe().having({key: value}), tmp_path / "net.py", loaded=loaded)
+
+
+def test_measured_is_required_before_any_pass_runs(tmp_path: Path) -> None:
+    def never(_: Ran) -> None:
+        raise AssertionError("a pass was run")
+
+    out = tmp_path / "net.py"
+    with pytest.raises(CompileError, match="toy@1 is modelled, not measured"):
+        build(recipe("modelled"), out, require="measured", after=never)
+    with pytest.raises(CompileError, match="did you mean 'measured'"):
+        build(recipe(), out, require="mesured")
+    assert list(tmp_path.iterdir()) == []
+    build(recipe(), out, require="measured", verify=False)
+    assert out.exists()
+
+
+def test_modelled_data_never_go_by_a_measured_name() -> None:
+    def name(recipe_name: str, dataset: str) -> str:
+        chosen = replace(recipe(), name=recipe_name)
+        return shown_name(chosen, Graph((), (), Provenance(dataset)))
+
+    assert name("microns-v1", "microns-v1") == "microns-v1"
+    assert name("microns-v1", "microns-v1-surrogate") == "microns-v1-surrogate"
+    assert name("microns-v1-surrogate", "microns-v1-surrogate") == "microns-v1-surrogate"
+    assert name("mine", "microns-v1-surrogate") == "mine-surrogate"
+
+
+def test_settings_may_be_texts_or_values(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "microns-v1"\n')
+    by_text = load_recipe(path, ["source=statistics", "seed=2"])
+    by_value = load_recipe(path, {"source": "statistics", "seed": 2})
+    assert by_text.source.make() == by_value.source.make()
+    with pytest.raises(CompileError, match="did you mean 'seed'"):
+        load_graph(path, sed=2)
+
+
+# --- the same bytes -------------------------------------------------------------------------------
+
+BUILD = """
+import sys
+from connectome_compiler.pipeline import build
+build("microns-v1-surrogate", sys.argv[1], verify=False)
+heavy = {"torch", "networkx", "scipy", "caveclient"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_two_builds_are_the_same_bytes_and_need_no_torch(tmp_path: Path) -> None:
+    found = []
+    for k, seed in enumerate(("0", "4711")):
+        folder = tmp_path / f"folder{k}"
+        folder.mkdir()
+        out = folder / "model.py"
+        given = str(out) if k else "model.py"
+        env = {**os.environ, "PYTHONHASHSEED": seed, "COLUMNS": str(60 + 40 * k)}
+        subprocess.run(
+            [sys.executable, "-c", BUILD, given],
+            check=True,
+            cwd="/" if k else folder,
+            env={**env, "PYTHONPATH": str(Path(pipeline.__file__).parents[1])},
+        )
+        found.append({p.name: p.read_bytes() for p in folder.iterdir()})
+    assert found[0] == found[1]
+    assert sorted(found[0]) == ["model.py", "model.safetensors"]
+    source = found[0]["model.py"].decode()
+    assert str(tmp_path) not in source
+    assert "class MicronsV1Surrogate(nn.Module)" in source
+
+
+def test_in_one_process_too(tmp_path: Path) -> None:
+    a, b = (build(recipe(), tmp_path / f"{n}" / "net.py", verify=False) for n in "ab")
+    assert a.graph.digest() == b.graph.digest()
+    assert [p.read_bytes() for p in a.written] == [p.read_bytes() for p in b.written]
+    other = build(recipe().having({"source.seed": 1}), tmp_path / "c" / "net.py", verify=False)
+    assert other.graph.digest() != a.graph.digest()
+
+
+# --- names of untrusted recipes reach the source only as text -------------------------------------
+
+
+@pytest.mark.parametrize("name", ['"""; import os #', "a'b", "\\", "L4 → L5", "class", "{{ 7 }}"])
+def test_a_recipe_cannot_write_code(name: str, tmp_path: Path) -> None:
+    built = build(replace(recipe(), name=name, title=name), tmp_path / "net.py", verify=False)
+    plain = build(recipe(), tmp_path / "plain.py", verify=False)
+
+    def shape(text: str) -> list[str]:
+        return [type(node).__name__ for node in ast.parse(text).body]
+
+    assert shape(built.emission.source) == shape(plain.emission.source)
+    stated = next(
+        ast.literal_eval(node.value)
+        for node in ast.parse(built.emission.source).body
+        if isinstance(node, ast.AnnAssign)
+        and node.value
+        and "PROVENANCE" in ast.unparse(node.target)
+    )
+    assert stated["recipe"] == name
