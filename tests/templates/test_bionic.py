@@ -306,7 +306,7 @@ def test_export_sees_one_graph(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_compiles_whole(tmp_path: Path) -> None:
     net = emitted(laminar(column(12)), tmp_path).build().eval()
-    compiled = torch.compile(net, fullgraph=True)
+    compiled: Any = torch.compile(net, fullgraph=True)
     torch.testing.assert_close(compiled(net.example_input(2)), net(net.example_input(2)))
 
 
