@@ -12,7 +12,7 @@ Every weight between neurons stands for a connection of the data, and each has i
 read-in (image -> column) and read-out (column -> classes) do not: no connectome says how an image
 enters a column, or what it means.
 
-67 connection weights; forecast for training on one CPU core: 0.0 MB of state, 21.8 ms for the
+67 connection weights; forecast for training on one CPU core: 0.0 MB of state, 8.6 ms for the
 connections in a step of 32 images.
 
 Data       toy@1 (modelled; signs: modelled)
@@ -1247,7 +1247,7 @@ class ToyColumn(nn.Module):
                 arrays["L4.inh->L4.inh.ptr"],
                 arrays["L4.inh->L4.inh.pre"],
                 sign=-1,
-                kernel="edges",
+                kernel="dense",
             )
             if within
             else None
@@ -1258,7 +1258,7 @@ class ToyColumn(nn.Module):
             arrays["L4.exc->L4.inh.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l2_3_inh_to_l4_inh = EdgeLinear(
             1,
@@ -1266,7 +1266,7 @@ class ToyColumn(nn.Module):
             arrays["L2/3.inh->L4.inh.pre"],
             sign=-1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l2_3_exc_to_l4_inh = EdgeLinear(
             3,
@@ -1274,7 +1274,7 @@ class ToyColumn(nn.Module):
             arrays["L2/3.exc->L4.inh.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l5_inh_to_l4_inh = EdgeLinear(
             1,
@@ -1282,7 +1282,7 @@ class ToyColumn(nn.Module):
             arrays["L5.inh->L4.inh.pre"],
             sign=-1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l5_exc_to_l4_inh = EdgeLinear(
             3,
@@ -1290,7 +1290,7 @@ class ToyColumn(nn.Module):
             arrays["L5.exc->L4.inh.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l6_exc_to_l4_inh = EdgeLinear(
             3,
@@ -1298,7 +1298,7 @@ class ToyColumn(nn.Module):
             arrays["L6.exc->L4.inh.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l4_inh_to_l4_exc = EdgeLinear(
             1,
@@ -1306,7 +1306,7 @@ class ToyColumn(nn.Module):
             arrays["L4.inh->L4.exc.pre"],
             sign=-1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l4_exc_to_l4_exc = (
             EdgeLinear(
@@ -1314,7 +1314,7 @@ class ToyColumn(nn.Module):
                 arrays["L4.exc->L4.exc.ptr"],
                 arrays["L4.exc->L4.exc.pre"],
                 sign=1,
-                kernel="edges",
+                kernel="dense",
             )
             if within
             else None
@@ -1325,7 +1325,7 @@ class ToyColumn(nn.Module):
             arrays["L2/3.exc->L4.exc.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l5_inh_to_l4_exc = EdgeLinear(
             1,
@@ -1333,7 +1333,7 @@ class ToyColumn(nn.Module):
             arrays["L5.inh->L4.exc.pre"],
             sign=-1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l6_inh_to_l4_exc = EdgeLinear(
             1,
@@ -1341,7 +1341,7 @@ class ToyColumn(nn.Module):
             arrays["L6.inh->L4.exc.pre"],
             sign=-1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l6_exc_to_l4_exc = EdgeLinear(
             3,
@@ -1349,7 +1349,7 @@ class ToyColumn(nn.Module):
             arrays["L6.exc->L4.exc.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l4_exc_to_l2_3_inh = EdgeLinear(
             3,
@@ -1357,7 +1357,7 @@ class ToyColumn(nn.Module):
             arrays["L4.exc->L2/3.inh.pre"],
             sign=1,
             bias=True,
-            kernel="edges",
+            kernel="dense",
         )
         self.l2_3_inh_to_l2_3_inh = (
             EdgeLinear(
@@ -1365,7 +1365,7 @@ class ToyColumn(nn.Module):
                 arrays["L2/3.inh->L2/3.inh.ptr"],
                 arrays["L2/3.inh->L2/3.inh.pre"],
                 sign=-1,
-                kernel="edges",
+                kernel="dense",
             )
             if within
             else None
@@ -1376,7 +1376,7 @@ class ToyColumn(nn.Module):
             arrays["L2/3.exc->L2/3.inh.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l6_inh_to_l2_3_inh = EdgeLinear(
             1,
@@ -1384,7 +1384,7 @@ class ToyColumn(nn.Module):
             arrays["L6.inh->L2/3.inh.pre"],
             sign=-1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l6_exc_to_l2_3_inh = EdgeLinear(
             3,
@@ -1392,7 +1392,7 @@ class ToyColumn(nn.Module):
             arrays["L6.exc->L2/3.inh.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l4_exc_to_l2_3_exc = EdgeLinear(
             3,
@@ -1400,7 +1400,7 @@ class ToyColumn(nn.Module):
             arrays["L4.exc->L2/3.exc.pre"],
             sign=1,
             bias=True,
-            kernel="edges",
+            kernel="dense",
         )
         self.l2_3_exc_to_l2_3_exc = (
             EdgeLinear(
@@ -1408,7 +1408,7 @@ class ToyColumn(nn.Module):
                 arrays["L2/3.exc->L2/3.exc.ptr"],
                 arrays["L2/3.exc->L2/3.exc.pre"],
                 sign=1,
-                kernel="edges",
+                kernel="dense",
             )
             if within
             else None
@@ -1419,7 +1419,7 @@ class ToyColumn(nn.Module):
             arrays["L5.exc->L2/3.exc.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l6_inh_to_l2_3_exc = EdgeLinear(
             1,
@@ -1427,7 +1427,7 @@ class ToyColumn(nn.Module):
             arrays["L6.inh->L2/3.exc.pre"],
             sign=-1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l6_exc_to_l2_3_exc = EdgeLinear(
             3,
@@ -1435,7 +1435,7 @@ class ToyColumn(nn.Module):
             arrays["L6.exc->L2/3.exc.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l2_3_exc_to_l5_inh = EdgeLinear(
             3,
@@ -1443,7 +1443,7 @@ class ToyColumn(nn.Module):
             arrays["L2/3.exc->L5.inh.pre"],
             sign=1,
             bias=True,
-            kernel="edges",
+            kernel="dense",
         )
         self.l5_exc_to_l5_inh = EdgeLinear(
             3,
@@ -1451,7 +1451,7 @@ class ToyColumn(nn.Module):
             arrays["L5.exc->L5.inh.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l6_exc_to_l5_inh = EdgeLinear(
             3,
@@ -1459,7 +1459,7 @@ class ToyColumn(nn.Module):
             arrays["L6.exc->L5.inh.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l4_exc_to_l5_exc = EdgeLinear(
             3,
@@ -1467,7 +1467,7 @@ class ToyColumn(nn.Module):
             arrays["L4.exc->L5.exc.pre"],
             sign=1,
             bias=True,
-            kernel="edges",
+            kernel="dense",
         )
         self.l2_3_exc_to_l5_exc = EdgeLinear(
             3,
@@ -1475,7 +1475,7 @@ class ToyColumn(nn.Module):
             arrays["L2/3.exc->L5.exc.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l5_exc_to_l5_exc = (
             EdgeLinear(
@@ -1483,7 +1483,7 @@ class ToyColumn(nn.Module):
                 arrays["L5.exc->L5.exc.ptr"],
                 arrays["L5.exc->L5.exc.pre"],
                 sign=1,
-                kernel="edges",
+                kernel="dense",
             )
             if within
             else None
@@ -1494,7 +1494,7 @@ class ToyColumn(nn.Module):
             arrays["L6.inh->L5.exc.pre"],
             sign=-1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l6_exc_to_l5_exc = EdgeLinear(
             3,
@@ -1502,7 +1502,7 @@ class ToyColumn(nn.Module):
             arrays["L6.exc->L5.exc.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l4_exc_to_l6_inh = EdgeLinear(
             3,
@@ -1510,7 +1510,7 @@ class ToyColumn(nn.Module):
             arrays["L4.exc->L6.inh.pre"],
             sign=1,
             bias=True,
-            kernel="edges",
+            kernel="dense",
         )
         self.l5_exc_to_l6_inh = EdgeLinear(
             3,
@@ -1518,7 +1518,7 @@ class ToyColumn(nn.Module):
             arrays["L5.exc->L6.inh.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l4_inh_to_l6_exc = EdgeLinear(
             1,
@@ -1526,7 +1526,7 @@ class ToyColumn(nn.Module):
             arrays["L4.inh->L6.exc.pre"],
             sign=-1,
             bias=True,
-            kernel="edges",
+            kernel="dense",
         )
         self.l4_exc_to_l6_exc = EdgeLinear(
             3,
@@ -1534,7 +1534,7 @@ class ToyColumn(nn.Module):
             arrays["L4.exc->L6.exc.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l2_3_exc_to_l6_exc = EdgeLinear(
             3,
@@ -1542,7 +1542,7 @@ class ToyColumn(nn.Module):
             arrays["L2/3.exc->L6.exc.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l5_inh_to_l6_exc = EdgeLinear(
             1,
@@ -1550,7 +1550,7 @@ class ToyColumn(nn.Module):
             arrays["L5.inh->L6.exc.pre"],
             sign=-1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l5_exc_to_l6_exc = EdgeLinear(
             3,
@@ -1558,7 +1558,7 @@ class ToyColumn(nn.Module):
             arrays["L5.exc->L6.exc.pre"],
             sign=1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l6_inh_to_l6_exc = EdgeLinear(
             1,
@@ -1566,7 +1566,7 @@ class ToyColumn(nn.Module):
             arrays["L6.inh->L6.exc.pre"],
             sign=-1,
             bias=False,
-            kernel="edges",
+            kernel="dense",
         )
         self.l6_exc_to_l6_exc = (
             EdgeLinear(
@@ -1574,7 +1574,7 @@ class ToyColumn(nn.Module):
                 arrays["L6.exc->L6.exc.ptr"],
                 arrays["L6.exc->L6.exc.pre"],
                 sign=1,
-                kernel="edges",
+                kernel="dense",
             )
             if within
             else None
