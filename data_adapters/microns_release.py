@@ -43,6 +43,7 @@ from ._cells import (
     oriented,
     words_of,
 )
+from ._citations import ELABBADY_2025, MICRONS_2025, SCHNEIDER_MIZELL_2025
 from ._download import Downloader, RemoteFile, cache_folder
 from ._tables import VOXEL_UM, arrow, database, identifier, quoted, typed
 
@@ -122,20 +123,7 @@ RELEASES: dict[int, Release] = {
     ),
 }
 LICENCE = "CC BY 4.0 (www.microns-explorer.org/terms-and-conditions)"
-CITATIONS = (
-    (
-        "The MICrONS Consortium (2025). Functional connectomics spanning multiple areas of mouse "
-        "visual cortex. Nature 640, 435-447. doi:10.1038/s41586-025-08790-w"
-    ),
-    (
-        "Schneider-Mizell et al. (2025). Inhibitory specificity from a connectomic census of mouse "
-        "visual cortex. Nature 640, 448-458. doi:10.1038/s41586-024-07780-8"
-    ),
-    (
-        "Elabbady et al. (2025). Perisomatic ultrastructure efficiently classifies cells in mouse "
-        "cortex. Nature 640, 478-486. doi:10.1038/s41586-024-07765-7"
-    ),
-)
+CITATIONS = (MICRONS_2025, SCHNEIDER_MIZELL_2025, ELABBADY_2025)
 # Neurons of the column: 1,351 with M-types (Schneider-Mizell et al. 2025), 1,355 at version 1718.
 PUBLISHED_COLUMN = "1,351 to 1,355"
 

@@ -25,6 +25,13 @@ from connectome_compiler.ir import (
     neuron_table,
 )
 
+from ._citations import (
+    CAMPAGNOLA_2022,
+    ELABBADY_2025,
+    MICRONS_2025,
+    SCHNEIDER_MIZELL_2025,
+    V1_MODEL_2026,
+)
 from ._facts import Fact, read_fact
 
 if TYPE_CHECKING:
@@ -56,26 +63,11 @@ LICENCE = (
     "(peak probabilities and lateral widths, AllenInstitute/biorealistic-v1-model)"
 )
 CITATIONS = (
-    (
-        "The MICrONS Consortium (2025). Functional connectomics spanning multiple areas of mouse"
-        " visual cortex. Nature 640:435-447. https://doi.org/10.1038/s41586-025-08790-w"
-    ),
-    (
-        "Schneider-Mizell et al. (2025). Inhibitory specificity from a connectomic census of mouse"
-        " visual cortex. Nature 640:448-458. https://doi.org/10.1038/s41586-024-07780-8"
-    ),
-    (
-        "Elabbady et al. (2025). Perisomatic ultrastructure efficiently classifies cells in mouse"
-        " cortex. Nature 640:478-486. https://doi.org/10.1038/s41586-024-07765-7"
-    ),
-    (
-        "Campagnola et al. (2022). Local connectivity and synaptic dynamics in mouse and human"
-        " neocortex. Science 375:eabj5861. https://doi.org/10.1126/science.abj5861"
-    ),
-    (
-        "Allen Institute (2026). biorealistic-v1-model, connection probabilities of the V1DD"
-        " volume. https://github.com/AllenInstitute/biorealistic-v1-model, commit 33027662"
-    ),
+    MICRONS_2025,
+    SCHNEIDER_MIZELL_2025,
+    ELABBADY_2025,
+    CAMPAGNOLA_2022,
+    V1_MODEL_2026,
 )
 
 SIDE_UM = 100.0  # side of the square column (Schneider-Mizell et al. 2025, Nature 640:448)
