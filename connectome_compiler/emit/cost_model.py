@@ -21,7 +21,7 @@ GEMM_COLUMNS = 12  # fewer take as long, except one, which is a matrix-vector pr
 # connections, batch 1 to 256; and the "edges" alone up to 140,000 neurons, 4 million connections.
 COSTS: Mapping[str, tuple[float, ...]] = MappingProxyType(
     {
-        "edges": (291, 0.00621, 0.000116, 6.38e-05, 2.64e-05, 0.00371),
+        "edges": (225, 0.00621, 0.000116, 6.38e-05, 2.64e-05, 0.00371),
         "dense": (216, 0.00251, 7.41e-05, 0.000708, 0.00115),
     }
 )

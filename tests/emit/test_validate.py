@@ -24,7 +24,7 @@ def graph() -> Graph:
 @pytest.fixture
 def module(graph: Graph, tmp_path: Path) -> Path:
     path = tmp_path / "net.py"
-    Bionic(steps=2).emit(graph, "toy").write(path)
+    Bionic(steps=2, kernel="edges").emit(graph, "toy").write(path)
     return path
 
 
