@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -95,8 +96,7 @@ class Bionic:
             "provenance": literal(provenance(graph, recipe)),
             "layers": copied.text,
             "class_name": name,
-            "title": graph.provenance.title,
-            "modelled": not graph.provenance.measured,
+            "doc": _doc(graph, feedback),
             "image": {"channels": image[0], "size": image[1:]},
             "classes": graph.population("classes").n_units,
             "filters": self.filters,
@@ -181,6 +181,27 @@ class Bionic:
             f" {sum(f.step_us for f in predicted) / 1e3:.1f} ms for the connections in a step of"
             f" {self.batch} images."
         )
+
+
+def _doc(graph: Graph, feedback: list[Projection]) -> str:
+    """Return the class's docstring: what it maps, and which options it has."""
+    first = "An image, through the layers of a cortical column, to classes."
+    if not graph.provenance.measured:
+        first = "Modelled, not measured: an" + first.removeprefix("An")
+    text = (
+        "Maps images ``(batch, channels, height, width)`` to logits ``(batch, classes)``. The"
+        " options switch its parts: ``lateral_inhibition`` (strength; 0 is none) and ``attention``"
+        ' in the front end, ``normalisation`` ("layer", "rms", "none"), ``noise_std`` of the'
+        " synaptic noise in training"
+    )
+    if any(q.pre == q.post for q in graph.connectome):
+        text += ", the connections ``within`` a population"
+    if any(p.node.inhibition != "none" for p in graph.biological):
+        text += ", ``graded_inhibition`` and its ``inhibition_strength``"
+    if feedback:
+        text += ", and the number of sweeps (``steps``) over which feedback acts"
+    body = textwrap.fill(text + ".", 96, initial_indent="    ", subsequent_indent="    ")
+    return f"{first}\n\n{body}"
 
 
 def _image(graph: Graph) -> tuple[int, int, int]:

@@ -872,8 +872,10 @@ class ToyColumn(nn.Module):
     """Modelled, not measured: an image, through the layers of a cortical column, to classes.
 
     Maps images ``(batch, channels, height, width)`` to logits ``(batch, classes)``. The options
-    switch its parts: ``lateral_inhibition`` (strength; 0 is none) and ``attention`` in the front
-    end, ``normalisation`` ("layer", "rms", "none"), ``noise_std`` of the synaptic noise in training, the connections ``within`` a population, ``graded_inhibition``.
+    switch its parts: ``lateral_inhibition`` (strength; 0 is none) and ``attention`` in the
+    front end, ``normalisation`` ("layer", "rms", "none"), ``noise_std`` of the synaptic noise
+    in training, the connections ``within`` a population, ``graded_inhibition`` and its
+    ``inhibition_strength``.
     """
 
     def __init__(
