@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +27,8 @@ class Commands(click.Group):
     """Print errors raised on purpose without a traceback: exit code 1 (misuse is 2)."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command."""
+        """Run a command; a batch system's SIGTERM is an interrupt like Ctrl-C."""
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             return super().invoke(ctx)
         except CompileError as error:

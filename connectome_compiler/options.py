@@ -96,6 +96,11 @@ def _read(text: str, hint: Any) -> Any:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def spell_options(stage: Any) -> str:
+    """Return the options of a stage as a recipe would spell them, defaults included."""
+    return ", ".join(f"{f.name}={spell(getattr(stage, f.name))}" for f in fields(stage))
+
+
 def spell(value: Any) -> str:
     """Return an option's value as a recipe would spell it."""
     if isinstance(value, bool):

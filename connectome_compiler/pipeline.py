@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +35,21 @@ def load_source(recipe: Recipe) -> Graph:
     return graph
 
 
+def warn_if_modelled(graph: Graph) -> None:
+    """Warn where modelled connectivity stands in for the measured one."""
+    if graph.provenance.caveat:
+        warnings.warn(graph.provenance.caveat, stacklevel=3)
+
+
 def load_graph(recipe: str | Path, **settings: Any) -> Graph:
     """Return the graph of a recipe after its passes: ``load_graph("microns-v1", min_synapses=2)``.
 
-    Settings have public names, or ``stage.field`` in a dictionary passed to `load_recipe`.
+    Settings have public names, or ``stage.field`` in a dictionary passed to `load_recipe`. Of a
+    folder, return the graph that was saved there.
     """
-    return compile_graph(load_recipe(recipe, settings))
+    if Path(recipe).is_dir():
+        return Graph.load(recipe)
+    return compile_graph(load_recipe(recipe, settings), loaded=warn_if_modelled)
 
 
 def compile_graph(
@@ -62,7 +72,7 @@ def build(
     settings: Mapping[str, Any] | Iterable[str] = (),
     verify: bool = True,
     require: str = "any",
-    loaded: Callable[[Graph], None] = lambda graph: None,
+    loaded: Callable[[Graph], None] = warn_if_modelled,
     after: Callable[[Ran], None] = lambda ran: None,
 ) -> Built:
     """Compile ``recipe`` into the module ``out``, and check the module against the graph.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +12,11 @@ import pyarrow as pa
 
 from connectome_compiler.errors import CompileError
 
+from ._column import Column
+
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Words = npt.NDArray[np.object_]  # text, or None where it is missing
-Column = Literal["auto", "types", "prism", "all"]
 
 
 class Kind(StrEnum):
@@ -198,6 +198,22 @@ def column_cells(
     if choice == "prism":
         raise CompileError(where, "has no positions, so no cell can be told to be in the prism")
     return None, "no column could be told, or none was wanted: all cells are taken"
+
+
+def believed(coverage: Words, listed: Bools) -> tuple[Words, str]:
+    """Return coverages where outputs of axons that nobody proofread are kept, and a note.
+
+    ``listed`` says which axons have any synapse in the source, shape ``(n,)``. "none" would say
+    that their outputs are unknown; how far they were followed is what nobody knows: None.
+    """
+    unread = listed & np.asarray(coverage == "none", np.bool_)
+    note = (
+        f"outputs of {unread.sum():,} axons kept that were not proofread: their coverage counts "
+        "as not known"
+    )
+    told = coverage.copy()
+    told[unread] = None
+    return told, note
 
 
 def words_of(column: pa.Array, meaning: Callable[[str], str | None]) -> Words:

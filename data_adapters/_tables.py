@@ -46,6 +46,14 @@ ENDS = (  # (pre, post)
 )
 COUNT = ("n_syn", "n_synapses", "syn_count", "synapses", "count", "weight")
 SIZE = ("sum_size", "size", "cleft_vx", "cleft_size")
+SIGN = ("sign", "synapse_sign")
+
+# What a sign is written as, besides numbers; lower case. NaN is how pandas writes a missing number.
+SIGN_WORDS: dict[int, tuple[str, ...]] = {
+    1: ("+", "excitatory", "exc", "e"),
+    -1: ("-", "\u2212", "inhibitory", "inh", "i"),
+    0: ("unknown", "unsure", "nan"),
+}
 
 CELL_ID = (
     *("nucleus_id", "nuc_id", "target_id", "neuron_id", "cell_id"),
@@ -314,6 +322,7 @@ class Edges:
     post: str
     count: str | None  # none: every row is one synapse
     size: str | None
+    sign: str | None
 
     @classmethod
     def open(cls, db: duckdb.DuckDBPyConnection, path: str | Path) -> Edges:
@@ -322,10 +331,17 @@ class Edges:
         for names in ENDS:
             pre, post = (table.find(n) for n in names)
             if pre is not None and post is not None:
-                return cls(table, pre, post, table.find(*COUNT), table.find(*SIZE))
+                rest = (table.find(*names) for names in (COUNT, SIZE, SIGN))
+                return cls(table, pre, post, *rest)
         accepted = "; ".join(" and ".join(pair) for pair in ENDS)
         problem = f"no columns for both ends of a connection among: {', '.join(table.columns)}"
         raise CompileError(str(path), problem, f"accepted: {accepted}")
+
+    @property
+    def ignored(self) -> list[str]:
+        """The columns that nothing is read from, in their order."""
+        used = (self.pre, self.post, self.count, self.size, self.sign)
+        return [c for c in self.table.columns if c not in used]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -334,17 +350,24 @@ class Connections:
 
     Arrays of shape ``(n_connections,)``. ``n_rows`` were read; in ``n_dropped_rows`` one end or
     both was a cell that is not kept, in ``n_unknown_rows`` one that the cell table does not have.
-    ``size`` is none where the table has none, or lacks it in ``n_rows_without_size``.
+    ``size`` is none where the table has none, or lacks it in ``n_rows_without_size``. ``sign`` is
+    none where the table has none, and 0 where no row of a pair tells it, or where the rows of a
+    pair disagree, as in ``n_sign_conflicts`` pairs. ``n_repeated_rows`` have counts and a pair that
+    an earlier row has. ``listed`` are the neurons with any row as pre, whatever its post.
     """
 
     post: npt.NDArray[np.int32]
     pre: npt.NDArray[np.int32]
     n_synapses: npt.NDArray[np.int32]
     size: npt.NDArray[np.float64] | None
+    sign: npt.NDArray[np.int8] | None
+    listed: npt.NDArray[np.int32]
     n_rows: int
     n_dropped_rows: int
     n_unknown_rows: int
     n_rows_without_size: int
+    n_repeated_rows: int
+    n_sign_conflicts: int
 
 
 def read_connections(
@@ -362,16 +385,20 @@ def read_connections(
     good_count = "n >= 1 AND n = floor(n)" if edges.count else "true"
     size = table.number(edges.size) if edges.size else "NULL::DECIMAL(38, 9)"
     given = f"{table.value(edges.size)} IS NOT NULL" if edges.size else "false"
+    sign = _sign(table, edges.sign) if edges.sign else "0"
     code = "CASE WHEN {0} IS NULL THEN {1} ELSE coalesce({0}_cell.code, {2}) END"
     sql = f"""
-        WITH e AS (SELECT {pre} AS pre, {post} AS post, {count} AS n, {size} AS s, {given} AS given
+        WITH e AS (SELECT {pre} AS pre, {post} AS post, {count} AS n, {size} AS s, {given} AS given,
+                          {sign} AS sign
                    FROM {table.name})
         SELECT {code.format("post", MALFORMED, UNKNOWN)} AS post,
                {code.format("pre", MALFORMED, UNKNOWN)} AS pre,
                count(*) AS n_rows, sum(CASE WHEN {good_count} THEN n ELSE 0 END)::BIGINT AS n,
                sum(s)::DOUBLE AS size, (count(*) FILTER (s IS NULL)) AS no_size,
                (count(*) FILTER (({good_count}) IS NOT TRUE)) AS bad_n,
-               (count(*) FILTER (given AND (s IS NULL OR s < 0))) AS bad_s
+               (count(*) FILTER (given AND (s IS NULL OR s < 0))) AS bad_s,
+               (count(*) FILTER (sign > 0)) AS plus, (count(*) FILTER (sign < 0)) AS minus,
+               (count(*) FILTER (sign IS NULL)) AS bad_sign
         FROM e LEFT JOIN {codes} pre_cell ON e.pre = pre_cell.key
                LEFT JOIN {codes} post_cell ON e.post = post_cell.key
         GROUP BY 1, 2 ORDER BY 1, 2"""
@@ -398,6 +425,10 @@ def read_connections(
     if got["bad_s"].any() and edges.size:
         row, value = first_row(db, table, edges.size, f"{given} AND ({size} >= 0) IS NOT TRUE")
         raise CompileError(table.at(row, edges.size), f"{value!r} is no size (a number, 0 or more)")
+    if got["bad_sign"].any() and edges.sign:
+        row, value = first_row(db, table, edges.sign, f"{sign} IS NULL")
+        hint = "such as 1, -1 and 0, + and -, excitatory and inhibitory; blank where not known"
+        raise CompileError(table.at(row, edges.sign), f"{value!r} is no sign", hint)
 
     kept = worst >= 0
     n_synapses = got["n"][kept]
@@ -405,15 +436,34 @@ def read_connections(
         raise CompileError(where, "a connection has more than 2,147,483,647 synapses")
     without = int(got["no_size"][kept].sum()) if edges.size else 0
     has_size = edges.size is not None and without == 0
+    plus, minus = got["plus"][kept] > 0, got["minus"][kept] > 0
     return Connections(
         post=got["post"][kept].astype(np.int32),
         pre=got["pre"][kept].astype(np.int32),
         n_synapses=n_synapses.astype(np.int32),
         size=got["size"][kept].astype(np.float64) if has_size else None,
+        sign=plus.astype(np.int8) - minus.astype(np.int8) if edges.sign else None,
+        listed=np.unique(got["pre"][got["pre"] >= 0]).astype(np.int32),
         n_rows=int(got["n_rows"].sum()),
         n_dropped_rows=rows[DROPPED],
         n_unknown_rows=rows[UNKNOWN],
         n_rows_without_size=without,
+        n_repeated_rows=int((got["n_rows"][kept] - 1).sum()) if edges.count else 0,
+        n_sign_conflicts=int((plus & minus).sum()),
+    )
+
+
+def _sign(table: Table, column: str) -> str:
+    """Return SQL for a sign: 1, -1, 0 where it is not given, null where it is none."""
+    text = f"lower({table.value(column)}::VARCHAR)"
+    words = " ".join(
+        f"WHEN {text} IN ({', '.join(map(quoted, known))}) THEN {sign}"
+        for sign, known in SIGN_WORDS.items()
+    )
+    number = f"TRY_CAST({text} AS DOUBLE)"
+    return (
+        f"CASE WHEN {text} IS NULL THEN 0 {words} "
+        f"WHEN {number} IN (-1, 0, 1) THEN {number}::TINYINT END"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -24,9 +24,9 @@ from connectome_compiler.ir import (
 
 from ._cells import (
     COVERAGE_WORDS,
-    Column,
     Kind,
     Words,
+    believed,
     class_of_word,
     column_cells,
     first_known,
@@ -38,6 +38,7 @@ from ._cells import (
     oriented,
     words_of,
 )
+from ._column import CELL_TYPE_SOURCE, PRISM_WIDTH_UM, Column
 from ._tables import (
     CELL,
     DROPPED,
@@ -45,6 +46,7 @@ from ._tables import (
     NM_UM,
     POSITION,
     VOXEL_UM,
+    Connections,
     Edges,
     Table,
     arrow,
@@ -69,6 +71,9 @@ class MicronsFiles:
     ``cells`` one row per cell, with an id and an excitatory or inhibitory class or type. Cells that
     are no neurons, or of no known class, are dropped and counted, with their connections; a neuron
     that occurs twice is an error.
+
+    A column ``sign`` of ``edges`` gives connections signs of their own. ``coverage="all"`` keeps
+    the outputs of axons that nobody proofread; their ``axon_coverage`` is null then, not "none".
     """
 
     name: ClassVar[str] = "microns-files"
@@ -77,11 +82,12 @@ class MicronsFiles:
     cells: str
     cortical_layer: str | None = None  # of all cells for which the tables tell none
     column: Column = "auto"  # prism only if asked for: positions of files have no known frame
-    cell_type_source: str = "allen_v1_column_types_slanted_ref"
-    prism_width_um: float = 100.0
+    cell_type_source: str = CELL_TYPE_SOURCE
+    prism_width_um: float = PRISM_WIDTH_UM
     coverage: Literal["proofread", "all"] = "proofread"  # whose output connections are kept
     unconnected: Literal["drop", "keep"] = "drop"  # neurons without any connection
     unknown_neurons: Literal["error", "drop"] = "error"  # connections with cells not in the table
+    evidence: Literal["measured", "predicted", "modelled"] = "measured"  # what the user vouches for
 
     def load(self) -> Graph:
         """Read the files into one population; raise `CompileError` naming file, row and column."""
@@ -90,26 +96,41 @@ class MicronsFiles:
             table = open_table(db, self.cells, "cells")
             key, as_text = matching_id(db, table, edges)
             every = _Cells.read(db, table, key, as_text)
-            read = Step("read-cells", f"cells={Path(self.cells).name}", 0, every.n, 0, 0)
+            options = f"cells={Path(self.cells).name}"
+            read = Step("read-cells", options, 0, every.n, 0, 0, every.unplaced())
             cells, keep = self._neurons(every)
             db.register("codes", _codes(every, cells))
             found = read_connections(db, edges, "codes", as_text, self.unknown_neurons == "drop")
 
         alive = np.ones(len(found.post), np.bool_)
         notes = [f"{found.n_rows:,} rows, {_per(edges)}; cells matched by {key}"]
+        notes.append(f"taken for {self.evidence}: the files do not say (option evidence)")
         if found.n_dropped_rows:
             notes.append(f"{found.n_dropped_rows:,} rows from or to cells that are not kept")
         if found.n_unknown_rows:
             notes.append(f"{found.n_unknown_rows:,} rows from or to cells not in the cell table")
         if found.n_rows_without_size:
             notes.append(f"sizes left out: {found.n_rows_without_size:,} rows have none")
+        if found.n_repeated_rows:
+            notes.append(f"{found.n_repeated_rows:,} rows repeat a pair: their counts are summed")
+        if found.sign is not None:
+            notes += _sign_notes(edges, found)
+        if edges.ignored:
+            notes.append(f"ignored columns: {', '.join(edges.ignored)}")
         cover = cells.coverage
         if cover is None:
             notes.append("axon coverage not known: the tables have no such column")
-        elif self.coverage == "proofread":
+        elif self.coverage == "all":
+            listed = np.zeros(cells.n, np.bool_)
+            listed[found.listed] = True
+            cover, note = believed(cover, listed)
+            notes.append(note)
+        else:
             alive = (cover != "none")[found.pre]
             notes.append(f"{(~alive).sum():,} connections of axons that were not proofread")
-        edge_list = Synapses(found.post, found.pre, found.n_synapses, size=found.size).keep(alive)
+        edge_list = Synapses(
+            found.post, found.pre, found.n_synapses, size=found.size, sign=found.sign
+        ).keep(alive)
         n_edges = len(edge_list.post)
         autapses = int((edge_list.post == edge_list.pre).sum())
         notes.append(
@@ -125,15 +146,22 @@ class MicronsFiles:
             linked = np.zeros(cells.n, np.bool_)
             linked[edge_list.post] = linked[edge_list.pre] = True
             place = np.cumsum(linked) - 1
-            edge_list = Synapses(
-                place[edge_list.post], place[edge_list.pre], edge_list.weight, size=edge_list.size
-            )
+            edge_list = replace(edge_list, post=place[edge_list.post], pre=place[edge_list.pre])
             n_before, cells = cells.n, cells.where(linked)
+            cover = None if cover is None else cover[linked]
             note = f"{n_before - cells.n:,} neurons without any connection dropped"
             steps.append(Step("drop-unconnected", "", n_before, cells.n, n_edges, n_edges, (note,)))
         if not cells.n:
             raise CompileError(self.edges, "no connection joins two neurons of the cell table")
-        neurons = Population("neurons", (cells.n,), cells.neurons(self.cortical_layer))
+        layers, n_given = cells.layers(self.cortical_layer)
+        if self.cortical_layer is not None:
+            option = f"cortical_layer={self.cortical_layer}"
+            note = f"{n_given:,} of {cells.n:,} neurons given the layer that was asked for"
+            if not n_given:
+                note = f"no cell needed {option}: the tables tell the layer of each"
+            steps.append(Step("give-layer", option, cells.n, cells.n, n_edges, n_edges, (note,)))
+        neurons = Population("neurons", (cells.n,), cells.neurons(layers, cover))
+        has_signs = edge_list.sign is not None and bool(edge_list.sign.any())
         stem = edges.table.path.name.split(".")[0]
         graph = Graph(
             (neurons,),
@@ -141,7 +169,8 @@ class MicronsFiles:
             Provenance(
                 dataset=f"files:{stem}",
                 title=f"Neurons and connections of {edges.table.path.name} and {table.path.name}",
-                connectivity=Evidence.MEASURED,
+                connectivity=Evidence(self.evidence),
+                signs=Evidence.PREDICTED if has_signs else Evidence.NONE,
                 licence="not stated by the files: see their source",
                 files=(source_file(edges.table.path), source_file(table.path)),
                 steps=tuple(steps),
@@ -205,6 +234,7 @@ class _Cells:
     data: pa.Table  # all columns of the file
     position: tuple[pa.Array, pa.Array, pa.Array] | None  # um
     position_names: tuple[str, ...]
+    place_names: tuple[str, ...]  # of the positions, and of the depth where it has a column
     kinds: Words | None = None
 
     @classmethod
@@ -235,7 +265,8 @@ class _Cells:
             x, y, z = (pa.compute.multiply(v, s) for v, s in zip(xyz, scale, strict=True))
             position = (x, y, z)
         key_array = np.array(keys.to_pylist(), object) if as_text else keys.fill_null(0).to_numpy()
-        return cls(table, key, key_array, data, position, names)
+        places = tuple(dict.fromkeys((*names, *((depth,) if depth else ()))))
+        return cls(table, key, key_array, data, position, names, places)
 
     @property
     def n(self) -> int:
@@ -316,11 +347,33 @@ class _Cells:
             self.data.take(rows),
             None if self.position is None else tuple(v.take(rows) for v in self.position),
             self.position_names,
+            self.place_names,
             None if every is None else every[chosen],
         )
 
-    def layers(self, given: str | None) -> Words:
-        """Return each cell's layer: by its column, its type, its depth, else the one ``given``."""
+    def unplaced(self) -> tuple[str, ...]:
+        """Say in how many cells a position or depth holds what is no number, if there are any."""
+        numbers = dict(zip(self.position_names, ("_x", "_y", "_z"), strict=False))
+        wrong, columns = np.zeros(self.n, np.bool_), []
+        for name in self.place_names:
+            words = self.data.column(name).cast(pa.string())
+            # NaN is how pandas writes a position that is missing.
+            given = pa.compute.not_equal(pa.compute.utf8_lower(words), "nan").fill_null(False)
+            number = self.data.column(numbers.get(name, "_depth"))
+            bad = pa.compute.and_(given, number.is_null()).to_numpy()
+            if bad.any():
+                wrong |= bad
+                columns.append(name)
+        if not columns:
+            return ()
+        note = f"{wrong.sum():,} cells whose position is no number ({', '.join(columns)})"
+        return (f"{note}: taken as not known",)
+
+    def layers(self, given: str | None) -> tuple[Words, int]:
+        """Return each cell's layer, by its column, its type, its depth, else the one ``given``.
+
+        The number says how many cells the last was.
+        """
         known = np.full(self.n, None, object)
         if (words := self.words("layer")) is not None:
             known = words_of(pa.array(words, pa.string()), layer_of_word)
@@ -340,9 +393,9 @@ class _Cells:
             first = self.key[np.flatnonzero(none)[0]]
             hint = "give those one layer with cortical_layer=, such as cortical_layer=L2/3"
             raise CompileError(str(self.table.path), f"{problem}, first that of {first}", hint)
-        return known
+        return known, int(none.sum())
 
-    def neurons(self, cortical_layer: str | None) -> pa.Table:
+    def neurons(self, layers: Words, coverage: Words | None) -> pa.Table:
         """Return the neuron table: standard columns first, then all others of the file."""
         assert self.kinds is not None
         types = self.words("type")
@@ -350,9 +403,9 @@ class _Cells:
             "neuron_id": self._stable_id(),
             "cell_type": self.words("mtype") if types is None else types,
             "cell_class": self.kinds,
-            "cortical_layer": self.layers(cortical_layer),
+            "cortical_layer": layers,
             "region": self.words("region"),
-            "axon_coverage": self.coverage,
+            "axon_coverage": coverage,
         }
         if self.position is not None:
             made.update(zip(("x_um", "y_um", "z_um"), self.position, strict=True))
@@ -404,3 +457,19 @@ def _refuse_twice(cells: _Cells, kept: Mask) -> None:
 
 def _per(edges: Edges) -> str:
     return f"counts in {edges.count}" if edges.count else "one per synapse"
+
+
+def _sign_notes(edges: Edges, found: Connections) -> list[str]:
+    assert found.sign is not None
+    plus, minus = int((found.sign > 0).sum()), int((found.sign < 0).sum())
+    unknown = len(found.sign) - plus - minus
+    told = f"{plus:,} +1, {minus:,} -1, {unknown:,} not known"
+    notes = [
+        f"signs of connections from column {edges.sign}: {told}",
+        "signs count as predicted: the table does not tell how they were found",
+    ]
+    if found.n_sign_conflicts:
+        notes.append(
+            f"{found.n_sign_conflicts:,} connections whose rows disagree on the sign: not known"
+        )
+    return notes

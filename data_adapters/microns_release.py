@@ -30,9 +30,9 @@ from connectome_compiler.ir import (
 
 from ._cells import (
     STRATEGIES,
-    Column,
     Kind,
     Words,
+    believed,
     class_of_word,
     column_cells,
     first_known,
@@ -44,6 +44,7 @@ from ._cells import (
     words_of,
 )
 from ._citations import ELABBADY_2025, MICRONS_2025, SCHNEIDER_MIZELL_2025
+from ._column import CELL_TYPE_SOURCE, PRISM_WIDTH_UM, Column
 from ._download import Downloader, RemoteFile, cache_folder
 from ._tables import VOXEL_UM, arrow, database, identifier, quoted, typed
 
@@ -143,7 +144,8 @@ class MicronsRelease:
 
     The key of a neuron is its nucleus id, which no proofreading changes. Only proofread axons have
     known outputs: in the other neurons, which stay as targets, ``axon_coverage`` is "none".
-    ``coverage="all"`` also keeps outputs of axons that were edited again after their proofreading.
+    ``coverage="all"`` also keeps outputs of axons that were edited again after their proofreading;
+    how far those were followed is not known, so their ``axon_coverage`` is null.
     """
 
     name: ClassVar[str] = "microns-release"
@@ -151,8 +153,8 @@ class MicronsRelease:
     version: int = 1507
     address: str = ""  # another folder with the same files; they must have the same hashes
     column: Column = "auto"
-    cell_type_source: str = "allen_v1_column_types_slanted_ref"
-    prism_width_um: float = 100.0
+    cell_type_source: str = CELL_TYPE_SOURCE
+    prism_width_um: float = PRISM_WIDTH_UM
     coverage: Literal["proofread", "all"] = "proofread"
 
     @property
@@ -186,7 +188,7 @@ class MicronsRelease:
         release = self.release
         with database() as db:
             cells, steps = self._column(db, release)
-            edges, step = self._connections(db, release, cells)
+            cells, edges, step = self._connections(db, release, cells)
         neurons = Population("neurons", (cells.num_rows,), neuron_table(_neurons(cells)))
         graph = Graph(
             (neurons,),
@@ -283,8 +285,8 @@ class MicronsRelease:
 
     def _connections(
         self, db: duckdb.DuckDBPyConnection, release: Release, cells: pa.Table
-    ) -> tuple[Synapses, Step]:
-        """Count the synapses of every pair of the column's neurons.
+    ) -> tuple[pa.Table, Synapses, Step]:
+        """Count the synapses of every pair of the column's neurons; return the neurons, too.
 
         Both ends are looked up before the rows are grouped, which is several times faster.
         """
@@ -314,9 +316,17 @@ class MicronsRelease:
             f"{n_rows:,} synapses of proofread axons, {n_inside:,} of them within the column",
             f"{(post == pre).sum():,} connections of a neuron with itself",
         ]
-        if self.coverage == "proofread":
-            known = np.array(cells.column("_coverage").to_pylist(), object) != "none"
-            known_edge = known[edges.pre]
+        coverage = _words(cells, "_coverage")
+        if self.coverage == "all":
+            # An axon without any synapse in the table was left out of it: still unread.
+            listed = np.zeros(cells.num_rows, np.bool_)
+            listed[pairs.column("pre").drop_null().to_numpy()] = True
+            coverage, note = believed(coverage, listed)
+            place = cells.column_names.index("_coverage")
+            cells = cells.set_column(place, "_coverage", pa.array(coverage, pa.string()))
+            notes.append(note)
+        else:
+            known_edge = (coverage != "none")[edges.pre]
             notes.append(
                 f"{int(n[~known_edge].sum()):,} synapses of axons without a valid proofreading "
                 "status dropped"
@@ -328,7 +338,7 @@ class MicronsRelease:
         step = Step(
             "read-synapses", options, n_neurons, n_neurons, 0, len(edges.post), tuple(notes)
         )
-        return edges, step
+        return cells, edges, step
 
     def _open(
         self,

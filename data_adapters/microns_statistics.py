@@ -32,6 +32,7 @@ from ._citations import (
     SCHNEIDER_MIZELL_2025,
     V1_MODEL_2026,
 )
+from ._column import PRISM_WIDTH_UM
 from ._facts import Fact, read_fact
 
 if TYPE_CHECKING:
@@ -70,7 +71,6 @@ CITATIONS = (
     V1_MODEL_2026,
 )
 
-SIDE_UM = 100.0  # side of the square column (Schneider-Mizell et al. 2025, Nature 640:448)
 # Borders between cortical layers at which column_mtype_by_layer was counted, um from the pia.
 LAYER_TOP_UM = {"L1": 0.0, "L2/3": 60.0, "L4": 262.0, "L5": 388.0, "L6": 500.0}
 LAYER_BOTTOM_UM = {"L1": 60.0, "L2/3": 262.0, "L4": 388.0, "L5": 500.0, "L6": 715.0}
@@ -224,8 +224,8 @@ def _draw_cells(facts: Mapping[str, Fact], rng: np.random.Generator) -> Cells:
         np.array(kind),
         np.array(layer),
         np.concatenate(depth).round(2),
-        rng.uniform(-SIDE_UM / 2, SIDE_UM / 2, n).round(2),
-        rng.uniform(-SIDE_UM / 2, SIDE_UM / 2, n).round(2),
+        rng.uniform(-PRISM_WIDTH_UM / 2, PRISM_WIDTH_UM / 2, n).round(2),
+        rng.uniform(-PRISM_WIDTH_UM / 2, PRISM_WIDTH_UM / 2, n).round(2),
     )
 
 

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from connectome_compiler.errors import CompileError
+
+from ._column import CELL_TYPE_SOURCE, PRISM_WIDTH_UM, Column
 
 if TYPE_CHECKING:
     from connectome_compiler.ir import Graph
 
     from .microns_files import MicronsFiles
     from .microns_release import MicronsRelease
+
+# Which sources have a use for an option. What is not listed is accepted with all of them: recipes
+# give the column's cell_type_source and prism_width_um whatever the source.
+BELONGS: dict[str, tuple[str, ...]] = {
+    "version": ("release",),
+    "address": ("release",),
+    "column": ("release", "files"),
+    "coverage": ("release", "files"),
+    "edges": ("files",),
+    "cells": ("files",),
+    "cortical_layer": ("files",),
+    "unconnected": ("files",),
+    "unknown_neurons": ("files",),
+    "evidence": ("files",),
+    "seed": ("statistics",),
+    "calibrated": ("statistics",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +52,9 @@ class MicronsV1:
     address: str = ""  # another folder with the release's files; their hashes must be the same
     # The column: the cells that this table of the release typed; else those in a leaning square
     # prism, where the data allow neither all cells.
-    column: Literal["auto", "types", "prism", "all"] = "auto"
-    cell_type_source: str = "allen_v1_column_types_slanted_ref"
-    prism_width_um: float = 100.0
+    column: Column = "auto"
+    cell_type_source: str = CELL_TYPE_SOURCE
+    prism_width_um: float = PRISM_WIDTH_UM
     coverage: Literal["proofread", "all"] = "proofread"  # whose output connections are kept
     # files
     edges: str | None = None
@@ -43,6 +62,7 @@ class MicronsV1:
     cortical_layer: str | None = None  # of all cells for which the tables tell none
     unconnected: Literal["drop", "keep"] = "drop"  # neurons without any connection
     unknown_neurons: Literal["error", "drop"] = "error"  # connections with cells not in the table
+    evidence: Literal["measured", "predicted", "modelled"] = "measured"  # what the user vouches for
     # statistics
     seed: int = 0
     calibrated: bool = True
@@ -71,23 +91,36 @@ class MicronsV1:
         return release.read()
 
     def fetch(self, progress: bool | None = None) -> list[Path]:
-        """Fill the cache and return its files; ``progress`` none: shown on a terminal."""
+        """Fill the cache and return its files; ``progress`` none: shown on a terminal.
+
+        Raise `CompileError` if the source is none that is downloaded.
+        """
+        if (source := self._chosen()) in ("files", "statistics"):
+            problem = f"source={source} has nothing to download"
+            raise CompileError(self.name, problem, "only the release is; builds work without")
         return self._release().fetch(progress)
 
     def _chosen(self) -> str:
-        """Return the source to use, ``auto`` standing for release or statistics."""
-        given = [key for key in ("edges", "cells", "cortical_layer") if getattr(self, key)]
-        if self.source not in ("auto", "files"):
-            if given:
-                problem = f"{given[0]}= belongs to source=files, not source={self.source}"
-                raise CompileError(self.name, problem)
-            return self.source
-        if not given and self.source == "auto":
-            return "auto"
-        for key in ("edges", "cells"):
-            if key not in given:
-                raise CompileError(self.name, f"source=files needs {key}=", f"--set {key}=FILE")
-        return "files"
+        """Return the source to use, ``auto`` standing for release, else statistics.
+
+        Raise `CompileError` if an option is set that the source has no use for.
+        """
+        named = [key for key in ("edges", "cells", "cortical_layer") if getattr(self, key)]
+        source = "files" if self.source == "auto" and named else self.source
+        used_by = ("release", "statistics") if source == "auto" else (source,)
+        for field in fields(self):
+            owners = BELONGS.get(field.name, used_by)
+            if getattr(self, field.name) != field.default and not set(owners) & set(used_by):
+                problem = (
+                    f"{field.name}= belongs to source={' or '.join(owners)}, not source={source}"
+                )
+                hint = f"leave {field.name} out, or take source={owners[0]}"
+                raise CompileError(self.name, problem, hint)
+        if source == "files":
+            for key in ("edges", "cells"):
+                if key not in named:
+                    raise CompileError(self.name, f"source=files needs {key}=", f"--set {key}=FILE")
+        return source
 
     def _release(self) -> MicronsRelease:
         from .microns_release import MicronsRelease
@@ -114,6 +147,7 @@ class MicronsV1:
             coverage=self.coverage,
             unconnected=self.unconnected,
             unknown_neurons=self.unknown_neurons,
+            evidence=self.evidence,
         )
 
     def _modelled(self, why: str) -> Graph:

@@ -159,10 +159,16 @@ def test_build_from_a_file_with_settings(tmp_path: Path) -> None:
 
 
 def test_build_leaves_other_files_alone_and_replaces_its_own(tmp_path: Path) -> None:
-    (tmp_path / "model.py").write_text("old")
+    build = ("build", "microns-v1-surrogate", "--no-verify")
+    (tmp_path / "model.py").write_text("a day of work")
+    said = ccompile(*build, cwd=tmp_path)
+    must_fail(said, "Error: model.py: is there and was not made by ccompile")
+    assert (tmp_path / "model.py").read_text() == "a day of work"
+    (tmp_path / "model.py").unlink()
     (tmp_path / "other.txt").write_text("mine")
-    said = ccompile("build", "microns-v1-surrogate", "--no-verify", cwd=tmp_path)
-    assert said.code == 0
+    for _ in range(2):
+        said = ccompile(*build, cwd=tmp_path)
+        assert said.code == 0
     assert (tmp_path / "model.py").read_text().startswith('"""MicronsV1Surrogate')
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "model.py",

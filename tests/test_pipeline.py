@@ -13,7 +13,7 @@ import pytest
 from columns import column
 
 from connectome_compiler import pipeline, registry
-from connectome_compiler.emit.emission import Emission
+from connectome_compiler.emit.emission import MARK, Emission
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir import Evidence, Graph, Provenance
 from connectome_compiler.passes.runner import Ran
@@ -110,7 +110,7 @@ def test_writes_the_module_and_a_certificate(tmp_path: Path) -> None:
         (lambda: recipe(template="fails"), CompileError),
         (lambda: recipe(template="broken"), VerifyError),
         (lambda: recipe().having({"attach-io.outputs": ["nobody"]}), CompileError),
-        (lambda: recipe().having({"template.steps": 0}), CompileError),
+        (lambda: recipe().having({"template.steps": -1}), CompileError),
         (lambda: recipe().having({"source.seed": "x"}), CompileError),
     ],
 )
@@ -124,10 +124,10 @@ def test_writes_nothing_where_anything_fails(
 
 def test_what_stood_there_stays_where_a_build_fails(tmp_path: Path) -> None:
     out = tmp_path / "net.py"
-    out.write_text("old")
+    out.write_text(f"{MARK}}}")
     with pytest.raises(VerifyError):
         build(recipe(template="broken"), out)
-    assert out.read_text() == "old"
+    assert out.read_text() == f"{MARK}}}"
     assert list(tmp_path.iterdir()) == [out]
 
 
@@ -135,7 +135,7 @@ def test_wrong_options_show_before_data_is_read(tmp_path: Path) -> None:
     def loaded(_: Graph) -> None:
         raise AssertionError("data was read")
 
-    for key, value in (("template.steps", 0), ("attach-io.classes", 0)):
+    for key, value in (("template.steps", -1), ("attach-io.classes", 0)):
         with pytest.raises(CompileError, match=r"steps|classes"):
             build(recipe().having({key: value}), tmp_path / "net.py", loaded=loaded)
 

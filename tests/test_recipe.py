@@ -135,7 +135,7 @@ def test_any_text_is_a_recipe_or_an_error(text: str) -> None:
         "source.seed=x",
         "thin.min_weight=-1",
         "thin.min_weight=nan",
-        "template.steps=0",
+        "template.steps=-1",
         "template.steps=1.5",
     ],
 )

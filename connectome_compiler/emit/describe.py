@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import textwrap
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from connectome_compiler import __version__
 from connectome_compiler.emit.literal import inside_docstring
 from connectome_compiler.ir.digest import array_digest
-from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.provenance import Evidence
 
 WIDTH = 100
@@ -22,10 +26,21 @@ MODELLED = (
 )
 
 
-def provenance(graph: Graph, recipe: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """How a template laid the graph out: what validation needs to interpret the module."""
+
+    template: str  # its name and options, as a recipe would spell them
+    layers: dict[str, str]  # attribute of each population
+    read_in: dict[str, str]  # attribute of the read-in of each population that sees the input
+    read_out: dict[str, str]
+    sweeps: int  # through the populations, per input
+
+
+def provenance(graph: Graph, recipe: str, wiring: Wiring) -> dict[str, Any]:
     """Return ``PROVENANCE``: origin, licence, every step, and digests to check the module by."""
     p = graph.provenance
-    return {
+    stated: dict[str, Any] = {
         "recipe": recipe,
         "dataset": p.dataset,
         "version": p.version,
@@ -49,14 +64,39 @@ def provenance(graph: Graph, recipe: str) -> dict[str, Any]:
             }
             for s in p.steps
         ],
-        "populations": [
-            {"name": q.name, "units": q.n_units, **coverage(graph, q.name)}
-            for q in graph.biological
-        ],
+        "template": wiring.template,
+        "populations": [_population(graph, q, wiring.layers[q.name]) for q in graph.biological],
         "projections": [_projection(graph, q) for q in graph.connectome],
+        "read_in": wiring.read_in,
+        "read_out": wiring.read_out,
+        "sweeps": wiring.sweeps,
         "graph_sha256": graph.digest(),
         "compiler": f"connectome-compiler {__version__}",
     }
+    return {**stated, "sha256": statement_digest(stated)}
+
+
+def statement_digest(stated: dict[str, Any]) -> str:
+    """Return the hash of ``PROVENANCE`` without its own entry: it tells of alterations."""
+    rest = {key: value for key, value in stated.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _population(graph: Graph, q: Population, layer: str) -> dict[str, Any]:
+    stated: dict[str, Any] = {"name": q.name, "units": q.n_units, "layer": layer}
+    stated |= coverage(graph, q.name)
+    stated |= {"normalisation": q.node.normalisation, "inhibition": q.node.inhibition}
+    if q.node.inhibition != "none":
+        stated["inhibition_strength"] = q.node.inhibition_strength
+        stated["inhibition_sha256"] = array_digest(inhibition(q))
+    return stated
+
+
+def inhibition(q: Population) -> npt.NDArray[np.float32]:
+    """Return the attenuation of each neuron, 0 to 1, shape ``(n_units,)``."""
+    column = q.column("inhibition").fill_null(0.0)
+    values: npt.NDArray[np.float32] = column.to_numpy(zero_copy_only=False).astype(np.float32)
+    return values
 
 
 def _projection(graph: Graph, q: Projection) -> dict[str, Any]:
@@ -82,7 +122,9 @@ def coverage(graph: Graph, population: str) -> dict[str, Any]:
     return {"axons_read": int(found.has_outputs().sum())}
 
 
-def header(graph: Graph, class_name: str, recipe: str, paragraphs: list[str]) -> str:
+def header(
+    graph: Graph, class_name: str, recipe: str, wiring: Wiring, paragraphs: list[str]
+) -> str:
     """Return the text of the module's docstring; ``paragraphs`` are the template's own."""
     p = graph.provenance
     parts = [f"{class_name}: {p.title or p.source}."]
@@ -96,10 +138,11 @@ def header(graph: Graph, class_name: str, recipe: str, paragraphs: list[str]) ->
     origin += [f"Licence    {p.licence or 'not stated by the source'}"]
     origin += [f"Cite       {c}" for c in p.citations]
     parts.append("\n".join(_hanging(line, 11) for line in origin))
-    steps = [f"Made by `ccompile build {recipe}`:"]
+    steps = [f"Made by connectome-compiler {__version__} from the recipe {recipe}:"]
     for step in p.steps:
         steps.append(_hanging(f"  {step}", 6))
         steps += [_hanging(f"    - {note}", 6) for note in step.notes]
+    steps.append(_hanging(f"  {wiring.template}", 6))
     parts.append("\n".join(steps))
     text = "\n\n".join(part if "\n" in part else textwrap.fill(part, WIDTH) for part in parts)
     return inside_docstring("\n".join(line.rstrip() for line in text.splitlines()))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import keyword
 import re
 from collections.abc import Iterable
+
+from connectome_compiler.errors import CompileError
 
 
 def identifiers(names: Iterable[str]) -> dict[str, str]:
@@ -30,6 +34,20 @@ def network_name(chosen: str, recipe: str, dataset: str) -> str:
     name = chosen or class_name(recipe)
     modelled = dataset.endswith(SURROGATE) and "surrogate" not in name.lower()
     return f"{name}Surrogate" if modelled else name
+
+
+def check_class_name(name: str, source: str) -> None:
+    """Raise `CompileError` unless a class may be called ``name`` beside ``source``."""
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise CompileError(f"class name {name!r}", "is no Python name", "set class_name")
+    taken = {n.id for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Name)}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            taken.add(node.name)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            taken.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+    if name in taken | set(dir(builtins)) | {"PROVENANCE", "ARRAYS", "build", "read_arrays"}:
+        raise CompileError(f"class name {name!r}", "is taken in the module", "set class_name")
 
 
 def class_name(recipe: str) -> str:

@@ -14,6 +14,7 @@ import json
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,10 +24,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from connectome_compiler.emit.describe import statement_digest
+from connectome_compiler.emit.emission import MARK
+from connectome_compiler.emit.reference import rates_and_output
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph
 
 BATCH = 4
+TOLERANCE = 1e-6  # of rates in double precision, relative to the largest
 PULSES = 4096  # neurons pulsed per projection; above it a sample with a fixed seed
 CELLS = 2**22  # numbers in a batch of pulses: 16 MB, whatever the number of neurons
 Signs = npt.NDArray[np.int8]
@@ -44,23 +49,32 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
     """Return the fields of the certificate; raise `Wrong` at the first finding."""
     emitted = load_alone(module)
     stated: dict[str, Any] = emitted.PROVENANCE
+    if stated.get("sha256") != statement_digest(stated):
+        raise Wrong("PROVENANCE", "was altered: it does not have the hash that it was written with")
     torch.manual_seed(0)
-    network = _build(emitted)
-    checks = ["imports alone, without the compiler"]
+    with alone(), finding("build()"):
+        network: Any = emitted.build()
+    checks = ["imports and builds alone, without the compiler; its statement is unaltered"]
     _structure(network, stated)
     checks.append("connections and signs are those stated, none more, none less")
     if saved is not None:
-        _against_graph(network, stated, Graph.load(saved))
-        checks.append("connections and signs are those of the saved graph, one by one")
+        with finding("graph"):
+            graph = Graph.load(saved)
+        _against_graph(network, stated, graph)
+        checks.append("connections, signs and origin are those of the saved graph, one by one")
     pulsed, neurons = _pulses(network)
     checks.append(f"{pulsed:,} unit pulses came out at their targets alone, with their signs")
-    _takes_part(network)
-    checks.append("every projection takes part in the forward pass, and learns")
+    with finding("forward"), alone():
+        network(network.example_input(BATCH))
+    _computes(network, stated)
+    checks.append("rates and output are those of a plain reading of the graph, in double precision")
+    _gradients(network)
+    checks.append("gradients of every projection are those of its connections")
     for kind in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
         _train(network, kind)
         _structure(network, stated)
         _pulses(network, limit=64)
-    checks.append("so they do after SGD, Adam and AdamW with weight decay from a foreign start")
+    checks.append("all this holds after SGD, Adam and AdamW with weight decay from any start")
     _survives_saving(emitted, network)
     checks.append("saved and loaded, or copied, it is the same network")
     projections = stated["projections"]
@@ -77,32 +91,43 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
     }
 
 
-def _build(emitted: ModuleType) -> nn.Module:
-    """Return the network with default options; whatever keeps it from being made is a finding."""
+@contextmanager
+def finding(where: str) -> Iterator[None]:
+    """Turn whatever goes wrong inside the module into a finding at ``where``."""
     try:
-        network: nn.Module = emitted.build()
+        yield
+    except Wrong:
+        raise
     except Exception as error:
-        raise Wrong("build()", f"{type(error).__name__}: {error}") from error
-    return network
+        raise Wrong(where, f"{type(error).__name__}: {error}") from error
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep the compiler out of reach: the module must do without it."""
+    mine = {name: m for name, m in sys.modules.items() if name.startswith("connectome_compiler")}
+    blocked: Any = dict.fromkeys(mine)
+    sys.modules.update(blocked)  # importing them fails from here on
+    try:
+        yield
+    finally:
+        sys.modules.update(mine)
 
 
 def load_alone(path: Path) -> ModuleType:
     """Import the module at ``path`` with the compiler out of its reach."""
+    if MARK not in path.read_text(encoding="utf-8", errors="replace"):
+        raise Wrong("module", "has no PROVENANCE: it was not made by ccompile")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise Wrong("module", "is no Python file")
     module = importlib.util.module_from_spec(spec)
-    mine = {name: m for name, m in sys.modules.items() if name.startswith("connectome_compiler")}
-    sys.modules.update(dict.fromkeys(mine))  # type: ignore[arg-type]  # importing them now fails
-    try:
+    sys.modules[path.stem] = module
+    with alone(), finding("import"):
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise Wrong("module", f"cannot be imported: {error}") from error
-    finally:
-        sys.modules.update(mine)
     for name in ("PROVENANCE", "build"):
         if not hasattr(module, name):
-            raise Wrong("module", f"has no {name}: it was not made by this compiler")
+            raise Wrong("module", f"has no {name}: it was not made by ccompile")
     return module
 
 
@@ -153,6 +178,17 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
     """Compare every connection and sign with the saved graph."""
     if stated["graph_sha256"] != graph.digest():
         raise Wrong("graph", "is not the one that the module was made from: the digests differ")
+    p = graph.provenance
+    for name, wanted in (
+        ("dataset", p.dataset),
+        ("version", p.version),
+        ("measured", p.measured),
+        ("connectivity", str(p.connectivity)),
+        ("licence", p.licence),
+        ("citations", list(p.citations)),
+    ):
+        if stated[name] != wanted:
+            raise Wrong("PROVENANCE", f"{name} is {stated[name]!r}, in the graph {wanted!r}")
     weights = network.effective_weights()
     layers = {_key(a, b, layer): layer for a, b, layer in network.named_projections()}
     for q in graph.connectome:
@@ -171,8 +207,8 @@ def _pulses(network: Any, limit: int = PULSES) -> tuple[int, int]:
     _shake(network)
     weights = network.effective_weights()
     pulsed = neurons = 0
-    with torch.no_grad():
-        for pre, post, layer in network.named_projections():
+    for pre, post, layer in network.named_projections():
+        with finding(_key(pre, post, layer)):
             key = _key(pre, post, layer)
             weight = weights[key].coalesce().to_sparse_csc()
             n_pre = weight.shape[1]
@@ -180,11 +216,11 @@ def _pulses(network: Any, limit: int = PULSES) -> tuple[int, int]:
             if n_pre > limit:
                 generator = torch.Generator().manual_seed(0)
                 chosen = torch.randperm(n_pre, generator=generator)[:limit].sort().values
-            rest = layer(torch.zeros(1, n_pre))
+            rest = layer(torch.zeros(1, n_pre)).detach()
             for part in torch.split(chosen, max(1, CELLS // max(weight.shape))):
                 pulse = torch.zeros(len(part), n_pre)
                 pulse[torch.arange(len(part)), part] = 1.0
-                answer = layer(pulse) - rest
+                answer = (layer(pulse) - rest).detach()
                 wanted = torch.zeros_like(answer)
                 for row, j in enumerate(part.tolist()):
                     a, b = int(weight.ccol_indices()[j]), int(weight.ccol_indices()[j + 1])
@@ -202,29 +238,57 @@ def _pulses(network: Any, limit: int = PULSES) -> tuple[int, int]:
     return pulsed, neurons
 
 
-def _takes_part(network: Any) -> None:
-    """Run one step; each layer must be called with its presynaptic rates, and get a gradient."""
-    network.train()
-    seen: dict[str, list[tuple[int, ...]]] = {}
-    hooks = []
-    layers = {_key(a, b, layer): layer for a, b, layer in network.named_projections()}
+def _computes(network: Any, stated: dict[str, Any]) -> None:
+    """Compare rates and output with those of the reference, population by population."""
+    double = copy.deepcopy(network).double().eval()
+    _shake(double)
+    called: set[str] = set()
+    layers = {_key(a, b, layer): layer for a, b, layer in double.named_projections()}
     for key, layer in layers.items():
-        calls = seen.setdefault(key, [])
-        hooks.append(
-            layer.register_forward_pre_hook(
-                lambda _, inputs, calls=calls: calls.append(tuple(inputs[0].shape))
-            )
-        )
-    network(network.example_input(BATCH)).square().mean().backward()
-    for hook in hooks:
-        hook.remove()
-    for key, weight in network.effective_weights().items():
-        if not seen[key]:
+        layer.register_forward_pre_hook(lambda _, __, key=key: called.add(key))
+    with torch.no_grad(), finding("forward"):
+        image = double.example_input(BATCH)
+        found, output = double.rates(image), double(image)
+    for key in layers:
+        if key not in called:
             raise Wrong(key, "is not used in the forward pass")
-        if any(shape != (BATCH, weight.shape[1]) for shape in seen[key]):
-            raise Wrong(key, f"is called with activity of shape {seen[key][0]}")
-        if layers[key].weight.grad is None:
-            raise Wrong(key, "gets no gradient")
+    with torch.no_grad(), finding("forward"):
+        expected, wanted = rates_and_output(double, stated, image)
+    for p in stated["populations"]:
+        held = double.get_submodule(p["layer"]).inhibition
+        if held is not None and array_digest(held.float().numpy()) != p.get("inhibition_sha256"):
+            raise Wrong(p["name"], "its neurons are inhibited otherwise than in the graph")
+    for name, rates in {**expected, "the output": wanted}.items():
+        other = output if name == "the output" else found.get(name)
+        if other is None or other.shape != rates.shape:
+            raise Wrong("rates()", f"has no rates of {name} of shape {tuple(rates.shape)}")
+        if bool((other - rates).abs().max() > TOLERANCE * (1 + rates.abs().max())):
+            raise Wrong("forward", f"{name} is not what the graph says, from here on")
+
+
+def _gradients(network: Any) -> None:
+    """Compare each layer's gradients with those of its listed connections."""
+    generator = torch.Generator().manual_seed(2)
+    _shake(network)
+    weights = network.effective_weights()
+    for a, b, layer in network.named_projections():
+        key = _key(a, b, layer)
+        weight = weights[key].coalesce()
+        n_post, n_pre = weight.shape
+        x = torch.randn(BATCH, n_pre, generator=generator).requires_grad_()
+        g = torch.randn(BATCH, n_post, generator=generator)
+        layer.weight.grad = None
+        with finding(key):
+            layer(x).backward(g)
+        post, pre = weight.indices()
+        turned = torch.sign(weight.values() * layer.weight.detach())
+        wanted = {
+            "weights": (layer.weight.grad, turned * (g[:, post] * x.detach()[:, pre]).sum(0)),
+            "input": (x.grad, torch.sparse.mm(weight.t(), g.t()).t()),
+        }
+        for what, (found, right) in wanted.items():
+            if found is None or not torch.allclose(found, right, rtol=1e-3, atol=1e-3):
+                raise Wrong(key, f"the gradient of its {what} is not that of its connections")
     network.zero_grad()
 
 
@@ -289,14 +353,16 @@ def _notes(stated: dict[str, Any]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print the outcome as one line of JSON."""
+    """Print the outcome as one line of JSON, with the word that came on standard input."""
     warnings.simplefilter("ignore")
+    word = sys.stdin.readline().strip()  # so that nothing the module prints can pass for it
     module, *graph = (Path(a) for a in sys.argv[1:])
     try:
-        answer = probe(module, graph[0] if graph else None)
-    except Wrong as finding:
-        answer = {"where": finding.where, "problem": finding.problem}
-    print(json.dumps(answer))
+        with finding("module"):
+            answer = probe(module, graph[0] if graph else None)
+    except Wrong as wrong:
+        answer = {"where": wrong.where, "problem": wrong.problem}
+    print(json.dumps({"word": word, **answer}))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ outcome is a short `Certificate`.
 from __future__ import annotations
 
 import json
+import secrets
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -56,20 +57,27 @@ def validate(module: Path, graph: Path | None = None, shown: str = "") -> Certif
     command = [sys.executable, "-P", "-m", "connectome_compiler.emit.probe", str(module.resolve())]
     if graph is not None:
         command.append(str(graph.resolve()))
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
+    hint = _DEFECT if shown else "the module or its arrays were altered: build it again"
+    word = secrets.token_hex(16)
+    done = subprocess.run(
+        command, input=word, capture_output=True, text=True, check=False, env=_environment()
+    )
     try:
         answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    except (IndexError, json.JSONDecodeError):
+        genuine = done.returncode == 0 and answer.pop("word") == word
+    except (IndexError, KeyError, AttributeError, json.JSONDecodeError):
+        genuine = False
+    if not genuine:
         tail = done.stderr.strip().splitlines()
         reason = tail[-1] if tail else f"exit code {done.returncode}"
-        raise VerifyError(shown or str(module), f"cannot be imported: {reason}", _REBUILD) from None
+        raise VerifyError(shown or str(module), f"cannot be imported: {reason}", hint)
     if "problem" in answer:
-        raise VerifyError(f"{shown or module}: {answer['where']}", answer["problem"], _REBUILD)
+        raise VerifyError(f"{shown or module}: {answer['where']}", answer["problem"], hint)
     answer["checks"], answer["notes"] = tuple(answer["checks"]), tuple(answer["notes"])
     return Certificate(module=Path(shown or module).name, **answer)
 
 
-_REBUILD = "the module or its arrays were altered: build it again"
+_DEFECT = "the module as built is not what the graph says: a defect of its template, please report"
 
 
 def _environment() -> dict[str, str]:

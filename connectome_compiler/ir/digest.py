@@ -24,7 +24,7 @@ def digest(graph: Graph) -> str:
     sha = hashlib.sha256()
     for p in graph.populations:
         names = None if p.neurons is None else p.neurons.column_names
-        _text(sha, ["population", p.name, p.shape, _fields(p.node), p.artificial, names])
+        _text(sha, ["population", p.name, p.shape, _fields(p.node), p.artificial, p.stage, names])
         for name in names or ():
             _column(sha, f"{p.name}.{name}", p.column(name))
     for q in graph.projections:

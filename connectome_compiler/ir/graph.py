@@ -49,6 +49,9 @@ class Population:
     row per unit where the units are neurons of the data set. ``artificial`` marks what no brain
     has: the image that is shown, the classes that are read out.
 
+    ``stage`` is the place in the flow of information, where a pass has given it one: populations of
+    one stage act side by side (L1 goes with L2/3, which it modulates).
+
     The table is kept in the plain form of `canonical`: one chunk, no dictionaries, no metadata.
     """
 
@@ -57,6 +60,7 @@ class Population:
     neurons: pa.Table | None = field(default=None, repr=False)
     node: NodeModel = NodeModel()
     artificial: bool = False
+    stage: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(index(n) for n in self.shape))
@@ -195,15 +199,25 @@ class Graph:
         return projection.connectivity.count(*self.shape(projection))
 
     def density(self, projection: Projection) -> float:
-        """Return connections per possible connection.
+        """Return connections per possible connection, 0 to 1.
 
-        Neurons whose axons were not proofread are left out: their absent outputs are unknown, not
-        absent. A neuron does not count as its own possible partner.
+        Neurons whose axons were not proofread are left out, with what they contact: their absent
+        outputs are unknown, not absent. A neuron is not its own possible partner, so connections of
+        a neuron with itself do not count.
         """
-        n_post, _ = self.shape(projection)
-        known = int(self.population(projection.pre).has_outputs().sum())
-        possible = known * (n_post - (projection.pre == projection.post))
-        return self.count(projection) / possible if possible else 0.0
+        n_post, n_pre = self.shape(projection)
+        known = self.population(projection.pre).has_outputs()
+        within = projection.pre == projection.post
+        possible = int(known.sum()) * (n_post - within)
+        if not possible:
+            return 0.0
+        if known.all() and not within:
+            return self.count(projection) / possible  # a law need not list its connections
+        post, pre = projection.connectivity.entries(n_post, n_pre)
+        counted = known[pre]
+        if within:
+            counted &= post != pre
+        return int(counted.sum()) / possible
 
     def signs(self, projection: Projection) -> npt.NDArray[np.int8]:
         """Return the sign of every connection, shape ``(n_connections,)``; 0 = not known.

@@ -147,6 +147,7 @@ def _write(graph: Graph, folder: Path) -> None:
             "shape": list(p.shape),
             "node": asdict(p.node),
             "artificial": p.artificial,
+            "stage": p.stage,
             "neurons": None,
         }
         if p.neurons is not None:
@@ -216,6 +217,7 @@ def _population(folder: Path, entry: dict[str, Any]) -> Population:
         None if name is None else _read_table(folder, name),
         NodeModel(**entry["node"]),
         entry["artificial"],
+        entry["stage"],
     )
 
 

@@ -21,12 +21,16 @@ from torch import Tensor, nn
 OP_LIBRARY = "connectome_compiler"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
-# A CSR product is faster for few columns, embedding_bag for many; measured on one x86 core.
+# Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
+# is faster for few of them, embedding_bag for many; measured on one x86 core.
 EMBEDDING_BAG_COLUMNS = 12
 TILE_COLUMNS = 64  # of embedding_bag: the rows that it gathers from should stay in the L2 cache
 # A strip of the "dense" kernel: 2 MiB of float32 stay in the cache between their uses, and are far
 # below the 32 MiB from which glibc maps and clears fresh pages at every step.
 STRIP_CELLS = 2**19
+
+# Whether a transform of `torch.func` is running, such as grad or vmap; torch does not document it.
+_in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
 
 def _operator(
@@ -34,9 +38,10 @@ def _operator(
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Make a function differentiable by ``formula``, in two ways that compute the same.
 
-    As the torch operator of its name, which `torch.compile` and `torch.export` see as one step (a
-    second registration is reused); and as a plain autograd function for all other calls, since
-    torch needs longer to reach an operator written in Python than a small layer needs to run.
+    As the torch operator of its name, which `torch.compile` and `torch.export` see as one step (an
+    operator that is registered already is used again); and as an autograd function for all other
+    calls, since torch needs longer to reach an operator written in Python than a small layer needs
+    to run.
     """
 
     def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -73,10 +78,28 @@ def _operator(
             def backward(ctx: Any, grad: Tensor) -> Any:
                 return formula(ctx, grad, connection_product, connection_gradient)
 
+        class Transformed(torch.autograd.Function):
+            """`Eager` in the form that `torch.func` asks for, which is slower to call."""
+
+            forward = staticmethod(in_full_precision)
+            setup_context = staticmethod(save)
+            backward = staticmethod(Eager.backward)
+
+            @staticmethod
+            def vmap(info: Any, dims: Any, *inputs: Any) -> tuple[Tensor, int]:
+                pairs = list(zip(inputs, dims, strict=True))
+                one_by_one = (  # simple, not fast: a batch belongs in the shape of the activity
+                    call(*(x.select(d, k) if isinstance(d, int) else x for x, d in pairs))
+                    for k in range(info.batch_size)
+                )
+                return torch.stack(list(one_by_one)), 0
+
         @wraps(function)
         def call(*inputs: Any) -> Tensor:
             if torch.compiler.is_compiling() or inputs[0].is_meta:
                 run = operator
+            elif _in_transform():
+                run = Transformed.apply
             else:
                 run = Eager.apply if torch.is_grad_enabled() else in_full_precision
             result: Tensor = run(*inputs)
@@ -88,8 +111,14 @@ def _operator(
 
 
 def _csr(ptr: Tensor, index: Tensor, values: Tensor, n_columns: int) -> Tensor:
-    size = (ptr.numel() - 1, n_columns)
-    return torch.sparse_csr_tensor(ptr, index, values, size, check_invariants=False)
+    return torch.sparse_csr_tensor(
+        ptr,
+        index,
+        values,
+        (ptr.numel() - 1, n_columns),
+        device=values.device,  # else torch would take the default device
+        check_invariants=False,
+    )
 
 
 def _edge_product(ptr: Tensor, index: Tensor, values: Tensor, x: Tensor) -> Tensor:
@@ -134,7 +163,7 @@ def _strip_matrix(values: Tensor, cell: Tensor, n_post: int, n_pre: int) -> Tens
 def _strip_product(
     x: Tensor, weight: Tensor, cell: Tensor, strips: list[int], n_out: int, transposed: bool
 ) -> Tensor:
-    """Multiply by the matrix of all strips, or by its transpose, one GEMM per strip."""
+    """Multiply by the matrix of all strips, or by its transpose, one dense product per strip."""
     rows = x.t()
     out = rows.new_zeros(rows.shape[0], n_out)
     for post, pre, edges in _strips(strips):
@@ -148,7 +177,7 @@ def _strip_product(
 
 
 def _strip_gradient(cell: Tensor, strips: list[int], g: Tensor, x: Tensor) -> Tensor:
-    """Return the entries of ``g @ x.T`` at the connections, one GEMM per strip."""
+    """Return the entries of ``g @ x.T`` at the connections, one dense product per strip."""
     out = g.new_empty(cell.numel())
     for post, pre, edges in _strips(strips):
         product = (g[post] @ x[pre].t()).reshape(-1)
@@ -212,7 +241,7 @@ def connection_product(
     """Multiply activity by the weights of the connections, from pre to post or ``transposed``.
 
     ``x`` is ``(n_pre, columns)`` and the result ``(n_post, columns)``; transposed, the other way
-    round. ``strips`` is empty for the "edges" kernel; `EdgeLinear` explains the rest.
+    round. ``strips`` is empty for the "edges" kernel; `EdgeLinear._plan` explains the rest.
     """
     n_post = ptr.numel() - 1
     n_out = n_pre if transposed else n_post
@@ -229,7 +258,7 @@ def connection_product(
     # 0 * nan is nan: in a dense matrix one bad neuron would reach those it has no connection to.
     layout = torch.sparse_csc_tensor if transposed else torch.sparse_csr_tensor
     size = (n_out, x.shape[0])
-    matrix = layout(ptr, pre, weight, size, check_invariants=False)
+    matrix = layout(ptr, pre, weight, size, device=weight.device, check_invariants=False)
     return (matrix @ x.contiguous()).t().contiguous().t()
 
 
@@ -298,7 +327,8 @@ class EdgeLinear(nn.Module):
     uses, which is faster when more than about a third of all connections exist.
 
     ``start`` gives the weights to start from, ``(n_connections,)``; without it they are drawn by
-    `reset_parameters`. Raises `ValueError` if the connections are malformed.
+    `reset_parameters`. The layer is made on the device of ``ptr`` unless ``device`` says another.
+    Raises `ValueError` if the connections are malformed; on "meta" there are no numbers to check.
     """
 
     weight: nn.Parameter  # (n_connections,), before the sign is applied
@@ -328,9 +358,11 @@ class EdgeLinear(nn.Module):
         self.n_pre, self.n_post, self.kernel = n_pre, ptr.numel() - 1, kernel
         self.register_buffer("ptr", ptr.to(device, torch.int32).contiguous())
         self.register_buffer("pre", pre.to(device, torch.int32).contiguous())
-        self.register_buffer("sign", _compact_sign(sign, pre.numel()).to(device))
-        # Asked once, not at each step: the buffer cannot change.
-        self._any_sign, self._any_free = bool(self.sign.any()), bool((self.sign == 0).any())
+        sign = _compact_sign(sign, pre.numel())
+        # Asked once, not at each step: the buffer cannot change. Unknown on "meta": assume both.
+        self._any_sign = sign.is_meta or bool(sign.any())
+        self._any_free = sign.is_meta or bool((sign == 0).any())
+        self.register_buffer("sign", sign.to(device))
         self._plan()
         with warnings.catch_warnings():  # torch says once per process that its CSR is beta
             warnings.simplefilter("ignore")
@@ -363,9 +395,9 @@ class EdgeLinear(nn.Module):
         post = post.repeat_interleave(degree, output_size=self.pre.numel())
         self.cuts: list[int] = []
         if self.kernel == "edges":
-            tptr = torch.zeros(self.n_pre + 1, dtype=torch.int32, device=device)
-            torch.cumsum(torch.bincount(self.pre, minlength=self.n_pre), 0, out=tptr[1:])
-            order = torch.argsort(self.pre, stable=True)
+            pre, order = torch.sort(self.pre, stable=True)
+            sources = torch.arange(self.n_pre + 1, dtype=torch.int32, device=device)
+            tptr = torch.searchsorted(pre, sources, out_int32=True)
             tpost, order = post.index_select(0, order), order.to(torch.int32)
         else:
             tptr = tpost = empty
@@ -394,7 +426,7 @@ class EdgeLinear(nn.Module):
         # sign * |weight|, written as weight * 1 or weight * -1: so it has a slope at zero, too.
         signed = self.weight.detach() * self.sign
         if self._any_free:
-            signed = signed + 0.0  # -0.0 becomes 0.0: where the sign is free, weight is not turned
+            signed = signed + 0.0  # -0.0 becomes 0.0: a weight whose sign is free keeps its own
         return self.weight * torch.copysign(signed.new_ones(()), signed)
 
     def sparse_weight(self) -> Tensor:
@@ -422,7 +454,7 @@ class EdgeLinear(nn.Module):
         precision = torch.promote_types(dtype, torch.float32)
         columns = x.reshape(math.prod(x.shape[:-1]), self.n_pre).t().to(precision)
         y = connection_product(
-            # Neurons first in memory; then the next layer finds its columns as it needs them.
+            # The list is read with one row of memory per neuron; no copy if x came from a layer.
             columns if self.kernel == "dense" else columns.contiguous(),
             weight.to(precision),
             self.ptr,
@@ -459,6 +491,8 @@ class EdgeLinear(nn.Module):
             stored, own = state_dict.get(prefix + name), getattr(self, name)
             if stored is None:
                 error_msgs.append(f"{prefix}{name} is missing: the weights could be of any network")
+            elif own.is_meta or stored.is_meta:
+                error_msgs.append(f"{prefix}{name} is on the meta device: it cannot be compared")
             elif not (
                 stored.dtype == own.dtype
                 and stored.shape == own.shape
@@ -478,6 +512,8 @@ def _check_connections(n_pre: int, ptr: Tensor, pre: Tensor) -> None:
     for name, index in (("ptr", ptr), ("pre", pre)):
         if index.dim() != 1 or index.is_floating_point() or index.dtype == torch.bool:
             raise ValueError(f"{name} must be a list of integers")
+    if ptr.is_meta or pre.is_meta:
+        return  # no numbers to check
     n_connections = pre.numel()
     if not ptr.numel() or int(ptr[0]) != 0 or int(ptr[-1]) != n_connections:
         raise ValueError(f"ptr must go from 0 to the number of connections, {n_connections}")
@@ -489,20 +525,25 @@ def _check_connections(n_pre: int, ptr: Tensor, pre: Tensor) -> None:
     if low < 0 or high >= n_pre:
         raise ValueError(f"pre must lie in 0..{n_pre - 1}, found {low}..{high}")
     ascending = torch.cat((pre.new_zeros(1, dtype=torch.bool), pre[1:] > pre[:-1]))
-    ascending[ptr[:-1][ptr.diff() > 0].long()] = True  # a new target begins anywhere
+    ascending[ptr[:-1][ptr.diff() > 0].long()] = True  # the first source of a target may be any
     if not bool(ascending.all()):
         raise ValueError("pre must ascend within each target, without repeats")
 
 
 def _compact_sign(sign: Tensor | int, n_connections: int) -> Tensor:
     """Return signs as int8, ``(n_connections,)``, or ``()`` when they are all the same."""
-    sign = torch.as_tensor(sign)
+    if not isinstance(sign, Tensor):
+        sign = torch.tensor(sign, device="cpu")
     if sign.shape not in ((), (n_connections,)):
         raise ValueError(f"sign is {tuple(sign.shape)}, expected () or ({n_connections},)")
+    if sign.is_meta:
+        return sign.to(torch.int8)
     low, high = (int(end) for end in sign.aminmax()) if sign.numel() else (0, 0)
     if low < -1 or high > 1:
         raise ValueError("sign must be +1, -1 or 0")
-    return torch.tensor(low, dtype=torch.int8) if low == high else sign.to(torch.int8).contiguous()
+    if low == high:
+        return torch.tensor(low, dtype=torch.int8, device=sign.device)
+    return sign.to(torch.int8).contiguous()
 
 
 def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[list[int], Tensor]:
@@ -511,6 +552,8 @@ def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[lis
     Returns six numbers per strip (first and last target, source, connection; the last excluded)
     and, for each connection, its place in the matrix of its strip.
     """
+    if ptr.is_meta:
+        return [], pre.long()
     n_post = ptr.numel() - 1
     height = max(1, min(n_post, STRIP_CELLS // max(1, n_pre)))
     strips, cells = [], []

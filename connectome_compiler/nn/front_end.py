@@ -1,7 +1,7 @@
 """How an image becomes the input of a cortical column. No connectome says how: all of it is free.
 
 A proposed reading of BioNIC's front end (Prasanth & Tivnan 2026, arXiv 2601.20876), whose equations
-are not public: 3 x 3 convolutions of 8 and 16 filters, each followed by 2 x 2 max pooling.
+were not at hand: 3 x 3 convolutions of 8 and 16 filters, each followed by 2 x 2 max pooling.
 """
 
 import torch

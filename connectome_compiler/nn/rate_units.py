@@ -1,5 +1,7 @@
 """The units of one population: from summed drive to firing rates."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -13,8 +15,9 @@ class RateUnits(nn.Module):
     ``relu(a - strength r)`` ("subtractive"). In training, Gaussian synaptic noise is added before
     the rates are rectified again.
 
-    ``normalisation`` is "layer" (Ba et al. 2016), "rms" (divisive, without gain: it keeps the sign
-    of every input's effect) or "none".
+    ``normalisation`` is "layer" (Ba et al. 2016), "rms" (division by the population's root mean
+    square, without gain: no drive changes sign, but a unit that gets more leaves less to the
+    others, as in Carandini & Heeger 2012, Nat. Rev. Neurosci. 13:51) or "none".
     """
 
     inhibition: Tensor | None  # (n,), a saved buffer: never trained
@@ -39,6 +42,8 @@ class RateUnits(nn.Module):
             raise ValueError(f"no normalisation {normalisation!r}: {', '.join(normalisers)}")
         if form not in ("multiplicative", "subtractive"):
             raise ValueError(f"inhibition is multiplicative or subtractive, not {form!r}")
+        if not (noise_std >= 0 and 0 <= strength <= 1):
+            raise ValueError(f"noise_std is {noise_std} (>= 0), strength {strength} (0 to 1)")
         self.normalise = normalisers[normalisation]
         self.noise_std, self.form, self.strength = noise_std, form, strength
         self.register_buffer("inhibition", inhibition)
@@ -56,6 +61,27 @@ class RateUnits(nn.Module):
         if self.training and self.noise_std:
             rates = torch.relu(rates + self.noise_std * torch.randn_like(rates))
         return rates
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load gain and bias, but only those of the same cells."""
+        own, stored = self.inhibition, state_dict.get(prefix + "inhibition")
+        if own is not None and stored is not None:
+            same = stored.shape == own.shape and torch.equal(stored.to(own), own)
+            if not same:
+                error_msgs.append(f"{prefix}inhibition differs: the state is of another network")
+                return
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the units."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -20,25 +20,41 @@ class LaminarPartition:
     """Make one population per cortical layer and sign: ``L4.inh``, ``L4.exc``, ``L2/3.inh``, ...
 
     ``order`` is the flow of information through the layers, by default the canonical circuit's
-    (Douglas & Martin 2004, Annu. Rev. Neurosci. 27:419): L4 -> L2/3 -> L5 -> L6, with the few cells
-    of L1 after L2/3. Within a layer inhibition comes first, so that feed-forward inhibition acts in
-    the same sweep. Neurons of other layers, or of none, are refused or dropped (``others``).
+    (Douglas & Martin 2004, Annu. Rev. Neurosci. 27:419): L4 -> L2/3 -> L5 -> L6. Layers joined by
+    "+" share a stage of it: L1 goes with L2/3, so that its few cells do not cut the way to L5.
+    Within a layer inhibition comes first, so that feed-forward inhibition acts in the same sweep.
+    Neurons of other layers, or of none, are refused or dropped (``others``).
     """
 
     name: ClassVar[str] = "laminar-partition"
 
-    order: tuple[str, ...] = ("L4", "L2/3", "L1", "L5", "L6")
+    order: tuple[str, ...] = ("L4", "L2/3+L1", "L5", "L6")
     others: Literal["error", "drop"] = "error"
 
     def __post_init__(self) -> None:
-        if len(set(self.order)) < len(self.order) or not self.order:
+        layers = list(self.stage_of())
+        if (
+            sum(len(stage.split("+")) for stage in self.order) > len(layers)
+            or not all(layers)
+            or not layers
+        ):
             raise CompileError(
                 f"{self.name}.order", f"{list(self.order)} names a layer twice or none"
             )
 
+    def stage_of(self) -> dict[str, int]:
+        """Return the stage of each layer, the layers in the order of flow."""
+        return {
+            layer.strip(): stage
+            for stage, layers in enumerate(self.order)
+            for layer in layers.split("+")
+        }
+
     def __call__(self, graph: Graph) -> Graph:
         """Return the partitioned graph; populations without cells are not made."""
-        rank = {layer: k for k, layer in enumerate(self.order)}
+        stage_of = self.stage_of()
+        layers = list(stage_of)
+        rank = {layer: k for k, layer in enumerate(layers)}
         outside = {
             p.name: np.array([v not in rank for v in p.column("cortical_layer").to_pylist()], bool)
             for p in graph.biological
@@ -47,7 +63,7 @@ class LaminarPartition:
             if self.others == "error":
                 raise CompileError(
                     self.name,
-                    f"{_words(graph, rank)} are in none of the layers {', '.join(self.order)}",
+                    f"{_words(graph, rank)} are in none of the layers {', '.join(layers)}",
                     "name the layer in laminar-partition.order, or set laminar-partition.others"
                     ' to "drop"',
                 )
@@ -66,8 +82,15 @@ class LaminarPartition:
             dtype=np.intp,
         )
         present, label = np.unique(labels, return_inverse=True)
-        names = [f"{self.order[k // len(kinds)]}.{SUFFIX[kinds[k % len(kinds)]]}" for k in present]
-        return regroup(graph, label.astype(np.intp), names)
+        names = [f"{layers[k // len(kinds)]}.{SUFFIX[kinds[k % len(kinds)]]}" for k in present]
+        cut = regroup(graph, label.astype(np.intp), names)
+        stages = [stage_of[layers[k // len(kinds)]] for k in present]
+        return replace(
+            cut,
+            populations=tuple(
+                replace(p, stage=stage) for p, stage in zip(cut.populations, stages, strict=True)
+            ),
+        )
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """List the populations, and the layers that have no cell."""
@@ -76,7 +99,7 @@ class LaminarPartition:
         if lost:
             yield f"{lost:,} neurons of other layers dropped"
         found = {p.name.rsplit(".", 1)[0] for p in after.biological}
-        if empty := [layer for layer in self.order if layer not in found]:
+        if empty := [layer for layer in self.stage_of() if layer not in found]:
             yield f"no neurons in {', '.join(empty)}"
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import Step
-from connectome_compiler.options import spell
+from connectome_compiler.options import spell_options
 
 
 class Pass(Protocol):
@@ -63,8 +63,3 @@ def run(
         graph = replace(changed, provenance=changed.provenance.with_step(record))
         after(Ran(record, perf_counter() - started, graph))
     return graph
-
-
-def spell_options(step: Any) -> str:
-    """Return the options of a pass as a recipe would spell them, defaults included."""
-    return ", ".join(f"{f.name}={spell(getattr(step, f.name))}" for f in fields(step))

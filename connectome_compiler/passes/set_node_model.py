@@ -15,7 +15,8 @@ class SetNodeModel:
 
     Normalisation "layer" is that of Ba et al. 2016 (arXiv 1607.06450) over a population, with gain
     and bias. It subtracts the mean, so one neuron's excitation lowers the others: where Dale's
-    principle is to hold strictly use "rms", a divisive normalisation without gain. ``noise_std`` is
+    principle is to hold for weights alone use "none", or "rms", a divisive normalisation without
+    gain: it turns no sign, but what one neuron gets it takes from the others. ``noise_std`` is
     the standard deviation of synaptic noise in training, in units of activity.
     """
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.graph import Graph, Population
 
 Direction = Literal["forward", "skip", "within", "feedback"]
 
@@ -16,11 +16,13 @@ Direction = Literal["forward", "skip", "within", "feedback"]
 class SplitFlow:
     """Order projections by the flow of information, and say what becomes of each kind.
 
-    Populations stand in the order of flow. *forward*: to the same or the next cortical layer;
-    *skip*: over a layer (L4 -> L5); both act within a sweep (delay 0). *within*: a population with
-    itself, one settling pass (delay 1). *feedback*: against the flow, it acts on the sweep before
-    (delay 1), so it needs more than one sweep to matter. A plain feed-forward chain keeps forward
-    and within; what is dropped is counted.
+    Populations stand in the order of flow. *forward*: to the next cortical layer; *skip*: over a
+    layer (L4 -> L5); *within*: inside a layer; *feedback*: to an earlier layer.
+
+    What goes to a population further on acts within a sweep (delay 0). What goes back acts on the
+    sweep before (delay 1): feedback, and within a layer E -> I, since inhibition comes first; both
+    need more than one sweep to matter. A population with itself settles once in each sweep (delay
+    1). A plain feed-forward chain keeps forward and within; what is dropped is counted.
     """
 
     name: ClassVar[str] = "split-flow"
@@ -34,10 +36,9 @@ class SplitFlow:
         fate = {"forward": "keep", "skip": self.skip, "within": self.within}
         fate["feedback"] = self.feedback
         direction = directions(graph)
+        position = {p.name: k for k, p in enumerate(graph.populations)}
         return graph.with_projections(
-            replace(p, delay=int(direction[p.key] in ("within", "feedback")))
-            if p.key in direction
-            else p
+            replace(p, delay=int(position[p.pre] >= position[p.post])) if p.key in direction else p
             for p in graph.projections
             if fate[direction.get(p.key, "forward")] == "keep"
         )
@@ -59,18 +60,19 @@ class SplitFlow:
 
 def directions(graph: Graph) -> dict[str, Direction]:
     """Return the direction of every projection between neurons, by its key."""
-    position = {p.name: k for k, p in enumerate(graph.populations)}
     stage = stages(graph)
-    return {p.key: _direction(p, position, stage) for p in graph.connectome}
+    return {p.key: _direction(stage[p.post] - stage[p.pre]) for p in graph.connectome}
 
 
 def stages(graph: Graph) -> dict[str, int]:
-    """Return the stage of each population: populations of one cortical layer share one."""
+    """Return the stage of each population: its own, else that of its cortical layer."""
     found: dict[tuple[str, str], int] = {}
     return {p.name: found.setdefault(_layer(p), len(found)) for p in graph.biological}
 
 
 def _layer(population: Population) -> tuple[str, str]:
+    if population.stage is not None:
+        return "stage", str(population.stage)
     layers = [] if population.neurons is None else population.column("cortical_layer").unique()
     if len(layers) == 1 and layers[0].is_valid:
         return "layer", str(layers[0])
@@ -78,9 +80,9 @@ def _layer(population: Population) -> tuple[str, str]:
     return "population", population.name
 
 
-def _direction(p: Projection, position: dict[str, int], stage: dict[str, int]) -> Direction:
-    if p.pre == p.post:
+def _direction(stages_on: int) -> Direction:
+    if stages_on == 0:
         return "within"
-    if position[p.pre] > position[p.post]:
+    if stages_on < 0:
         return "feedback"
-    return "skip" if stage[p.post] - stage[p.pre] > 1 else "forward"
+    return "skip" if stages_on > 1 else "forward"

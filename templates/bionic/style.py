@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import pyarrow.compute as pc
 
 from connectome_compiler.emit.arrays import pack
 from connectome_compiler.emit.cost_model import choose_kernel, forecast
-from connectome_compiler.emit.describe import header, provenance
+from connectome_compiler.emit.describe import Wiring, header, inhibition, provenance
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import literal
-from connectome_compiler.emit.names import identifiers, network_name
+from connectome_compiler.emit.names import check_class_name, identifiers, network_name
 from connectome_compiler.emit.render import render
 from connectome_compiler.emit.source import copy_definitions
 from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, NodeModel, Projection
+from connectome_compiler.options import spell_options
 
 STYLE = (
     "BioNIC-style (after Prasanth & Tivnan 2026, arXiv 2601.20876). Reported of the original: a"
     " cortical column of 266, 349, 185 and 383 excitatory cells in the order L4, L2/3, L5, L6;"
     " weights masked by the connectome between and within layers; layer norm, graded inhibition,"
-    " lateral inhibition, attention, synaptic noise. Its equations are not public: those used here"
-    " are a proposed reading."
+    " lateral inhibition, attention, synaptic noise. Its equations were not at hand: those"
+    " used here are a proposed reading."
 )
 FREE = (
     "Every weight between neurons stands for a connection of the data, and each has its own."
@@ -50,7 +51,8 @@ class Bionic:
 
     Needs a graph with the ports of `attach-io`. ``filters``, ``lateral_inhibition`` (strength, 0 to
     leave it out), ``attention`` and ``steps`` (sweeps, where there is feedback) are the defaults of
-    the emitted ``build()``. ``kernel`` "auto" asks the cost model, for ``batch`` images a step.
+    the emitted ``build()``; ``steps`` 0 is three sweeps where something acts on the sweep before,
+    else one. ``kernel`` "auto" asks the cost model, for ``batch`` images a step.
     ``class_name`` names the network; by default its recipe does.
     """
 
@@ -59,44 +61,63 @@ class Bionic:
     filters: tuple[int, int] = (8, 16)
     lateral_inhibition: float = 0.1
     attention: bool = True
-    steps: int = 3
+    steps: int = 0
     kernel: Literal["auto", "edges", "dense"] = "auto"
     batch: int = 32
     class_name: str = ""
 
     def __post_init__(self) -> None:
-        for field, least in (("steps", 1), ("batch", 1)):
+        for field, least in (("steps", 0), ("batch", 1)):
             if getattr(self, field) < least:
-                raise CompileError(f"bionic.{field}", f"{getattr(self, field)} is under {least}")
+                raise CompileError(f"template.{field}", f"{getattr(self, field)} is under {least}")
         if min(self.filters) < 1:
-            raise CompileError("bionic.filters", f"{self.filters}: a layer without filters")
+            raise CompileError("template.filters", f"{self.filters}: a layer without filters")
         if not 0 <= self.lateral_inhibition < float("inf"):
             raise CompileError(
-                "bionic.lateral_inhibition", f"{self.lateral_inhibition} is negative"
+                "template.lateral_inhibition", f"{self.lateral_inhibition} is negative"
             )
         if self.class_name and not self.class_name.isidentifier():
-            raise CompileError("bionic.class_name", f"{self.class_name!r} is no Python name")
+            raise CompileError("template.class_name", f"{self.class_name!r} is no Python name")
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
         image = _image(graph)
         node = _common_node(graph)
-        name = network_name(self.class_name, recipe, graph.provenance.dataset)
+        _check_projections(graph)
+        _check_path(graph)
+        delayed = [q for q in graph.connectome if q.delay and q.pre != q.post]
+        sweeps = self._sweeps(delayed)
         names = identifiers(p.name for p in graph.biological)
+        wiring = Wiring(
+            template=f"{self.name}({spell_options(self)})",
+            layers=names,
+            read_in={
+                q.post: f"image_to_{names[q.post]}" for q in graph.projections if q.pre == "image"
+            },
+            read_out={
+                q.pre: f"{names[q.pre]}_to_classes"
+                for q in graph.projections
+                if q.post == "classes"
+            },
+            sweeps=sweeps,
+        )
         arrays = _arrays(graph)
         n_edges = sum(graph.count(q) for q in graph.connectome)
         packed = pack(arrays, n_edges)
         imports = (*IMPORTS, *(INLINE_IMPORTS if packed.inline else FILE_IMPORTS))
         copied = copy_definitions(["EdgeLinear", "ImageFrontEnd", "RateUnits"], imports)
         kernels = {q.key: self._kernel(graph, q) for q in graph.connectome}
-        feedback = [q for q in graph.connectome if q.delay and q.pre != q.post]
+        name = network_name(self.class_name, recipe, graph.provenance.dataset)
+        check_class_name(name, "\n".join([*copied.imports, copied.text]))
         context = {
-            "header": header(graph, name, recipe, [STYLE, FREE, self._cost(graph, kernels)]),
+            "header": header(
+                graph, name, recipe, wiring, [STYLE, FREE, self._cost(graph, kernels)]
+            ),
             "imports": copied.imports,
-            "provenance": literal(provenance(graph, recipe)),
+            "provenance": literal(provenance(graph, recipe, wiring)),
             "layers": copied.text,
             "class_name": name,
-            "doc": _doc(graph, feedback),
+            "doc": _doc(graph, delayed),
             "image": {"channels": image[0], "size": image[1:]},
             "classes": graph.population("classes").n_units,
             "filters": self.filters,
@@ -104,10 +125,10 @@ class Bionic:
             "attention": self.attention,
             "normalisation": node.normalisation,
             "noise_std": node.noise_std,
-            "strength": max(p.node.inhibition_strength for p in graph.biological),
+            "strength": node.inhibition_strength,
             "graded": any(p.node.inhibition != "none" for p in graph.biological),
             "has_within": any(q.pre == q.post for q in graph.connectome),
-            "steps": self.steps if feedback else 0,
+            "steps": sweeps if delayed else 0,
             "units": [
                 {
                     "attr": names[p.name],
@@ -119,7 +140,7 @@ class Bionic:
                     "form": p.node.inhibition,
                     "drive": _drive(graph, p.name, names),
                     "within": _attr(names, p.name, p.name) if _settles(graph, p.name) else "",
-                    "from_before": any(q.pre == p.name for q in feedback),
+                    "from_before": any(q.pre == p.name for q in delayed),
                 }
                 for p in graph.biological
             ],
@@ -163,6 +184,18 @@ class Bionic:
         source = render("bionic/module.py.jinja", context)
         return Emission(name, source, None if packed.inline else packed.data)
 
+    def _sweeps(self, delayed: list[Projection]) -> int:
+        """Return how often the populations are gone through for one image."""
+        if not delayed:
+            if self.steps > 1:
+                problem = f"is {self.steps}, but nothing acts on the sweep before"
+                raise CompileError("template.steps", problem, "keep feedback, or leave steps out")
+            return 1
+        if self.steps == 1:
+            problem = f"is 1: {delayed[0].key} would never act, nor any feedback"
+            raise CompileError("template.steps", problem, "at least 2, or feedback=drop")
+        return self.steps or 3
+
     def _kernel(self, graph: Graph, q: Projection) -> str:
         if self.kernel != "auto":
             return self.kernel
@@ -183,7 +216,7 @@ class Bionic:
         )
 
 
-def _doc(graph: Graph, feedback: list[Projection]) -> str:
+def _doc(graph: Graph, delayed: list[Projection]) -> str:
     """Return the class's docstring: what it maps, and which options it has."""
     first = "An image, through the layers of a cortical column, to classes."
     if not graph.provenance.measured:
@@ -198,7 +231,7 @@ def _doc(graph: Graph, feedback: list[Projection]) -> str:
         text += ", the connections ``within`` a population"
     if any(p.node.inhibition != "none" for p in graph.biological):
         text += ", ``graded_inhibition`` and its ``inhibition_strength``"
-    if feedback:
+    if delayed:
         text += ", and the number of sweeps (``steps``) over which feedback acts"
     body = textwrap.fill(text + ".", 96, initial_indent="    ", subsequent_indent="    ")
     return f"{first}\n\n{body}"
@@ -216,14 +249,46 @@ def _image(graph: Graph) -> tuple[int, int, int]:
 
 
 def _common_node(graph: Graph) -> NodeModel:
-    """Return the node model that all populations share, inhibition aside."""
-    nodes = {(p.node.activation, p.node.normalisation, p.node.noise_std) for p in graph.biological}
-    if len(nodes) > 1:
-        raise CompileError("bionic", f"populations differ in their node model: {sorted(nodes)}")
-    node = graph.biological[0].node
+    """Return the node model that all populations share; some may have no inhibition."""
+    nodes = {replace(p.node, inhibition="none", inhibition_strength=0) for p in graph.biological}
+    attenuated = {p.node for p in graph.biological if p.node.inhibition != "none"}
+    if len(nodes) > 1 or len(attenuated) > 1:
+        raise CompileError(
+            "bionic", f"populations differ in their node model: {nodes | attenuated}"
+        )
+    node = (attenuated or nodes).pop()
     if node.activation != "relu":
         raise CompileError("bionic", f"has rates, never negative; not {node.activation!r} units")
     return node
+
+
+def _check_projections(graph: Graph) -> None:
+    """Refuse what the module could not carry as it stands."""
+    place = {p.name: k for k, p in enumerate(graph.populations)}
+    for q in graph.connectome:
+        if q.kind != "chemical":
+            raise CompileError(f"bionic: {q.key}", f"has no {q.kind} connections", "drop them")
+        if q.delay != (place[q.pre] >= place[q.post]):
+            problem = f"has delay {q.delay}; forward ones act at once, all others on the last sweep"
+            raise CompileError(f"bionic: {q.key}", problem, 'add [[pass]] use = "split-flow"')
+
+
+def _check_path(graph: Graph) -> None:
+    """Refuse a network whose classes cannot depend on the image."""
+    reached = {p.name: np.full(p.n_units, p.name == "image") for p in graph.populations}
+    for _ in graph.populations:  # at the latest then, every population has passed it on
+        for q in graph.projections:
+            if isinstance(q.connectivity, Synapses):
+                edges = q.connectivity
+                reached[q.post][edges.post[reached[q.pre][edges.pre]]] = True
+            elif reached[q.pre].any():
+                reached[q.post][:] = True
+    if not reached["classes"].any():
+        raise CompileError(
+            "bionic",
+            "no path of connections leads from the image to the classes",
+            "keep more: a lower min_synapses, skip=keep, or other inputs and outputs of attach-io",
+        )
 
 
 def _arrays(graph: Graph) -> dict[str, np.ndarray[Any, Any]]:
@@ -239,8 +304,7 @@ def _arrays(graph: Graph) -> dict[str, np.ndarray[Any, Any]]:
             arrays[f"{q.key}.sign"] = graph.enforced_signs(q)
     for p in graph.biological:
         if p.node.inhibition != "none":
-            column = pc.fill_null(p.column("inhibition"), 0.0)
-            arrays[f"{p.name}:inhibition"] = column.to_numpy().astype(np.float32)
+            arrays[f"{p.name}:inhibition"] = inhibition(p)
     return arrays
 
 

@@ -160,6 +160,69 @@ def test_a_small_made_connectome(load: Any) -> None:
         assert note in notes(graph)
     everything = load(EDGES, CELLS, cortical_layer="L9", coverage="all")
     assert everything.n_connections == 3
+    # ... and if they are kept all the same, nobody knows how far that axon was followed
+    assert column(everything, "axon_coverage") == ["partial", None, "full"]
+    assert "outputs of 1 axons kept that were not proofread" in notes(everything)
+    assert everything.density(everything.projections[0]) == pytest.approx(3 / 6)
+
+
+def test_an_unread_axon_without_any_row_stays_unread_even_with_all_coverage(load: Any) -> None:
+    cells = "id,class,axon_coverage 1,e,none 2,i,none 3,e,none 4,g,"
+    graph = load("pre,post 1,2 3,4", cells, cortical_layer="L4", coverage="all")
+    assert column(graph, "axon_coverage") == [None, "none"]  # neuron 3 has no connection left
+    graph = load("pre,post 1,2 3,4", cells, cortical_layer="L4", coverage="all", unconnected="keep")
+    assert column(graph, "axon_coverage") == [None, "none", None]
+
+
+def test_signs_of_connections_reach_the_graph(load: Any) -> None:
+    edges = "pre,post,sign 1,2,+ 2,1,- 2,1,- 3,2,+ 3,2,- 5,1,1 1,3,"
+    cells = "id,class 1,e 2,i 3,e 4,e 5,i"  # 4 has no connection: the others move up
+    graph = load(edges, cells, cortical_layer="L4")
+    synapses = graph.projections[0].synapses
+    assert synapses.sign is not None
+    signs = zip(synapses.pre.tolist(), synapses.post.tolist(), synapses.sign.tolist(), strict=True)
+    assert sorted(signs) == [(0, 1, 1), (0, 2, 0), (1, 0, -1), (2, 1, 0), (3, 0, 1)]
+    assert graph.provenance.signs is Evidence.PREDICTED
+    assert "signs of connections from column sign: 2 +1, 1 -1, 2 not known" in notes(graph)
+    assert "signs count as predicted" in notes(graph)
+    assert "1 connections whose rows disagree on the sign" in notes(graph)
+
+
+def test_without_signs_there_is_no_evidence_for_them(load: Any) -> None:
+    for edges in ("pre,post 1,2", "pre,post,sign 1,2,0"):
+        graph = load(edges, "id,class 1,e 2,i", cortical_layer="L4")
+        assert graph.provenance.signs is Evidence.NONE
+
+
+def test_what_is_not_used_or_summed_is_said(load: Any) -> None:
+    edges = "pre,post,n_syn,weight,roi 1,2,3,9,V1 1,2,4,9,V1 2,1,1,9,V1"
+    graph = load(edges, "id,class 1,e 2,i", cortical_layer="L4")
+    assert "ignored columns: weight, roi" in notes(graph)
+    assert "1 rows repeat a pair: their counts are summed" in notes(graph)
+    assert graph.projections[0].synapses.weight.tolist() == [1, 7]
+    plain = notes(load("pre,post 1,2 1,2", "id,class 1,e 2,i", cortical_layer="L4"))
+    assert "ignored" not in plain
+    assert "repeat" not in plain
+
+
+def test_positions_that_are_no_numbers_are_counted(load: Any) -> None:
+    cells = "id,class,x_um,y_um,z_um,depth_um 1,e,abc,?,3,4 2,i,1,2,,NaN 3,e,1,2,3,deep"
+    graph = load("pre,post 1,2 3,2", cells, cortical_layer="L4")
+    assert column(graph, "x_um") == [None, 1, 1]
+    note = "2 cells whose position is no number (x_um, y_um, depth_um): taken as not known"
+    assert note in notes(graph)
+    fine = load("pre,post 1,2", "id,class,x_um,y_um,z_um 1,e,1,2,3 2,i,,,", cortical_layer="L4")
+    assert "no number" not in notes(fine)
+
+
+def test_it_is_said_how_many_cells_were_given_a_layer(load: Any) -> None:
+    cells = "id,class,layer 1,e,4 2,i, 3,e,"  # 3 has no connection
+    assert "1 of 2 neurons given the layer" in notes(
+        load("pre,post 1,2", cells, cortical_layer="6")
+    )
+    named = load("pre,post 1,2", "id,class,layer 1,e,4 2,i,4", cortical_layer="L6")
+    assert "no cell needed cortical_layer=L6" in notes(named)
+    assert column(named, "cortical_layer") == ["L4", "L4"]
 
 
 def test_the_depth_tells_the_layer_where_the_type_does_not(load: Any) -> None:

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from connectome_compiler.data_adapters._download import UnreachableError
+from connectome_compiler.data_adapters.microns_files import MicronsFiles
+from connectome_compiler.data_adapters.microns_release import MicronsRelease
 from connectome_compiler.data_adapters.microns_v1 import MicronsV1
 from connectome_compiler.errors import CompileError
 
@@ -125,9 +129,79 @@ def test_fetch_fills_the_cache(published: Any, own_cache: Path) -> None:
     assert all(own_cache in path.parents for path in files)
 
 
-def test_given_tables_mean_files(tables: dict[str, Any], nobody: str) -> None:
+def test_only_the_release_is_downloaded(tables: dict[str, Any], own_cache: Path) -> None:
+    given = {k: tables[k] for k in ("edges", "cells")}
+    for adapter in (MicronsV1(source="statistics"), MicronsV1(source="files", **given)):
+        with pytest.raises(CompileError, match=f"source={adapter.source} has nothing to download"):
+            adapter.fetch()
+    with pytest.raises(CompileError, match="nothing to download"):
+        MicronsV1(**given).fetch()
+    assert not own_cache.exists()
+
+
+OTHER: dict[str, Any] = {
+    "version": 1300,
+    "address": "http://127.0.0.1:1/",
+    "column": "all",
+    "coverage": "all",
+    "edges": "e.csv",
+    "cells": "c.csv",
+    "cortical_layer": "L4",
+    "unconnected": "keep",
+    "unknown_neurons": "drop",
+    "seed": 1,
+    "calibrated": False,
+}
+FOREIGN = {
+    "release": "edges cells cortical_layer unconnected unknown_neurons seed calibrated",
+    "files": "version address seed calibrated",
+    "statistics": (
+        "version address column coverage edges cells cortical_layer unconnected unknown_neurons"
+    ),
+    "auto": "unconnected unknown_neurons",
+}
+
+
+@pytest.mark.parametrize(
+    ("source", "option"), [(s, o) for s, options in FOREIGN.items() for o in options.split()]
+)
+def test_an_option_of_another_source_is_refused(
+    tables: dict[str, Any], source: Any, option: str
+) -> None:
+    given = {option: OTHER[option]} | (tables if source == "files" else {})
+    adapter = MicronsV1(source=source, **given)
+    for use in (adapter.load, adapter.fetch):
+        with pytest.raises(
+            CompileError, match=rf"{option}= belongs to .*, not source={source}\n"
+        ) as e:
+            use()
+        assert f"leave {option} out, or take source=" in e.value.hint
+
+
+def test_given_tables_refuse_what_belongs_to_the_release(tables: dict[str, Any]) -> None:
+    with pytest.raises(CompileError, match="address= belongs to source=release, not source=files"):
+        MicronsV1(address="http://127.0.0.1:1/", **tables).load()
+
+
+def test_what_recipes_always_give_fits_every_source(published: Any, tables: dict[str, Any]) -> None:
+    column: dict[str, Any] = {"cell_type_source": "another", "prism_width_um": 150.0}
+    assert MicronsV1(source="statistics", **column).load().n_neurons > 1000
+    assert MicronsV1(source="files", **column, **tables).load().n_neurons == 2
+    with pytest.raises(CompileError, match="no cell was typed by 'another'"):
+        MicronsV1(source="release", column="types", **column).load()
+
+
+def test_the_recipe_and_the_code_mean_the_same_column() -> None:
+    recipe = files("connectome_compiler.recipes").joinpath("microns-v1.toml").read_text("utf-8")
+    source = tomllib.loads(recipe)["source"]
+    for adapter in (MicronsV1(), MicronsRelease(), MicronsFiles("e", "c")):
+        assert adapter.cell_type_source == source["cell_type_source"]
+        assert adapter.prism_width_um == source["prism_width_um"]
+
+
+def test_given_tables_mean_files(tables: dict[str, Any]) -> None:
     for source in ("auto", "files"):
-        graph = MicronsV1(source=source, address=nobody, **tables).load()
+        graph = MicronsV1(source=source, **tables).load()
         assert graph.provenance.dataset == "files:edges"
         assert graph.n_connections == 1
 

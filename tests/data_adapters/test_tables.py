@@ -93,6 +93,75 @@ def test_counts_that_are_aggregated_already_are_summed(tmp_path: Path, column: s
     assert found.size is None
 
 
+def test_repeated_pairs_are_counted_where_rows_are_counts(tmp_path: Path) -> None:
+    rows = {"pre": [1, 1, 1, 2, 3, 3], "post": [2, 2, 2, 1, 1, 1]}
+    path = write(tmp_path / "e.csv", {**rows, "n_syn": [3, 4, 1, 1, 1, 1]})
+    found = connections(path, [1, 2, 3], [0, 1, DROPPED])
+    assert found.n_synapses.tolist() == [1, 8]
+    assert found.n_repeated_rows == 2  # those of a cell that is dropped do not matter
+    path = write(tmp_path / "f.csv", rows)
+    assert connections(path, [1, 2, 3], [0, 1, DROPPED]).n_repeated_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("plus", "minus", "unknown"),
+    [
+        ("1", "-1", "0"),
+        ("+1", "-1.0", ""),
+        ("+", "-", None),
+        ("Excitatory", " inhibitory", "unknown"),
+        ("exc", "inh", "unsure"),
+    ],
+)
+def test_signs_are_read_however_they_are_spelled(
+    tmp_path: Path, plus: str, minus: str, unknown: str | None
+) -> None:
+    table = {"pre": [1, 2, 3], "post": [2, 3, 1], "sign": [plus, minus, unknown]}
+    found = connections(write(tmp_path / "e.csv", table), [1, 2, 3], [0, 1, 2])
+    assert found.sign is not None
+    assert found.sign.dtype == np.int8
+    assert list(zip(found.pre.tolist(), found.sign.tolist(), strict=True)) == [
+        (2, 0),
+        (0, 1),
+        (1, -1),
+    ]
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.float64()])
+def test_signs_may_be_numbers_in_a_binary_table(tmp_path: Path, kind: pa.DataType) -> None:
+    signs = pa.array([1, -1, None if kind == pa.int8() else float("nan")], kind)
+    table = {"pre": [1, 2, 3], "post": [2, 3, 1], "sign": signs}
+    found = connections(write(tmp_path / "e.parquet", table), [1, 2, 3], [0, 1, 2])
+    assert found.sign is not None
+    assert found.sign.tolist() == [0, 1, -1]
+
+
+def test_rows_of_a_pair_that_disagree_on_its_sign_leave_it_unknown(tmp_path: Path) -> None:
+    table = {"pre": [1, 1, 2, 2, 2], "post": [2, 2, 1, 1, 1], "sign": ["+", "-", "-", "", "-"]}
+    found = connections(write(tmp_path / "e.csv", table), [1, 2], [0, 1])
+    assert found.sign is not None
+    assert found.sign.tolist() == [-1, 0]
+    assert found.n_sign_conflicts == 1
+
+
+def test_a_table_without_signs_has_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "e.csv", {"pre": [1], "post": [2]})
+    assert connections(path, [1, 2], [0, 1]).sign is None
+
+
+def test_columns_that_are_not_used_are_known(tmp_path: Path) -> None:
+    columns = ("roi", "pre", "post", "n_syn", "weight", "sign", "size", "nt")
+    path = write(tmp_path / "e.csv", {c: [1] for c in columns})
+    with database() as db:
+        assert Edges.open(db, path).ignored == ["roi", "weight", "nt"]
+
+
+def test_axons_are_listed_whatever_they_contact(tmp_path: Path) -> None:
+    path = write(tmp_path / "e.csv", {"pre": [1, 3, 9], "post": [3, 2, 2]})
+    found = connections(path, [1, 2, 3], [0, 1, DROPPED], drop_unknown=True)
+    assert found.listed.tolist() == [0]
+
+
 def test_sums_of_sizes_do_not_depend_on_order(tmp_path: Path) -> None:
     size = np.random.default_rng(0).lognormal(size=5000).round(9)
     one, two = (
@@ -138,12 +207,14 @@ def test_unknown_cells_are_an_error_or_dropped_and_counted(tmp_path: Path) -> No
         ({"n_syn": ""}, "n_syn", "is no number"),
         ({"size": "big"}, "size", "'big' is no size"),
         ({"size": -1}, "size", "'-1' is no size"),
+        ({"sign": "2"}, "sign", "'2' is no sign"),
+        ({"sign": "gaba?"}, "sign", r"'gaba\?' is no sign"),
     ],
 )
 def test_a_bad_value_is_named_with_line_and_column(
     tmp_path: Path, bad: dict[str, Any], column: str, problem: str
 ) -> None:
-    rows = [{"pre": 1, "post": 2, "n_syn": 1, "size": 5} for _ in range(6)]
+    rows = [{"pre": 1, "post": 2, "n_syn": 1, "size": 5, "sign": "+"} for _ in range(6)]
     rows[4] |= bad
     rows[5] |= bad
     path = write(tmp_path / "e.csv", {c: [r[c] for r in rows] for c in rows[0]})

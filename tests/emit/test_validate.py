@@ -143,7 +143,7 @@ def test_another_graph_is_named(module: Path, tmp_path: Path) -> None:
 
 def test_a_module_that_needs_the_compiler_is_refused(module: Path) -> None:
     replaced(module, r"\nimport torch\n", "\nimport connectome_compiler.ir\nimport torch\n")
-    with pytest.raises(VerifyError, match="cannot be imported"):
+    with pytest.raises(VerifyError, match="import: ModuleNotFoundError"):
         validate(module)
 
 
@@ -180,3 +180,64 @@ def test_packing_is_deterministic() -> None:
 def test_importing_validation_needs_no_torch() -> None:
     code = "import sys, connectome_compiler.emit.validate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+CHAIN_EDITS = {
+    "a drive turned round": (
+        r"self\.l4_exc_to_l2_3_exc\(l4_exc\)",
+        r"-self.l4_exc_to_l2_3_exc(l4_exc)",
+    ),
+    "another activation": (r"rates = torch\.relu\(drive\)", "rates = torch.sigmoid(drive)"),
+    "a way around": (
+        r"return self\.l6_exc_to_classes\(rates\[\"L6.exc\"\]\)",
+        r'return self.l6_exc_to_classes(rates["L6.exc"]) + rates["L4.exc"].mean()',
+    ),
+    "inhibition that excites": (r"rates \* \(1 - amount\)", "rates * (1 + amount)"),
+    "inhibition left out": ("graded_inhibition: bool = True", "graded_inhibition: bool = False"),
+    "no settling": (
+        r"rates = torch\.relu\(drive \+ within\(rates\)\)",
+        "rates = torch.relu(drive + 0 * within(rates))",
+    ),
+    "another norm": (
+        'attention: bool = True,\n        normalisation: str = "layer"',
+        'attention: bool = True,\n        normalisation: str = "none"',
+    ),
+    "a gradient twice": (
+        r"output = in_full_precision\(\*inputs\)",
+        "output = 2 * in_full_precision(*inputs)",
+    ),
+    "a gradient reversed": (r"grad_weight = gradient\(g, x", "grad_weight = -gradient(g, x"),
+    "a model called measured": ('"measured": False', '"measured": True'),
+    "another licence": ('"licence": "CC0"', '"licence": "mine"'),
+    "a lazy import": (
+        r"arrays = read_arrays\(\)",
+        "import connectome_compiler.ir\n        arrays = read_arrays()",
+    ),
+    "a crash": (r"features = self\.front_end\(image\)", "features = self.front_end(image) @ image"),
+}
+
+
+@pytest.mark.parametrize("edit", CHAIN_EDITS)
+def test_every_edit_is_found(edit: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.py"
+    Bionic(kernel="edges").emit(laminar(column(40, 0.6)), "toy").write(path)
+    replaced(path, *CHAIN_EDITS[edit])
+    with pytest.raises(VerifyError) as found:
+        validate(path)
+    assert "cannot be imported" not in str(found.value)
+
+
+def test_fewer_sweeps_are_found(module: Path) -> None:
+    replaced(module, "steps: int = 2", "steps: int = 4")
+    with pytest.raises(VerifyError, match="is not what the graph says"):
+        validate(module)
+
+
+def test_a_forged_certificate_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "net.py"
+    Bionic().emit(laminar(column()), "toy").write(path)
+    answer = '{"class_name": "X", "checks": [], "notes": []}'
+    forged = f"import os\nprint({answer!r}, flush=True)\nos._exit(0)"
+    replaced(path, r"\nimport torch\n", f"\n{forged}\nimport torch\n")
+    with pytest.raises(VerifyError):
+        validate(path)

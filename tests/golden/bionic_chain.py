@@ -6,7 +6,7 @@ network was ever seen, and results obtained with it say nothing about a particul
 BioNIC-style (after Prasanth & Tivnan 2026, arXiv 2601.20876). Reported of the original: a cortical
 column of 266, 349, 185 and 383 excitatory cells in the order L4, L2/3, L5, L6; weights masked by
 the connectome between and within layers; layer norm, graded inhibition, lateral inhibition,
-attention, synaptic noise. Its equations are not public: those used here are a proposed reading.
+attention, synaptic noise. Its equations were not at hand: those used here are a proposed reading.
 
 Every weight between neurons stands for a connection of the data, and each has its own. Front end,
 read-in (image -> column) and read-out (column -> classes) do not: no connectome says how an image
@@ -18,15 +18,14 @@ connections in a step of 32 images.
 Data       toy@1 (modelled; signs: modelled)
 Licence    CC0
 
-Made by `ccompile build toy-column`:
+Made by connectome-compiler 0.1.0 from the recipe toy-column:
   assign-signs(column="cell_class", excitatory=["excitatory"], inhibitory=["inhibitory"]): 16
       neurons, 67 connections
     - 12 excitatory, 4 inhibitory, 0 without sign (by cell_class)
   apply-dale(policy="majority", unsigned="keep"): 16 neurons, 67 connections
     - 0 connections break Dale's principle
     - 0 connections without known sign
-  laminar-partition(order=["L4", "L2/3", "L1", "L5", "L6"], others="error"): 16 neurons, 67
-      connections
+  laminar-partition(order=["L4", "L2/3+L1", "L5", "L6"], others="error"): 16 neurons, 67 connections
     - L4.inh 1, L4.exc 3, L2/3.inh 1, L2/3.exc 3, L5.inh 1, L5.exc 3, L6.inh 1, L6.exc 3
     - no neurons in L1
   set-node-model(activation="relu", normalisation="layer", noise_std=0.0): 16 neurons, 67
@@ -42,6 +41,8 @@ Made by `ccompile build toy-column`:
       connections
     - image -> L4.exc; L6.exc -> classes
     - 1 neurons have no input left: their activity is constant
+  bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, kernel="auto", batch=32,
+      class_name="")
 """
 
 import base64
@@ -85,7 +86,7 @@ PROVENANCE: dict[str, Any] = {
         },
         {
             "name": "laminar-partition",
-            "options": 'order=["L4", "L2/3", "L1", "L5", "L6"], others="error"',
+            "options": 'order=["L4", "L2/3+L1", "L5", "L6"], others="error"',
             "neurons": [16, 16],
             "connections": [67, 67],
             "notes": [
@@ -128,11 +129,48 @@ PROVENANCE: dict[str, Any] = {
             ],
         },
     ],
+    "template": 'bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, kernel="auto", batch=32, class_name="")',
     "populations": [
-        {"name": "L4.exc", "units": 3, "axons_read": None},
-        {"name": "L2/3.exc", "units": 3, "axons_read": None},
-        {"name": "L5.exc", "units": 3, "axons_read": None},
-        {"name": "L6.exc", "units": 3, "axons_read": None},
+        {
+            "name": "L4.exc",
+            "units": 3,
+            "layer": "l4_exc",
+            "axons_read": None,
+            "normalisation": "layer",
+            "inhibition": "multiplicative",
+            "inhibition_strength": 0.5,
+            "inhibition_sha256": "68f7bd519859996d069a6fd7d8bcd11e70845d5309a3e22da767db6217016cd9",
+        },
+        {
+            "name": "L2/3.exc",
+            "units": 3,
+            "layer": "l2_3_exc",
+            "axons_read": None,
+            "normalisation": "layer",
+            "inhibition": "multiplicative",
+            "inhibition_strength": 0.5,
+            "inhibition_sha256": "692ffcef5439b50f5da71813f3790882d010ec0b2aabccf119b544888176ced9",
+        },
+        {
+            "name": "L5.exc",
+            "units": 3,
+            "layer": "l5_exc",
+            "axons_read": None,
+            "normalisation": "layer",
+            "inhibition": "multiplicative",
+            "inhibition_strength": 0.5,
+            "inhibition_sha256": "9958463567caaafe502f5dd8d7aab5ff1955fa78c5cb681a9a82f3e5465a760b",
+        },
+        {
+            "name": "L6.exc",
+            "units": 3,
+            "layer": "l6_exc",
+            "axons_read": None,
+            "normalisation": "layer",
+            "inhibition": "multiplicative",
+            "inhibition_strength": 0.5,
+            "inhibition_sha256": "0fcb4b08c4987b45eeb503b9e1a96238852d14e03bfe871d75b10252f8766c59",
+        },
     ],
     "projections": [
         {
@@ -206,16 +244,21 @@ PROVENANCE: dict[str, Any] = {
             "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
         },
     ],
-    "graph_sha256": "45facdc2e72b87e8ea9e9a299449ebff851745f37a2934e7b9121fe888f6fbd2",
+    "read_in": {"L4.exc": "image_to_l4_exc"},
+    "read_out": {"L6.exc": "l6_exc_to_classes"},
+    "sweeps": 1,
+    "graph_sha256": "de64ae1fc394b269606d72325e4c74fd48fe3af59e724a581e7e8cf3f2c774de",
     "compiler": "connectome-compiler 0.1.0",
+    "sha256": "b9de1db897eab5191fed764569804a07b6dffc0d565d0d5a4dd3d7ba3e1b254b",
 }
 
 # --- layers ---------------------------------------------------------------------------------------
 
-OP_LIBRARY = "connectome_compiler_9316c31913b0"  # the torch.library namespace of the operators
+OP_LIBRARY = "connectome_compiler_a97292cef1a1"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
-# A CSR product is faster for few columns, embedding_bag for many; measured on one x86 core.
+# Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
+# is faster for few of them, embedding_bag for many; measured on one x86 core.
 EMBEDDING_BAG_COLUMNS = 12
 TILE_COLUMNS = 64  # of embedding_bag: the rows that it gathers from should stay in the L2 cache
 
@@ -223,15 +266,19 @@ TILE_COLUMNS = 64  # of embedding_bag: the rows that it gathers from should stay
 # below the 32 MiB from which glibc maps and clears fresh pages at every step.
 STRIP_CELLS = 2**19
 
+# Whether a transform of `torch.func` is running, such as grad or vmap; torch does not document it.
+_in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+
 
 def _operator(
     fake: Callable[..., Tensor], save: Callable[..., None], formula: Callable[..., Any]
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Make a function differentiable by ``formula``, in two ways that compute the same.
 
-    As the torch operator of its name, which `torch.compile` and `torch.export` see as one step (a
-    second registration is reused); and as a plain autograd function for all other calls, since
-    torch needs longer to reach an operator written in Python than a small layer needs to run.
+    As the torch operator of its name, which `torch.compile` and `torch.export` see as one step (an
+    operator that is registered already is used again); and as an autograd function for all other
+    calls, since torch needs longer to reach an operator written in Python than a small layer needs
+    to run.
     """
 
     def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -268,10 +315,28 @@ def _operator(
             def backward(ctx: Any, grad: Tensor) -> Any:
                 return formula(ctx, grad, connection_product, connection_gradient)
 
+        class Transformed(torch.autograd.Function):
+            """`Eager` in the form that `torch.func` asks for, which is slower to call."""
+
+            forward = staticmethod(in_full_precision)
+            setup_context = staticmethod(save)
+            backward = staticmethod(Eager.backward)
+
+            @staticmethod
+            def vmap(info: Any, dims: Any, *inputs: Any) -> tuple[Tensor, int]:
+                pairs = list(zip(inputs, dims, strict=True))
+                one_by_one = (  # simple, not fast: a batch belongs in the shape of the activity
+                    call(*(x.select(d, k) if isinstance(d, int) else x for x, d in pairs))
+                    for k in range(info.batch_size)
+                )
+                return torch.stack(list(one_by_one)), 0
+
         @wraps(function)
         def call(*inputs: Any) -> Tensor:
             if torch.compiler.is_compiling() or inputs[0].is_meta:
                 run = operator
+            elif _in_transform():
+                run = Transformed.apply
             else:
                 run = Eager.apply if torch.is_grad_enabled() else in_full_precision
             result: Tensor = run(*inputs)
@@ -283,8 +348,14 @@ def _operator(
 
 
 def _csr(ptr: Tensor, index: Tensor, values: Tensor, n_columns: int) -> Tensor:
-    size = (ptr.numel() - 1, n_columns)
-    return torch.sparse_csr_tensor(ptr, index, values, size, check_invariants=False)
+    return torch.sparse_csr_tensor(
+        ptr,
+        index,
+        values,
+        (ptr.numel() - 1, n_columns),
+        device=values.device,  # else torch would take the default device
+        check_invariants=False,
+    )
 
 
 def _edge_product(ptr: Tensor, index: Tensor, values: Tensor, x: Tensor) -> Tensor:
@@ -329,7 +400,7 @@ def _strip_matrix(values: Tensor, cell: Tensor, n_post: int, n_pre: int) -> Tens
 def _strip_product(
     x: Tensor, weight: Tensor, cell: Tensor, strips: list[int], n_out: int, transposed: bool
 ) -> Tensor:
-    """Multiply by the matrix of all strips, or by its transpose, one GEMM per strip."""
+    """Multiply by the matrix of all strips, or by its transpose, one dense product per strip."""
     rows = x.t()
     out = rows.new_zeros(rows.shape[0], n_out)
     for post, pre, edges in _strips(strips):
@@ -343,7 +414,7 @@ def _strip_product(
 
 
 def _strip_gradient(cell: Tensor, strips: list[int], g: Tensor, x: Tensor) -> Tensor:
-    """Return the entries of ``g @ x.T`` at the connections, one GEMM per strip."""
+    """Return the entries of ``g @ x.T`` at the connections, one dense product per strip."""
     out = g.new_empty(cell.numel())
     for post, pre, edges in _strips(strips):
         product = (g[post] @ x[pre].t()).reshape(-1)
@@ -407,7 +478,7 @@ def connection_product(
     """Multiply activity by the weights of the connections, from pre to post or ``transposed``.
 
     ``x`` is ``(n_pre, columns)`` and the result ``(n_post, columns)``; transposed, the other way
-    round. ``strips`` is empty for the "edges" kernel; `EdgeLinear` explains the rest.
+    round. ``strips`` is empty for the "edges" kernel; `EdgeLinear._plan` explains the rest.
     """
     n_post = ptr.numel() - 1
     n_out = n_pre if transposed else n_post
@@ -424,7 +495,7 @@ def connection_product(
     # 0 * nan is nan: in a dense matrix one bad neuron would reach those it has no connection to.
     layout = torch.sparse_csc_tensor if transposed else torch.sparse_csr_tensor
     size = (n_out, x.shape[0])
-    matrix = layout(ptr, pre, weight, size, check_invariants=False)
+    matrix = layout(ptr, pre, weight, size, device=weight.device, check_invariants=False)
     return (matrix @ x.contiguous()).t().contiguous().t()
 
 
@@ -493,7 +564,8 @@ class EdgeLinear(nn.Module):
     uses, which is faster when more than about a third of all connections exist.
 
     ``start`` gives the weights to start from, ``(n_connections,)``; without it they are drawn by
-    `reset_parameters`. Raises `ValueError` if the connections are malformed.
+    `reset_parameters`. The layer is made on the device of ``ptr`` unless ``device`` says another.
+    Raises `ValueError` if the connections are malformed; on "meta" there are no numbers to check.
     """
 
     weight: nn.Parameter  # (n_connections,), before the sign is applied
@@ -523,9 +595,11 @@ class EdgeLinear(nn.Module):
         self.n_pre, self.n_post, self.kernel = n_pre, ptr.numel() - 1, kernel
         self.register_buffer("ptr", ptr.to(device, torch.int32).contiguous())
         self.register_buffer("pre", pre.to(device, torch.int32).contiguous())
-        self.register_buffer("sign", _compact_sign(sign, pre.numel()).to(device))
-        # Asked once, not at each step: the buffer cannot change.
-        self._any_sign, self._any_free = bool(self.sign.any()), bool((self.sign == 0).any())
+        sign = _compact_sign(sign, pre.numel())
+        # Asked once, not at each step: the buffer cannot change. Unknown on "meta": assume both.
+        self._any_sign = sign.is_meta or bool(sign.any())
+        self._any_free = sign.is_meta or bool((sign == 0).any())
+        self.register_buffer("sign", sign.to(device))
         self._plan()
         with warnings.catch_warnings():  # torch says once per process that its CSR is beta
             warnings.simplefilter("ignore")
@@ -558,9 +632,9 @@ class EdgeLinear(nn.Module):
         post = post.repeat_interleave(degree, output_size=self.pre.numel())
         self.cuts: list[int] = []
         if self.kernel == "edges":
-            tptr = torch.zeros(self.n_pre + 1, dtype=torch.int32, device=device)
-            torch.cumsum(torch.bincount(self.pre, minlength=self.n_pre), 0, out=tptr[1:])
-            order = torch.argsort(self.pre, stable=True)
+            pre, order = torch.sort(self.pre, stable=True)
+            sources = torch.arange(self.n_pre + 1, dtype=torch.int32, device=device)
+            tptr = torch.searchsorted(pre, sources, out_int32=True)
             tpost, order = post.index_select(0, order), order.to(torch.int32)
         else:
             tptr = tpost = empty
@@ -589,7 +663,7 @@ class EdgeLinear(nn.Module):
         # sign * |weight|, written as weight * 1 or weight * -1: so it has a slope at zero, too.
         signed = self.weight.detach() * self.sign
         if self._any_free:
-            signed = signed + 0.0  # -0.0 becomes 0.0: where the sign is free, weight is not turned
+            signed = signed + 0.0  # -0.0 becomes 0.0: a weight whose sign is free keeps its own
         return self.weight * torch.copysign(signed.new_ones(()), signed)
 
     def sparse_weight(self) -> Tensor:
@@ -617,7 +691,7 @@ class EdgeLinear(nn.Module):
         precision = torch.promote_types(dtype, torch.float32)
         columns = x.reshape(math.prod(x.shape[:-1]), self.n_pre).t().to(precision)
         y = connection_product(
-            # Neurons first in memory; then the next layer finds its columns as it needs them.
+            # The list is read with one row of memory per neuron; no copy if x came from a layer.
             columns if self.kernel == "dense" else columns.contiguous(),
             weight.to(precision),
             self.ptr,
@@ -654,6 +728,8 @@ class EdgeLinear(nn.Module):
             stored, own = state_dict.get(prefix + name), getattr(self, name)
             if stored is None:
                 error_msgs.append(f"{prefix}{name} is missing: the weights could be of any network")
+            elif own.is_meta or stored.is_meta:
+                error_msgs.append(f"{prefix}{name} is on the meta device: it cannot be compared")
             elif not (
                 stored.dtype == own.dtype
                 and stored.shape == own.shape
@@ -673,6 +749,8 @@ def _check_connections(n_pre: int, ptr: Tensor, pre: Tensor) -> None:
     for name, index in (("ptr", ptr), ("pre", pre)):
         if index.dim() != 1 or index.is_floating_point() or index.dtype == torch.bool:
             raise ValueError(f"{name} must be a list of integers")
+    if ptr.is_meta or pre.is_meta:
+        return  # no numbers to check
     n_connections = pre.numel()
     if not ptr.numel() or int(ptr[0]) != 0 or int(ptr[-1]) != n_connections:
         raise ValueError(f"ptr must go from 0 to the number of connections, {n_connections}")
@@ -684,20 +762,25 @@ def _check_connections(n_pre: int, ptr: Tensor, pre: Tensor) -> None:
     if low < 0 or high >= n_pre:
         raise ValueError(f"pre must lie in 0..{n_pre - 1}, found {low}..{high}")
     ascending = torch.cat((pre.new_zeros(1, dtype=torch.bool), pre[1:] > pre[:-1]))
-    ascending[ptr[:-1][ptr.diff() > 0].long()] = True  # a new target begins anywhere
+    ascending[ptr[:-1][ptr.diff() > 0].long()] = True  # the first source of a target may be any
     if not bool(ascending.all()):
         raise ValueError("pre must ascend within each target, without repeats")
 
 
 def _compact_sign(sign: Tensor | int, n_connections: int) -> Tensor:
     """Return signs as int8, ``(n_connections,)``, or ``()`` when they are all the same."""
-    sign = torch.as_tensor(sign)
+    if not isinstance(sign, Tensor):
+        sign = torch.tensor(sign, device="cpu")
     if sign.shape not in ((), (n_connections,)):
         raise ValueError(f"sign is {tuple(sign.shape)}, expected () or ({n_connections},)")
+    if sign.is_meta:
+        return sign.to(torch.int8)
     low, high = (int(end) for end in sign.aminmax()) if sign.numel() else (0, 0)
     if low < -1 or high > 1:
         raise ValueError("sign must be +1, -1 or 0")
-    return torch.tensor(low, dtype=torch.int8) if low == high else sign.to(torch.int8).contiguous()
+    if low == high:
+        return torch.tensor(low, dtype=torch.int8, device=sign.device)
+    return sign.to(torch.int8).contiguous()
 
 
 def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[list[int], Tensor]:
@@ -706,6 +789,8 @@ def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[lis
     Returns six numbers per strip (first and last target, source, connection; the last excluded)
     and, for each connection, its place in the matrix of its strip.
     """
+    if ptr.is_meta:
+        return [], pre.long()
     n_post = ptr.numel() - 1
     height = max(1, min(n_post, STRIP_CELLS // max(1, n_pre)))
     strips, cells = [], []
@@ -813,8 +898,9 @@ class RateUnits(nn.Module):
     ``relu(a - strength r)`` ("subtractive"). In training, Gaussian synaptic noise is added before
     the rates are rectified again.
 
-    ``normalisation`` is "layer" (Ba et al. 2016), "rms" (divisive, without gain: it keeps the sign
-    of every input's effect) or "none".
+    ``normalisation`` is "layer" (Ba et al. 2016), "rms" (division by the population's root mean
+    square, without gain: no drive changes sign, but a unit that gets more leaves less to the
+    others, as in Carandini & Heeger 2012, Nat. Rev. Neurosci. 13:51) or "none".
     """
 
     inhibition: Tensor | None  # (n,), a saved buffer: never trained
@@ -839,6 +925,8 @@ class RateUnits(nn.Module):
             raise ValueError(f"no normalisation {normalisation!r}: {', '.join(normalisers)}")
         if form not in ("multiplicative", "subtractive"):
             raise ValueError(f"inhibition is multiplicative or subtractive, not {form!r}")
+        if not (noise_std >= 0 and 0 <= strength <= 1):
+            raise ValueError(f"noise_std is {noise_std} (>= 0), strength {strength} (0 to 1)")
         self.normalise = normalisers[normalisation]
         self.noise_std, self.form, self.strength = noise_std, form, strength
         self.register_buffer("inhibition", inhibition)
@@ -856,6 +944,27 @@ class RateUnits(nn.Module):
         if self.training and self.noise_std:
             rates = torch.relu(rates + self.noise_std * torch.randn_like(rates))
         return rates
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load gain and bias, but only those of the same cells."""
+        own, stored = self.inhibition, state_dict.get(prefix + "inhibition")
+        if own is not None and stored is not None:
+            same = stored.shape == own.shape and torch.equal(stored.to(own), own)
+            if not same:
+                error_msgs.append(f"{prefix}inhibition differs: the state is of another network")
+                return
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the units."""
@@ -894,6 +1003,8 @@ class ToyColumn(nn.Module):
         inhibition_strength: float = 0.5,
     ) -> None:
         super().__init__()
+        if classes < 1:
+            raise ValueError(f"classes is {classes}: at least one is needed")
         size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
         self.front_end = ImageFrontEnd(
             channels, size, filters, lateral_inhibition=lateral_inhibition, attention=attention

@@ -60,8 +60,35 @@ def test_lists_become_tuples() -> None:
 
 def test_unread_axons_have_no_known_outputs() -> None:
     assert_array_equal(CELLS.has_outputs(), [True, True, False, True])
-    # three known axons, three possible partners each
-    assert graph().density(EDGES) == pytest.approx(3 / 9)
+    # three known axons, three possible partners each; the axon of the third connection is not known
+    assert graph().density(EDGES) == pytest.approx(2 / 9)
+
+
+def test_density_counts_only_what_it_could_reach() -> None:
+    post, pre = np.divmod(np.arange(16), 4)
+    every = Projection("cells", "cells", Synapses(post, pre, np.ones(16, np.int32)))
+    assert graph(every).density(every) == 1  # neither autapses nor the axon that was not read
+    law = Projection("cells", "cells", AllToAll())
+    assert graph(law).density(law) == 1
+    other = Population("other", (2,))
+    read_out = Projection("cells", "other", AllToAll())
+    assert Graph((CELLS, other), (read_out,), Provenance("t")).density(read_out) == 1
+
+
+@given(graphs())
+def test_density_is_a_share_and_agrees_with_a_loop(g: Graph) -> None:
+    for q in g.projections:
+        post, pre = (axis.tolist() for axis in q.connectivity.entries(*g.shape(q)))
+        n_post, n_pre = g.shape(q)
+        known = g.population(q.pre).has_outputs()
+        allowed = {
+            (i, j)
+            for i in range(n_post)
+            for j in range(n_pre)
+            if known[j] and not (q.pre == q.post and i == j)
+        }
+        n = len(allowed & set(zip(post, pre, strict=True)))
+        assert g.density(q) == (n / len(allowed) if allowed else 0)
 
 
 def test_density_of_nothing_is_zero() -> None:

@@ -595,6 +595,100 @@ def test_moves_with_to(kernel: str) -> None:
     assert layer(torch.empty(4, 30, device="meta")).shape == (4, 20)
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("given_on", ["cpu", "meta"])
+def test_can_be_made_on_meta(kernel: str, shared: bool, given_on: str) -> None:
+    mask = random_mask()
+    n_pre, ptr, pre = compressed(mask)
+    sign = 1 if shared else draw_signs(mask, (-1, 0, 1)).to(given_on)
+    arrays = ptr.to(given_on), pre.to(given_on)
+    for context in ("cpu", "meta"):
+        with torch.device(context):
+            layer = EdgeLinear(n_pre, *arrays, sign=sign, bias=True, kernel=kernel, device="meta")
+        assert {t.device.type for t in (*layer.buffers(), *layer.parameters())} == {"meta"}
+        made = layer_of(mask, sign=1 if shared else draw_signs(mask, (-1, 0, 1)), kernel=kernel)
+        for (name, own), other in zip(layer.named_buffers(), made.buffers(), strict=True):
+            assert (own.shape, own.dtype) == (other.shape, other.dtype), name
+        assert layer(torch.empty(4, 30, device="meta")).shape == (4, 20)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("signs", [(1,), (-1, 1)])
+def test_stays_with_its_arrays_under_a_meta_default(kernel: str, signs: tuple[int, ...]) -> None:
+    mask = random_mask()
+    sign = draw_signs(mask, signs)
+    arguments = compressed(mask)
+    with torch.device("meta"):
+        layer = EdgeLinear(*arguments, sign=sign, kernel=kernel, dtype=torch.float64)
+        free = EdgeLinear(*arguments, kernel=kernel)
+        bad = layer(torch.full((3, 30), float("nan"), device="cpu", dtype=torch.float64))
+        layer.sparse_weight()
+    assert free.sign.device.type == bad.device.type == "cpu"
+    check_against_reference(mask, layer, 3, tolerance=1e-13)
+
+
+def test_arrays_are_checked_before_they_move_to_meta() -> None:
+    n_pre, ptr, pre = compressed(random_mask())
+    with pytest.raises(ValueError, match="must lie in"):
+        EdgeLinear(n_pre, ptr, pre + n_pre, device="meta")
+    with pytest.raises(ValueError, match="sign must be"):
+        EdgeLinear(n_pre, ptr, pre, sign=2, device="meta")
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_structure_lost_on_meta_is_not_loaded_over(kernel: str) -> None:
+    layer = layer_of(random_mask(), kernel=kernel)
+    lost = layer_of(random_mask(), kernel=kernel, device="meta")
+    for assign in (False, True):
+        with pytest.raises(RuntimeError, match="ptr is on the meta device"):
+            lost.load_state_dict(stored(layer), assign=assign)
+    lost.to_empty(device="cpu")
+    lost.ptr.fill_(-1)  # what it happens to hold
+    with pytest.raises(RuntimeError, match="ptr differs"):
+        lost.load_state_dict(stored(layer))
+
+
+# --- function transforms --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("signs", [(0,), (-1, 0, 1)])
+def test_transforms_of_torch_func(kernel: str, signs: tuple[int, ...]) -> None:
+    mask = np.random.default_rng(0).random((4, 6)) < 0.5
+    layer = layer_of(mask, kernel=kernel, sign=draw_signs(mask, signs), dtype=torch.float64)
+    x, weight = torch.randn(3, 6, dtype=torch.float64), layer.weight.detach()
+    place, slope = torch.from_numpy(mask).nonzero(as_tuple=True), layer.effective_weight() / weight
+
+    def sparse(x: Tensor, weight: Tensor) -> Any:
+        return torch.func.functional_call(layer, {"weight": weight}, (x,))
+
+    def dense(x: Tensor, weight: Tensor) -> Any:
+        return x @ weight.new_zeros(mask.shape).index_put(place, weight * slope.detach()).T
+
+    found: list[Tensor] = []
+    expected: list[Tensor] = []
+    for results, call in ((found, sparse), (expected, dense)):
+
+        def loss(x: Tensor, weight: Tensor, call: Callable[..., Any] = call) -> Any:
+            return call(x, weight).square().sum()
+
+        func = torch.func
+        per_sample = func.vmap(func.grad(loss, (0, 1)), (0, None))
+        per_network = func.vmap(per_sample, (None, 0))
+        results += [
+            *func.grad(loss, (0, 1))(x, weight),
+            *per_sample(x, weight),
+            *per_network(x, torch.stack((weight, 2 * weight))),
+            *func.jacrev(call, (0, 1))(x, weight),
+            func.jacrev(func.grad(loss, 0), 1)(x, weight),
+            func.vmap(call, (1, None))(x.T.contiguous(), weight),
+        ]
+        with torch.no_grad():
+            results.append(func.vmap(call, (0, None))(x, weight))
+    torch.testing.assert_close(found, expected)
+
+
 # --- compilers ------------------------------------------------------------------------------------
 
 

@@ -14,10 +14,11 @@ from strategies import connectomes
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir import Graph, Projection
 from connectome_compiler.ir.connectivity import AllToAll
+from connectome_compiler.options import spell_options
 from connectome_compiler.passes import BUILTIN
 from connectome_compiler.passes.drop_autapses import DropAutapses
 from connectome_compiler.passes.drop_weak_connections import DropWeakConnections
-from connectome_compiler.passes.runner import Ran, run, spell_options
+from connectome_compiler.passes.runner import Ran, run
 from connectome_compiler.passes.select_neurons import SelectNeurons
 from connectome_compiler.registry import find
 

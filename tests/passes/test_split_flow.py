@@ -1,11 +1,20 @@
 from typing import Any
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from references import edges, ids, neurons, small
 from strategies import graphs
 
-from connectome_compiler.ir import Graph
+from connectome_compiler.ir import (
+    Graph,
+    Population,
+    Projection,
+    Provenance,
+    Synapses,
+    neuron_table,
+)
+from connectome_compiler.passes.laminar_partition import LaminarPartition
 from connectome_compiler.passes.runner import run
 from connectome_compiler.passes.split_flow import SplitFlow, stages
 
@@ -28,11 +37,8 @@ def places(graph: Graph) -> dict[str, tuple[int, int]]:
 
 
 def direction(place: dict[str, tuple[int, int]], pre: str, post: str) -> str:
-    if pre == post:
-        return "within"
-    if place[pre][0] > place[post][0]:
-        return "feedback"
-    return "skip" if place[post][1] > place[pre][1] + 1 else "forward"
+    on = place[post][1] - place[pre][1]
+    return "within" if on == 0 else "feedback" if on < 0 else "skip" if on > 1 else "forward"
 
 
 @given(graphs(), steps)
@@ -44,7 +50,7 @@ def test_agrees_with_a_slow_reading(graph: Graph, step: SplitFlow) -> None:
     for q in graph.connectome:
         way = direction(place, q.pre, q.post)
         if fate[way] == "keep":
-            wanted[q.key] = int(way in ("within", "feedback"))
+            wanted[q.key] = int(place[q.pre][0] >= place[q.post][0])
     after = step(graph)
     after.verify()
     assert {q.key: q.delay for q in after.connectome} == wanted
@@ -86,16 +92,17 @@ def test_a_column() -> None:
     after = run(COLUMN, [SplitFlow()])
     assert {q.key: q.delay for q in after.projections} == {
         "L4.inh->L4.exc": 0,
+        "L4.exc->L4.inh": 1,
         "L4.exc->L4.exc": 1,
         "L4.exc->L2/3.exc": 0,
     }
     assert after.provenance.steps[-1].notes == (
-        "kept: 4 forward, 2 within",
-        "dropped: 2 skip, 4 feedback",
+        "kept: 2 forward, 6 within",
+        "dropped: 2 skip, 2 feedback",
     )
     whole = run(COLUMN, [SplitFlow("keep", "keep", "keep")])
     assert edges(whole) == edges(COLUMN)
-    assert whole.provenance.steps[-1].notes == ("kept: 4 forward, 2 skip, 2 within, 4 feedback",)
+    assert whole.provenance.steps[-1].notes == ("kept: 2 forward, 2 skip, 6 within, 2 feedback",)
 
 
 def test_one_layer_alone_is_kept_whole() -> None:
@@ -113,3 +120,28 @@ def test_a_population_named_like_a_layer_is_not_that_layer() -> None:
     )
     assert stages(graph) == {"a": 0, "L4": 1}
     assert ids(graph.population("L4")) == [2]
+
+
+def test_the_few_cells_of_layer_1_do_not_cut_the_way_to_layer_5() -> None:
+    layers = ("L4", "L2/3", "L1", "L5")
+    table = neuron_table(
+        {
+            "neuron_id": [1, 2, 3, 4],
+            "sign": [1, 1, 1, 1],
+            "cortical_layer": layers,
+        }
+    )
+    chain = Synapses.from_edges(np.array([1, 2, 3, 3]), np.array([0, 1, 1, 2]), np.ones(4, int))
+    graph = Graph(
+        (Population("neurons", (4,), table),),
+        (Projection("neurons", "neurons", chain),),
+        Provenance("toy"),
+    )
+    after = run(graph, [LaminarPartition(), SplitFlow()])
+    assert [p.stage for p in after.populations] == [0, 1, 1, 2]
+    assert {q.key: q.delay for q in after.projections} == {
+        "L4.exc->L2/3.exc": 0,
+        "L2/3.exc->L1.exc": 0,
+        "L2/3.exc->L5.exc": 0,
+        "L1.exc->L5.exc": 0,
+    }

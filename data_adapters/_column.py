@@ -1,0 +1,14 @@
+"""What the V1 column of MICrONS is where nobody says otherwise; importing this is light."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+# How its cells are told: by the table that typed them, by their place in a prism, or by the first
+# of both that the data allow.
+Column = Literal["auto", "types", "prism", "all"]
+
+# The table of the release with the manual types of the column's cells.
+CELL_TYPE_SOURCE = "allen_v1_column_types_slanted_ref"
+# Side of the square column, um (Schneider-Mizell et al. 2025, Nature 640:448).
+PRISM_WIDTH_UM = 100.0
