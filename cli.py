@@ -152,13 +152,15 @@ def build(
             if name not in stages:
                 raise UnknownNameError.among(f"{option}: pass", name, stages)
     saved: list[Path] = []
+    order = ["source", *(s.use for s in chosen.passes)]
 
     def show(name: str, graph: Graph) -> None:
         _say("")
         if name in print_after or "all" in print_after:
             click.echo(f"--- after {name}\n{graph!r}\n")
         if name in save_after or "all" in save_after:
-            folder = out.parent / f"{out.stem}.graphs" / f"{len(saved):02d}-{name}"
+            place = order.index(name)
+            folder = out.parent / f"{out.stem}.graphs" / f"{place:02d}-{name}"
             saved.append(graph.save(folder))
         _say(f"building {chosen.name}: {name} done")
 

@@ -187,11 +187,13 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Raw]:
     """Read ``key=value`` texts of a command line."""
-    settings = {}
+    settings: dict[str, Raw] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise CompileError(f"--set {text}", "is not key=value", "such as --set min_synapses=2")
+        if key.strip() in settings:
+            raise CompileError(f"--set {key.strip()}", "is given twice", "leave one out")
         settings[key.strip()] = Raw(value.strip())
     return settings
 

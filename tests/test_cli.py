@@ -95,7 +95,7 @@ def test_build_tells_a_newcomer_all_that_matters(built: Said, module: Path) -> N
         assert name in built.out
     for words in ("CC BY", "neurons", "connections", "parameters", "verified column.py"):
         assert words in built.out
-    for path in ("made/column.py", "made/column.safetensors", "made/column.graphs/00-attach-io"):
+    for path in ("made/column.py", "made/column.safetensors", "made/column.graphs/10-attach-io"):
         assert path in built.out
         assert (module.parents[1] / path).exists()
     assert "inspect made/column.py" in built.out

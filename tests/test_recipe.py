@@ -243,8 +243,10 @@ def test_settings_that_are_none(text: str) -> None:
         parse_settings([text])
 
 
-def test_the_last_setting_counts() -> None:
-    assert parse_settings(["a=1", "a=2"]) == {"a": Raw("2")}
+def test_a_setting_counts_once() -> None:
+    assert parse_settings(["a=1", "b=2"]) == {"a": Raw("1"), "b": Raw("2")}
+    with pytest.raises(CompileError, match="given twice"):
+        parse_settings(["a=1", "a=2"])
 
 
 # --- shipped recipes ------------------------------------------------------------------------------

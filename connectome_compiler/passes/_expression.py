@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -33,23 +33,52 @@ def matches(table: pa.Table, expression: str) -> npt.NDArray[np.bool_]:
     A comparison with a missing value does not hold, nor does its opposite; ``is None`` finds
     missing values. Raises `CompileError` for what the language does not have.
     """
-    where = f"expression {expression[:80]!r}"
+    where = _where(expression)
+    tree = parsed(expression)
+    try:
+        found = _Reader(table, where).truth(tree)
+    except (ValueError, OverflowError, RecursionError, MemoryError) as error:
+        raise CompileError(where, f"cannot be read: {error}", _HINT) from error
+    except pa.ArrowException as error:
+        raise CompileError(where, f"cannot be compared: {error}", _HINT) from error
+    return np.asarray(found.fill_null(False).to_numpy(zero_copy_only=False), np.bool_)
+
+
+def parsed(expression: str) -> ast.expr:
+    """Return the syntax tree; raise `CompileError` for what is no expression. Runs nothing."""
+    where = _where(expression)
     if len(expression) > LONGEST:
         raise CompileError(where, f"is longer than {LONGEST:,} characters")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unknown escapes in strings
-            tree = ast.parse(expression.strip(), mode="eval")
-        found = _Reader(table, where).truth(tree.body)
+            return ast.parse(expression.strip(), mode="eval").body
     except SyntaxError as error:
         problem = f"is not an expression: {error.msg}"
         place = f", column {error.offset}" if error.offset else ""
         raise CompileError(where + place, problem, _HINT) from error
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise CompileError(where, f"cannot be read: {error}", _HINT) from error
-    except pa.ArrowException as error:
-        raise CompileError(where, f"cannot be compared: {error}", _HINT) from error
-    return np.asarray(found.fill_null(False).to_numpy(zero_copy_only=False), np.bool_)
+
+
+def strangers(table: pa.Table, expression: str) -> list[str]:
+    """Return the words that an expression compares a column with, and that occur nowhere in it."""
+    found = []
+    for node in ast.walk(parsed(expression)):
+        if not isinstance(node, ast.Compare) or not isinstance(node.left, ast.Name):
+            continue
+        words = [n.value for c in node.comparators for n in ast.walk(c) if _is_word(n)]
+        present = set(pc.unique(table.column(node.left.id)).to_pylist())
+        found += [f"no neuron has {node.left.id} {w!r}" for w in words if w not in present]
+    return found
+
+
+def _is_word(node: ast.AST) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+def _where(expression: str) -> str:
+    return f"expression {expression[:80]!r}"
 
 
 def _kind(dtype: pa.DataType) -> str | None:

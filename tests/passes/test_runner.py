@@ -105,9 +105,14 @@ def test_counts_are_those_of_the_graphs(graph: Graph, least: int) -> None:
         before = ran.graph
 
 
+@dataclass(frozen=True)
+class Words:
+    where: str
+
+
 @given(st.text(max_size=20))
 def test_options_are_spelled_as_toml(where: str) -> None:
-    spelled = spell_options(SelectNeurons(where))
+    spelled = spell_options(Words(where))
     assert tomllib.loads(spelled.encode("utf-8", "replace").decode())["where"] == (
         where.encode("utf-8", "replace").decode()
     )

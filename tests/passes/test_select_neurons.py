@@ -64,3 +64,17 @@ def test_an_empty_selection_is_an_error_that_says_what_was_asked() -> None:
 def test_an_unknown_column_suggests_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'cell_type'"):
         SelectNeurons('celltype == "BC"')(CELLS)
+
+
+def test_misspelt_words_are_named() -> None:
+    graph = small({"cells": {"cortical_layer": ["L4", "L5"]}}, [("cells", "cells", [(0, 1)])])
+    step = SelectNeurons('cortical_layer in ("L4", "L23") or cell_type == "BC"')
+    notes = list(step.report(graph, step(graph)))
+    assert notes == ["no neuron has cortical_layer 'L23'", "no neuron has cell_type 'BC'"]
+    with pytest.raises(CompileError, match="no neuron has cortical_layer 'L44'"):
+        SelectNeurons('cortical_layer == "L44"')(graph)
+
+
+def test_slips_show_before_any_data_are_read() -> None:
+    with pytest.raises(CompileError, match="is not an expression"):
+        SelectNeurons("cortical_layer ==")
