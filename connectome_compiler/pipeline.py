@@ -38,7 +38,7 @@ def load_source(recipe: Recipe) -> Graph:
 def warn_if_modelled(graph: Graph) -> None:
     """Warn where modelled connectivity stands in for the measured one."""
     if graph.provenance.caveat:
-        warnings.warn(graph.provenance.caveat, stacklevel=3)
+        warnings.warn(graph.provenance.caveat, stacklevel=4)
 
 
 def load_graph(recipe: str | Path, **settings: Any) -> Graph:

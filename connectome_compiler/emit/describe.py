@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import inspect
 import json
 import textwrap
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ class Wiring:
     sweeps: int  # through the populations, per input
 
 
-def provenance(graph: Graph, recipe: str, wiring: Wiring) -> dict[str, Any]:
+def provenance(graph: Graph, recipe: str, wiring: Wiring, head: str) -> dict[str, Any]:
     """Return ``PROVENANCE``: origin, licence, every step, and digests to check the module by."""
     p = graph.provenance
     stated: dict[str, Any] = {
@@ -71,9 +73,15 @@ def provenance(graph: Graph, recipe: str, wiring: Wiring) -> dict[str, Any]:
         "read_out": wiring.read_out,
         "sweeps": wiring.sweeps,
         "graph_sha256": graph.digest(),
+        "header_sha256": header_digest(ast.literal_eval(f'"""{head}"""')),
         "compiler": f"connectome-compiler {__version__}",
     }
     return {**stated, "sha256": statement_digest(stated)}
+
+
+def header_digest(docstring: str) -> str:
+    """Return the hash of a module's docstring, however much of its margin Python kept."""
+    return hashlib.sha256(inspect.cleandoc(docstring).encode()).hexdigest()
 
 
 def statement_digest(stated: dict[str, Any]) -> str:
@@ -85,7 +93,8 @@ def statement_digest(stated: dict[str, Any]) -> str:
 def _population(graph: Graph, q: Population, layer: str) -> dict[str, Any]:
     stated: dict[str, Any] = {"name": q.name, "units": q.n_units, "layer": layer}
     stated |= coverage(graph, q.name)
-    stated |= {"normalisation": q.node.normalisation, "inhibition": q.node.inhibition}
+    stated |= {"normalisation": q.node.normalisation, "noise_std": q.node.noise_std}
+    stated["inhibition"] = q.node.inhibition
     if q.node.inhibition != "none":
         stated["inhibition_strength"] = q.node.inhibition_strength
         stated["inhibition_sha256"] = array_digest(inhibition(q))

@@ -12,6 +12,9 @@ from pathlib import Path
 
 from connectome_compiler.errors import CompileError
 
+# What a module imports, and what torch does: a file of such a name would be imported instead.
+NEEDED = {"torch", "safetensors", "numpy", "sympy", "mpmath", "networkx", "jinja2", "markupsafe"}
+NEEDED |= {"filelock", "fsspec", "typing_extensions", "packaging", "setuptools"}
 MARK = "PROVENANCE: dict[str, Any] = {"  # in every emitted module: no other file is overwritten
 
 
@@ -79,14 +82,16 @@ def check_path(path: Path) -> None:
     """Raise `CompileError` unless a module can be written to ``path`` and imported from there."""
     if path.is_dir():
         raise CompileError(str(path), "is a folder", "name a file in it, such as model.py")
-    if path.is_file() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
-        raise CompileError(str(path), "is there and was not made by ccompile", "move it away")
+    ours = path.is_file() and MARK in path.read_text(encoding="utf-8", errors="replace")
+    for file in (path, path.with_suffix(".safetensors")):
+        if file.exists() and not ours:
+            raise CompileError(str(file), "is there and was not made by ccompile", "move it away")
     if path.suffix != ".py":
         hint = f"--out {path}.py" if path.name.strip(".") != "py" else "--out model.py"
         raise CompileError(str(path), "a module's name ends in .py", hint)
     if not path.stem.isidentifier() or keyword.iskeyword(path.stem):
         raise CompileError(str(path), f"{path.stem!r} cannot be imported", "use letters and _")
-    if path.stem in {*sys.stdlib_module_names, "safetensors", "torch"}:
+    if path.stem in {*sys.stdlib_module_names, *NEEDED}:
         problem = f"would hide the library {path.stem!r}, which it needs itself"
         raise CompileError(str(path), problem, "choose another name")
 

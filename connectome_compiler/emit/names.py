@@ -36,9 +36,12 @@ def network_name(chosen: str, recipe: str, dataset: str) -> str:
     return f"{name}Surrogate" if modelled else name
 
 
+RESERVED = {"PROVENANCE", "ARRAYS", "ARRAYS_SHA256", "build", "read_arrays"}  # of every module
+
+
 def check_class_name(name: str, source: str) -> None:
     """Raise `CompileError` unless a class may be called ``name`` beside ``source``."""
-    if not name.isidentifier() or keyword.iskeyword(name):
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("__"):
         raise CompileError(f"class name {name!r}", "is no Python name", "set class_name")
     taken = {n.id for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Name)}
     for node in ast.walk(ast.parse(source)):
@@ -46,7 +49,7 @@ def check_class_name(name: str, source: str) -> None:
             taken.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             taken.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
-    if name in taken | set(dir(builtins)) | {"PROVENANCE", "ARRAYS", "build", "read_arrays"}:
+    if name in taken | set(dir(builtins)) | RESERVED:
         raise CompileError(f"class name {name!r}", "is taken in the module", "set class_name")
 
 

@@ -24,13 +24,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from connectome_compiler.emit.describe import statement_digest
+from connectome_compiler.emit.describe import header_digest, statement_digest
 from connectome_compiler.emit.emission import MARK
 from connectome_compiler.emit.reference import rates_and_output
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph
 
 BATCH = 4
+WIDE = 13  # another batch, for which other code runs in the layers
 TOLERANCE = 1e-6  # of rates in double precision, relative to the largest
 PULSES = 4096  # neurons pulsed per projection; above it a sample with a fixed seed
 CELLS = 2**22  # numbers in a batch of pulses: 16 MB, whatever the number of neurons
@@ -51,6 +52,8 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
     stated: dict[str, Any] = emitted.PROVENANCE
     if stated.get("sha256") != statement_digest(stated):
         raise Wrong("PROVENANCE", "was altered: it does not have the hash that it was written with")
+    if stated["header_sha256"] != header_digest(emitted.__doc__ or ""):
+        raise Wrong("header", "was altered: it does not have the hash that it was written with")
     torch.manual_seed(0)
     with alone(), finding("build()"):
         network: Any = emitted.build()
@@ -67,7 +70,7 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
     with finding("forward"), alone():
         network(network.example_input(BATCH))
     _computes(network, stated)
-    checks.append("rates and output are those of a plain reading of the graph, in double precision")
+    checks.append("rates, output and gradients are those of a plain reading of the graph")
     _gradients(network)
     checks.append("gradients of every projection are those of its connections")
     for kind in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
@@ -122,7 +125,6 @@ def load_alone(path: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise Wrong("module", "is no Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
     with alone(), finding("import"):
         spec.loader.exec_module(module)
     for name in ("PROVENANCE", "build"):
@@ -182,7 +184,9 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
     for name, wanted in (
         ("dataset", p.dataset),
         ("version", p.version),
+        ("title", p.title),
         ("measured", p.measured),
+        ("signs", str(p.signs)),
         ("connectivity", str(p.connectivity)),
         ("licence", p.licence),
         ("citations", list(p.citations)),
@@ -225,8 +229,8 @@ def _pulses(network: Any, limit: int = PULSES) -> tuple[int, int]:
                 for row, j in enumerate(part.tolist()):
                     a, b = int(weight.ccol_indices()[j]), int(weight.ccol_indices()[j + 1])
                     wanted[row, weight.row_indices()[a:b]] = weight.values()[a:b]
-                bad = (answer - wanted).abs() > 1e-4 * wanted.abs().clamp(min=1e-2) + 1e-6
-                bad |= (wanted == 0) & (answer.abs() > 1e-6)
+                close = (answer - wanted).abs() <= 1e-4 * wanted.abs() + 1e-6
+                bad = ~close | ((wanted == 0) & (answer != 0))
                 if bad.any():
                     row, i = (int(v) for v in bad.nonzero()[0])
                     raise Wrong(
@@ -239,31 +243,58 @@ def _pulses(network: Any, limit: int = PULSES) -> tuple[int, int]:
 
 
 def _computes(network: Any, stated: dict[str, Any]) -> None:
-    """Compare rates and output with those of the reference, population by population."""
-    double = copy.deepcopy(network).double().eval()
+    """Compare rates, output and gradients with the reference's, in evaluation and in training."""
+    double = copy.deepcopy(network).double()
     _shake(double)
     called: set[str] = set()
     layers = {_key(a, b, layer): layer for a, b, layer in double.named_projections()}
     for key, layer in layers.items():
         layer.register_forward_pre_hook(lambda _, __, key=key: called.add(key))
-    with torch.no_grad(), finding("forward"):
-        image = double.example_input(BATCH)
-        found, output = double.rates(image), double(image)
-    for key in layers:
-        if key not in called:
-            raise Wrong(key, "is not used in the forward pass")
-    with torch.no_grad(), finding("forward"):
-        expected, wanted = rates_and_output(double, stated, image)
     for p in stated["populations"]:
-        held = double.get_submodule(p["layer"]).inhibition
+        units = double.get_submodule(p["layer"])
+        held = units.inhibition
         if held is not None and array_digest(held.float().numpy()) != p.get("inhibition_sha256"):
             raise Wrong(p["name"], "its neurons are inhibited otherwise than in the graph")
-    for name, rates in {**expected, "the output": wanted}.items():
-        other = output if name == "the output" else found.get(name)
-        if other is None or other.shape != rates.shape:
-            raise Wrong("rates()", f"has no rates of {name} of shape {tuple(rates.shape)}")
-        if bool((other - rates).abs().max() > TOLERANCE * (1 + rates.abs().max())):
-            raise Wrong("forward", f"{name} is not what the graph says, from here on")
+        if units.noise_std != p["noise_std"]:
+            raise Wrong(p["name"], f"noise_std is {units.noise_std}, not {p['noise_std']}")
+        with torch.no_grad(), finding("forward"):
+            units.noise_std = 1.0
+            if bool((units.train()(torch.zeros(BATCH, p["units"]).double()) < 0).any()):
+                raise Wrong(p["name"], "has rates below zero in training")
+        units.noise_std = 0.0  # so that training, too, can be compared
+    for training, batch in ((False, BATCH), (True, BATCH), (False, WIDE)):
+        double.train(training)
+        image = double.example_input(batch)
+        # Only where gradients are compared: what is kept for them takes memory.
+        with torch.set_grad_enabled(training), finding("forward"):
+            found, output = double.rates(image), double(image)
+        for key in layers:
+            if key not in called:
+                raise Wrong(key, "is not used in the forward pass")
+        with torch.set_grad_enabled(training):
+            expected, wanted = rates_and_output(double, stated, image)
+        for name, rates in {**expected, "the output": wanted}.items():
+            other = output if name == "the output" else found.get(name)
+            if other is None or other.shape != rates.shape:
+                raise Wrong("rates()", f"has no rates of {name} of shape {tuple(rates.shape)}")
+            if not _agree(other, rates):
+                raise Wrong("forward", f"{name} is not what the graph says, from here on")
+        if training:
+            parameters = dict(double.named_parameters())
+            answers = [
+                torch.autograd.grad(
+                    y.tanh().sum(), list(parameters.values()), allow_unused=True, retain_graph=True
+                )
+                for y in (output, wanted)
+            ]
+            for name, one, other in zip(parameters, *answers, strict=True):
+                if (one is None) != (other is None) or not (one is None or _agree(one, other)):
+                    raise Wrong(name, "learns by another gradient than the graph's")
+
+
+def _agree(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are the same up to rounding in double precision; nan is not."""
+    return bool((one - other).abs().max() <= TOLERANCE * (1 + other.abs().max()))
 
 
 def _gradients(network: Any) -> None:
@@ -292,13 +323,22 @@ def _gradients(network: Any) -> None:
     network.zero_grad()
 
 
-def _shake(network: nn.Module) -> None:
-    """Overwrite every parameter by a foreign initialiser, keeping clear of zero."""
+def _shake(network: Any) -> None:
+    """Overwrite every parameter by a foreign initialiser, keeping clear of zero.
+
+    Connections shrink with the in-degree, so that no activity explodes over many sweeps.
+    """
+    degree = {
+        id(layer.weight): max(1.0, layer.weight.numel() / max(1, layer.n_post))
+        for _, _, layer in network.named_projections()
+    }
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in network.parameters():
             drawn = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(drawn + 0.1 * drawn.sign())
+            fan_in = parameter[0].numel() if parameter.dim() > 1 else 1
+            drawn = (drawn + 0.1 * drawn.sign()) / degree.get(id(parameter), fan_in**0.5)
+            parameter.copy_(drawn)
 
 
 def _train(network: Any, kind: type[torch.optim.Optimizer]) -> None:
@@ -308,7 +348,7 @@ def _train(network: Any, kind: type[torch.optim.Optimizer]) -> None:
     optimizer = kind(network.parameters(), lr=0.1, weight_decay=0.1)  # type: ignore[call-arg]
     for _ in range(3):
         optimizer.zero_grad()
-        network(network.example_input(BATCH)).square().mean().backward()
+        network(network.example_input(BATCH)).tanh().mean().backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
 

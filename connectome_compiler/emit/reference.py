@@ -19,7 +19,7 @@ def rates_and_output(
     network: Any, stated: dict[str, Any], image: Tensor
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return the rates of every population, ``(batch, units)``, and what is read out of them."""
-    weights = network.effective_weights()
+    weights = {f"{a}->{b}": w.sparse_weight() for a, b, w in network.named_projections()}
     layers = {f"{a}->{b}": layer for a, b, layer in network.named_projections()}
     features = network.front_end(image)
     seen = {post: getattr(network, name)(features) for post, name in stated["read_in"].items()}
@@ -48,9 +48,10 @@ def rates_and_output(
 
 
 def _sum(weight: Tensor, rates: Tensor) -> Tensor:
-    """Return what each target gets: ``(batch, post)``."""
-    total: Tensor = torch.sparse.mm(weight, rates.t()).t()
-    return total
+    """Return what each target gets: ``(batch, post)``, connection by connection."""
+    post, pre = weight.indices()
+    messages = rates[:, pre] * weight.values()
+    return rates.new_zeros(len(rates), weight.shape[0]).index_add(1, post, messages)
 
 
 def _normalised(drive: Tensor, kind: str, units: Any) -> Tensor:

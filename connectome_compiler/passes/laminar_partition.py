@@ -22,7 +22,7 @@ class LaminarPartition:
     ``order`` is the flow of information through the layers, by default the canonical circuit's
     (Douglas & Martin 2004, Annu. Rev. Neurosci. 27:419): L4 -> L2/3 -> L5 -> L6. Layers joined by
     "+" share a stage of it: L1 goes with L2/3, so that its few cells do not cut the way to L5.
-    Within a layer inhibition comes first, so that feed-forward inhibition acts in the same sweep.
+    Within a stage inhibition comes first, so that feed-forward inhibition acts in the same sweep.
     Neurons of other layers, or of none, are refused or dropped (``others``).
     """
 
@@ -71,7 +71,7 @@ class LaminarPartition:
         kinds = list(SUFFIX)
         labels = np.array(
             [
-                rank[layer] * len(kinds) + kinds.index(sign)
+                (stage_of[layer] * len(kinds) + kinds.index(sign)) * len(layers) + rank[layer]
                 for p in graph.biological
                 for layer, sign in zip(
                     p.column("cortical_layer").to_pylist(),
@@ -82,9 +82,9 @@ class LaminarPartition:
             dtype=np.intp,
         )
         present, label = np.unique(labels, return_inverse=True)
-        names = [f"{layers[k // len(kinds)]}.{SUFFIX[kinds[k % len(kinds)]]}" for k in present]
+        names = [f"{layers[k % len(layers)]}.{SUFFIX[_kind_of(k, layers)]}" for k in present]
         cut = regroup(graph, label.astype(np.intp), names)
-        stages = [stage_of[layers[k // len(kinds)]] for k in present]
+        stages = [stage_of[layers[k % len(layers)]] for k in present]
         return replace(
             cut,
             populations=tuple(
@@ -101,6 +101,10 @@ class LaminarPartition:
         found = {p.name.rsplit(".", 1)[0] for p in after.biological}
         if empty := [layer for layer in self.stage_of() if layer not in found]:
             yield f"no neurons in {', '.join(empty)}"
+
+
+def _kind_of(label: int, layers: list[str]) -> int | None:
+    return list(SUFFIX)[label // len(layers) % len(SUFFIX)]
 
 
 def _words(graph: Graph, rank: dict[str, int]) -> str:

@@ -84,9 +84,9 @@ class Bionic:
         image = _image(graph)
         node = _common_node(graph)
         _check_projections(graph)
-        _check_path(graph)
         delayed = [q for q in graph.connectome if q.delay and q.pre != q.post]
         sweeps = self._sweeps(delayed)
+        _check_path(graph, sweeps)
         names = identifiers(p.name for p in graph.biological)
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
@@ -109,12 +109,13 @@ class Bionic:
         kernels = {q.key: self._kernel(graph, q) for q in graph.connectome}
         name = network_name(self.class_name, recipe, graph.provenance.dataset)
         check_class_name(name, "\n".join([*copied.imports, copied.text]))
+        head = header(graph, name, recipe, wiring, [STYLE, FREE, self._cost(graph, kernels)])
         context = {
             "header": header(
                 graph, name, recipe, wiring, [STYLE, FREE, self._cost(graph, kernels)]
             ),
             "imports": copied.imports,
-            "provenance": literal(provenance(graph, recipe, wiring)),
+            "provenance": literal(provenance(graph, recipe, wiring, head)),
             "layers": copied.text,
             "class_name": name,
             "doc": _doc(graph, delayed),
@@ -189,11 +190,13 @@ class Bionic:
         if not delayed:
             if self.steps > 1:
                 problem = f"is {self.steps}, but nothing acts on the sweep before"
-                raise CompileError("template.steps", problem, "keep feedback, or leave steps out")
+                raise CompileError("template.steps", problem, "keep feedback, or steps=0")
             return 1
         if self.steps == 1:
             problem = f"is 1: {delayed[0].key} would never act, nor any feedback"
-            raise CompileError("template.steps", problem, "at least 2, or feedback=drop")
+            raise CompileError(
+                "template.steps", problem, "at least 2, 0 for three, or feedback=drop"
+            )
         return self.steps or 3
 
     def _kernel(self, graph: Graph, q: Projection) -> str:
@@ -273,16 +276,31 @@ def _check_projections(graph: Graph) -> None:
             raise CompileError(f"bionic: {q.key}", problem, 'add [[pass]] use = "split-flow"')
 
 
-def _check_path(graph: Graph) -> None:
-    """Refuse a network whose classes cannot depend on the image."""
+def _check_path(graph: Graph, sweeps: int) -> None:
+    """Refuse a network whose classes cannot depend on the image, sweep by sweep as it is run."""
     reached = {p.name: np.full(p.n_units, p.name == "image") for p in graph.populations}
-    for _ in graph.populations:  # at the latest then, every population has passed it on
-        for q in graph.projections:
-            if isinstance(q.connectivity, Synapses):
-                edges = q.connectivity
-                reached[q.post][edges.post[reached[q.pre][edges.pre]]] = True
-            elif reached[q.pre].any():
-                reached[q.post][:] = True
+
+    def arriving(q: Projection) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        at = np.zeros(graph.population(q.post).n_units, np.bool_)
+        if isinstance(q.connectivity, Synapses):
+            at[q.synapses.post[reached[q.pre][q.synapses.pre]]] = True
+        else:
+            at[:] = reached[q.pre].any()
+        return at
+
+    for _ in range(sweeps):
+        for p in graph.biological:
+            others = [q for q in graph.projections if q.post == p.name != q.pre]
+            drive = np.any([arriving(q) for q in others], axis=0) if others else reached[p.name]
+            if p.node.normalisation == "layer" and p.n_units == 1:
+                drive = np.zeros(1, np.bool_)  # the mean of one is itself: nothing is left
+            reached[p.name] = drive
+            for q in graph.connectome:
+                if q.pre == q.post == p.name:
+                    reached[p.name] = drive | arriving(q)
+    for q in graph.projections:
+        if q.post == "classes":
+            reached["classes"] = reached["classes"] | arriving(q)
     if not reached["classes"].any():
         raise CompileError(
             "bionic",

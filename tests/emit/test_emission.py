@@ -96,3 +96,12 @@ def test_a_failure_between_the_two_renames_restores_both(
     assert (tmp_path / "net.py").read_text() == SOURCE
     assert (tmp_path / "net.safetensors").read_bytes() == b"arrays"
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_arrays_that_are_not_ours_are_never_touched(tmp_path: Path) -> None:
+    theirs = tmp_path / "model.safetensors"
+    theirs.write_bytes(b"somebody's weights")
+    for arrays in (b"ours", None):
+        with pytest.raises(CompileError, match=r"model\.safetensors: is there"):
+            Emission("Net", SOURCE, arrays).write(tmp_path / "model.py")
+    assert theirs.read_bytes() == b"somebody's weights"

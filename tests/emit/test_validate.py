@@ -213,6 +213,29 @@ CHAIN_EDITS = {
         r"arrays = read_arrays\(\)",
         "import connectome_compiler.ir\n        arrays = read_arrays()",
     ),
+    "nothing upstream learns": (r"= self\.normalise\(drive\)", "= self.normalise(drive.detach())"),
+    "the lateral path does not learn": (
+        r"relu\(drive \+ within\(rates\)\)\n",
+        "relu(drive + within(rates.detach()))\n",
+    ),
+    "silence in training": (
+        r"        if self\.training and self\.noise_std:",
+        "        rates = rates * (not self.training)\n        if self.training and self.noise_std:",
+    ),
+    "rates below zero in training": (
+        r"rates = torch\.relu\(rates \+ self\.noise_std \* torch\.randn_like\(rates\)\)",
+        "rates = rates + self.noise_std * torch.randn_like(rates)",
+    ),
+    "right for one batch size alone": (
+        r"= self\.normalise\(drive\)",
+        "= self.normalise(drive if len(drive) == 4 else 0 * drive)",
+    ),
+    "more noise": (
+        r"noise_std: float = 0\.0,\n        within",
+        "noise_std: float = 0.5,\n        within",
+    ),
+    "a header that boasts": ("MODELLED, NOT MEASURED", "MEASURED"),
+    "another licence in the header": ("Licence    CC0", "Licence    mine"),
     "a crash": (r"features = self\.front_end\(image\)", "features = self.front_end(image) @ image"),
 }
 

@@ -137,6 +137,7 @@ PROVENANCE: dict[str, Any] = {
             "layer": "l4_exc",
             "axons_read": None,
             "normalisation": "layer",
+            "noise_std": 0.0,
             "inhibition": "multiplicative",
             "inhibition_strength": 0.5,
             "inhibition_sha256": "68f7bd519859996d069a6fd7d8bcd11e70845d5309a3e22da767db6217016cd9",
@@ -147,6 +148,7 @@ PROVENANCE: dict[str, Any] = {
             "layer": "l2_3_exc",
             "axons_read": None,
             "normalisation": "layer",
+            "noise_std": 0.0,
             "inhibition": "multiplicative",
             "inhibition_strength": 0.5,
             "inhibition_sha256": "692ffcef5439b50f5da71813f3790882d010ec0b2aabccf119b544888176ced9",
@@ -157,6 +159,7 @@ PROVENANCE: dict[str, Any] = {
             "layer": "l5_exc",
             "axons_read": None,
             "normalisation": "layer",
+            "noise_std": 0.0,
             "inhibition": "multiplicative",
             "inhibition_strength": 0.5,
             "inhibition_sha256": "9958463567caaafe502f5dd8d7aab5ff1955fa78c5cb681a9a82f3e5465a760b",
@@ -167,6 +170,7 @@ PROVENANCE: dict[str, Any] = {
             "layer": "l6_exc",
             "axons_read": None,
             "normalisation": "layer",
+            "noise_std": 0.0,
             "inhibition": "multiplicative",
             "inhibition_strength": 0.5,
             "inhibition_sha256": "0fcb4b08c4987b45eeb503b9e1a96238852d14e03bfe871d75b10252f8766c59",
@@ -248,8 +252,9 @@ PROVENANCE: dict[str, Any] = {
     "read_out": {"L6.exc": "l6_exc_to_classes"},
     "sweeps": 1,
     "graph_sha256": "de64ae1fc394b269606d72325e4c74fd48fe3af59e724a581e7e8cf3f2c774de",
+    "header_sha256": "d169fce441b8a39ff4af3a1c25eff64c4894acdaba51ab1497ce4ddc03c80e31",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "b9de1db897eab5191fed764569804a07b6dffc0d565d0d5a4dd3d7ba3e1b254b",
+    "sha256": "a0c3cfc4f7edf338f3102775e03513ba6a7940a2e53ebe03bbcc91a38d808e15",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -127,6 +127,7 @@ PROVENANCE: dict[str, Any] = {
             "layer": "l4_inh",
             "axons_read": None,
             "normalisation": "rms",
+            "noise_std": 0.0,
             "inhibition": "none",
         },
         {
@@ -135,6 +136,7 @@ PROVENANCE: dict[str, Any] = {
             "layer": "l4_exc",
             "axons_read": None,
             "normalisation": "rms",
+            "noise_std": 0.0,
             "inhibition": "none",
         },
         {
@@ -143,6 +145,7 @@ PROVENANCE: dict[str, Any] = {
             "layer": "l2_3_inh",
             "axons_read": None,
             "normalisation": "rms",
+            "noise_std": 0.0,
             "inhibition": "none",
         },
         {
@@ -151,6 +154,7 @@ PROVENANCE: dict[str, Any] = {
             "layer": "l2_3_exc",
             "axons_read": None,
             "normalisation": "rms",
+            "noise_std": 0.0,
             "inhibition": "none",
         },
         {
@@ -159,6 +163,7 @@ PROVENANCE: dict[str, Any] = {
             "layer": "l5_inh",
             "axons_read": None,
             "normalisation": "rms",
+            "noise_std": 0.0,
             "inhibition": "none",
         },
         {
@@ -167,6 +172,7 @@ PROVENANCE: dict[str, Any] = {
             "layer": "l5_exc",
             "axons_read": None,
             "normalisation": "rms",
+            "noise_std": 0.0,
             "inhibition": "none",
         },
         {
@@ -175,6 +181,7 @@ PROVENANCE: dict[str, Any] = {
             "layer": "l6_inh",
             "axons_read": None,
             "normalisation": "rms",
+            "noise_std": 0.0,
             "inhibition": "none",
         },
         {
@@ -183,6 +190,7 @@ PROVENANCE: dict[str, Any] = {
             "layer": "l6_exc",
             "axons_read": None,
             "normalisation": "rms",
+            "noise_std": 0.0,
             "inhibition": "none",
         },
     ],
@@ -592,8 +600,9 @@ PROVENANCE: dict[str, Any] = {
     "read_out": {"L6.exc": "l6_exc_to_classes"},
     "sweeps": 3,
     "graph_sha256": "fb9b9d2dc0dbf77f40b35d2dd1dda5a41e8d0df346898e917a68cb791f47a87c",
+    "header_sha256": "e33620a2a1223a36dac29776f73ccdfd44d23447d78ccd382efa7b149a60bf7b",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "2b29e12a1bac480ad8280d5ef0f640bdafc861c969b01256dc5aefe7786cb115",
+    "sha256": "4bdf5d0258eb5979a2f5e282a43775d7a9ab635753c32aa9aac9f54cd3318745",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -19,7 +19,14 @@ from hypothesis import strategies as st
 
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir import Graph
+from connectome_compiler.ir import (
+    Graph,
+    Population,
+    Projection,
+    Provenance,
+    Synapses,
+    neuron_table,
+)
 from connectome_compiler.passes.attach_io import AttachIo
 from connectome_compiler.passes.laminar_partition import LaminarPartition
 from connectome_compiler.passes.runner import run
@@ -412,3 +419,26 @@ def test_inhibition_of_other_cells_is_refused(tmp_path: Path) -> None:
     state["l4_exc.inhibition"] = 1 - state["l4_exc.inhibition"]
     with pytest.raises(RuntimeError, match="inhibition differs"):
         net.load_state_dict(state)
+
+
+def test_a_path_must_fit_into_the_sweeps() -> None:
+    """Three steps inside L2/3 need more settling than one sweep has."""
+    layers = ["L4", "L2/3", "L2/3", "L2/3", "L5", "L6"]
+    table = neuron_table(
+        {"neuron_id": range(6), "cell_class": ["excitatory"] * 6, "cortical_layer": layers}
+    )
+    chain = Synapses.from_edges(np.arange(1, 6), np.arange(5), np.ones(5, np.int32))
+    graph = Graph(
+        (Population("neurons", (6,), table),),
+        (Projection("neurons", "neurons", chain),),
+        Provenance("toy"),
+    )
+    with pytest.raises(CompileError, match="no path of connections"):
+        Bionic().emit(laminar(graph, normalisation="none"), "toy")
+
+
+def test_one_neuron_alone_cannot_be_normalised() -> None:
+    graph = column(4, 1.0)
+    with pytest.raises(CompileError, match="no path of connections"):
+        Bionic().emit(laminar(graph, inhibition="drop"), "toy")
+    assert Bionic().emit(laminar(graph, inhibition="drop", normalisation="none"), "toy")
