@@ -337,8 +337,9 @@ def _shake(network: Any) -> None:
         for parameter in network.parameters():
             drawn = torch.randn(parameter.shape, generator=generator)
             fan_in = parameter[0].numel() if parameter.dim() > 1 else 1
-            drawn = (drawn + 0.1 * drawn.sign()) / degree.get(id(parameter), fan_in**0.5)
-            parameter.copy_(drawn)
+            # One normal number in some ten million is exactly zero, so not `drawn.sign()`.
+            drawn = drawn + torch.where(drawn < 0, -0.1, 0.1)
+            parameter.copy_(drawn / degree.get(id(parameter), fan_in**0.5))
 
 
 def _train(network: Any, kind: type[torch.optim.Optimizer]) -> None:
