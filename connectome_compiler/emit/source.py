@@ -87,17 +87,17 @@ def merge_imports(statements: Iterable[str]) -> tuple[str, ...]:
         elif isinstance(node, ast.ImportFrom):
             names = {ast.unparse(alias) for alias in node.names}
             members.setdefault(node.module or "", set()).update(names)
-    lines = [(s.split()[1], 0, s) for s in plain]
-    # Case-sensitive order with constants first would be isort's; all our names sort the same.
+    # `import` before `from`, each by module; the standard library apart.
+    lines = [(0, s.split()[1], s) for s in plain]
     lines += [
-        (m, 1, f"from {m} import {', '.join(sorted(n, key=_case))}") for m, n in members.items()
+        (1, m, f"from {m} import {', '.join(sorted(n, key=_case))}") for m, n in members.items()
     ]
-    standard = [e for e in lines if e[0].split(".")[0] in sys.stdlib_module_names]
-    other = [e for e in lines if e not in standard]
-    key = lambda e: (e[1], e[0])  # noqa: E731
-    first = [e[2] for e in sorted(standard, key=key)]
-    second = [e[2] for e in sorted(other, key=key)]
-    return tuple([*first, "", *second] if first and second else [*first, *second])
+    standard, other = [], []
+    for _, module, line in sorted(lines):
+        known = module.split(".")[0] in sys.stdlib_module_names
+        (standard if known else other).append(line)
+    between = [""] if standard and other else []
+    return (*standard, *between, *other)
 
 
 def _case(name: str) -> tuple[int, str]:
