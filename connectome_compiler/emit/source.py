@@ -92,7 +92,8 @@ def merge_imports(statements: Iterable[str]) -> tuple[str, ...]:
     lines += [
         (1, m, f"from {m} import {', '.join(sorted(n, key=_case))}") for m, n in members.items()
     ]
-    standard, other = [], []
+    standard: list[str] = []
+    other: list[str] = []
     for _, module, line in sorted(lines):
         known = module.split(".")[0] in sys.stdlib_module_names
         (standard if known else other).append(line)
