@@ -72,6 +72,8 @@ def validate(module: Path, graph: Path | None = None, shown: str = "") -> Certif
         reason = tail[-1] if tail else f"exit code {done.returncode}"
         raise VerifyError(shown or str(module), f"cannot be imported: {reason}", hint)
     if "problem" in answer:
+        if answer["where"] == "module":  # there is nothing to check: it is not one of ours
+            raise VerifyError(shown or str(module), answer["problem"], "give it a built module")
         raise VerifyError(f"{shown or module}: {answer['where']}", answer["problem"], hint)
     answer["checks"], answer["notes"] = tuple(answer["checks"]), tuple(answer["notes"])
     return Certificate(module=Path(shown or module).name, **answer)
