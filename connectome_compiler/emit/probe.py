@@ -65,6 +65,7 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
             graph = Graph.load(saved)
         _against_graph(network, stated, graph)
         checks.append("connections, signs and origin are those of the saved graph, one by one")
+    _shake(network)
     pulsed, neurons = _pulses(network)
     checks.append(f"{pulsed:,} unit pulses came out at their targets alone, with their signs")
     with finding("forward"), alone():
@@ -208,7 +209,6 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
 def _pulses(network: Any, limit: int = PULSES) -> tuple[int, int]:
     """Pulse presynaptic neurons one by one; each must reach its targets alone, with their sign."""
     network.eval()
-    _shake(network)
     weights = network.effective_weights()
     pulsed = neurons = 0
     for pre, post, layer in network.named_projections():

@@ -111,9 +111,7 @@ class Bionic:
         check_class_name(name, "\n".join([*copied.imports, copied.text]))
         head = header(graph, name, recipe, wiring, [STYLE, FREE, self._cost(graph, kernels)])
         context = {
-            "header": header(
-                graph, name, recipe, wiring, [STYLE, FREE, self._cost(graph, kernels)]
-            ),
+            "header": head,
             "imports": copied.imports,
             "provenance": literal(provenance(graph, recipe, wiring, head)),
             "layers": copied.text,

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -63,10 +62,8 @@ def test_peak_probabilities_are_square_and_are_probabilities() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(TABLES) - {"column_axis", "column_census"}))
-def test_rows_are_as_collected(name: str) -> None:
-    if "CCOMPILE_TEST_DATA" not in os.environ:
-        pytest.skip("CCOMPILE_TEST_DATA, the folder of collected data, is not set")
-    collected = Path(os.environ["CCOMPILE_TEST_DATA"]) / "v1_statistics" / f"{name}.csv"
+def test_rows_are_as_collected(name: str, test_data: Path) -> None:
+    collected = test_data / "v1_statistics" / f"{name}.csv"
     lines = (FOLDER / f"{name}.csv").read_text("utf-8").splitlines()
     assert set(lines) <= set(collected.read_text("utf-8").splitlines())
 

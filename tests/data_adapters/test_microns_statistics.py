@@ -424,12 +424,9 @@ def test_published_figures_are_those_of_the_tables() -> None:
 
 
 @pytest.fixture(scope="module")
-def real_column() -> list[dict[str, str]]:
+def real_column(test_data: Path) -> list[dict[str, str]]:
     """The neurons of the real column whose place is known."""
-    if "CCOMPILE_TEST_DATA" not in os.environ:
-        pytest.skip("CCOMPILE_TEST_DATA, the folder of real data, is not set")
-    path = Path(os.environ["CCOMPILE_TEST_DATA"]) / "microns" / "column_neurons_v795.csv"
-    with path.open() as lines:
+    with (test_data / "microns" / "column_neurons_v795.csv").open() as lines:
         return [r for r in csv.DictReader(lines) if r["x_um"]]
 
 
