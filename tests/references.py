@@ -50,7 +50,10 @@ def small(
     signs: dict[str, list[int]] | None = None,
     kind: Kind = "chemical",
 ) -> Graph:
-    """Make a graph by hand: columns by population, and (pre, post, [(pre, post) indices])."""
+    """Make a graph by hand: columns by population, and (pre, post, [(pre, post) indices]).
+
+    Electrical connections are given once, and made in both directions.
+    """
     people, first = [], 1
     for name, given in columns.items():
         n = len(next(iter(given.values())))
@@ -62,6 +65,12 @@ def small(
         sources, targets = np.array(pairs, np.int64).reshape(-1, 2).T
         own = (signs or {}).get(f"{pre}->{post}")
         weight = np.arange(1, len(pairs) + 1)
+        if kind == "electrical" and pre == post:
+            sources, targets = np.append(sources, targets), np.append(targets, sources)
+            weight = np.tile(weight, 2)
+        elif kind == "electrical":
+            back = Synapses.from_edges(sources, targets, weight)
+            projections.append(Projection(post, pre, back, kind=kind))
         made = Synapses.from_edges(targets, sources, weight, sign=own)
         projections.append(Projection(pre, post, made, kind=kind))
     graph = Graph(tuple(people), tuple(projections), Provenance("hand-made", "1"))

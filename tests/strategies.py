@@ -21,7 +21,6 @@ from connectome_compiler.ir import (
     Weights,
     neuron_table,
 )
-from connectome_compiler.ir.graph import Kind
 
 # What has broken file names and JSON before, beside ordinary names.
 NAMES = (
@@ -112,20 +111,43 @@ def connectomes(draw: st.DrawFn, min_populations: int = 0) -> Graph:
     first_ids = [base + 1 + 10 * k for k in range(len(names))]
     people = draw(populations(names, first_ids, draw(st.booleans())))
     unit, size = draw(st.sampled_from(list(WEIGHTS))), draw(st.booleans())
-    kinds: tuple[Kind, ...] = ("chemical", "electrical") if draw(st.booleans()) else ("chemical",)
     projections = [
         Projection(
-            pre.name,
-            post.name,
-            draw(synapses(post.n_units, pre.n_units, unit=unit, size=size)),
-            kind=kind,
+            pre.name, post.name, draw(synapses(post.n_units, pre.n_units, unit=unit, size=size))
         )
         for post in people
         for pre in people
-        for kind in kinds
         if draw(st.booleans())
     ]
+    if draw(st.booleans()):
+        projections += draw(gap_junctions(people, unit))
     return Graph(people, tuple(projections), Provenance("random", connectivity=Evidence.MODELLED))
+
+
+@st.composite
+def gap_junctions(
+    draw: st.DrawFn, people: tuple[Population, ...], unit: str
+) -> tuple[Projection, ...]:
+    """Electrical projections between any pairs of populations, each with its mirror image."""
+    made = []
+    for k, one in enumerate(people):
+        for other in people[k:]:
+            if not draw(st.booleans()):
+                continue
+            half = draw(synapses(other.n_units, one.n_units, unit=unit, size=False, sign=False))
+            weight = np.abs(half.weight)
+            if one is other:  # one triangle, and its mirror image
+                low = half.pre < half.post
+                ends = half.post[low], half.pre[low]
+                twice = [np.concatenate(both) for both in (ends, ends[::-1])]
+                whole = Synapses.from_edges(*twice, np.tile(weight[low], 2), unit=unit)
+                made.append(Projection(one.name, one.name, whole, kind="electrical"))
+            else:
+                there = Synapses(half.post, half.pre, weight, unit)
+                back = Synapses.from_edges(half.pre, half.post, weight, unit=unit)
+                made.append(Projection(one.name, other.name, there, kind="electrical"))
+                made.append(Projection(other.name, one.name, back, kind="electrical"))
+    return tuple(made)
 
 
 @st.composite

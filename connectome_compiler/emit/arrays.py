@@ -25,7 +25,10 @@ class Packed:
     inline: str  # base64 of the deflated bytes, in lines; empty where a file is better
 
 
-def pack(arrays: dict[str, np.ndarray[Any, Any]], n_edges: int) -> Packed:
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+
+def pack(arrays: Arrays, n_edges: int) -> Packed:
     """Pack ``arrays``, by name; ``n_edges`` decides whether they go inside the source."""
     data = save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)})
     inline = ""

@@ -116,40 +116,89 @@ class Synapses:
 
 @dataclass(frozen=True, slots=True)
 class AllToAll:
-    """Every unit of ``pre`` to every unit of ``post``: read-in and read-out."""
+    """Every unit of ``pre`` to every unit of ``post``: read-in and read-out.
+
+    Of a population whose units are listed in ``pre_units`` or ``post_units``, ascending, only these
+    take part.
+    """
+
+    post_units: tuple[int, ...] | None = None
+    pre_units: tuple[int, ...] | None = None
 
     def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
         """Return all pairs, sorted by post, then pre."""
-        post = np.repeat(np.arange(n_post, dtype=np.int32), n_pre)
-        return post, np.tile(np.arange(n_pre, dtype=np.int32), n_post)
+        post, pre = units(self.post_units, n_post, "post"), units(self.pre_units, n_pre, "pre")
+        return np.repeat(post, len(pre)), np.tile(pre, len(post))
 
     def count(self, n_post: int, n_pre: int) -> int:
-        """Return ``n_post * n_pre``."""
-        return n_post * n_pre
+        """Return the number of pairs."""
+        return _n_units(self.post_units, n_post, "post") * _n_units(self.pre_units, n_pre, "pre")
 
     def describe(self) -> str:
         """Return the name of the law."""
-        return "all to all"
+        return "all to all" + _selected(self.post_units, self.pre_units)
 
 
 @dataclass(frozen=True, slots=True)
 class OneToOne:
-    """Unit ``i`` of ``pre`` to unit ``i`` of ``post``; both have the same number of units."""
+    """The first unit of ``pre`` to the first of ``post``, and so on; both have as many.
+
+    Of a population whose units are listed in ``pre_units`` or ``post_units``, ascending, only these
+    take part.
+    """
+
+    post_units: tuple[int, ...] | None = None
+    pre_units: tuple[int, ...] | None = None
 
     def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
-        """Return the diagonal."""
-        diagonal = np.arange(self.count(n_post, n_pre), dtype=np.int32)
-        return diagonal, diagonal
+        """Return the pairs."""
+        self.count(n_post, n_pre)
+        return units(self.post_units, n_post, "post"), units(self.pre_units, n_pre, "pre")
 
     def count(self, n_post: int, n_pre: int) -> int:
         """Return the number of pairs."""
-        if n_post != n_pre:
-            raise CompileError("one-to-one", f"{n_pre} units cannot pair with {n_post}")
-        return n_post
+        post, pre = (
+            _n_units(self.post_units, n_post, "post"),
+            _n_units(self.pre_units, n_pre, "pre"),
+        )
+        if post != pre:
+            raise CompileError("one-to-one", f"{pre} units cannot pair with {post}")
+        return post
 
     def describe(self) -> str:
         """Return the name of the law."""
-        return "one to one"
+        return "one to one" + _selected(self.post_units, self.pre_units)
+
+
+def units(selected: tuple[int, ...] | None, n: int, side: str) -> Index:
+    """Return the indices of the selected units of a population of ``n``, by default all."""
+    if selected is None:
+        return np.arange(n, dtype=np.int32)
+    index = np.array(selected, np.int64)
+    if index.size and (index[0] < 0 or index[-1] >= n or (np.diff(index) <= 0).any()):
+        problem = f"the selected units do not ascend within 0..{n - 1}"
+        raise CompileError(f"selected {side} units", problem)
+    return index.astype(np.int32)
+
+
+def _n_units(selected: tuple[int, ...] | None, n: int, side: str) -> int:
+    return n if selected is None else len(units(selected, n, side))
+
+
+def _selected(post: tuple[int, ...] | None, pre: tuple[int, ...] | None) -> str:
+    words = [
+        f"{side} {len(chosen):,}"
+        for side, chosen in (("from", pre), ("to", post))
+        if chosen is not None
+    ]
+    return f", {' '.join(words)} selected" if words else ""
+
+
+def entries_ptr(post: npt.NDArray[Any], n_post: int) -> Index:
+    """Return where the connections of each target begin, in edges sorted by post: ``(n + 1,)``."""
+    ptr = np.zeros(n_post + 1, np.int32)
+    np.cumsum(np.bincount(post, minlength=n_post), out=ptr[1:])
+    return ptr
 
 
 def edge_order(post: npt.NDArray[Any], pre: npt.NDArray[Any]) -> npt.NDArray[np.intp]:

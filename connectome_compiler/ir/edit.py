@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.ir.connectivity import Synapses, edge_order
+from connectome_compiler.ir.connectivity import AllToAll, OneToOne, Synapses, edge_order
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Projection
 
 Mask = npt.NDArray[np.bool_]
@@ -39,7 +39,13 @@ def keep_neurons(graph: Graph, kept: Mapping[str, Mask]) -> Graph:
         populations.append(replace(p, shape=(int(mask.sum()),), neurons=table))
     projections = []
     for q in graph.projections:
-        if not isinstance(q.connectivity, Synapses) or not {q.pre, q.post} & places.keys():
+        if not {q.pre, q.post} & places.keys():
+            projections.append(q)
+            continue
+        if isinstance(q.connectivity, AllToAll | OneToOne):
+            projections.append(replace(q, connectivity=_remaining(q.connectivity, q, places)))
+            continue
+        if not isinstance(q.connectivity, Synapses):
             projections.append(q)
             continue
         edges = q.connectivity
@@ -50,6 +56,19 @@ def keep_neurons(graph: Graph, kept: Mapping[str, Mask]) -> Graph:
         thinned = replace(edges, post=post, pre=pre).keep(alive)
         projections.append(replace(q, connectivity=thinned))
     return replace(graph, populations=tuple(populations), projections=tuple(projections))
+
+
+def _remaining(
+    law: AllToAll | OneToOne, q: Projection, places: Mapping[str, npt.NDArray[np.int32]]
+) -> AllToAll | OneToOne:
+    """Return the law with the selected units that are left, under their new numbers."""
+    ends = {}
+    for side, name in (("post_units", q.post), ("pre_units", q.pre)):
+        selected = getattr(law, side)
+        if selected is not None and name in places:
+            new = places[name][np.array(selected, np.intp)]
+            ends[side] = tuple(new[new >= 0].tolist())
+    return replace(law, **ends)
 
 
 def drop_populations(graph: Graph, names: Iterable[str]) -> Graph:
@@ -87,6 +106,46 @@ def set_column(population: Population, name: str, values: pa.Array) -> Populatio
         at = table.column_names.index(name)
         return replace(population, neurons=table.set_column(at, name, values))
     return replace(population, neurons=table.append_column(name, values))
+
+
+def reorder(graph: Graph, order: Mapping[str, npt.NDArray[np.intp]]) -> Graph:
+    """Return the graph with the neurons of each named population in another order.
+
+    ``order[name][k]`` is the present index of the neuron that becomes neuron ``k``. Connections
+    stay those of the same neurons. Raises `CompileError` for what is no permutation, and for laws
+    that say which units they join.
+    """
+    moved = {}
+    for name, asked in order.items():
+        n = graph.population(name).n_units
+        place = np.full(n, -1, np.int32)
+        if asked.shape == (n,) and (not n or 0 <= asked.min() <= asked.max() < n):
+            place[asked] = np.arange(n)
+        if (place < 0).any() or asked.shape != (n,):
+            raise CompileError(f"reorder, population {name}", f"no permutation of {n} neurons")
+        if (place != np.arange(n)).any():
+            moved[name] = place
+    populations = []
+    for p in graph.populations:
+        if p.name in moved:
+            if len(p.shape) > 1:
+                problem = f"is a map of {p.shape}, not single neurons"
+                raise CompileError(f"population {p.name}", problem)
+            table = None if p.neurons is None else p.neurons.take(pa.array(order[p.name]))
+            p = replace(p, neurons=table)
+        populations.append(p)
+    projections = []
+    for q in graph.projections:
+        if {q.pre, q.post} & moved.keys() and q.connectivity != AllToAll():
+            e = q.synapses
+            post = moved[q.post][e.post] if q.post in moved else e.post
+            pre = moved[q.pre][e.pre] if q.pre in moved else e.pre
+            sorted_anew = Synapses.from_edges(
+                post, pre, e.weight, unit=e.unit, size=e.size, sign=e.sign
+            )
+            q = replace(q, connectivity=sorted_anew)
+        projections.append(q)
+    return replace(graph, populations=tuple(populations), projections=tuple(projections))
 
 
 def regroup(graph: Graph, label: npt.NDArray[np.intp], names: Sequence[str]) -> Graph:

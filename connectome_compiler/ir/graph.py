@@ -32,13 +32,20 @@ class NodeModel:
 
     The summed drive is normalised, rectified (or whatever ``activation`` names), attenuated by the
     neuron's ``inhibition`` (a column of the neuron table, 0 to 1), and noise is added in training.
+
+    With ``tau_ms`` above 0 the unit is leaky: ``tau dr/dt = -r + activation(drive + bias)``. Its
+    time constant starts at ``tau_ms`` and, like its bias, is trained one for all neurons of the
+    population ("shared"), one per "cell_type", or one per "neuron"; or it is not.
     """
 
-    activation: Literal["relu", "linear"] = "relu"
+    activation: Literal["relu", "linear", "tanh", "sigmoid", "softplus"] = "relu"
     normalisation: Literal["layer", "rms", "none"] = "none"
     noise_std: float = 0.0  # standard deviation, in units of activity; training only
     inhibition: Literal["none", "multiplicative", "subtractive"] = "none"
     inhibition_strength: float = 0.0  # a (1 - strength r), or a - strength r
+    tau_ms: float = 0.0  # milliseconds; 0: no memory
+    tau_per: Literal["fixed", "shared", "cell_type", "neuron"] = "fixed"
+    bias_per: Literal["none", "shared", "cell_type", "neuron"] = "neuron"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,9 +105,24 @@ class Weights:
     ``sign`` "none": free real numbers. "abs": ``sign * |w|``, the sign being data (of the
     connection, else of its presynaptic neuron), so that no training step can flip it; a connection
     whose sign is not known stays free, and is counted.
+
+    ``tie`` says which connections of the projection share one number: "none" does; "type-pair"
+    those from one value of the column ``tie_by`` to one other; "pre-type" those from one value;
+    "kernel" those of a type pair whose ends are equally far apart in the columns ``u`` and ``v`` (a
+    convolution over a hexagonal grid). What acts is that number times the connection's own weight,
+    its synapse count.
+
+    ``start`` is where training starts: "uniform" within the fan-in, "weight" at the synapse counts
+    divided by each neuron's sum, or "low-rank": the entries of a random matrix of ``rank``. Without
+    ``trained`` they stay there.
     """
 
     sign: Literal["none", "abs"] = "none"
+    tie: Literal["none", "type-pair", "pre-type", "kernel"] = "none"
+    tie_by: str = "cell_type"
+    start: Literal["uniform", "weight", "low-rank"] = "uniform"
+    rank: int = 1
+    trained: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +131,9 @@ class Projection:
 
     ``delay`` 0 acts within a sweep through the populations, in their order; 1 acts on the activity
     of the sweep before. Within a population, delay 1 is one settling pass of the same sweep.
+
+    An "electrical" connection is a gap junction. It stands in the list in both directions, with one
+    weight, its conductance, which is never negative and has no sign: ``g (r_pre - r_post)``.
     """
 
     pre: str
@@ -222,8 +247,11 @@ class Graph:
     def signs(self, projection: Projection) -> npt.NDArray[np.int8]:
         """Return the sign of every connection, shape ``(n_connections,)``; 0 = not known.
 
-        The connection's own sign where the source has one, else that of its presynaptic neuron.
+        The connection's own sign where the source has one, else that of its presynaptic neuron. Gap
+        junctions have none.
         """
+        if projection.kind == "electrical":
+            return np.zeros(self.count(projection), np.int8)
         _, pre = projection.connectivity.entries(*self.shape(projection))
         population = self.population(projection.pre)
         if population.neurons is None:

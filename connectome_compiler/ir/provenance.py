@@ -8,6 +8,7 @@ from operator import index
 from typing import Any
 
 FALLBACK = "fall-back-to-statistics"  # the step by which an adapter owns up to a substitute
+NULL_MODEL = "null-model"  # the step that randomises the wiring; its first note says how
 
 
 class Evidence(StrEnum):
@@ -103,9 +104,13 @@ class Provenance:
         """Say that the connectivity is not measured, and why it is used; empty if it is."""
         if self.measured:
             return ""
-        reasons = [note for step in self.steps if step.name == FALLBACK for note in step.notes]
-        because = f": {reasons[0]}" if reasons else ""
+        reasons = self.first_notes(FALLBACK, NULL_MODEL)
+        because = f": {'; '.join(reasons)}" if reasons else ""
         return f"{self.source} is {self.connectivity}, not measured{because}"
+
+    def first_notes(self, *names: str) -> list[str]:
+        """Return the first note of every step of these names that has any."""
+        return [s.notes[0] for s in self.steps if s.name in names and s.notes]
 
     def with_step(self, step: Step) -> Provenance:
         """Append ``step`` to the history."""

@@ -24,7 +24,7 @@ from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection, Weights
 from connectome_compiler.ir.provenance import Provenance
 
-FORMAT = 1
+FORMAT = 2
 PAGE = "graph.json"
 FOLDERS = ("neurons", "connections")
 LAWS: dict[str, type[Any]] = {"AllToAll": AllToAll, "OneToOne": OneToOne}
@@ -234,7 +234,8 @@ def _projection(folder: Path, entry: dict[str, Any]) -> Projection:
     else:
         if law["kind"] not in LAWS:
             raise UnknownNameError.among("connectivity", law["kind"], LAWS)
-        connectivity = LAWS[law["kind"]](**{k: v for k, v in law.items() if k != "kind"})
+        options = {k: tuple(v) if isinstance(v, list) else v for k, v in law.items() if k != "kind"}
+        connectivity = LAWS[law["kind"]](**options)
     return Projection(
         entry["pre"],
         entry["post"],

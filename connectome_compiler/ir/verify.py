@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, VerifyError
-from connectome_compiler.ir.connectivity import Synapses
+from connectome_compiler.ir.connectivity import Synapses, edge_order
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Projection
 from connectome_compiler.ir.neurons import COVERAGES, ROLES, STANDARD, is_supported
 
@@ -66,8 +66,10 @@ def _population(population: Population) -> None:
 
 
 def _node(where: str, node: NodeModel) -> None:
-    for field in ("activation", "normalisation", "inhibition"):
+    for field in ("activation", "normalisation", "inhibition", "tau_per", "bias_per"):
         _choice(where, node, field)
+    if not (isfinite(node.tau_ms) and node.tau_ms >= 0):
+        raise VerifyError(where, f"tau_ms {node.tau_ms} is not a time constant")
     if not (isfinite(node.noise_std) and node.noise_std >= 0):
         raise VerifyError(where, f"noise_std {node.noise_std} is not a standard deviation")
     if not isfinite(node.inhibition_strength):
@@ -150,12 +152,17 @@ def _projection(graph: Graph, projection: Projection) -> None:
         if end not in names:
             raise VerifyError(where, f"no population {end!r}")
     _choice(where, projection, "kind")
-    _choice(where, projection.weights, "sign")
+    for field in ("sign", "tie", "start"):
+        _choice(where, projection.weights, field)
+    if projection.weights.rank < 1:
+        raise VerifyError(where, f"rank {projection.weights.rank} is under 1")
     if projection.delay < 0:
         raise VerifyError(where, f"delay {projection.delay} is negative")
     n_post, n_pre = graph.shape(projection)
     if isinstance(projection.connectivity, Synapses):
         _synapses(where, projection.connectivity, n_post, n_pre)
+        if projection.kind == "electrical":
+            _electrical(where, projection, graph)
         return
     try:
         projection.connectivity.count(n_post, n_pre)
@@ -199,6 +206,36 @@ def _synapses(where: str, edges: Synapses, n_post: int, n_pre: int) -> None:
         at = _first(abs(edges.sign) > 1)
         problem = f"sign {edges.sign[at]} is none of +1, -1, 0 (not known)"
         raise VerifyError(f"{where}, connection {at}", problem)
+
+
+def _electrical(where: str, projection: Projection, graph: Graph) -> None:
+    """Refuse a gap junction that conducts in one direction alone, or not equally in both."""
+    hint = "gap junctions stand in the list in both directions, with one conductance"
+    back = f"{projection.post}->{projection.pre}:electrical"
+    mirror = next((p for p in graph.projections if p.key == back), None)
+    if mirror is None:
+        raise VerifyError(where, f"has no mirror image {back}", hint)
+    edges, other = projection.synapses, mirror.synapses
+    if edges.unit != other.unit or projection.weights != mirror.weights:
+        raise VerifyError(where, f"and {back} differ in their unit or weights", hint)
+    if edges.sign is not None and edges.sign.any():
+        raise VerifyError(where, "has signs: current flows through a gap junction both ways")
+    turned = edge_order(other.pre, other.post)
+    n = len(edges.post)
+    if (
+        len(turned) != n
+        or (other.pre[turned] != edges.post).any()
+        or (other.post[turned] != edges.pre).any()
+    ):
+        raise VerifyError(where, f"is not the mirror image of {back}", hint)
+    if n and edges.weight.min() < 0:
+        at = _first(edges.weight < 0)
+        raise VerifyError(f"{where}, connection {at}", f"conductance {edges.weight[at]} is below 0")
+    unequal = edges.weight != other.weight[turned]
+    if unequal.any():
+        at = _first(unequal)
+        problem = f"conducts {edges.weight[at]} one way, {other.weight[turned[at]]} the other"
+        raise VerifyError(f"{where}, connection {at}", problem, hint)
 
 
 def _fits_swapped(edges: Synapses, n_post: int, n_pre: int) -> bool:

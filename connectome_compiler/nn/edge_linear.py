@@ -337,6 +337,9 @@ class EdgeLinear(nn.Module):
     pre: Tensor  # int32, (n_connections,)
     sign: Tensor  # int8, () if all connections share it, else (n_connections,): +1, -1, 0 = free
 
+    kind = "chemical"
+    structure: tuple[str, ...] = ("ptr", "pre", "sign")  # what a saved state must agree in
+
     def __init__(
         self,
         n_pre: int,
@@ -421,13 +424,17 @@ class EdgeLinear(nn.Module):
 
     def effective_weight(self) -> Tensor:
         """Return the weights that act, ``(n_connections,)``; differentiable."""
+        return self._signed(self.weight)
+
+    def _signed(self, weight: Tensor) -> Tensor:
+        """Give weights, ``(n_connections,)``, the signs of their connections."""
         if not self._any_sign:
-            return self.weight
+            return weight
         # sign * |weight|, written as weight * 1 or weight * -1: so it has a slope at zero, too.
-        signed = self.weight.detach() * self.sign
+        signed = weight.detach() * self.sign
         if self._any_free:
             signed = signed + 0.0  # -0.0 becomes 0.0: a weight whose sign is free keeps its own
-        return self.weight * torch.copysign(signed.new_ones(()), signed)
+        return weight * torch.copysign(signed.new_ones(()), signed)
 
     def sparse_weight(self) -> Tensor:
         """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
@@ -487,16 +494,18 @@ class EdgeLinear(nn.Module):
         error_msgs: list[str],
     ) -> None:
         """Load weights, but only those of the same connections."""
-        for name in ("ptr", "pre", "sign"):
+        for name in self.structure:
             stored, own = state_dict.get(prefix + name), getattr(self, name)
-            if stored is None:
+            if own is None and stored is None:
+                continue
+            if own is None or stored is None:
                 error_msgs.append(f"{prefix}{name} is missing: the weights could be of any network")
             elif own.is_meta or stored.is_meta:
                 error_msgs.append(f"{prefix}{name} is on the meta device: it cannot be compared")
             elif not (
-                stored.dtype == own.dtype
+                (stored.dtype == own.dtype or own.is_floating_point())
                 and stored.shape == own.shape
-                and torch.equal(stored.to(own.device), own)
+                and torch.equal(stored.to(own), own)
             ):
                 error_msgs.append(f"{prefix}{name} differs: the weights are of another network")
             else:

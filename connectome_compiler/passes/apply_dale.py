@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from connectome_compiler.ir.edit import keep_connections, set_column
-from connectome_compiler.ir.graph import Graph, Projection, Weights
+from connectome_compiler.ir.graph import Graph, Projection
 
 Signs = dict[str, npt.NDArray[np.int8]]  # of each population, shape (n_units,); 0 = not known
 
@@ -43,7 +43,7 @@ class ApplyDale:
             graph = keep_connections(graph, {p.key: graph.signs(p) != 0 for p in chemical(graph)})
         held = {p.key for p in chemical(graph)}
         return graph.with_projections(
-            replace(p, weights=Weights(sign="abs")) if p.key in held else p
+            replace(p, weights=replace(p.weights, sign="abs")) if p.key in held else p
             for p in graph.projections
         )
 

@@ -22,7 +22,8 @@ class SplitFlow:
     What goes to a population further on acts within a sweep (delay 0). What goes back acts on the
     sweep before (delay 1): feedback, and within a layer E -> I, since inhibition comes first; both
     need more than one sweep to matter. A population with itself settles once in each sweep (delay
-    1). A plain feed-forward chain keeps forward and within; what is dropped is counted.
+    1). A plain feed-forward chain keeps forward and within; what is dropped is counted. Gap
+    junctions between layers conduct both ways, so they count as feedback.
     """
 
     name: ClassVar[str] = "split-flow"
@@ -38,7 +39,9 @@ class SplitFlow:
         direction = directions(graph)
         position = {p.name: k for k, p in enumerate(graph.populations)}
         return graph.with_projections(
-            replace(p, delay=int(position[p.pre] >= position[p.post])) if p.key in direction else p
+            replace(p, delay=int(p.kind == "electrical" or position[p.pre] >= position[p.post]))
+            if p.key in direction
+            else p
             for p in graph.projections
             if fate[direction.get(p.key, "forward")] == "keep"
         )
@@ -61,7 +64,12 @@ class SplitFlow:
 def directions(graph: Graph) -> dict[str, Direction]:
     """Return the direction of every projection between neurons, by its key."""
     stage = stages(graph)
-    return {p.key: _direction(stage[p.post] - stage[p.pre]) for p in graph.connectome}
+    return {
+        p.key: _direction(stage[p.post] - stage[p.pre])
+        if p.kind == "chemical"
+        else _direction(-abs(stage[p.post] - stage[p.pre]))  # current flows back, too
+        for p in graph.connectome
+    }
 
 
 def stages(graph: Graph) -> dict[str, int]:

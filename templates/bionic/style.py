@@ -8,14 +8,13 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from connectome_compiler.emit.arrays import pack
+from connectome_compiler.emit.arrays import Arrays
 from connectome_compiler.emit.cost_model import choose_kernel, forecast
-from connectome_compiler.emit.describe import Wiring, header, inhibition, provenance
+from connectome_compiler.emit.describe import Wiring, inhibition
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import literal
-from connectome_compiler.emit.names import check_class_name, identifiers, network_name
-from connectome_compiler.emit.render import render
-from connectome_compiler.emit.source import copy_definitions
+from connectome_compiler.emit.module import array, assemble, connection_arrays, shared_sign
+from connectome_compiler.emit.names import identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, NodeModel, Projection
@@ -33,16 +32,6 @@ FREE = (
     " Front end, read-in (image -> column) and read-out (column -> classes) do not: no connectome"
     " says how an image enters a column, or what it means."
 )
-IMPORTS = (
-    "import hashlib",
-    "from collections.abc import Iterator",
-    "from typing import Any",
-    "import torch",
-    "from safetensors.torch import load",
-    "from torch import Tensor, nn",
-)
-INLINE_IMPORTS = ("import base64", "import zlib")
-FILE_IMPORTS = ("from pathlib import Path",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,21 +90,8 @@ class Bionic:
             },
             sweeps=sweeps,
         )
-        arrays = _arrays(graph)
-        n_edges = sum(graph.count(q) for q in graph.connectome)
-        packed = pack(arrays, n_edges)
-        imports = (*IMPORTS, *(INLINE_IMPORTS if packed.inline else FILE_IMPORTS))
-        copied = copy_definitions(["EdgeLinear", "ImageFrontEnd", "RateUnits"], imports)
         kernels = {q.key: self._kernel(graph, q) for q in graph.connectome}
-        name = network_name(self.class_name, recipe, graph.provenance.dataset)
-        check_class_name(name, "\n".join([*copied.imports, copied.text]))
-        head = header(graph, name, recipe, wiring, [STYLE, FREE, self._cost(graph, kernels)])
         context = {
-            "header": head,
-            "imports": copied.imports,
-            "provenance": literal(provenance(graph, recipe, wiring, head)),
-            "layers": copied.text,
-            "class_name": name,
             "doc": _doc(graph, delayed),
             "image": {"channels": image[0], "size": image[1:]},
             "classes": graph.population("classes").n_units,
@@ -167,21 +143,28 @@ class Bionic:
                     "attr": _attr(names, q.pre, q.post),
                     "pre": literal(q.pre),
                     "post": literal(q.post),
-                    "ptr": f"arrays[{literal(q.key + '.ptr')}]",
-                    "sources": f"arrays[{literal(q.key + '.pre')}]",
+                    "ptr": array(f"{q.key}.ptr"),
+                    "sources": array(f"{q.key}.pre"),
                     "n_pre": graph.shape(q)[1],
-                    "sign": _sign(graph, q) or f"arrays[{literal(q.key + '.sign')}]",
+                    "sign": shared_sign(graph, q) or array(f"{q.key}.sign"),
                     "bias": _has_bias(graph, q),
                     "kernel": kernels[q.key],
                     "within": q.pre == q.post,
                 }
                 for q in graph.connectome
             ],
-            "inline": packed.inline,
-            "sha256": packed.sha256,
         }
-        source = render("bionic/module.py.jinja", context)
-        return Emission(name, source, None if packed.inline else packed.data)
+        return assemble(
+            graph,
+            recipe,
+            "bionic/module.py.jinja",
+            layers=["EdgeLinear", "ImageFrontEnd", "RateUnits"],
+            class_name=self.class_name,
+            wiring=wiring,
+            paragraphs=[STYLE, FREE, self._cost(graph, kernels)],
+            arrays=_arrays(graph),
+            context=context,
+        )
 
     def _sweeps(self, delayed: list[Projection]) -> int:
         """Return how often the populations are gone through for one image."""
@@ -307,27 +290,10 @@ def _check_path(graph: Graph, sweeps: int) -> None:
         )
 
 
-def _arrays(graph: Graph) -> dict[str, np.ndarray[Any, Any]]:
-    """Return everything that comes from data: rows, sources, signs that differ, inhibition."""
-    arrays: dict[str, np.ndarray[Any, Any]] = {}
-    for q in graph.connectome:
-        n_post, n_pre = graph.shape(q)
-        post, pre = q.connectivity.entries(n_post, n_pre)
-        ptr = np.concatenate([[0], np.cumsum(np.bincount(post, minlength=n_post))])
-        arrays[f"{q.key}.ptr"] = ptr.astype(np.int32)
-        arrays[f"{q.key}.pre"] = pre.astype(np.int32)
-        if not _sign(graph, q):
-            arrays[f"{q.key}.sign"] = graph.enforced_signs(q)
-    for p in graph.biological:
-        if p.node.inhibition != "none":
-            arrays[f"{p.name}:inhibition"] = inhibition(p)
-    return arrays
-
-
-def _sign(graph: Graph, q: Projection) -> str:
-    """Return the sign that all connections share, as source, or "" where they differ."""
-    found = np.unique(graph.enforced_signs(q))
-    return str(found.sum()) if len(found) < 2 else ""
+def _arrays(graph: Graph) -> Arrays:
+    """Return everything that comes from data: connections, signs that differ, inhibition."""
+    attenuated = (p for p in graph.biological if p.node.inhibition != "none")
+    return connection_arrays(graph) | {f"{p.name}:inhibition": inhibition(p) for p in attenuated}
 
 
 def _has_bias(graph: Graph, q: Projection) -> bool:

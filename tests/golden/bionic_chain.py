@@ -251,15 +251,15 @@ PROVENANCE: dict[str, Any] = {
     "read_in": {"L4.exc": "image_to_l4_exc"},
     "read_out": {"L6.exc": "l6_exc_to_classes"},
     "sweeps": 1,
-    "graph_sha256": "de64ae1fc394b269606d72325e4c74fd48fe3af59e724a581e7e8cf3f2c774de",
+    "graph_sha256": "32a6cbea522c0a4dd48a285ccae6e72790ef35c7ac9a0f3610e814f117deb223",
     "header_sha256": "d169fce441b8a39ff4af3a1c25eff64c4894acdaba51ab1497ce4ddc03c80e31",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "a0c3cfc4f7edf338f3102775e03513ba6a7940a2e53ebe03bbcc91a38d808e15",
+    "sha256": "f92bbcc36c99b38c4d388fd9a2965775284022b27ee02fb3d7e2f1adce6461b5",
 }
 
 # --- layers ---------------------------------------------------------------------------------------
 
-OP_LIBRARY = "connectome_compiler_a97292cef1a1"  # the torch.library namespace of the operators
+OP_LIBRARY = "connectome_compiler_a43d5fde0ed0"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
@@ -579,6 +579,9 @@ class EdgeLinear(nn.Module):
     pre: Tensor  # int32, (n_connections,)
     sign: Tensor  # int8, () if all connections share it, else (n_connections,): +1, -1, 0 = free
 
+    kind = "chemical"
+    structure: tuple[str, ...] = ("ptr", "pre", "sign")  # what a saved state must agree in
+
     def __init__(
         self,
         n_pre: int,
@@ -663,13 +666,17 @@ class EdgeLinear(nn.Module):
 
     def effective_weight(self) -> Tensor:
         """Return the weights that act, ``(n_connections,)``; differentiable."""
+        return self._signed(self.weight)
+
+    def _signed(self, weight: Tensor) -> Tensor:
+        """Give weights, ``(n_connections,)``, the signs of their connections."""
         if not self._any_sign:
-            return self.weight
+            return weight
         # sign * |weight|, written as weight * 1 or weight * -1: so it has a slope at zero, too.
-        signed = self.weight.detach() * self.sign
+        signed = weight.detach() * self.sign
         if self._any_free:
             signed = signed + 0.0  # -0.0 becomes 0.0: a weight whose sign is free keeps its own
-        return self.weight * torch.copysign(signed.new_ones(()), signed)
+        return weight * torch.copysign(signed.new_ones(()), signed)
 
     def sparse_weight(self) -> Tensor:
         """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
@@ -729,16 +736,18 @@ class EdgeLinear(nn.Module):
         error_msgs: list[str],
     ) -> None:
         """Load weights, but only those of the same connections."""
-        for name in ("ptr", "pre", "sign"):
+        for name in self.structure:
             stored, own = state_dict.get(prefix + name), getattr(self, name)
-            if stored is None:
+            if own is None and stored is None:
+                continue
+            if own is None or stored is None:
                 error_msgs.append(f"{prefix}{name} is missing: the weights could be of any network")
             elif own.is_meta or stored.is_meta:
                 error_msgs.append(f"{prefix}{name} is on the meta device: it cannot be compared")
             elif not (
-                stored.dtype == own.dtype
+                (stored.dtype == own.dtype or own.is_floating_point())
                 and stored.shape == own.shape
-                and torch.equal(stored.to(own.device), own)
+                and torch.equal(stored.to(own), own)
             ):
                 error_msgs.append(f"{prefix}{name} differs: the weights are of another network")
             else:
@@ -1202,7 +1211,7 @@ I9+Pv7/uiuHqzC0fOMy9xnCM+lWZewbYM9bcxj7HWLv+Y6/beJdrqTd5PxaFnUQ=
 
 
 def read_arrays() -> dict[str, Tensor]:
-    """Return what comes from data: the rows and sources of the connections, signs, inhibition.
+    """Return what comes from data: the rows and sources of the connections, signs and so on.
 
     Raises `RuntimeError` if it is not what this module was written with.
     """

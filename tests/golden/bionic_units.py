@@ -599,15 +599,15 @@ PROVENANCE: dict[str, Any] = {
     "read_in": {"L4.inh": "image_to_l4_inh", "L4.exc": "image_to_l4_exc"},
     "read_out": {"L6.exc": "l6_exc_to_classes"},
     "sweeps": 3,
-    "graph_sha256": "fb9b9d2dc0dbf77f40b35d2dd1dda5a41e8d0df346898e917a68cb791f47a87c",
+    "graph_sha256": "8749581b1136366078bb3ddb94f5a2277ec0c954e2fbe5349131019738613589",
     "header_sha256": "e33620a2a1223a36dac29776f73ccdfd44d23447d78ccd382efa7b149a60bf7b",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "4bdf5d0258eb5979a2f5e282a43775d7a9ab635753c32aa9aac9f54cd3318745",
+    "sha256": "0e52298dde8cd5a2cb85f06d5f3ecaaac6d70dff9fd48fa37fff3a159d4ee7c9",
 }
 
 # --- layers ---------------------------------------------------------------------------------------
 
-OP_LIBRARY = "connectome_compiler_a97292cef1a1"  # the torch.library namespace of the operators
+OP_LIBRARY = "connectome_compiler_a43d5fde0ed0"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
@@ -927,6 +927,9 @@ class EdgeLinear(nn.Module):
     pre: Tensor  # int32, (n_connections,)
     sign: Tensor  # int8, () if all connections share it, else (n_connections,): +1, -1, 0 = free
 
+    kind = "chemical"
+    structure: tuple[str, ...] = ("ptr", "pre", "sign")  # what a saved state must agree in
+
     def __init__(
         self,
         n_pre: int,
@@ -1011,13 +1014,17 @@ class EdgeLinear(nn.Module):
 
     def effective_weight(self) -> Tensor:
         """Return the weights that act, ``(n_connections,)``; differentiable."""
+        return self._signed(self.weight)
+
+    def _signed(self, weight: Tensor) -> Tensor:
+        """Give weights, ``(n_connections,)``, the signs of their connections."""
         if not self._any_sign:
-            return self.weight
+            return weight
         # sign * |weight|, written as weight * 1 or weight * -1: so it has a slope at zero, too.
-        signed = self.weight.detach() * self.sign
+        signed = weight.detach() * self.sign
         if self._any_free:
             signed = signed + 0.0  # -0.0 becomes 0.0: a weight whose sign is free keeps its own
-        return self.weight * torch.copysign(signed.new_ones(()), signed)
+        return weight * torch.copysign(signed.new_ones(()), signed)
 
     def sparse_weight(self) -> Tensor:
         """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
@@ -1077,16 +1084,18 @@ class EdgeLinear(nn.Module):
         error_msgs: list[str],
     ) -> None:
         """Load weights, but only those of the same connections."""
-        for name in ("ptr", "pre", "sign"):
+        for name in self.structure:
             stored, own = state_dict.get(prefix + name), getattr(self, name)
-            if stored is None:
+            if own is None and stored is None:
+                continue
+            if own is None or stored is None:
                 error_msgs.append(f"{prefix}{name} is missing: the weights could be of any network")
             elif own.is_meta or stored.is_meta:
                 error_msgs.append(f"{prefix}{name} is on the meta device: it cannot be compared")
             elif not (
-                stored.dtype == own.dtype
+                (stored.dtype == own.dtype or own.is_floating_point())
                 and stored.shape == own.shape
-                and torch.equal(stored.to(own.device), own)
+                and torch.equal(stored.to(own), own)
             ):
                 error_msgs.append(f"{prefix}{name} differs: the weights are of another network")
             else:
@@ -1894,7 +1903,7 @@ nv8LmA8IyA==
 
 
 def read_arrays() -> dict[str, Tensor]:
-    """Return what comes from data: the rows and sources of the connections, signs, inhibition.
+    """Return what comes from data: the rows and sources of the connections, signs and so on.
 
     Raises `RuntimeError` if it is not what this module was written with.
     """

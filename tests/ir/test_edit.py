@@ -14,6 +14,7 @@ from connectome_compiler.ir import (
     AllToAll,
     Graph,
     NodeModel,
+    OneToOne,
     Population,
     Port,
     Projection,
@@ -27,6 +28,7 @@ from connectome_compiler.ir.edit import (
     keep_connections,
     keep_neurons,
     regroup,
+    reorder,
     set_column,
 )
 
@@ -82,7 +84,9 @@ def test_keep_neurons_loses_their_connections_and_no_others(data: st.DataObject)
 def test_keep_connections_keeps_the_chosen(data: st.DataObject) -> None:
     g = data.draw(graphs())
     before = g.digest()
-    kept = {q.key: data.draw(masks(g.count(q))) for q in g.connectome if data.draw(st.booleans())}
+    # Half a gap junction would be refused.
+    some = [q for q in g.connectome if q.kind == "chemical" and data.draw(st.booleans())]
+    kept = {q.key: data.draw(masks(g.count(q))) for q in some}
     thinned = keep_connections(g, kept)
     thinned.verify()
 
@@ -266,3 +270,40 @@ def test_set_column_replaces_or_adds() -> None:
         set_column(a, "mine", pa.array([1, 2, 3]))
     with pytest.raises(CompileError, match="population image: has no neuron table"):
         set_column(IMAGE, "mine", pa.array([1, 2]))
+
+
+@given(graphs(), st.data())
+def test_reorder_moves_neurons_with_all_that_is_theirs(g: Graph, data: st.DataObject) -> None:
+    before = g.digest()
+    order = {
+        p.name: np.array(data.draw(st.permutations(range(p.n_units))), np.intp)
+        for p in g.biological
+        if data.draw(st.booleans())
+    }
+    moved = reorder(g, order)
+    moved.verify()
+    assert edges(moved) == edges(g)
+    assert [q.key for q in moved.projections] == [q.key for q in g.projections]
+    for p in g.biological:
+        given = rows(replace(g, populations=(p,)))
+        wanted = [given[k] for k in order.get(p.name, range(p.n_units))]
+        assert rows(replace(g, populations=(moved.population(p.name),))) == wanted
+    back = {name: np.argsort(k) for name, k in order.items()}
+    assert reorder(moved, back).digest() == g.digest() == before
+
+
+def test_reorder_refuses_what_it_cannot_keep() -> None:
+    turned = np.array([1, 0])
+    assert reorder(two(connectivity=AllToAll()), {"b": turned}).n_connections == 6
+    for law in (OneToOne(), AllToAll(pre_units=(1,))):
+        with pytest.raises(CompileError, match=r"projection b->b: is .*, not an edge list"):
+            reorder(two(connectivity=law), {"b": turned})
+        assert reorder(two(connectivity=law), {"a": turned, "b": turned[::-1]}).n_connections > 2
+    for bad in ([0, 0], [0, 2], [-1, 0], [0], [0, 1, 2]):
+        with pytest.raises(CompileError, match="reorder, population a: no permutation of 2"):
+            reorder(two(), {"a": np.array(bad)})
+    with pytest.raises(UnknownNameError, match="population 'c'"):
+        reorder(two(), {"c": turned})
+    image = replace(two(), populations=(*two().populations, Population("m", (1, 1, 2))))
+    with pytest.raises(CompileError, match=r"population m: is a map of \(1, 1, 2\)"):
+        reorder(image, {"m": turned})

@@ -35,6 +35,8 @@ def edges(
 
 A, B = population("a"), population("b", 2, first=10)
 AB = Projection("a", "b", edges((0, 1, 1), (1, 0, 2)))
+BA = Projection("b", "a", edges((0, 1, 2), (1, 0, 1), (2, 1, 3)))
+GAP = (replace(AB, kind="electrical"), replace(BA, kind="electrical"))
 IMAGE = Population("image", (1, 2, 2), artificial=True)
 
 
@@ -45,6 +47,18 @@ def graph(*parts: Population | Projection | Port) -> Graph:
     return Graph(
         populations, projections, Provenance("t"), tuple(p for p in parts if isinstance(p, Port))
     )
+
+
+def gap_back(post: Any, pre: Any, weight: Any) -> Projection:
+    return Projection("b", "a", edges(post, pre, weight), kind="electrical")
+
+
+def of_unit(q: Projection, factor: float) -> Synapses:
+    return replace(q.synapses, weight=q.synapses.weight * float(factor), unit="nS")
+
+
+def signed(q: Projection) -> Synapses:
+    return replace(q.synapses, sign=np.ones(3, np.int8))
 
 
 def with_column(name: str, values: Any) -> Population:
@@ -94,8 +108,8 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
     ),
     "options of node models are known": (
         lambda: graph(replace(A, node=NodeModel("linear"))),
-        lambda: graph(replace(A, node=NodeModel("tanh"))),  # type: ignore[arg-type]
-        "population a: activation 'tanh' is none of relu, linear",
+        lambda: graph(replace(A, node=NodeModel("step"))),  # type: ignore[arg-type]
+        "population a: activation 'step' is none of relu, linear, tanh, sigmoid, softplus",
     ),
     "noise is a standard deviation": (
         lambda: graph(replace(A, node=NodeModel(noise_std=0.1))),
@@ -183,7 +197,7 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
         "population a.role, row 1: 'mover' is none of sensory, inter, motor, muscle",
     ),
     "projections are unique": (
-        lambda: graph(AB, replace(AB, kind="electrical")),
+        lambda: graph(AB, *GAP),
         lambda: graph(AB, replace(AB, delay=2)),
         "projections: 'a->b' occurs twice",
     ),
@@ -193,9 +207,34 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
         "projection a->c: no population 'c'",
     ),
     "kinds are known": (
-        lambda: graph(replace(AB, kind="electrical")),
+        lambda: graph(*GAP),
         lambda: graph(replace(AB, kind="magic")),  # type: ignore[arg-type]
         "projection a->b:magic: kind 'magic' is none of chemical, electrical",
+    ),
+    "gap junctions conduct both ways": (
+        lambda: graph(*GAP),
+        lambda: graph(GAP[0]),
+        "projection a->b:electrical: has no mirror image b->a:electrical",
+    ),
+    "gap junctions join the same cells both ways": (
+        lambda: graph(*GAP),
+        lambda: graph(GAP[0], gap_back((0, 1, 2), (1, 0, 0), (2, 1, 3))),
+        "projection a->b:electrical: is not the mirror image of b->a:electrical",
+    ),
+    "gap junctions conduct equally both ways": (
+        lambda: graph(*GAP),
+        lambda: graph(GAP[0], gap_back((0, 1, 2), (1, 0, 1), (2, 1, 4))),
+        "projection a->b:electrical, connection 2: conducts 3 one way, 4 the other",
+    ),
+    "conductances are not negative": (
+        lambda: graph(*(replace(q, connectivity=of_unit(q, 1)) for q in GAP)),
+        lambda: graph(*(replace(q, connectivity=of_unit(q, -1)) for q in GAP)),
+        "projection a->b:electrical, connection 0: conductance -1.0 is below 0",
+    ),
+    "gap junctions have no sign": (
+        lambda: graph(*GAP),
+        lambda: graph(*(replace(q, connectivity=signed(q)) for q in GAP)),
+        "projection a->b:electrical: has signs: current flows through a gap junction both ways",
     ),
     "weights are known": (
         lambda: graph(replace(AB, weights=Weights("abs"))),

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
+import numpy as np
 from hypothesis import given
 from references import edges, neurons, small
 from strategies import graphs
 
-from connectome_compiler.ir import Graph
+from connectome_compiler.ir import Graph, Synapses
 from connectome_compiler.passes.drop_autapses import DropAutapses
 from connectome_compiler.passes.runner import run
 
@@ -28,5 +31,8 @@ def test_equal_places_in_two_populations_are_two_neurons() -> None:
 
 
 def test_electrical_ones_go_too() -> None:
-    graph = small({"a": {"sign": [1, 1]}}, [("a", "a", [(0, 0), (0, 1)])], kind="electrical")
-    assert {k[1:] for k in edges(DropAutapses()(graph))} == {(1, 2)}
+    graph = small({"a": {"sign": [1, 1]}}, [("a", "a", [(0, 1)])], kind="electrical")
+    (q,) = graph.projections
+    self_joined = Synapses.from_edges(np.array([0, 0, 1]), np.array([0, 1, 0]), np.array([1, 2, 2]))
+    graph = graph.with_projections([replace(q, connectivity=self_joined)])
+    assert {k[1:] for k in edges(run(graph, [DropAutapses()]))} == {(1, 2), (2, 1)}

@@ -116,7 +116,7 @@ def test_electrical_connections_are_dropped_not_folded() -> None:
     after = run(graph, [FoldInhibition()])
     assert after.population("e").node.inhibition == "none"
     assert after.provenance.steps[-1].notes[0].startswith("0 I->E connections folded")
-    assert "1 electrical connections of inhibitory neurons dropped" in (
+    assert "2 electrical connections of inhibitory neurons dropped" in (
         after.provenance.steps[-1].notes
     )
 

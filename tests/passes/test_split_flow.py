@@ -36,8 +36,9 @@ def places(graph: Graph) -> dict[str, tuple[int, int]]:
     return found
 
 
-def direction(place: dict[str, tuple[int, int]], pre: str, post: str) -> str:
-    on = place[post][1] - place[pre][1]
+def direction(place: dict[str, tuple[int, int]], q: Projection) -> str:
+    on = place[q.post][1] - place[q.pre][1]
+    on = -abs(on) if q.kind == "electrical" else on
     return "within" if on == 0 else "feedback" if on < 0 else "skip" if on > 1 else "forward"
 
 
@@ -48,9 +49,10 @@ def test_agrees_with_a_slow_reading(graph: Graph, step: SplitFlow) -> None:
     fate = {"forward": "keep", "skip": step.skip, "within": step.within, "feedback": step.feedback}
     wanted = {}
     for q in graph.connectome:
-        way = direction(place, q.pre, q.post)
+        way = direction(place, q)
         if fate[way] == "keep":
-            wanted[q.key] = int(place[q.pre][0] >= place[q.post][0])
+            back = q.kind == "electrical" or place[q.pre][0] >= place[q.post][0]
+            wanted[q.key] = int(back)
     after = step(graph)
     after.verify()
     assert {q.key: q.delay for q in after.connectome} == wanted
@@ -64,7 +66,7 @@ def test_agrees_with_a_slow_reading(graph: Graph, step: SplitFlow) -> None:
     assert graph.digest() == digest
     notes = " ".join(step.report(graph, after))
     for way in fate:
-        keys = [q for q in graph.connectome if direction(place, q.pre, q.post) == way]
+        keys = [q for q in graph.connectome if direction(place, q) == way]
         assert f"{sum(graph.count(q) for q in keys)} {way}" in notes
 
 

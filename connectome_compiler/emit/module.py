@@ -1,0 +1,92 @@
+"""From a template's decisions to the module: what every style does in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from connectome_compiler.emit.arrays import Arrays, pack
+from connectome_compiler.emit.describe import Wiring, header, provenance
+from connectome_compiler.emit.emission import Emission
+from connectome_compiler.emit.literal import literal
+from connectome_compiler.emit.names import check_class_name, network_name
+from connectome_compiler.emit.render import render
+from connectome_compiler.emit.source import copy_definitions
+from connectome_compiler.ir.connectivity import entries_ptr
+from connectome_compiler.ir.graph import Graph, Projection
+
+IMPORTS = (
+    "import hashlib",
+    "from collections.abc import Iterator",
+    "from typing import Any",
+    "import torch",
+    "from safetensors.torch import load",
+    "from torch import Tensor, nn",
+)
+INLINE_IMPORTS = ("import base64", "import zlib")
+FILE_IMPORTS = ("from pathlib import Path",)
+
+
+def assemble(
+    graph: Graph,
+    recipe: str,
+    template: str,
+    *,
+    layers: Iterable[str],
+    class_name: str,
+    wiring: Wiring,
+    paragraphs: list[str],
+    arrays: Arrays,
+    context: Mapping[str, Any],
+) -> Emission:
+    """Return the module that ``template`` makes of ``context``.
+
+    To ``context`` are added what all templates need: ``header``, ``imports``, ``provenance``,
+    ``class_name``, the source of the ``layers``, and the arrays, inline or by hash.
+    """
+    packed = pack(arrays, sum(graph.count(q) for q in graph.connectome))
+    imports = (*IMPORTS, *(INLINE_IMPORTS if packed.inline else FILE_IMPORTS))
+    copied = copy_definitions(layers, imports)
+    name = network_name(class_name, recipe, graph.provenance.dataset)
+    check_class_name(name, "\n".join([*copied.imports, copied.text]))
+    head = header(graph, name, recipe, wiring, paragraphs)
+    source = render(
+        template,
+        {
+            **context,
+            "header": head,
+            "imports": copied.imports,
+            "provenance": literal(provenance(graph, recipe, wiring, head)),
+            "layers": copied.text,
+            "class_name": name,
+            "inline": packed.inline,
+            "sha256": packed.sha256,
+        },
+    )
+    return Emission(name, source, None if packed.inline else packed.data)
+
+
+def connection_arrays(graph: Graph) -> Arrays:
+    """Return rows and sources of every projection of the connectome, and signs that differ."""
+    arrays: Arrays = {}
+    for q in graph.connectome:
+        n_post, n_pre = graph.shape(q)
+        post, pre = q.connectivity.entries(n_post, n_pre)
+        arrays[f"{q.key}.ptr"] = entries_ptr(post, n_post)
+        arrays[f"{q.key}.pre"] = pre.astype(np.int32)
+        if not shared_sign(graph, q):
+            arrays[f"{q.key}.sign"] = graph.enforced_signs(q)
+    return arrays
+
+
+def array(name: str) -> str:
+    """Return the source that reads one array."""
+    return f"arrays[{literal(name)}]"
+
+
+def shared_sign(graph: Graph, q: Projection) -> str:
+    """Return the sign that all connections share, as source, or "" where they differ."""
+    found = np.unique(graph.enforced_signs(q))
+    return str(found.sum()) if len(found) < 2 else ""

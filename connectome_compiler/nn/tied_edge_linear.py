@@ -1,0 +1,102 @@
+"""Layers of connections that share their weights: by cell type, by kernel, both ways."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from connectome_compiler.nn.edge_linear import EdgeLinear
+
+
+class TiedEdgeLinear(EdgeLinear):
+    """`EdgeLinear` whose connections share weights: ``weight[group[k]] * scale[k]`` acts at ``k``.
+
+    ``group`` is the index of each connection's weight, int, ``(n_connections,)``; ``scale`` its
+    factor, such as its number of synapses, 1 by default, never negative. Signs are those of the
+    connections. ``start`` gives the weights to start from, ``(n_groups,)``; ``weight`` makes the
+    layer use a parameter that another layer has.
+    """
+
+    weight: nn.Parameter  # (n_groups,), before scale and sign are applied
+    group: Tensor  # int32, (n_connections,)
+    scale: Tensor | None  # float, (n_connections,)
+
+    structure = ("ptr", "pre", "sign", "group", "scale")
+
+    def __init__(
+        self,
+        n_pre: int,
+        ptr: Tensor,
+        pre: Tensor,
+        group: Tensor,
+        *,
+        scale: Tensor | None = None,
+        sign: Tensor | int = 0,
+        kernel: str = "edges",
+        start: Tensor | None = None,
+        weight: nn.Parameter | None = None,
+    ) -> None:
+        nothing = torch.zeros(pre.numel(), device=ptr.device)
+        super().__init__(n_pre, ptr, pre, sign=sign, kernel=kernel, start=nothing)
+        if group.shape != pre.shape or (scale is not None and scale.shape != pre.shape):
+            raise ValueError(f"group and scale must have a value for each of {pre.numel()}")
+        n_groups = int(group.max()) + 1 if group.numel() else 0
+        self.register_buffer("group", group.to(ptr.device, torch.int32))
+        self.register_buffer("scale", None if scale is None else scale.to(self.weight))
+        if weight is None:
+            self.weight = nn.Parameter(self.weight.detach().new_empty(n_groups))
+            if start is None:
+                self.reset_parameters()
+            else:
+                with torch.no_grad():
+                    self.weight.copy_(start)
+        elif weight.numel() < n_groups:
+            raise ValueError(f"weight has {weight.numel()} numbers for {n_groups} groups")
+        else:
+            self.weight = weight
+
+    def reset_parameters(self) -> None:
+        """Draw weights uniformly, so that drives vary as they do with weights of their own."""
+        strength = torch.ones_like(self.pre, dtype=self.weight.dtype)
+        if self.scale is not None:
+            strength = self.scale.square()
+        degree = self.ptr.diff()
+        total = strength.sum() / max(1, int((degree > 0).sum()))
+        with torch.no_grad():
+            self.weight.uniform_(-1, 1).mul_(total.clamp(min=1e-12).rsqrt())
+
+    def effective_weight(self) -> Tensor:
+        """Return the weights that act, ``(n_connections,)``; differentiable."""
+        weight = self.weight.index_select(0, self.group)
+        if self.scale is not None:
+            weight = weight * self.scale
+        return self._signed(weight)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the layer."""
+        return f"{super().extra_repr()}, n_weights={self.weight.numel()}"
+
+
+class GapJunctions(TiedEdgeLinear):
+    """Electrical connections: symmetric, with conductances ``|weight|`` that no update can flip.
+
+    Both directions of a junction are in the list, and share a weight. ``forward`` gives the current
+    that flows in, ``sum over j of g[i, j] * x[j]``; what flows out is for the units to subtract.
+    """
+
+    kind = "electrical"
+
+    def __init__(
+        self,
+        n_pre: int,
+        ptr: Tensor,
+        pre: Tensor,
+        group: Tensor,
+        *,
+        scale: Tensor | None = None,
+        kernel: str = "edges",
+        start: Tensor | None = None,
+        weight: nn.Parameter | None = None,
+    ) -> None:
+        options: dict[str, Any] = {"kernel": kernel, "start": start, "weight": weight}
+        super().__init__(n_pre, ptr, pre, group, scale=scale, sign=1, **options)

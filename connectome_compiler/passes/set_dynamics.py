@@ -1,0 +1,60 @@
+"""Choose how units change in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.graph import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class SetDynamics:
+    """Make all neurons leaky rate units: ``tau dr/dt = -r + activation(drive + bias)``.
+
+    ``tau_ms`` (milliseconds) is where the time constants start; ``tau_per`` and ``bias_per`` say
+    how many of them are trained: one for all neurons of a population ("shared"), one per
+    "cell_type", one per "neuron"; "fixed" keeps tau as it is, "none" leaves the bias out. 50 ms is
+    where the fly's visual system starts in Lappalainen et al. 2024 (Nature 634:1132).
+    """
+
+    name: ClassVar[str] = "set-dynamics"
+
+    activation: Literal["relu", "tanh", "sigmoid", "softplus", "linear"] = "tanh"
+    tau_ms: float = 50.0
+    tau_per: Literal["fixed", "shared", "cell_type", "neuron"] = "neuron"
+    bias_per: Literal["none", "shared", "cell_type", "neuron"] = "neuron"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.tau_ms < float("inf"):
+            raise CompileError(f"{self.name}.tau_ms", f"{self.tau_ms} is no time constant")
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the graph with the node model of all neurons set."""
+        return replace(
+            graph,
+            populations=tuple(
+                p
+                if p.artificial
+                else replace(
+                    p,
+                    node=replace(
+                        p.node,
+                        activation=self.activation,
+                        tau_ms=float(self.tau_ms),
+                        tau_per=self.tau_per,
+                        bias_per=self.bias_per,
+                    ),
+                )
+                for p in graph.populations
+            ),
+        )
+
+    def report(self, before: Graph, after: Graph) -> Iterator[str]:
+        """Count the neurons that share the value of an unknown type."""
+        if "cell_type" in (self.tau_per, self.bias_per):
+            tables = [p.column("cell_type") for p in after.biological if p.neurons is not None]
+            if unknown := sum(column.null_count for column in tables):
+                yield f"{unknown:,} neurons without cell type are treated as one type"

@@ -1,0 +1,79 @@
+"""Choose how many weights there are, and where they start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.ties import groups
+
+
+@dataclass(frozen=True, slots=True)
+class SetWeights:
+    """Say which connections share a weight, where weights start, and whether they are trained.
+
+    ``share`` "none": one weight per connection. "type-pair": one per pair of types of neurons
+    (``column``), times the connection's synapse count, as in Lappalainen et al. 2024 (Nature
+    634:1132). "pre-type": one per type of the presynaptic neuron. "kernel": one per pair of types
+    and distance on a grid (columns u and v): a convolution. Gap junctions share one weight in both
+    directions whatever is chosen.
+
+    ``start`` "uniform": drawn within 1 / sqrt(in-degree). "weight": the synapse counts, divided by
+    the sum over each neuron's inputs. "low-rank": the entries of a random matrix of ``rank``.
+    ``trained`` false freezes them there, as in reservoir computing. Both are for weights that are
+    not shared. Electrical connections keep uniform starts unless "weight" is chosen.
+    """
+
+    name: ClassVar[str] = "set-weights"
+
+    share: Literal["none", "type-pair", "pre-type", "kernel"] = "none"
+    column: str = "cell_type"
+    start: Literal["uniform", "weight", "low-rank"] = "uniform"
+    rank: int = 1
+    trained: bool = True
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise CompileError(f"{self.name}.rank", f"{self.rank} is under 1")
+        if self.share != "none" and self.start != "uniform":
+            problem = f"is {self.start!r}, but shared weights start uniformly"
+            raise CompileError(f"{self.name}.start", problem, "share=none, or start=uniform")
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the graph with the weights of all connections between neurons set."""
+        inner = {p.key for p in graph.connectome}
+        changed = graph.with_projections(
+            replace(
+                p,
+                weights=replace(
+                    p.weights,
+                    tie=self.share,
+                    tie_by=self.column,
+                    start=self.start,
+                    rank=self.rank,
+                    trained=self.trained,
+                ),
+            )
+            if p.key in inner
+            else p
+            for p in graph.projections
+        )
+        for p in changed.connectome:
+            groups(changed, p)  # raises for columns that are not there
+        return changed
+
+    def report(self, before: Graph, after: Graph) -> Iterator[str]:
+        """Count the weights, and the neurons that share those of an unknown type."""
+        n_weights = 0
+        for p in after.connectome:
+            tied = groups(after, p)
+            n_weights += after.count(p) if tied is None else int(tied.max(initial=-1)) + 1
+        fate = "" if self.trained else ", frozen"
+        yield f"{n_weights:,} weights for {after.n_connections:,} connections{fate}"
+        if self.share != "none":
+            columns = [p.column(self.column) for p in after.biological]
+            if unknown := sum(column.null_count for column in columns):
+                yield f"{unknown:,} neurons without {self.column} are treated as one type"
