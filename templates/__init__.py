@@ -4,5 +4,6 @@ if __name__ != "connectome_compiler.templates":
     raise ImportError("import connectome_compiler.templates, not templates")
 
 BUILTIN = {
+    "recurrent": "connectome_compiler.templates.recurrent.style:Recurrent",
     "bionic": "connectome_compiler.templates.bionic.style:Bionic",
 }

@@ -29,6 +29,7 @@ from connectome_compiler.emit.emission import MARK
 from connectome_compiler.emit.reference import rates_and_output
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.ties import groups
 
 BATCH = 4
 WIDE = 13  # another batch, for which other code runs in the layers
@@ -70,6 +71,9 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
     checks.append(f"{pulsed:,} unit pulses came out at their targets alone, with their signs")
     with finding("forward"), alone():
         network(network.example_input(BATCH))
+    if "dynamics" in stated:
+        _goes_on(network)
+        checks.append("a sequence in two parts, the state passed on, is the sequence in one")
     _computes(network, stated)
     checks.append("rates, output and gradients are those of a plain reading of the graph")
     _gradients(network)
@@ -162,7 +166,14 @@ def _structure(network: Any, stated: dict[str, Any]) -> None:
         signs = _signs(layers[key], weight._nnz())
         if array_digest(signs) != want["signs_sha256"]:
             raise Wrong(key, "has other signs than the graph")
+        for part, name in (("group", "groups_sha256"), ("scale", "scale_sha256")):
+            held = getattr(layers[key], part, None)
+            found = None if held is None else array_digest(held.numpy())
+            if found != want.get(name):
+                raise Wrong(key, f"shares its weights otherwise than the graph: {part} differs")
         values = weight.values().numpy()
+        if layers[key].kind == "electrical":
+            _conducts_both_ways(key, weights)
         if not np.isfinite(values).all():
             raise Wrong(key, "has weights that are not finite")
         flipped = (values * signs < 0).sum()
@@ -170,7 +181,20 @@ def _structure(network: Any, stated: dict[str, Any]) -> None:
             raise Wrong(key, f"{flipped:,} weights act with the wrong sign")
 
 
+def _conducts_both_ways(key: str, weights: dict[str, Tensor]) -> None:
+    """Refuse gap junctions that are not symmetric, or have a conductance below zero."""
+    pre, _, post = key.removesuffix(":electrical").partition("->")
+    there, back = weights[key].coalesce(), weights[f"{post}->{pre}:electrical"].t().coalesce()
+    same = torch.equal(there.indices(), back.indices())
+    if not same or not torch.equal(there.values(), back.values()):
+        raise Wrong(key, "has gap junctions that do not conduct equally both ways")
+    if (there.values() < 0).any():
+        raise Wrong(key, "has conductances below zero")
+
+
 def _signs(layer: Any, n: int) -> Signs:
+    if layer.kind == "electrical":
+        return np.zeros(n, np.int8)
     sign = getattr(layer, "sign", None)
     if sign is None:
         return np.zeros(n, np.int8)
@@ -204,6 +228,9 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
                 raise Wrong(q.key, f"{name} indices differ from the saved graph")
         if (_signs(layers[q.key], len(post)) != graph.enforced_signs(q)).any():
             raise Wrong(q.key, "signs differ from the saved graph")
+        tied = groups(graph, q)
+        if tied is not None and (layers[q.key].group.numpy() != tied).any():
+            raise Wrong(q.key, "shares its weights otherwise than the saved graph")
 
 
 def _pulses(network: Any, limit: int = PULSES) -> tuple[int, int]:
@@ -250,6 +277,72 @@ def _computes(network: Any, stated: dict[str, Any]) -> None:
     layers = {_key(a, b, layer): layer for a, b, layer in double.named_projections()}
     for key, layer in layers.items():
         layer.register_forward_pre_hook(lambda _, __, key=key: called.add(key))
+    _units_are_those_stated(double, stated)
+    for training, batch in ((False, BATCH), (True, BATCH), (False, WIDE)):
+        double.train(training)
+        image = double.example_input(batch)
+        # Only where gradients are compared: what is kept for them takes memory.
+        with torch.set_grad_enabled(training), finding("forward"):
+            found, output = double.rates(image), _answer(double, image)
+        for key in layers:
+            if key not in called and "dynamics" not in stated:  # those roll weights, not layers
+                raise Wrong(key, "is not used in the forward pass")
+        with torch.set_grad_enabled(training):
+            expected, wanted = rates_and_output(double, stated, image)
+        for name, rates in {**expected, "the output": wanted}.items():
+            other = output if name == "the output" else found.get(name)
+            if other is None or other.shape != rates.shape:
+                raise Wrong("rates()", f"has no rates of {name} of shape {tuple(rates.shape)}")
+            if not _agree(other, rates):
+                raise Wrong("forward", f"{name} is not what the graph says, from here on")
+        if training:
+            parameters = {n: p for n, p in double.named_parameters() if p.requires_grad}
+            answers = [
+                torch.autograd.grad(
+                    y.tanh().sum(), list(parameters.values()), allow_unused=True, retain_graph=True
+                )
+                for y in (output, wanted)
+            ]
+            for name, one, other in zip(parameters, *answers, strict=True):
+                if (one is None) != (other is None) or not (one is None or _agree(one, other)):
+                    raise Wrong(name, "learns by another gradient than the graph's")
+
+
+def _goes_on(network: Any) -> None:
+    """Compare a sequence with its two halves, and with its steps one by one."""
+    network.eval()
+    u = network.example_input(BATCH)
+    along = 1 if network.batch_first else 0
+    with torch.no_grad(), finding("state"):
+        whole, last = network(u)
+        halves, state = [], None
+        for part in u.split((u.shape[along] + 1) // 2, along):
+            output, state = network(part, state)
+            halves.append(output)
+        single, now = [], None
+        for step in u.unbind(along):
+            output, now = network(step, now)
+            single.append(output)
+    for outputs, end in ((torch.cat(halves, along), state), (torch.stack(single, along), now)):
+        if not _agree_roughly(outputs, whole) or not _agree_roughly(end, last):
+            raise Wrong("state", "a sequence that goes on from its state is another one")
+
+
+def _agree_roughly(one: Any, other: Tensor) -> bool:
+    return one is not None and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def _units_are_those_stated(double: Any, stated: dict[str, Any]) -> None:
+    """Compare what single units have of their own; put out the noise, so that runs compare."""
+    if "dynamics" in stated:
+        for name, want in stated["dynamics"].items():
+            if name.endswith("_sha256"):
+                part = name.removesuffix("_sha256")
+                holder = double if part.endswith("_units") else double.units
+                held = getattr(holder, part, None)
+                if held is None or array_digest(held.int().numpy()) != want:
+                    raise Wrong(part, "are other units than the graph's")
+        return
     for p in stated["populations"]:
         units = double.get_submodule(p["layer"])
         held = units.inhibition
@@ -262,34 +355,13 @@ def _computes(network: Any, stated: dict[str, Any]) -> None:
             if bool((units.train()(torch.zeros(BATCH, p["units"]).double()) < 0).any()):
                 raise Wrong(p["name"], "has rates below zero in training")
         units.noise_std = 0.0  # so that training, too, can be compared
-    for training, batch in ((False, BATCH), (True, BATCH), (False, WIDE)):
-        double.train(training)
-        image = double.example_input(batch)
-        # Only where gradients are compared: what is kept for them takes memory.
-        with torch.set_grad_enabled(training), finding("forward"):
-            found, output = double.rates(image), double(image)
-        for key in layers:
-            if key not in called:
-                raise Wrong(key, "is not used in the forward pass")
-        with torch.set_grad_enabled(training):
-            expected, wanted = rates_and_output(double, stated, image)
-        for name, rates in {**expected, "the output": wanted}.items():
-            other = output if name == "the output" else found.get(name)
-            if other is None or other.shape != rates.shape:
-                raise Wrong("rates()", f"has no rates of {name} of shape {tuple(rates.shape)}")
-            if not _agree(other, rates):
-                raise Wrong("forward", f"{name} is not what the graph says, from here on")
-        if training:
-            parameters = dict(double.named_parameters())
-            answers = [
-                torch.autograd.grad(
-                    y.tanh().sum(), list(parameters.values()), allow_unused=True, retain_graph=True
-                )
-                for y in (output, wanted)
-            ]
-            for name, one, other in zip(parameters, *answers, strict=True):
-                if (one is None) != (other is None) or not (one is None or _agree(one, other)):
-                    raise Wrong(name, "learns by another gradient than the graph's")
+
+
+def _answer(network: Any, x: Tensor) -> Tensor:
+    """Return the output; recurrent networks return their state with it."""
+    output = network(x)
+    answer: Tensor = output[0] if isinstance(output, tuple) else output
+    return answer
 
 
 def _agree(one: Tensor, other: Tensor) -> bool:
@@ -312,11 +384,20 @@ def _gradients(network: Any) -> None:
         with finding(key):
             layer(x).backward(g)
         post, pre = weight.indices()
-        turned = torch.sign(weight.values() * layer.weight.detach())
+        of_connections = (g[:, post] * x.detach()[:, pre]).sum(0)
+        raw = layer.weight.detach()
+        group = getattr(layer, "group", None)
+        if group is None:
+            turned = torch.sign(weight.values() * raw) * of_connections
+        else:  # what acts is a multiple of what is shared
+            factor = weight.values() / raw[group]
+            turned = torch.zeros_like(raw).index_add(0, group, factor * of_connections)
         wanted = {
-            "weights": (layer.weight.grad, turned * (g[:, post] * x.detach()[:, pre]).sum(0)),
+            "weights": (layer.weight.grad, turned),
             "input": (x.grad, torch.sparse.mm(weight.t(), g.t()).t()),
         }
+        if not layer.weight.requires_grad:  # frozen
+            del wanted["weights"]
         for what, (found, right) in wanted.items():
             if found is None or not torch.allclose(found, right, rtol=1e-3, atol=1e-3):
                 raise Wrong(key, f"the gradient of its {what} is not that of its connections")
@@ -329,7 +410,7 @@ def _shake(network: Any) -> None:
     Connections shrink with the in-degree, so that no activity explodes over many sweeps.
     """
     degree = {
-        id(layer.weight): max(1.0, layer.weight.numel() / max(1, layer.n_post))
+        id(layer.weight): max(1.0, layer.pre.numel() / max(1, layer.n_post))
         for _, _, layer in network.named_projections()
     }
     generator = torch.Generator().manual_seed(1)
@@ -340,6 +421,9 @@ def _shake(network: Any) -> None:
             # One normal number in some ten million is exactly zero, so not `drawn.sign()`.
             drawn = drawn + torch.where(drawn < 0, -0.1, 0.1)
             parameter.copy_(drawn / degree.get(id(parameter), fan_in**0.5))
+        for _, _, layer in network.named_projections():
+            if getattr(layer, "scale", None) is not None:  # a shared weight times many synapses
+                layer.weight /= max(1.0, float(layer.scale.mean()))
 
 
 def _train(network: Any, kind: type[torch.optim.Optimizer]) -> None:
@@ -349,7 +433,7 @@ def _train(network: Any, kind: type[torch.optim.Optimizer]) -> None:
     optimizer = kind(network.parameters(), lr=0.1, weight_decay=0.1)  # type: ignore[call-arg]
     for _ in range(3):
         optimizer.zero_grad()
-        network(network.example_input(BATCH)).tanh().mean().backward()
+        _answer(network, network.example_input(BATCH)).tanh().mean().backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
 
@@ -366,9 +450,9 @@ def _survives_saving(emitted: ModuleType, network: Any) -> None:
     fresh.load_state_dict(state)
     image = network.example_input(BATCH)
     with torch.no_grad():
-        expected = network(image)
+        expected = _answer(network, image)
         for name, other in (("loaded", fresh.eval()), ("copied", copy.deepcopy(network))):
-            if not torch.equal(other(image), expected):
+            if not torch.equal(_answer(other, image), expected):
                 raise Wrong("state_dict", f"the {name} network answers differently")
     again = fresh.effective_weights(all=True)
     for key, weight in network.effective_weights(all=True).items():
@@ -386,7 +470,10 @@ def _notes(stated: dict[str, Any]) -> Iterator[str]:
         yield "axon coverage not known: absent connections may be unread ones"
     elif unread:
         yield f"{unread:,} of {units:,} axons not proofread: their outputs are missing, not zero"
-    free = sum(p["connections"] - p["excitatory"] - p["inhibitory"] for p in stated["projections"])
+    chemical = [p for p in stated["projections"] if not p["key"].endswith(":electrical")]
+    free = sum(p["connections"] - p["excitatory"] - p["inhibitory"] for p in chemical)
+    if junctions := sum(p["connections"] for p in stated["projections"] if p not in chemical):
+        yield f"{junctions:,} connections are gap junctions, counted in both directions"
     if free:
         yield f"{free:,} connections have no known sign: their weights are free"
     if not stated["measured"]:

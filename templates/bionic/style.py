@@ -88,7 +88,7 @@ class Bionic:
                 for q in graph.projections
                 if q.post == "classes"
             },
-            sweeps=sweeps,
+            more={"sweeps": sweeps},
         )
         kernels = {q.key: self._kernel(graph, q) for q in graph.connectome}
         context = {

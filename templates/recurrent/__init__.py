@@ -1,0 +1,1 @@
+"""Recurrent networks: whole nervous systems as rate networks in time."""
