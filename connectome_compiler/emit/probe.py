@@ -35,6 +35,7 @@ BATCH = 4
 WIDE = 13  # another batch, for which other code runs in the layers
 TOLERANCE = 1e-6  # of rates in double precision, relative to the largest
 PULSES = 4096  # neurons pulsed per projection; above it a sample with a fixed seed
+MANY = 500_000  # connections; above, recurrent networks are compared over fewer steps
 CELLS = 2**22  # numbers in a batch of pulses: 16 MB, whatever the number of neurons
 Signs = npt.NDArray[np.int8]
 
@@ -278,9 +279,13 @@ def _computes(network: Any, stated: dict[str, Any]) -> None:
     for key, layer in layers.items():
         layer.register_forward_pre_hook(lambda _, __, key=key: called.add(key))
     _units_are_those_stated(double, stated)
+    # The plain reading keeps a number per connection, sample and step.
+    n_connections = sum(p["connections"] for p in stated["projections"])
+    large = "dynamics" in stated and n_connections > MANY
     for training, batch in ((False, BATCH), (True, BATCH), (False, WIDE)):
         double.train(training)
-        image = double.example_input(batch)
+        size = (2 if training else batch, 3) if large else (batch,)
+        image = double.example_input(*size)
         # Only where gradients are compared: what is kept for them takes memory.
         with torch.set_grad_enabled(training), finding("forward"):
             found, output = double.rates(image), _answer(double, image)

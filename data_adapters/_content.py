@@ -1,0 +1,124 @@
+"""What a file is, told by how it begins, and how to open it whether or not it is gzip."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+from connectome_compiler.errors import CompileError
+
+FETCH_AGAIN = "fetch or copy the file again"
+HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+@contextmanager
+def unzipped(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to read its bytes, unzipped; what goes wrong is a `CompileError`."""
+    try:
+        with path.open("rb") as file:
+            zipped = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            yield cast(BinaryIO, file)
+    except FileNotFoundError:
+        raise CompileError(str(path), "no such file") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise CompileError(str(path), f"cannot be read: {error}", FETCH_AGAIN) from error
+
+
+def is_flyvis(head: bytes, path: Path) -> bool:
+    """Whether this is a connectome file of flyvis: JSON with patterns or offsets."""
+    return head.lstrip()[:1] == b"{" and (b'"pattern"' in head or b'"offsets"' in head)
+
+
+def is_graphml(head: bytes, path: Path) -> bool:
+    """Whether this is GraphML."""
+    return head.lstrip(b"\xef\xbb\xbf \r\n\t")[:1] == b"<" and b"<graphml" in head
+
+
+def is_hdf5(head: bytes, path: Path) -> bool:
+    """Whether this is HDF5; of what layout, its reader finds out."""
+    return head.startswith(HDF5)
+
+
+def is_workbook(head: bytes, path: Path) -> bool:
+    """Whether this is an Excel workbook (xlsx)."""
+    if not head.startswith(b"PK\x03\x04"):
+        return False
+    try:
+        with zipfile.ZipFile(path) as file:
+            return "xl/workbook.xml" in file.namelist()
+    except (zipfile.BadZipFile, OSError):  # a workbook that was cut off lacks its list of parts
+        return b"[Content_Types].xml" in head or b"xl/" in head
+
+
+def is_text_matrix(head: bytes, path: Path) -> bool:
+    """Whether this is an adjacency matrix as text, with labels or without."""
+    if b"\x00" in head:
+        return False
+    try:
+        return matrix_layout(*first_lines(head, path)) is not None
+    except (UnicodeDecodeError, csv.Error, CompileError):
+        return False
+
+
+Layout = Literal["labelled", "plain"]
+
+
+def matrix_layout(lines: list[str], whole: bool) -> Layout | None:
+    """Return how a text matrix is laid out, from its first lines; none: it is no matrix.
+
+    With labels, the header names the columns, and some row is called like one of them, which no
+    row of a table of connections is. Without, all is numbers; three columns or fewer could be a
+    table of connections that lost its header, so then the matrix must be seen to be square.
+    """
+    if len(lines) < 2:
+        return None
+    first, *rest = csv.reader(lines, delimiter=delimiter(lines[0]))
+    n = len(first)
+    if n < 2:
+        return None
+    if all(_is_number(cell) for cell in first):
+        return "plain" if n > 3 or (whole and len(lines) == n) else None
+    labels = {cell.strip() for cell in first[1:]} - {""}
+    named = any(row and row[0].strip() in labels for row in rest)
+    numeric = any(all(not c.strip() or _is_number(c) for c in row[1:]) for row in rest)
+    return "labelled" if named and numeric else None
+
+
+def first_lines(head: bytes, path: Path) -> tuple[list[str], bool]:
+    """Return the lines in the first bytes of a text, two at the least, and whether it has no more.
+
+    The header of a wide matrix alone can be longer than the bytes that were read.
+    """
+    lines = head.splitlines(keepends=True)
+    with unzipped(path) as file:
+        whole = not file.read(len(head) + 1)[len(head) :]
+        if len(lines) < 4 and not whole:
+            file.seek(0)
+            lines = [line for line in (file.readline() for _ in range(3)) if line]
+        elif not whole:
+            lines = lines[:-1]  # the last one may be cut
+    texts = [line.decode("utf-8-sig" if k == 0 else "utf-8") for k, line in enumerate(lines)]
+    return [line for line in texts if line.strip()], whole
+
+
+def delimiter(line: str) -> str:
+    """Return what stands between the values of a line."""
+    bare = re.sub(r'"[^"]*"', "", line)
+    best = max(",\t;|", key=bare.count)
+    return best if best in bare else " "
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,297 @@
+"""GraphML: nodes and edges with typed attributes, read as a stream.
+
+http://graphml.graphdrawing.org/specification.html. Document types and entities, by which a small
+file can grow without end, are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.parsers import expat
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectome_compiler.errors import CompileError
+
+from ._content import unzipped
+from ._readers import Raw, ReadOptions
+from ._tables import CHEMICAL, COUNT, ELECTRICAL, KIND, KIND_WORDS, plain
+
+TYPES: dict[str, pa.DataType] = {
+    "boolean": pa.bool_(),
+    "int": pa.int64(),
+    "long": pa.int64(),
+    "float": pa.float64(),
+    "double": pa.float64(),
+    "string": pa.string(),
+}
+# Besides the words of tables, the letters in the files of Varshney et al. 2011.
+KINDS: dict[str, str] = {
+    **dict.fromkeys((*KIND_WORDS[CHEMICAL], "c"), "chemical"),
+    **dict.fromkeys((*KIND_WORDS[ELECTRICAL], "e"), "electrical"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What a ``<key>`` declares: an attribute of nodes or of edges."""
+
+    name: str
+    dtype: pa.DataType
+    domain: str  # "node", "edge" or "all"
+
+
+@dataclass(slots=True)
+class _Items:
+    """Nodes or edges: their attributes as text, by key, and the line of each."""
+
+    line: list[int] = field(default_factory=list)
+    values: dict[str, dict[int, str]] = field(default_factory=dict)  # key to item to text
+
+
+class _Parser:
+    """Collect nodes and edges; raise `CompileError` with the line of what is wrong."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.keys: dict[str, _Key] = {}
+        self.default: dict[str, str] = {}
+        self.nodes, self.edges = _Items(), _Items()
+        self.ids: list[str] = []
+        self.source: list[str] = []
+        self.target: list[str] = []
+        self.undirected: list[bool] = []
+        self.by_default_undirected = False
+        self.n_graphs = 0
+        self._item: _Items | None = None
+        self._key = ""
+        self._text: list[str] | None = None
+        self._expat = expat.ParserCreate(namespace_separator=" ")
+        self._expat.buffer_text = True
+        self._expat.StartElementHandler = self._start
+        self._expat.EndElementHandler = self._end
+        self._expat.CharacterDataHandler = self._characters
+        self._expat.StartDoctypeDeclHandler = self._refuse_doctype
+
+    def read(self, file: Any) -> None:
+        try:
+            self._expat.ParseFile(file)
+        except expat.ExpatError as error:
+            where = f"{self.path}, line {error.lineno}"
+            problem = f"is broken XML: {expat.ErrorString(error.code)}"
+            raise CompileError(where, problem, "is the file complete?") from error
+        except LookupError as error:
+            raise CompileError(str(self.path), f"is in an {error}", "save it as UTF-8") from error
+
+    @property
+    def where(self) -> str:
+        return f"{self.path}, line {self._expat.CurrentLineNumber}"
+
+    def _refuse_doctype(self, *_: Any) -> None:
+        raise CompileError(self.where, "declares a document type", "remove the <!DOCTYPE ...>")
+
+    def _start(self, tag: str, given: dict[str, str]) -> None:
+        match tag.rpartition(" ")[2]:
+            case "key":
+                self._declare(given)
+            case "graph":
+                self.n_graphs += 1
+                if self.n_graphs > 1:
+                    problem = "holds a second graph, or one within another"
+                    raise CompileError(self.where, problem, "one graph per file is read")
+                self.by_default_undirected = given.get("edgedefault") == "undirected"
+            case "node":
+                self.ids.append(self._required(given, "id"))
+                self._begin(self.nodes)
+            case "edge":
+                self.source.append(self._required(given, "source"))
+                self.target.append(self._required(given, "target"))
+                told = given.get("directed", "")
+                self.undirected.append(told == "false" if told else self.by_default_undirected)
+                self._begin(self.edges)
+            case "data":
+                self._key = self._required(given, "key")
+                if self._item is not None and self._key not in self.keys:
+                    raise CompileError(self.where, f"key {self._key!r} was not declared")
+                self._text = []
+            case "default":
+                self._text = []
+            case "hyperedge":
+                raise CompileError(self.where, "a hyperedge is no connection of two neurons")
+
+    def _declare(self, given: dict[str, str]) -> None:
+        self._key = self._required(given, "id")
+        kind = given.get("attr.type", "string")
+        if kind not in TYPES:
+            known = ", ".join(TYPES)
+            raise CompileError(self.where, f"attr.type {kind!r} is not known", f"known: {known}")
+        name = given.get("attr.name", self._key)
+        self.keys[self._key] = _Key(name, TYPES[kind], given.get("for", "all"))
+
+    def _begin(self, items: _Items) -> None:
+        items.line.append(self._expat.CurrentLineNumber)
+        self._item = items
+
+    def _characters(self, text: str) -> None:
+        if self._text is not None:
+            self._text.append(text)
+
+    def _end(self, tag: str) -> None:
+        name = tag.rpartition(" ")[2]
+        if name in ("data", "default") and self._text is not None:
+            text = "".join(self._text).strip()
+            self._text = None
+            if name == "default":
+                self.default[self._key] = text
+            elif self._item is not None:
+                self._item.values.setdefault(self._key, {})[len(self._item.line) - 1] = text
+        elif name in ("node", "edge"):
+            self._item = None
+
+    def _required(self, given: dict[str, str], name: str) -> str:
+        value = given.get(name, "").strip()
+        if not value:
+            raise CompileError(self.where, f"an element lacks its {name}")
+        return value
+
+    def columns(self, items: _Items, domain: str) -> dict[str, pa.Array]:
+        """Return the attributes of all nodes or edges, null where one lacks them."""
+        made: dict[str, pa.Array] = {}
+        for key, declared in self.keys.items():
+            if declared.domain not in (domain, "all"):
+                continue
+            texts = items.values.get(key, {})
+            if declared.domain == "all" and not texts:
+                continue
+            name = declared.name if declared.name not in made else key
+            made[name] = self._column(items, key, declared, texts)
+        return made
+
+    def _column(
+        self, items: _Items, key: str, declared: _Key, texts: Mapping[int, str]
+    ) -> pa.Array:
+        column = np.full(len(items.line), self.default.get(key), object)
+        column[list(texts)] = list(texts.values())
+        told = pa.array(column, pa.string())
+        told = pc.if_else(pc.equal(told, ""), None, told)
+        try:
+            return told.cast(declared.dtype)
+        except pa.ArrowInvalid as error:
+            bad = next(k for k in texts if not _casts(texts[k], declared.dtype))
+            problem = f"{declared.name} is {texts[bad]!r}, expected {declared.dtype}"
+            raise CompileError(f"{self.path}, line {items.line[bad]}", problem) from error
+
+
+def read(path: Path, options: ReadOptions) -> Raw:
+    """Read a GraphML file; raise `CompileError` with the line of what is wrong."""
+    parser = _Parser(path)
+    with unzipped(path) as file:
+        parser.read(file)
+    if not parser.n_graphs:
+        raise CompileError(str(path), "has no <graph>")
+    ids = pa.array(parser.ids, pa.string())
+    if not parser.ids:
+        raise CompileError(str(path), "has no node")
+    cells = {"neuron_id": ids}
+    for name, values in parser.columns(parser.nodes, "node").items():
+        cells[name if name not in cells else f"graphml_{name}"] = values
+    _known_ends(parser, ids)
+
+    given = parser.columns(parser.edges, "edge")
+    n = len(parser.source)
+    notes = [f"{len(parser.ids):,} nodes, {n:,} edges"]
+    edges = {
+        "pre": pa.array(parser.source, pa.string()),
+        "post": pa.array(parser.target, pa.string()),
+        "weight": _weight(path, parser, given, notes),
+    }
+    kind = _kind(path, parser, given, notes)
+    if kind is not None:
+        edges["kind"] = kind
+    if given:
+        notes.append(f"attributes of edges that are not read: {', '.join(given)}")
+    return Raw(pa.table(cells), _both_ways(parser, pa.table(edges), notes), tuple(notes))
+
+
+def _known_ends(parser: _Parser, ids: pa.Array) -> None:
+    if len(ids.unique()) < len(ids):
+        twice = next(c["values"] for c in ids.value_counts().to_pylist() if c["counts"] > 1)
+        k = len(parser.ids) - 1 - parser.ids[::-1].index(twice)
+        where = f"{parser.path}, line {parser.nodes.line[k]}"
+        raise CompileError(where, f"node {twice!r} occurs twice")
+    for name, ends in (("source", parser.source), ("target", parser.target)):
+        known = pc.is_in(pa.array(ends, pa.string()), value_set=ids)
+        if (k := pc.index(known, False).as_py()) >= 0:
+            where = f"{parser.path}, line {parser.edges.line[k]}"
+            raise CompileError(where, f"{name} {ends[k]!r} is no node")
+
+
+def _weight(path: Path, parser: _Parser, given: dict[str, pa.Array], notes: list[str]) -> pa.Array:
+    """Take the weights out of the attributes; every edge counts 1 where there are none."""
+    found = [name for name in given if plain(name) in COUNT]
+    if not found:
+        notes.append("edges have no weight: each counts 1")
+        return pa.array(np.ones(len(parser.source), np.int64))
+    if len(found) > 1:
+        problem = f"edge attributes {' and '.join(found)} could both be the weight"
+        raise CompileError(str(path), problem, "remove all but one")
+    notes.append(f"weights from the attribute {found[0]}")
+    weight = given.pop(found[0])
+    if pa.types.is_string(weight.type):
+        try:
+            weight = weight.cast(pa.float64())
+        except pa.ArrowInvalid as error:
+            bad = next(k for k, x in enumerate(weight.to_pylist()) if not _casts(x, pa.float64()))
+            problem = f"{found[0]} is {weight[bad].as_py()!r}, expected a number"
+            raise CompileError(f"{path}, line {parser.edges.line[bad]}", problem) from error
+    if (k := pc.index(weight.is_null(), True).as_py()) >= 0:
+        raise CompileError(f"{path}, line {parser.edges.line[k]}", f"an edge has no {found[0]}")
+    whole = pa.types.is_floating(weight.type) and not np.any(weight.to_numpy() % 1)
+    return weight.cast(pa.int64()) if whole else weight
+
+
+def _kind(
+    path: Path, parser: _Parser, given: dict[str, pa.Array], notes: list[str]
+) -> pa.Array | None:
+    """Take chemical or electrical out of the attributes, if one has such words for all edges."""
+    for name in [n for n in given if plain(n) in KIND]:
+        words = given[name].cast(pa.string())
+        encoded = pc.fill_null(words, "").dictionary_encode()
+        kinds = [KINDS.get(plain(w).replace("-", "_")) for w in encoded.dictionary.to_pylist()]
+        if not any(kinds):
+            continue
+        if None in kinds:
+            word = encoded.dictionary[kinds.index(None)].as_py()
+            k = pc.index(pc.fill_null(words, ""), word).as_py()
+            problem = f"{name} is {word!r}, which is no kind of synapse"
+            hint = f"known: {', '.join(KINDS)}"
+            raise CompileError(f"{path}, line {parser.edges.line[k]}", problem, hint)
+        del given[name]
+        notes.append(f"chemical or electrical by the attribute {name}")
+        return pa.array(kinds, pa.string()).take(encoded.indices)
+    return None
+
+
+def _both_ways(parser: _Parser, edges: pa.Table, notes: list[str]) -> pa.Table:
+    """Add the way back of undirected edges, of a neuron with itself but once."""
+    back = np.array(parser.undirected, np.bool_)
+    if not back.any():
+        return edges
+    apart = pc.not_equal(edges.column("pre"), edges.column("post")).to_numpy()
+    notes.append(f"{int(back.sum()):,} undirected edges taken for connections in both directions")
+    way = edges.filter(pa.array(back & apart))
+    names = ["post", "pre", *way.column_names[2:]]
+    return pa.concat_tables([edges, way.rename_columns(names).select(edges.column_names)])
+
+
+def _casts(text: str | None, dtype: pa.DataType) -> bool:
+    try:
+        pa.array([text], pa.string()).cast(dtype)
+    except pa.ArrowInvalid:
+        return False
+    return True

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from connectome_compiler.data_adapters._readers import Raw, ReadOptions, reader_of
+from connectome_compiler.data_adapters.table import Table
+from connectome_compiler.errors import CompileError
+
+
+def read(path: Path) -> Raw:
+    reader = reader_of(path)
+    assert reader is not None
+    assert reader.what == "GraphML"
+    return reader.load(path, ReadOptions())
+
+
+def edges(raw: Raw) -> list[tuple[Any, ...]]:
+    return sorted(tuple(e.values()) for e in raw.edges.to_pylist())
+
+
+def page(inner: str, default: str = "directed", keys: str = "") -> str:
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<graphml xmlns="http://graphml.graphdrawing.org/xmlns">\n'
+        f'{keys}<graph edgedefault="{default}">\n{inner}\n</graph></graphml>\n'
+    )
+
+
+NODES = '<node id="a"/><node id="b"/>'
+WEIGHT = '<key id="w" for="edge" attr.name="weight" attr.type="double"/>'
+KIND = '<key id="k" for="edge" attr.name="synapse_type" attr.type="string"/>'
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "g.graphml"
+    path.write_text(text)
+    return path
+
+
+def test_nodes_and_edges_with_their_attributes(tmp_path: Path) -> None:
+    keys = (
+        '<key id="n" for="node" attr.name="cell_name" attr.type="string"/>'
+        '<key id="x" for="node" attr.name="size" attr.type="int"><default>7</default></key>'
+        f"{WEIGHT}{KIND}"
+    )
+    inner = """<node id="a"><data key="n">AVA &amp; L</data></node>
+    <node id="b"><data key="x">3</data></node>
+    <edge source="a" target="b"><data key="w">2</data><data key="k">C</data></edge>
+    <edge source="b" target="b"><data key="w">1.5</data><data key="k">EJ</data></edge>"""
+    raw = read(write(tmp_path, page(inner, keys=keys)))
+    assert raw.cells is not None
+    assert raw.cells.to_pylist() == [
+        {"neuron_id": "a", "cell_name": "AVA & L", "size": 7},
+        {"neuron_id": "b", "cell_name": None, "size": 3},
+    ]
+    assert edges(raw) == [("a", "b", 2, "chemical"), ("b", "b", 1.5, "electrical")]
+    assert "2 nodes, 2 edges" in raw.notes
+    assert "weights from the attribute weight" in raw.notes
+    assert "chemical or electrical by the attribute synapse_type" in raw.notes
+
+
+def test_undirected_edges_run_both_ways_and_are_counted(tmp_path: Path) -> None:
+    inner = f"""{NODES}<edge source="a" target="b"/><edge source="b" target="b"/>
+    <edge source="b" target="a" directed="true"/>"""
+    raw = read(write(tmp_path, page(inner, "undirected")))
+    assert edges(raw) == [("a", "b", 1), ("b", "a", 1), ("b", "a", 1), ("b", "b", 1)]
+    assert "2 undirected edges taken for connections in both directions" in raw.notes
+    assert "edges have no weight: each counts 1" in raw.notes
+
+
+attributes = st.fixed_dictionaries(
+    {"weight": st.integers(1, 99)}, optional={"note": st.text("xyz<&>\"' é", min_size=1)}
+)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> nx.Graph[str]:
+    made: nx.Graph[str] = draw(st.sampled_from([nx.Graph, nx.DiGraph, nx.MultiDiGraph]))()
+    ids = [f"n<{k}>" for k in range(draw(st.integers(1, 5)))]
+    for name in ids:
+        made.add_node(name, depth=draw(st.floats(-1e6, 1e6)), soma=draw(st.booleans()))
+    ends = st.tuples(st.sampled_from(ids), st.sampled_from(ids))
+    for a, b in draw(st.lists(ends, max_size=8)):
+        made.add_edge(a, b, **draw(attributes))
+    return made
+
+
+@given(graphs(), st.booleans())
+def test_equals_what_networkx_wrote(
+    tmp_path_factory: pytest.TempPathFactory, graph: nx.Graph[str], zipped: bool
+) -> None:
+    path = tmp_path_factory.mktemp("made") / "g.graphml"
+    nx.write_graphml_xml(graph, path)
+    if zipped:
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    raw = read(path)
+    assert raw.cells is not None
+    table = {r["neuron_id"]: (r["depth"], r["soma"]) for r in raw.cells.to_pylist()}
+    assert table == {n: (d["depth"], d["soma"]) for n, d in graph.nodes(data=True)}
+    plain = graph if graph.is_directed() else graph.to_directed()
+    assert edges(raw) == sorted((a, b, d["weight"]) for a, b, d in plain.edges(data=True))
+    if any("note" in d for _, _, d in graph.edges(data=True)):
+        assert "attributes of edges that are not read: note" in raw.notes
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (page(NODES)[:-30], "is broken XML"),
+        (page(NODES).replace("/><node", "><node"), r"line \d+: is broken XML"),
+        (page(f'{NODES}<edge source="a" target="c"/>'), "line 4: target 'c' is no node"),
+        (page(f'{NODES}<edge source="a"/>'), "line 4: an element lacks its target"),
+        (page('<node id="a"/>\n<node id="a"/>'), "line 5: node 'a' occurs twice"),
+        (page(""), "has no node"),
+        ("<graphml></graphml>", "has no <graph>"),
+        (page("<node id='a'><graph/></node>"), "a second graph, or one within another"),
+        (page("<hyperedge/>"), "a hyperedge is no connection"),
+        (page('<node id="a"><data key="q">1</data></node>'), "key 'q' was not declared"),
+        (page(NODES, keys=WEIGHT.replace("double", "complex")), "attr.type 'complex'"),
+        (
+            page(f'{NODES}<edge source="a" target="b"><data key="w">x</data></edge>', keys=WEIGHT),
+            "line 4: weight is 'x', expected double",
+        ),
+        (
+            page(f'{NODES}<edge source="a" target="b"/>', keys=WEIGHT),
+            "line 4: an edge has no weight",
+        ),
+        (
+            page(
+                f'{NODES}<edge source="a" target="b"><data key="k">C</data></edge>\n'
+                '<edge source="b" target="b"><data key="k">peptide</data></edge>',
+                keys=KIND,
+            ),
+            "line 5: synapse_type is 'peptide', which is no kind of synapse",
+        ),
+    ],
+)
+def test_a_bad_file_names_the_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(CompileError, match=message):
+        read(write(tmp_path, text))
+
+
+def test_entities_are_refused(tmp_path: Path) -> None:
+    bomb = '<!DOCTYPE lolz [<!ENTITY a "lol"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>\n'
+    text = page('<node id="&b;"/>').replace("<graphml", f"{bomb}<graphml")
+    with pytest.raises(CompileError, match="line 2: declares a document type"):
+        read(write(tmp_path, text))
+
+
+def test_other_xml_is_not_graphml(tmp_path: Path) -> None:
+    assert reader_of(write(tmp_path, "<html><body>log in</body></html>")) is None
+
+
+def test_through_the_adapter_table(tmp_path: Path) -> None:
+    keys = f"{WEIGHT}{KIND}"
+    inner = f"""{NODES}
+    <edge source="a" target="b"><data key="w">2</data><data key="k">C</data></edge>
+    <edge source="a" target="b"><data key="w">3</data><data key="k">E</data></edge>"""
+    graph = Table(str(write(tmp_path, page(inner, keys=keys)))).load()
+    assert [p.key for p in graph.projections] == ["neurons->neurons", "neurons->neurons:electrical"]
+    assert graph.projections[0].synapses.weight.tolist() == [2]
+    assert graph.projections[1].synapses.weight.tolist() == [3, 3]
+    broken = page(inner.replace(">2<", ">-2<"), keys=keys)
+    with pytest.raises(CompileError, match=r"-2.* is no number of synapses"):
+        Table(str(write(tmp_path, broken))).load()

@@ -1,0 +1,356 @@
+from __future__ import annotations
+
+import gzip
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openpyxl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from connectome_compiler.data_adapters import _matrix
+from connectome_compiler.data_adapters._readers import Raw, ReadOptions, reader_of
+from connectome_compiler.data_adapters.table import Table
+from connectome_compiler.errors import CompileError, UnknownNameError
+
+PRE_POST = ReadOptions(orientation="pre-post")
+POST_PRE = ReadOptions(orientation="post-pre")
+
+
+def read(path: Path, options: ReadOptions = PRE_POST) -> Raw:
+    reader = reader_of(path)
+    assert reader is not None, "not recognised"
+    return reader.load(path, options)
+
+
+def edges(raw: Raw) -> dict[tuple[Any, Any], float]:
+    found = {(e["pre"], e["post"]): e["weight"] for e in raw.edges.to_pylist()}
+    assert len(found) == raw.edges.num_rows
+    return found
+
+
+def ids(raw: Raw) -> list[Any]:
+    assert raw.cells is not None
+    return list(raw.cells.column("neuron_id").to_pylist())
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def lines(matrix: npt.NDArray[Any], mark: str, labels: list[str] | None) -> str:
+    rows = [[f"{x:g}" for x in row] for row in matrix]
+    if labels is not None:
+        rows = [["", *labels], *([name, *row] for name, row in zip(labels, rows, strict=True))]
+    return "".join(mark.join(row) + "\n" for row in rows)
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+LABELLED = ",A,B,C\nA,0,2,0\nB,1,0,0.5\nC,,0,-3\n"
+
+
+def test_a_labelled_matrix(tmp_path: Path) -> None:
+    raw = read(write(tmp_path / "m.csv", LABELLED))
+    assert ids(raw) == ["A", "B", "C"]
+    assert edges(raw) == {("A", "B"): 2, ("B", "A"): 1, ("B", "C"): 0.5, ("C", "C"): -3}
+    assert "1 blank cells: no connection" in raw.notes
+    assert "a matrix of 3 rows and 3 columns, pre-post" in raw.notes
+
+
+def test_the_other_orientation(tmp_path: Path) -> None:
+    raw = read(write(tmp_path / "m.csv", LABELLED), POST_PRE)
+    assert edges(raw) == {("B", "A"): 2, ("A", "B"): 1, ("C", "B"): 0.5, ("C", "C"): -3}
+
+
+def test_whoever_does_not_say_the_orientation_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match="which way its connections run") as caught:
+        read(write(tmp_path / "m.csv", LABELLED), ReadOptions())
+    assert (
+        "orientation=pre-post if row i, column j is the connection from i to j" in caught.value.hint
+    )
+    assert "orientation=post-pre if it is the one from j to i" in caught.value.hint
+
+
+@st.composite
+def matrices(draw: st.DrawFn) -> tuple[npt.NDArray[np.float64], list[str] | None]:
+    n = draw(st.integers(4, 7))
+    some = st.sampled_from([0, 0, 0, 1, 2, 300, 0.25, -1.5])
+    matrix = draw(arrays(np.float64, (n, n), elements=some))
+    kinds = [
+        [f"n{k}" for k in range(n)],
+        [str(2**62 + k) for k in range(n)],
+        [f'{k}, "x" é' for k in range(n)],
+        None,
+    ]
+    return matrix, draw(st.sampled_from(kinds))
+
+
+@given(matrices(), st.sampled_from(",\t;"), st.booleans(), st.booleans())
+def test_equals_the_matrix_that_was_written(
+    tmp_path_factory: pytest.TempPathFactory,
+    made: tuple[npt.NDArray[np.float64], list[str] | None],
+    mark: str,
+    zipped: bool,
+    transposed: bool,
+) -> None:
+    matrix, labels = made
+    quoted = None if labels is None else [f'"{x.replace(chr(34), chr(34) * 2)}"' for x in labels]
+    text = lines(matrix, mark, quoted).encode()
+    path = tmp_path_factory.mktemp("made") / "m.txt"
+    path.write_bytes(gzip.compress(text) if zipped else text)
+
+    raw = read(path, POST_PRE if transposed else PRE_POST)
+
+    known: list[Any] = list(range(len(matrix)))
+    if labels is not None:
+        known = [int(x) for x in labels] if labels[0].isdigit() else labels
+    assert ids(raw) == known
+    pre_post = matrix.T if transposed else matrix
+    assert edges(raw) == {
+        (known[i], known[j]): pre_post[i, j] for i, j in zip(*np.nonzero(pre_post), strict=True)
+    }
+    whole = not (matrix % 1).any()
+    assert str(raw.edges.schema.field("weight").type) == ("int64" if whole else "double")
+
+
+def test_columns_in_another_order_are_told_by_name(tmp_path: Path) -> None:
+    raw = read(write(tmp_path / "m.csv", "x,B,A\nA,1,2\nB,0,4\n"))
+    assert edges(raw) == {("A", "B"): 1, ("A", "A"): 2, ("B", "A"): 4}
+
+
+def test_a_matrix_in_many_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_matrix, "BLOCK_BYTES", 1000)
+    matrix = np.random.default_rng(0).poisson(0.02, (500, 500))
+    labels = [f"n{k}" for k in range(500)]
+    blocks: list[int] = []
+    collect = _matrix._collect
+
+    def counting(path: Path, found: Any, dense: Any, *rest: Any) -> None:
+        blocks.append(len(dense))
+        collect(path, found, dense, *rest)
+
+    monkeypatch.setattr(_matrix, "_collect", counting)
+    raw = read(write(tmp_path / "m.csv", lines(matrix, ",", labels)))
+    assert len(blocks) > 3
+    assert sum(blocks) == 500
+    assert edges(raw) == {
+        (f"n{i}", f"n{j}"): matrix[i, j] for i, j in zip(*np.nonzero(matrix), strict=True)
+    }
+
+
+def test_a_header_longer_than_what_is_looked_at_first(tmp_path: Path) -> None:
+    n = 5000
+    labels = [str(7 * 10**17 + k) for k in range(n)]
+    rows = [",".join(["", *labels])]
+    rows += [",".join([label, *("1" if j == k else "0" for j in range(n))])
+             for k, label in enumerate(labels[:3])]  # fmt: skip
+    path = write(tmp_path / "m.csv", "\n".join(rows) + "\n")
+    reader = reader_of(path)
+    assert reader is not None
+    assert reader.what == "an adjacency matrix"
+    with pytest.raises(CompileError, match=r"3 rows, 5,000 columns; 4,997 differ"):
+        read(path)
+
+
+def test_what_numpy_writes(tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "m.txt", np.array([[0, 1.5], [2, 0]]))
+    raw = read(tmp_path / "m.txt")
+    assert edges(raw) == {(0, 1): 1.5, (1, 0): 2}
+    assert "no labels: neurons are numbered from 0" in raw.notes
+
+
+def test_a_matrix_that_was_cut_between_two_rows(tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match="column 'M' is no row") as caught:
+        read(write(tmp_path / "m.csv", ",B,A,M\nB,1,0,5\nA,0,0,7\n"))
+    assert "is the file complete?" in caught.value.hint
+
+
+def test_numbers_with_zeros_in_front_are_names(tmp_path: Path) -> None:
+    raw = read(write(tmp_path / "m.csv", ",007,008\n007,0,1\n008,0,0\n"))
+    assert edges(raw) == {("007", "008"): 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (",A,B\nA,1,2\nC,3,4\n", r"row 'C' is no column \(2 rows, 2 columns; 2 differ\)"),
+        (",A,A\nA,1,2\nB,3,4\n", "column label 'A' occurs twice"),
+        (",A,B\nA,1,2\nA,3,4\n", "row label 'A' occurs twice"),
+        (",A,\nA,1,2\nB,3,4\n", "column 2 of the matrix: has no label"),
+        (",A,B\nA,1,2\n,3,4\n", "row 2 of the matrix: has no label"),
+        (",A,B\nA,1,2\nB,3\n", r"line 3: has 2 values, expected 3"),
+        (",A,B\nA,1,2\nB,3,4,5\n", r"line 3: has 4 values, expected 3"),
+        (",A,B\nA,1,2\nB,x,4\n", r"line 3, column A: 'x' is no number"),
+        (",A,B\nA,1,2\nB,3,inf\n", r"line 3, column B: inf is no weight"),
+        (",A,B\nA,1,2\nB,nan,\n", r"line 3, column A: nan is no weight"),
+        ("1,2,3,4\n" * 3, "has 3 rows and 4 columns"),
+        ("1,2,3,4\n" * 3 + "1,2,3,x\n", "line 4, column 4: 'x' is no number"),
+        (",7.2e17,8.1e17\n7.2e17,1,1\n8.1e17,1,1\n", r"'7.2e17' is an id that went through"),
+    ],
+)
+def test_a_bad_matrix_names_the_place(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(CompileError, match=message) as caught:
+        read(write(tmp_path / "m.csv", text))
+    assert caught.value.where.startswith(str(tmp_path / "m.csv"))
+
+
+def test_a_truncated_gzip(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    text = lines(rng.integers(0, 9, (300, 300)), ",", [f"n{k}" for k in range(300)])
+    path = tmp_path / "m.csv.gz"
+    path.write_bytes(gzip.compress(text.encode())[:-20_000])
+    with pytest.raises(CompileError, match="cannot be read") as caught:
+        read(path)
+    assert "again" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pre,post,n_syn\n1,2,3\n4,5,6\n",
+        ",pre,post,weight\n0,1,2,3\n1,4,5,6\n",  # with the index of pandas
+        "1,2,3\n4,5,6\n",  # connections without a header
+        "id,x_um,y_um\n1,2,3\n",
+        "A,B\n",
+        "",
+        "A\nB\n",
+        "\n\n",
+        "pre\tpost\nA\tB\n",
+    ],
+)
+def test_tables_are_no_matrices(tmp_path: Path, text: str) -> None:
+    assert reader_of(write(tmp_path / "t.csv", text)) is None
+
+
+def test_through_the_adapter_table(tmp_path: Path) -> None:
+    path = str(write(tmp_path / "m.csv", ",10,9,11\n10,0,2,0\n9,1,0,3\n11,0,0,0\n"))
+    graph = Table(path, orientation="post-pre").load()
+    e = graph.projections[0].synapses
+    assert graph.populations[0].column("neuron_id").to_pylist() == [9, 10, 11]
+    made = list(zip(e.post.tolist(), e.pre.tolist(), e.weight.tolist(), strict=True))
+    assert made == [(0, 1, 1), (0, 2, 3), (1, 0, 2)]
+    with pytest.raises(CompileError, match="-2"):
+        Table(
+            str(write(tmp_path / "n.csv", ",A,B\nA,0,-2\nB,1,0\n")), orientation="pre-post"
+        ).load()
+
+
+# --- Excel ----------------------------------------------------------------------------------------
+
+
+def workbook(path: Path, **sheets: list[Any]) -> Path:
+    book = openpyxl.Workbook()
+    book.remove(book.worksheets[0])
+    for name, rows in sheets.items():
+        sheet = book.create_sheet(name.replace("_", " "))
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+PLAIN_SHEET = [[None, "A", "B"], ["A", 1, None], ["B", "", 2.5]]
+COOK_SHEET = [
+    [None, None, None, "PHARYNX"],
+    [],
+    [None, None, None, "I1L", "I1R", "pm1"],
+    ["PHARYNX", None, "I1L", None, 10, 3],
+    [None, None, "I1R", 2, None, None, "I1R"],  # names again at the right border
+    [None, None, None, "I1L", "I1R", "pm1"],  # and below
+    [None, None, None, 2, 10, 3],
+]
+
+
+def test_a_labelled_sheet(tmp_path: Path) -> None:
+    raw = read(workbook(tmp_path / "m.xlsx", only=PLAIN_SHEET))
+    assert edges(raw) == {("A", "A"): 1, ("B", "B"): 2.5}
+    assert "sheet only" in raw.notes
+
+
+def test_blank_cells_do_not_make_a_sheet_that_of_cook(tmp_path: Path) -> None:
+    rows = [[None, "A", "B", "C"], ["A", 1, 2, 3], ["B", 4, None, 5], ["C", 6, 7, None]]
+    path = workbook(tmp_path / "m.xlsx", only=rows)
+    assert sum(edges(read(path)).values()) == 28
+    with pytest.raises(CompileError, match="which way"):
+        read(path, ReadOptions())
+
+
+def test_a_sheet_of_numbers(tmp_path: Path) -> None:
+    raw = read(workbook(tmp_path / "m.xlsx", only=[[0, 1, None], [2, 0, 0], [0, 0, 3], [None]]))
+    assert edges(raw) == {(0, 1): 1, (1, 0): 2, (2, 2): 3}
+
+
+def test_the_layout_of_cook_2019(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "m.xlsx", hermaphrodite_chemical=COOK_SHEET, herm_gap_jn=COOK_SHEET)
+    raw = read(path, ReadOptions(sheet="hermaphrodite chemical"))
+    assert ids(raw) == ["I1L", "I1R", "pm1"]
+    assert edges(raw) == {("I1L", "I1R"): 10, ("I1L", "pm1"): 3, ("I1R", "I1L"): 2}
+    assert "kind" not in raw.edges.column_names
+    assert "0 neurons have a row and no column, 1 a column and no row" in raw.notes
+    assert "3 numbers outside of the named rows and columns left out" in raw.notes
+    raw = read(path, ReadOptions(sheet="herm gap jn"))
+    assert set(raw.edges.column("kind").to_pylist()) == {"electrical"}
+    assert "connections taken for electrical, by the name of the sheet" in raw.notes
+
+
+def test_a_workbook_with_several_sheets_asks(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "m.xlsx", alpha=PLAIN_SHEET, beta=PLAIN_SHEET)
+    with pytest.raises(CompileError, match="has 2 sheets") as caught:
+        read(path)
+    assert "sheet=: alpha, beta" in caught.value.hint
+    with pytest.raises(UnknownNameError, match="betta") as caught:
+        read(path, ReadOptions(sheet="betta"))
+    assert "'beta'" in caught.value.hint
+    assert len(edges(read(path, ReadOptions("pre-post", "beta")))) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[None, "A", "B"], ["A", 1, "x"], ["B", 0, 0]], "sheet s, cell C2: 'x' is no number"),
+        ([[None, "A", "B"], ["A", 1, 2], ["C", 0, 0]], "row 'C' is no column"),
+        ([[0, 1], [2, 3], [4]], "has 3 rows and 2 columns"),
+        ([[0, 1], [2, 3], [4, 5]], "has 3 rows and 2 columns"),
+        ([["a title"]], "holds no adjacency matrix"),
+        ([], "holds no adjacency matrix"),
+        ([*COOK_SHEET[:3], [None, None, "I1L", None, "many"]], "cell E4: 'many' is no number"),
+    ],
+)
+def test_a_bad_sheet_names_the_cell(tmp_path: Path, rows: list[list[Any]], message: str) -> None:
+    with pytest.raises(CompileError, match=message):
+        read(workbook(tmp_path / "m.xlsx", s=rows))
+
+
+def test_a_sheet_must_be_told_its_orientation(tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match="which way"):
+        read(workbook(tmp_path / "m.xlsx", s=PLAIN_SHEET), ReadOptions())
+
+
+def test_a_truncated_workbook(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "m.xlsx", s=PLAIN_SHEET)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CompileError, match="is a broken workbook"):
+        read(path)
+
+
+def test_a_workbook_that_lacks_its_sheet(tmp_path: Path) -> None:
+    whole = workbook(tmp_path / "m.xlsx", s=PLAIN_SHEET)
+    with zipfile.ZipFile(whole) as old, zipfile.ZipFile(tmp_path / "n.xlsx", "w") as new:
+        for name in old.namelist():
+            if "sheet1" not in name:
+                new.writestr(name, old.read(name))
+    with pytest.raises(CompileError, match=r"broken|has 0 sheets"):
+        read(tmp_path / "n.xlsx")
+
+
+def test_a_zip_is_no_workbook(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("a.csv", "1,2")
+    assert reader_of(tmp_path / "a.zip") is None
