@@ -141,6 +141,7 @@ def build(
 
     RECIPE is a shipped one, such as microns-v1 (see: ccompile list), or a file, such as my.toml.
     """
+    from connectome_compiler.ir.provenance import NULL_MODEL
     from connectome_compiler.pipeline import build as line
     from connectome_compiler.recipe import load_recipe
     from connectome_compiler.views import report
@@ -171,6 +172,9 @@ def build(
         show("source", graph)
 
     def after(ran: Ran) -> None:
+        _say("")
+        if ran.step.name == NULL_MODEL and ran.step.notes:
+            click.echo(f"Warning: {ran.graph.provenance.caveat}", err=True)
         show(ran.step.name, ran.graph)
 
     built = _with_status(

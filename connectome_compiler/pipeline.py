@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from connectome_compiler.emit.emission import Emission, check_path
-from connectome_compiler.emit.names import SURROGATE
+from connectome_compiler.emit.names import recipe_name
 from connectome_compiler.emit.validate import Certificate, validate
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.provenance import NULL_MODEL
 from connectome_compiler.passes.runner import Ran, run
 from connectome_compiler.recipe import Recipe, load_recipe
 
@@ -41,6 +42,12 @@ def warn_if_modelled(graph: Graph) -> None:
         warnings.warn(graph.provenance.caveat, stacklevel=4)
 
 
+def warn_if_randomised(ran: Ran) -> None:
+    """Warn where a null model has taken the place of the wiring; it has notes if it did."""
+    if ran.step.name == NULL_MODEL and ran.step.notes:
+        warnings.warn(ran.graph.provenance.caveat, stacklevel=5)
+
+
 def load_graph(recipe: str | Path, **settings: Any) -> Graph:
     """Return the graph of a recipe after its passes: ``load_graph("microns-v1", min_synapses=2)``.
 
@@ -49,7 +56,8 @@ def load_graph(recipe: str | Path, **settings: Any) -> Graph:
     """
     if Path(recipe).is_dir():
         return Graph.load(recipe)
-    return compile_graph(load_recipe(recipe, settings), loaded=warn_if_modelled)
+    chosen = load_recipe(recipe, settings)
+    return compile_graph(chosen, loaded=warn_if_modelled, after=warn_if_randomised)
 
 
 def compile_graph(
@@ -73,7 +81,7 @@ def build(
     verify: bool = True,
     require: str = "any",
     loaded: Callable[[Graph], None] = warn_if_modelled,
-    after: Callable[[Ran], None] = lambda ran: None,
+    after: Callable[[Ran], None] = warn_if_randomised,
 ) -> Built:
     """Compile ``recipe`` into the module ``out``, and check the module against the graph.
 
@@ -97,6 +105,9 @@ def build(
         loaded(graph)
 
     graph = compile_graph(recipe, loaded=check, after=after)
+    if require == "measured" and not graph.provenance.measured:
+        hint = "leave the null model out"
+        raise CompileError(f"recipe {recipe.name}", graph.provenance.caveat, hint)
     name = shown_name(recipe, graph)
     emission: Emission = template.emit(graph, name)
     written, certificate = publish(emission, Path(out), verify)
@@ -104,9 +115,8 @@ def build(
 
 
 def shown_name(recipe: Recipe, graph: Graph) -> str:
-    """Return the recipe's name, marked where a modelled data set stood in for the measured one."""
-    surrogate = graph.provenance.dataset.endswith(SURROGATE)
-    return recipe.name if not surrogate or SURROGATE in recipe.name else recipe.name + SURROGATE
+    """Return the recipe's name, marked where a surrogate or null model took the data's place."""
+    return recipe_name(recipe.name, graph.provenance.dataset)
 
 
 def publish(

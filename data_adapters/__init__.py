@@ -4,8 +4,11 @@ if __name__ != "connectome_compiler.data_adapters":
     raise ImportError("import connectome_compiler.data_adapters, not data_adapters")
 
 BUILTIN = {
+    "celegans": "connectome_compiler.data_adapters.celegans:Celegans",
+    "fly-visual": "connectome_compiler.data_adapters.fly_visual:FlyVisual",
     "microns-v1": "connectome_compiler.data_adapters.microns_v1:MicronsV1",
     "microns-v1-surrogate": (
         "connectome_compiler.data_adapters.microns_statistics:MicronsStatistics"
     ),
+    "table": "connectome_compiler.data_adapters.table:Table",
 }

@@ -129,7 +129,7 @@ class MicronsFiles:
             alive = (cover != "none")[found.pre]
             notes.append(f"{(~alive).sum():,} connections of axons that were not proofread")
         edge_list = Synapses(
-            found.post, found.pre, found.n_synapses, size=found.size, sign=found.sign
+            found.post, found.pre, found.weight, size=found.size, sign=found.sign
         ).keep(alive)
         n_edges = len(edge_list.post)
         autapses = int((edge_list.post == edge_list.pre).sum())

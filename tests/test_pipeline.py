@@ -4,13 +4,14 @@ import ast
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from columns import column
+from columns import column, load_module
 
 from connectome_compiler import pipeline, registry
 from connectome_compiler.emit.emission import MARK, Emission
@@ -43,6 +44,13 @@ class Modelled(Toy):
 
 
 @dataclass(frozen=True)
+class Surrogate(Modelled):
+    def load(self) -> Graph:
+        graph = Modelled().load()
+        return replace(graph, provenance=replace(graph.provenance, dataset="toy-surrogate"))
+
+
+@dataclass(frozen=True)
 class Fails:
     """Fails in a pass, in the template, or only when the module is checked."""
 
@@ -67,7 +75,13 @@ class Broken:
 
 @pytest.fixture(autouse=True)
 def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = {"toy": Toy, "modelled": Modelled, "fails": Fails, "broken": Broken}
+    mine = {
+        "toy": Toy,
+        "modelled": Modelled,
+        "surrogate": Surrogate,
+        "fails": Fails,
+        "broken": Broken,
+    }
     find: Callable[..., Any] = registry.find
 
     def found(kind: registry.Kind, name: str, where: str = "") -> Any:
@@ -163,6 +177,45 @@ def test_modelled_data_never_go_by_a_measured_name() -> None:
     assert name("microns-v1", "microns-v1-surrogate") == "microns-v1-surrogate"
     assert name("microns-v1-surrogate", "microns-v1-surrogate") == "microns-v1-surrogate"
     assert name("mine", "microns-v1-surrogate") == "mine-surrogate"
+    assert name("mine", "microns-v1-null") == "mine-null"
+
+
+def test_a_null_model_never_goes_by_the_name_of_the_data(tmp_path: Path) -> None:
+    out = tmp_path / "net.py"
+    chosen = recipe(passes=("null-model", *PASSES))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plain = build(chosen, out, require="measured", verify=False)
+    assert plain.recipe == "toy-column"
+
+    settings = {"null-model.model": "density", "null-model.seed": 5}
+    because = "connections were randomised by the null model 'density', seed 5"
+    caveat = f"toy-null@1 is modelled, not measured: {because}"
+    with pytest.warns(UserWarning, match=caveat) as warned:
+        built = build(chosen.having(settings), out)
+    assert [w.filename for w in warned] == [__file__]
+    assert built.recipe == "toy-column-null"
+    module = load_module(out)
+    assert type(module.build()).__name__ == "ToyColumnNull"
+    assert module.PROVENANCE["dataset"] == "toy-null"
+    assert module.PROVENANCE["measured"] is False
+    title, first, *_ = (module.__doc__ or "").split("\n\n")
+    assert title == "ToyColumnNull: Null model (density) of A toy column."
+    assert first.startswith("MODELLED, NOT MEASURED: this is a null model")
+    assert first.replace("\n", " ").endswith(f"its {because}.")
+    with pytest.raises(CompileError, match="leave the null model out"):
+        build(chosen.having(settings), out, require="measured", after=lambda _: None)
+
+
+def test_a_null_model_of_a_surrogate_is_both(tmp_path: Path) -> None:
+    chosen = recipe("surrogate", ("null-model", *PASSES)).having({"null-model.model": "degrees"})
+    with pytest.warns(UserWarning, match="not measured"):
+        built = build(chosen, tmp_path / "net.py", verify=False)
+    assert built.recipe == "toy-column-surrogate-null"
+    text = " ".join(built.emission.source.split())
+    assert "class ToyColumnSurrogateNull(nn.Module)" in text
+    assert "this is a null model" in text
+    assert "drawn from published statistics" in text
 
 
 def test_settings_may_be_texts_or_values(tmp_path: Path) -> None:

@@ -15,9 +15,12 @@ import numpy.typing as npt
 
 from connectome_compiler import __version__
 from connectome_compiler.emit.literal import inside_docstring
+from connectome_compiler.emit.names import marks
+from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph, Population, Projection
-from connectome_compiler.ir.provenance import Evidence
+from connectome_compiler.ir.provenance import NULL_MODEL, Evidence, Provenance
+from connectome_compiler.ir.ties import groups, n_junctions
 
 WIDTH = 100
 MOST_FILES = 3  # named in the header
@@ -25,6 +28,10 @@ MODELLED = (
     "MODELLED, NOT MEASURED: the connections were drawn from published statistics. No neuron of"
     " this network was ever seen, and results obtained with it say nothing about a particular"
     " brain."
+)
+NULL = (
+    "MODELLED, NOT MEASURED: this is a null model, a control, not the connectome. Its neurons are"
+    " those of the data, its"
 )
 
 
@@ -36,7 +43,7 @@ class Wiring:
     layers: dict[str, str]  # attribute of each population
     read_in: dict[str, str]  # attribute of the read-in of each population that sees the input
     read_out: dict[str, str]
-    sweeps: int  # through the populations, per input
+    more: dict[str, Any]  # what the style's semantics need: see `emit.reference`
 
 
 def provenance(graph: Graph, recipe: str, wiring: Wiring, head: str) -> dict[str, Any]:
@@ -71,7 +78,7 @@ def provenance(graph: Graph, recipe: str, wiring: Wiring, head: str) -> dict[str
         "projections": [_projection(graph, q) for q in graph.connectome],
         "read_in": wiring.read_in,
         "read_out": wiring.read_out,
-        "sweeps": wiring.sweeps,
+        **wiring.more,
         "graph_sha256": graph.digest(),
         "header_sha256": header_digest(ast.literal_eval(f'"""{head}"""')),
         "compiler": f"connectome-compiler {__version__}",
@@ -93,6 +100,8 @@ def statement_digest(stated: dict[str, Any]) -> str:
 def _population(graph: Graph, q: Population, layer: str) -> dict[str, Any]:
     stated: dict[str, Any] = {"name": q.name, "units": q.n_units, "layer": layer}
     stated |= coverage(graph, q.name)
+    if q.node.tau_ms:
+        return stated  # a leaky unit: what it does stands under "dynamics"
     stated |= {"normalisation": q.node.normalisation, "noise_std": q.node.noise_std}
     stated["inhibition"] = q.node.inhibition
     if q.node.inhibition != "none":
@@ -108,9 +117,35 @@ def inhibition(q: Population) -> npt.NDArray[np.float32]:
     return values
 
 
+def scale(q: Projection) -> npt.NDArray[np.float32]:
+    """Return by what each connection multiplies a shared weight: the size of its own."""
+    return np.abs(q.synapses.weight).astype(np.float32)
+
+
 def _projection(graph: Graph, q: Projection) -> dict[str, Any]:
     post, pre = q.connectivity.entries(*graph.shape(q))
     signs = graph.enforced_signs(q)
+    stated = _connections(graph, q, post, pre, signs)
+    group = groups(graph, q) if isinstance(q.connectivity, Synapses) else None
+    if group is not None:
+        stated["weights"] = int(group.max(initial=-1)) + 1
+        stated["groups_sha256"] = array_digest(group)
+    if q.weights.tie != "none":
+        stated["scale_sha256"] = array_digest(scale(q))
+    if q.kind == "electrical":
+        stated["junctions"] = n_junctions(q)
+    if not q.weights.trained:
+        stated["trained"] = False
+    return stated
+
+
+def _connections(
+    graph: Graph,
+    q: Projection,
+    post: npt.NDArray[np.int32],
+    pre: npt.NDArray[np.int32],
+    signs: npt.NDArray[np.int8],
+) -> dict[str, Any]:
     return {
         "key": q.key,
         "shape": list(graph.shape(q)),
@@ -138,7 +173,7 @@ def header(
     p = graph.provenance
     parts = [f"{class_name}: {p.title or p.source}."]
     if p.connectivity is Evidence.MODELLED:
-        parts.append(MODELLED)
+        parts.append(_modelled(p))
     parts += paragraphs
     origin = [f"Data       {p.source} ({p.connectivity}; signs: {p.signs})"]
     origin += [f"File       {f.name}, sha256 {f.sha256[:16]}..." for f in p.files[:MOST_FILES]]
@@ -155,6 +190,14 @@ def header(
     parts.append("\n".join(steps))
     text = "\n\n".join(part if "\n" in part else textwrap.fill(part, WIDTH) for part in parts)
     return inside_docstring("\n".join(line.rstrip() for line in text.splitlines()))
+
+
+def _modelled(p: Provenance) -> str:
+    """Say what is not real: the neurons, or their wiring alone."""
+    if "null" not in (marked := marks(p.dataset)):
+        return MODELLED
+    randomised = f"{NULL} {'; '.join(p.first_notes(NULL_MODEL))}."
+    return f"{randomised} {MODELLED}" if "surrogate" in marked else randomised
 
 
 def _hanging(line: str, indent: int) -> str:

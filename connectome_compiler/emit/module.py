@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from connectome_compiler.emit.arrays import Arrays, pack
-from connectome_compiler.emit.describe import Wiring, header, provenance
+from connectome_compiler.emit.describe import Wiring, header, provenance, scale
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import literal
 from connectome_compiler.emit.names import check_class_name, network_name
@@ -16,6 +17,7 @@ from connectome_compiler.emit.render import render
 from connectome_compiler.emit.source import copy_definitions
 from connectome_compiler.ir.connectivity import entries_ptr
 from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.ties import groups, is_mirror
 
 IMPORTS = (
     "import hashlib",
@@ -79,6 +81,44 @@ def connection_arrays(graph: Graph) -> Arrays:
         if not shared_sign(graph, q):
             arrays[f"{q.key}.sign"] = graph.enforced_signs(q)
     return arrays
+
+
+def weight_arrays(graph: Graph) -> Arrays:
+    """Return which connections share a weight, by what they multiply it, and where weights start.
+
+    ``group`` is the index of each connection's weight, ``scale`` its factor. ``start`` is one
+    number per weight: the connection's own, over the sum of all that its target receives. Gap
+    junctions are divided by the mean of those sums, so that they stay symmetric.
+    """
+    arrays: Arrays = {}
+    received = {kind: _received(graph, kind) for kind in ("chemical", "electrical")}
+    for q in graph.connectome:
+        group = groups(graph, q)
+        if group is not None:
+            arrays[f"{q.key}.group"] = group
+        if q.weights.tie != "none":
+            arrays[f"{q.key}.scale"] = scale(q)
+        elif q.weights.start == "weight" and not is_mirror(q):
+            own = q.synapses.weight.astype(np.float64)
+            total = received[q.kind][q.post][q.synapses.post]
+            if group is not None:
+                sums = np.concatenate(list(received[q.kind].values()))
+                total = np.full(len(own), sums[sums > 0].mean() if sums.any() else 0.0)
+                _, first = np.unique(group, return_index=True)
+                own, total = own[first], total[first]
+            start = np.divide(own, total, out=np.zeros_like(own), where=total > 0)
+            arrays[f"{q.key}.start"] = start.astype(np.float32)
+    return arrays
+
+
+def _received(graph: Graph, kind: str) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the summed size of the connections onto each neuron, by population."""
+    sums = {p.name: np.zeros(p.n_units) for p in graph.biological}
+    for q in graph.connectome:
+        if q.kind == kind:
+            size, n_post = np.abs(q.synapses.weight), len(sums[q.post])
+            sums[q.post] += np.bincount(q.synapses.post, size, n_post)
+    return sums
 
 
 def array(name: str) -> str:

@@ -26,14 +26,35 @@ def identifiers(names: Iterable[str]) -> dict[str, str]:
     return found
 
 
-SURROGATE = "-surrogate"  # ends the name of every data set modelled after a measured one
+# The last words in the name of a data set that is not the measured one: drawn from statistics, or
+# with its wiring randomised.
+MARKS = ("surrogate", "null")
+
+
+def marks(dataset: str) -> list[str]:
+    """Return the marks that end a data set's name: ``microns-v1-surrogate-null`` has both."""
+    words = dataset.split("-")
+    n = len(words)
+    while n > 1 and words[n - 1] in MARKS:
+        n -= 1
+    return words[n:]
+
+
+def recipe_name(recipe: str, dataset: str) -> str:
+    """Return the name under which a recipe shows: with the marks of the data that it came to."""
+    for mark in marks(dataset):
+        if not re.search(rf"-{mark}(?![a-z])", recipe):
+            recipe += f"-{mark}"
+    return recipe
 
 
 def network_name(chosen: str, recipe: str, dataset: str) -> str:
-    """Return the class to emit: ``chosen``, else the recipe's; a surrogate always says so."""
+    """Return the class to emit: ``chosen``, else the recipe's; it always has the data's marks."""
     name = chosen or class_name(recipe)
-    modelled = dataset.endswith(SURROGATE) and "surrogate" not in name.lower()
-    return f"{name}Surrogate" if modelled else name
+    for mark in marks(dataset):
+        if not re.search(rf"(?i:{mark})(?![a-z])", name):  # Nullcline is no null model
+            name += mark.capitalize()
+    return name
 
 
 RESERVED = {"PROVENANCE", "ARRAYS", "ARRAYS_SHA256", "build", "read_arrays"}  # of every module

@@ -11,6 +11,7 @@ import copy
 import importlib.util
 import io
 import json
+import math
 import sys
 import warnings
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from connectome_compiler.emit.describe import header_digest, statement_digest
+from connectome_compiler.emit.describe import header_digest, scale, statement_digest
 from connectome_compiler.emit.emission import MARK
 from connectome_compiler.emit.reference import rates_and_output
 from connectome_compiler.ir.digest import array_digest
@@ -36,6 +37,7 @@ WIDE = 13  # another batch, for which other code runs in the layers
 TOLERANCE = 1e-6  # of rates in double precision, relative to the largest
 PULSES = 4096  # neurons pulsed per projection; above it a sample with a fixed seed
 MANY = 500_000  # connections; above, recurrent networks are compared over fewer steps
+FEW = 512  # neurons; up to so many, all eigenvalues are looked at
 CELLS = 2**22  # numbers in a batch of pulses: 16 MB, whatever the number of neurons
 Signs = npt.NDArray[np.int8]
 
@@ -67,6 +69,9 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
             graph = Graph.load(saved)
         _against_graph(network, stated, graph)
         checks.append("connections, signs and origin are those of the saved graph, one by one")
+    if "dynamics" in stated:
+        _starts(emitted, network, stated)
+        checks.append("time constants, and weights that come from data, start where it is stated")
     _shake(network)
     pulsed, neurons = _pulses(network)
     checks.append(f"{pulsed:,} unit pulses came out at their targets alone, with their signs")
@@ -90,7 +95,7 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
     return {
         "class_name": type(network).__name__,
         "measured": bool(stated["measured"]),
-        "n_parameters": sum(p.numel() for p in network.parameters()),
+        "n_parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
         "n_connections": sum(p["connections"] for p in projections),
         "n_projections": len(projections),
         "n_pulses": pulsed,
@@ -172,6 +177,8 @@ def _structure(network: Any, stated: dict[str, Any]) -> None:
             found = None if held is None else array_digest(held.numpy())
             if found != want.get(name):
                 raise Wrong(key, f"shares its weights otherwise than the graph: {part} differs")
+        if layers[key].weight.requires_grad != want.get("trained", True):
+            raise Wrong(key, "is trained" if "trained" in want else "is not trained")
         values = weight.values().numpy()
         if layers[key].kind == "electrical":
             _conducts_both_ways(key, weights)
@@ -232,6 +239,40 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
         tied = groups(graph, q)
         if tied is not None and (layers[q.key].group.numpy() != tied).any():
             raise Wrong(q.key, "shares its weights otherwise than the saved graph")
+        if q.weights.tie != "none" and (layers[q.key].scale.numpy() != scale(q)).any():
+            raise Wrong(q.key, "multiplies its weights otherwise than the saved graph")
+
+
+def _starts(emitted: ModuleType, network: Any, stated: dict[str, Any]) -> None:
+    """Compare what a recurrent network starts with, its spectral radius among it."""
+    dynamics = stated["dynamics"]
+    tau = network.units.log_tau.detach().exp()
+    if not torch.allclose(tau, torch.full_like(tau, dynamics["tau_ms"])):
+        raise Wrong("units", f"do not start at a time constant of {dynamics['tau_ms']} ms")
+    with alone(), finding("build()"):
+        plain = emitted.build(spectral_radius=None)
+    for a, b, layer in plain.named_projections():
+        want = dynamics["starts_sha256"].get(_key(a, b, layer))
+        if want is not None and array_digest(layer.weight.detach().numpy()) != want:
+            raise Wrong(_key(a, b, layer), "does not start at the weights of the graph")
+    radius = dynamics["spectral_radius"]
+    if radius and network.units.n <= FEW:
+        found = _spectral_radius(network, stated)
+        if abs(found - radius) > 0.02 * radius:
+            raise Wrong("build()", f"starts at a spectral radius of {found:.3g}, not {radius:.3g}")
+
+
+def _spectral_radius(network: Any, stated: dict[str, Any]) -> float:
+    """Return the largest magnitude of an eigenvalue of the chemical weights, all in one matrix."""
+    first, n = {}, 0
+    for p in stated["populations"]:
+        first[p["name"]], n = n, n + p["units"]
+    matrix = np.zeros((n, n))
+    for pre, post, layer in network.named_projections():
+        if layer.kind == "chemical":
+            i, j = layer.sparse_weight().indices().numpy()
+            matrix[i + first[post], j + first[pre]] = layer.effective_weight().detach().numpy()
+    return float(abs(np.linalg.eigvals(matrix)).max())
 
 
 def _pulses(network: Any, limit: int = PULSES) -> tuple[int, int]:
@@ -340,13 +381,7 @@ def _agree_roughly(one: Any, other: Tensor) -> bool:
 def _units_are_those_stated(double: Any, stated: dict[str, Any]) -> None:
     """Compare what single units have of their own; put out the noise, so that runs compare."""
     if "dynamics" in stated:
-        for name, want in stated["dynamics"].items():
-            if name.endswith("_sha256"):
-                part = name.removesuffix("_sha256")
-                holder = double if part.endswith("_units") else double.units
-                held = getattr(holder, part, None)
-                if held is None or array_digest(held.int().numpy()) != want:
-                    raise Wrong(part, "are other units than the graph's")
+        _dynamics_are_those_stated(double, stated["dynamics"])
         return
     for p in stated["populations"]:
         units = double.get_submodule(p["layer"])
@@ -360,6 +395,24 @@ def _units_are_those_stated(double: Any, stated: dict[str, Any]) -> None:
             if bool((units.train()(torch.zeros(BATCH, p["units"]).double()) < 0).any()):
                 raise Wrong(p["name"], "has rates below zero in training")
         units.noise_std = 0.0  # so that training, too, can be compared
+
+
+def _dynamics_are_those_stated(network: Any, stated: dict[str, Any]) -> None:
+    """Compare which units are driven, read, and share a time constant or bias."""
+    units = network.units
+    for holder, part in (
+        (network, "input_units"),
+        (network, "output_units"),
+        (units, "tau_of"),
+        (units, "bias_of"),
+    ):
+        held = getattr(holder, part)
+        found = None if held is None else array_digest(held.int().numpy())
+        if found != stated.get(f"{part}_sha256"):
+            raise Wrong(part, "are other units than the graph's")
+    wanted = {"log_tau": stated["tau_per"] != "fixed", "bias": stated["bias_per"] != "none"}
+    if {name for name, _ in units.named_parameters()} != {k for k, v in wanted.items() if v}:
+        raise Wrong("units", "train other constants than is stated")
 
 
 def _answer(network: Any, x: Tensor) -> Tensor:
@@ -426,6 +479,9 @@ def _shake(network: Any) -> None:
             # One normal number in some ten million is exactly zero, so not `drawn.sign()`.
             drawn = drawn + torch.where(drawn < 0, -0.1, 0.1)
             parameter.copy_(drawn / degree.get(id(parameter), fan_in**0.5))
+        log_tau = getattr(getattr(network, "units", None), "log_tau", None)
+        if isinstance(log_tau, nn.Parameter):  # some fast beside the step of time, some slow
+            log_tau.add_(math.log(network.units.dt_ms))
         for _, _, layer in network.named_projections():
             if getattr(layer, "scale", None) is not None:  # a shared weight times many synapses
                 layer.weight /= max(1.0, float(layer.scale.mean()))

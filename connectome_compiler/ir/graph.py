@@ -109,8 +109,8 @@ class Weights:
     ``tie`` says which connections of the projection share one number: "none" does; "type-pair"
     those from one value of the column ``tie_by`` to one other; "pre-type" those from one value;
     "kernel" those of a type pair whose ends are equally far apart in the columns ``u`` and ``v`` (a
-    convolution over a hexagonal grid). What acts is that number times the connection's own weight,
-    its synapse count.
+    convolution over a hexagonal grid). What acts is that number times the size of the connection's
+    own weight, its synapse count.
 
     ``start`` is where training starts: "uniform" within the fan-in, "weight" at the synapse counts
     divided by each neuron's sum, or "low-rank": the entries of a random matrix of ``rank``. Without
@@ -123,6 +123,9 @@ class Weights:
     start: Literal["uniform", "weight", "low-rank"] = "uniform"
     rank: int = 1
     trained: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rank", index(self.rank))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

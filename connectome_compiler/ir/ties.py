@@ -1,8 +1,8 @@
-"""Which connections of a projection share one weight."""
+"""Which connections share one weight, which neurons one constant, and how many there are."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import edge_order
+from connectome_compiler.ir.connectivity import Synapses, edge_order
 from connectome_compiler.ir.graph import Graph, Population, Projection
 
 Groups = npt.NDArray[np.int32]
@@ -45,10 +45,48 @@ def groups(graph: Graph, projection: Projection) -> Groups | None:
     return _ranked(keys)
 
 
-def type_index(population: Population, column: str) -> Groups:
-    """Return the index of each neuron's value of ``column``, shape ``(n_units,)``."""
-    codes, _ = _codes(population, population, column)
-    return _ranked([codes])
+def n_weights(graph: Graph) -> int:
+    """Return the number of weights of the connectome: a shared one counts once."""
+    total = 0
+    for q in graph.connectome:
+        if is_mirror(q):
+            continue  # its junctions have the weights of the other direction
+        tied = groups(graph, q) if isinstance(q.connectivity, Synapses) else None
+        total += graph.count(q) if tied is None else int(tied.max(initial=-1)) + 1
+    return total
+
+
+def n_junctions(projection: Projection) -> int:
+    """Return the number of gap junctions: of an electrical projection's pairs, not directions."""
+    edges = projection.synapses
+    if projection.pre != projection.post:
+        return len(edges.post)
+    return int((edges.pre <= edges.post).sum())
+
+
+def is_mirror(projection: Projection) -> bool:
+    """Whether the projection's weights are those of its mirror image, which comes first by name."""
+    return projection.kind == "electrical" and projection.pre > projection.post
+
+
+def constants(graph: Graph, field: Literal["tau_per", "bias_per"]) -> Groups:
+    """Return the index of each leaky unit's trained time constant, or bias, in graph order.
+
+    Each population has values of its own: one for all, one per cell type (neurons without one are a
+    type of their own), or one per neuron. Empty if there is nothing to train.
+    """
+    index, used = [np.zeros(0, np.int32)], 0
+    for p in graph.biological:
+        per = getattr(p.node, field)
+        if not p.node.tau_ms or per in ("fixed", "none"):
+            continue
+        if per == "cell_type":
+            own = _ranked([_codes(p, p, "cell_type")[0]])
+        else:
+            own = np.arange(p.n_units, dtype=np.int32) * (per == "neuron")
+        index.append((own + used).astype(np.int32))
+        used += int(own.max(initial=-1)) + 1
+    return np.concatenate(index)
 
 
 def _junctions(projection: Projection) -> Groups:
@@ -57,7 +95,7 @@ def _junctions(projection: Projection) -> Groups:
     if projection.pre == projection.post:
         low, high = np.minimum(edges.pre, edges.post), np.maximum(edges.pre, edges.post)
         return _ranked([low, high])
-    if projection.pre < projection.post:  # of two mirror images, one sets the order
+    if not is_mirror(projection):  # of two mirror images, one sets the order
         return np.arange(len(edges.post), dtype=np.int32)
     rank = np.empty(len(edges.post), np.int32)
     rank[edge_order(edges.pre, edges.post)] = np.arange(len(edges.post))
@@ -83,10 +121,13 @@ def _codes(
 
 
 def _places(population: Population, axis: str) -> npt.NDArray[np.int64]:
+    hint = "a kernel needs the columns u and v, whole numbers: a place on a grid for every neuron"
+    if population.neurons is None or axis not in population.neurons.column_names:
+        raise CompileError(f"{population.name}.{axis}", "there is no such column", hint)
     column: Any = population.column(axis)
     if not pa.types.is_integer(column.type) or column.null_count:
-        problem = f"has no whole number for every neuron, but {column.type}"
-        raise CompileError(f"{population.name}.{axis}", problem, "a kernel needs columns u and v")
+        problem = f"holds {column.type}, {column.null_count:,} of {len(column):,} missing"
+        raise CompileError(f"{population.name}.{axis}", problem, hint)
     places: npt.NDArray[np.int64] = column.to_numpy(zero_copy_only=False).astype(np.int64)
     return places
 

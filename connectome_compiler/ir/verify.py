@@ -55,8 +55,9 @@ def _population(population: Population) -> None:
     where = f"population {name}"
     if not name:
         raise VerifyError("populations", "a population has no name")
-    if not name.isprintable() or "->" in name:
-        hint = "a name is one line of printable text without '->'"
+    # What follows a projection's key must not be taken for its kind, nor its kind for a name.
+    if not name.isprintable() or "->" in name or name.endswith(":electrical"):
+        hint = "a name is one line of printable text without '->', and no kind of connection"
         raise VerifyError(f"population {name!r}", "is not a name", hint)
     if any(n < 0 for n in population.shape) or not population.shape:
         raise VerifyError(where, f"shape {population.shape} is not a shape")
@@ -156,6 +157,9 @@ def _projection(graph: Graph, projection: Projection) -> None:
         _choice(where, projection.weights, field)
     if projection.weights.rank < 1:
         raise VerifyError(where, f"rank {projection.weights.rank} is under 1")
+    if projection.weights.tie != "none" and projection.weights.start != "uniform":
+        problem = f"shares its weights, so they cannot start at {projection.weights.start!r}"
+        raise VerifyError(where, problem, "start them uniformly")
     if projection.delay < 0:
         raise VerifyError(where, f"delay {projection.delay} is negative")
     n_post, n_pre = graph.shape(projection)

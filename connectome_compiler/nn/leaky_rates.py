@@ -6,12 +6,20 @@ states and connections, not with connections times steps.
 """
 
 from collections.abc import Callable, Sequence
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from connectome_compiler.nn.edge_linear import OP_LIBRARY, EdgeLinear, _csr, _edge_product
+from connectome_compiler.nn.edge_linear import (
+    EMBEDDING_BAG_COLUMNS,
+    OP_LIBRARY,
+    EdgeLinear,
+    _csr,
+    _edge_product,
+    _in_transform,
+)
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus", "linear")
 
@@ -19,6 +27,10 @@ ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus", "linear")
 STRUCTURE = ("ptr", "pre", "tptr", "tpost", "order", "cell")
 
 CACHED_BYTES = 2**20  # what stays in the L2 cache
+# Columns of one product for the gradient of the weights. At the connections, wide products cost
+# less per column as long as what they gather from is cached; else 8 are as good.
+CACHED_COLUMNS = 64
+DENSE_COLUMNS = 256
 
 
 def _activate(kind: str, drive: Tensor, out: Tensor) -> None:
@@ -50,26 +62,42 @@ def _times_slope(kind: str, grad: Tensor, activity: Tensor, out: Tensor) -> None
         out.copy_(grad)
 
 
-def _matrix(weight: Tensor, structure: Sequence[Tensor], n: int) -> Tensor:
-    """Write the weights into a dense matrix ``(n, n)``; connections of one pair add up."""
-    return weight.new_zeros(n * n).index_add_(0, structure[5], weight).view(n, n)
+def _in_full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep autocast out of a function of tensors."""
+
+    @wraps(function)
+    def call(first: Tensor, *rest: Any) -> Any:
+        with torch.autocast(first.device.type, enabled=False):
+            return function(first, *rest)
+
+    return call
 
 
 def _multiplier(
-    weight: Tensor, structure: Sequence[Tensor], n: int, dense: bool, transposed: bool
+    weight: Tensor, structure: Sequence[Tensor], like: Tensor, dense: bool, transposed: bool = False
 ) -> Callable[[Tensor], Tensor]:
-    """Return the product of the connections' matrix, or its transpose, with ``(n, columns)``."""
-    ptr, pre, tptr, tpost, order = structure[:5]
-    if not weight.numel():
+    """Return the product of the connections' matrix, or its transpose, with activity like ``like``.
+
+    That is ``(n, columns)``.
+    """
+    n, columns = like.shape
+    ptr, pre, tptr, tpost, order, cell = structure[:6]
+    if not (weight.numel() and columns):
         return torch.zeros_like
-    if dense:
-        matrix = _matrix(weight, structure, n)
+    if dense:  # connections of one pair add up
+        matrix = weight.new_zeros(n * n).index_add_(0, cell, weight).view(n, n)
         return (matrix.t() if transposed else matrix).mm
     if transposed:
         ptr, pre, weight = tptr, tpost, weight.index_select(0, order)
-    return lambda x: _edge_product(ptr, pre, weight, x)
+    if columns >= EMBEDDING_BAG_COLUMNS and not like.is_cuda:
+        return lambda x: _edge_product(ptr, pre, weight, x)
+    matrix = _csr(ptr, pre, weight, n)
+    if columns == 1:
+        return lambda x: torch.mv(matrix, x.view(n)).view(n, 1)
+    return matrix.matmul
 
 
+@_in_full_precision
 def _roll(
     drive: Tensor,
     weight: Tensor,
@@ -80,34 +108,39 @@ def _roll(
     structure: Sequence[Tensor],
     activation: str,
     dense: bool,
-    keep: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return rates, the state at the end, and activity and states of all steps.
-
-    Without ``keep``, the last two are of one step only.
-    """
-    inputs, outputs = structure[6:]
-    steps, n, columns = drive.shape[0], *start.shape
-    multiply = _multiplier(weight, structure, n, dense, transposed=False)
-    rates = start.new_empty(steps, outputs.numel(), columns)
-    activity = start.new_empty(steps if keep else 1, n, columns)
-    states = start.new_empty(steps + 1 if keep else 1, n, columns)
+    """Return rates, the state at the end, and activity and states of all steps."""
+    inputs, outputs = (units.long() for units in structure[6:])  # torch adds by int32 slowly
+    multiply = _multiplier(weight, structure, start, dense)
+    activity = start.new_empty(drive.shape[0], *start.shape)
+    states = start.new_empty(drive.shape[0] + 1, *start.shape)
     states[0] = start
-    for t in range(steps):
-        here, there = (t, t + 1) if keep else (0, 0)
-        state = states[here]
-        total = multiply(state)
+    steps = zip(drive, states, activity, states[1:], strict=False)
+    for t, (entering, state, active, after) in enumerate(steps):
+        from_rest = not t and not state.any()  # then there is nothing to multiply
+        total = torch.zeros_like(state) if from_rest else multiply(state)
         if bias.numel():
             total += bias
         if conductance.numel():
             total.addcmul_(conductance, state, value=-1)
-        total.index_add_(0, inputs, drive[t])
-        _activate(activation, total, out=activity[here])
-        torch.lerp(state, activity[here], alpha, out=states[there])
-        torch.index_select(states[there], 0, outputs, out=rates[t])
-    return rates, states[-1].clone(), activity, states
+        total.index_add_(0, inputs, entering)
+        _activate(activation, total, out=active)
+        torch.lerp(state, active, alpha, out=after)
+    return states[1:].index_select(1, outputs), states[-1].clone(), activity, states
 
 
+def _roll_in_parts(drive: Tensor, *parts: Any) -> tuple[Tensor, Tensor]:
+    """Return rates and the state at the end, without keeping the states of all steps."""
+    *constants, state, structure, activation, dense = parts
+    many = max(1, CACHED_BYTES // max(1, state.numel()))
+    rates = []
+    for part in drive.split(many) if drive.numel() else [drive]:
+        found, state, *_ = _roll(part, *constants, state, structure, activation, dense)
+        rates.append(found)
+    return torch.cat(rates), state
+
+
+@_in_full_precision
 def _roll_back(
     grad_rates: Tensor,
     grad_final: Tensor,
@@ -120,80 +153,90 @@ def _roll_back(
     activation: str,
     dense: bool,
     wanted: list[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """Return the gradients of drive, weight, conductance, alpha, bias and start.
 
-    Those that are not ``wanted`` are empty, or wrong.
+    Those that are not ``wanted`` are empty.
     """
-    _, want_weight, _, want_alpha, want_bias, want_start = wanted
-    inputs, outputs = structure[6:]
+    inputs, outputs = (units.long() for units in structure[6:])
     steps, n, columns = activity.shape
-    multiply = _multiplier(weight, structure, n, dense, transposed=True)
-    gradient = _WeightGradient(weight, structure, n, dense)
-    grad_drive = alpha.new_empty(steps, inputs.numel(), columns)
-    grad_conductance = torch.zeros_like(conductance)
-    grad_alpha = torch.zeros_like(alpha)
-    grad_bias = torch.zeros_like(alpha) if want_bias else alpha.new_empty(0, 1)
-    # Steps are handled in groups, as wide as the products for the gradient of the weights.
-    many = max(1, min(steps, (64 if n * 1024 > CACHED_BYTES else 256) // columns))
-    inner, outer = alpha.new_empty(2, many, n, columns)
+    want_drive, want_weight, want_conductance, want_alpha, want_bias, want_start = wanted
+    multiply = _multiplier(weight, structure, grad_final, dense, transposed=True)
+    gradient = _WeightGradient(weight, structure, n, columns, dense) if want_weight else None
+    many = gradient.many if gradient else 1
+    grad_drive = alpha.new_empty(steps if want_drive else 0, inputs.numel(), columns)
+    # Of what each unit has one number of, the sum over samples is left to the end.
+    by_conductance, by_alpha, by_bias = (
+        alpha.new_zeros(n if want else 0, columns)
+        for want in (want_conductance, want_alpha, want_bias)
+    )
+    inner = alpha.new_empty(min(many, steps), n, columns)  # by what the activation is taken of
     # What comes back to a state, times alpha: so that one step back is one lerp.
-    back = grad_final.index_add(0, outputs, grad_rates[-1]).mul_(alpha)
+    back = grad_final.index_add(0, outputs, grad_rates[-1]) if steps else grad_final
+    back = back * alpha
     for last in range(steps, 0, -many):
         first = max(0, last - many)
         for t in range(last - 1, first - 1, -1):
-            outer[t - first] = back
-            into = inner[t - first]
-            _times_slope(activation, back, activity[t], out=into)
+            into, active, state = inner[t - first], activity[t], states[t]
+            _times_slope(activation, back, active, out=into)
+            if want_bias:
+                by_bias += into
+            if want_conductance:
+                by_conductance.addcmul_(into, state, value=-1)
+            if want_alpha:
+                by_alpha.addcmul_(active - state, back)
             if not t and not want_start:
                 break
             before = multiply(into)
-            if conductance.numel():
-                before.addcmul_(conductance, into, value=-1)
             if t:
                 before.index_add_(0, outputs, grad_rates[t - 1])
-            back = torch.lerp(back, before, alpha)
-        into, state = inner[: last - first], states[first:last]
-        torch.index_select(into, 1, inputs, out=grad_drive[first:last])
-        if want_bias:
-            grad_bias += into.sum((0, 2)).unsqueeze(1)
-        if conductance.numel():
-            grad_conductance -= (into * state).sum((0, 2)).unsqueeze(1)
-        if want_weight:
-            gradient.add(into, state)
-        if want_alpha:
-            moved = (activity[first:last] - state).mul_(outer[: last - first])
-            grad_alpha += moved.sum((0, 2)).unsqueeze(1) / alpha
-    grad_weight = gradient.total() if want_weight else weight.new_empty(0)
-    return grad_drive, grad_weight, grad_conductance, grad_alpha, grad_bias, back / alpha
+            if conductance.numel():
+                before.addcmul_(conductance, into, value=-1)
+            torch.lerp(back, before, alpha, out=back)
+        if want_drive:
+            torch.index_select(inner[: last - first], 1, inputs, out=grad_drive[first:last])
+        if gradient and (last > 1 or states[0].any()):  # nothing flows from rest
+            gradient.add(inner[: last - first], states[first:last])
+    return (
+        grad_drive,
+        gradient.total() if gradient else weight.new_empty(0),
+        by_conductance.sum(1, keepdim=True),
+        by_alpha.sum(1, keepdim=True).div_(alpha if want_alpha else 1),
+        by_bias.sum(1, keepdim=True),
+        back / alpha if want_start else back.new_empty(0, columns),
+    )
 
 
 class _WeightGradient:
     """The sum over steps and samples of ``inner state^T``, at the connections only."""
 
-    def __init__(self, weight: Tensor, structure: Sequence[Tensor], n: int, dense: bool) -> None:
-        self.structure, self.n, self.dense = structure, n, dense
-        self.sum = weight.new_zeros(n, n) if dense else torch.zeros_like(weight)
+    def __init__(
+        self, weight: Tensor, structure: Sequence[Tensor], n: int, columns: int, dense: bool
+    ) -> None:
+        self.cell = structure[5] if dense else None
+        shape = (n, n) if dense else weight.shape
+        self.sum = weight.new_zeros(shape)
+        self.matrix = self.sum if dense else _csr(structure[0], structure[1], self.sum, n)
+        cached = n * CACHED_COLUMNS * weight.element_size() <= CACHED_BYTES
+        width = DENSE_COLUMNS if dense else CACHED_COLUMNS if cached else 8
+        self.many = max(1, width // max(1, columns))  # steps that `add` should be given at once
 
     def add(self, inner: Tensor, state: Tensor) -> None:
         """Add some steps: ``(steps, n, columns)``."""
-        if not self.sum.numel():
+        if not self.sum.numel() or not inner.numel():
             return
-        inner, state = (x.transpose(0, 1).reshape(self.n, -1) for x in (inner, state))
-        if self.dense:
+        inner, state = (x.transpose(0, 1).reshape(x.shape[1], -1) for x in (inner, state))
+        if self.cell is not None:
             self.sum.addmm_(inner, state.t())
             return
         if 1 < inner.shape[1] < 8:  # torch is 5-10 times slower for 2 to 7 columns than for 8
             pad = (0, 8 - inner.shape[1])
             inner, state = nn.functional.pad(inner, pad), nn.functional.pad(state, pad)
-        ptr, pre = self.structure[:2]
-        out = _csr(ptr, pre, self.sum, self.n)
-        torch.sparse.sampled_addmm(out, inner, state.t(), out=out)
-        self.sum = out.values()
+        torch.sparse.sampled_addmm(self.matrix, inner, state.t(), out=self.matrix)
 
     def total(self) -> Tensor:
         """Return the gradient, ``(n_connections,)``."""
-        return self.sum.view(-1).index_select(0, self.structure[5]) if self.dense else self.sum
+        return self.sum if self.cell is None else self.sum.view(-1).index_select(0, self.cell)
 
 
 ROLLOUT = (
@@ -208,57 +251,51 @@ ROLLOUT_BACKWARD = (
 )
 
 
+def _save_rollout(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    _, weight, conductance, alpha, _, _, structure, ctx.activation, ctx.dense = inputs
+    ctx.save_for_backward(*output[2:], weight, conductance, alpha, *structure)
+    ctx.set_materialize_grads(False)  # else zeros as large as all states
+
+
+def _rollout_backward(
+    ctx: Any, grads: Sequence[Tensor | None], roll_back: Callable[..., tuple[Tensor, ...]]
+) -> list[Tensor | None]:
+    """Return the gradients that are wanted, of the first six arguments."""
+    parts, structure = ctx.saved_tensors[:5], list(ctx.saved_tensors[5:])
+    activity, states = parts[:2]
+    grad_rates, grad_last = grads[:2]
+    if grad_rates is None:
+        outputs = structure[-1].shape[0]
+        grad_rates = states.new_zeros(activity.shape[0], outputs, activity.shape[2])
+    if grad_last is None:
+        grad_last = torch.zeros_like(states[0])
+    wanted = list(ctx.needs_input_grad[:6])
+    ends = grad_rates.contiguous(), grad_last.contiguous()
+    found = roll_back(*ends, *parts, structure, ctx.activation, ctx.dense, wanted)
+    return [grad if want else None for grad, want in zip(found, wanted, strict=True)]
+
+
 def _register_rollout() -> Any:
-    """Make the operator that autograd, `torch.compile` and `torch.export` see as one step."""
+    """Make the operator that `torch.compile` and `torch.export` see as one step."""
     library = getattr(torch.ops, OP_LIBRARY)
     if hasattr(library, "rate_rollout"):
         return library.rate_rollout
 
-    def forward(*parts: Any) -> tuple[Tensor, ...]:
-        arguments = [*parts, True]  # keep what the backward pass needs
-        with torch.autocast(parts[0].device.type, enabled=False):
-            return _roll(*arguments)
-
     def fake(*parts: Any) -> tuple[Tensor, ...]:
         drive, start, (*_, outputs) = parts[0], parts[5], parts[6]
-        steps, (n, columns) = drive.shape[0], start.shape
-        made = start.new_empty
-        return (
-            made(steps, outputs.shape[0], columns),
-            made(n, columns),
-            made(steps, n, columns),
-            made(steps + 1, n, columns),
-        )
+        steps, made = drive.shape[0], start.new_empty
+        rates = made(steps, outputs.shape[0], start.shape[1])
+        return rates, made(start.shape), made(steps, *start.shape), made(steps + 1, *start.shape)
 
     def fake_backward(*parts: Any) -> tuple[Tensor, ...]:
-        _, last, activity, _, weight, conductance, alpha, structure, *_, wanted = parts
-        drive = alpha.new_empty(activity.shape[0], structure[6].shape[0], activity.shape[2])
-        grad_weight = weight.new_empty(weight.shape if wanted[1] else 0)
-        grad_bias = alpha.new_empty(alpha.shape if wanted[4] else (0, 1))
-        like = torch.empty_like
-        return drive, grad_weight, like(conductance), like(alpha), grad_bias, like(last)
-
-    def save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        _, weight, conductance, alpha, _, _, structure, ctx.activation, ctx.dense = inputs
-        ctx.save_for_backward(*output[2:], weight, conductance, alpha, *structure)
-        ctx.set_materialize_grads(False)  # else zeros as large as all states
-
-    def formula(ctx: Any, grad_rates: Tensor | None, grad_last: Tensor | None, *_: Any) -> Any:
-        parts, structure = ctx.saved_tensors[:5], list(ctx.saved_tensors[5:])
-        activity, states = parts[:2]
-        if grad_rates is None:
-            outputs = structure[-1].numel()
-            grad_rates = states.new_zeros(activity.shape[0], outputs, activity.shape[2])
-        if grad_last is None:
-            grad_last = torch.zeros_like(states[0])
-        wanted = list(ctx.needs_input_grad[:6])
-        grads = library.rate_rollout_backward(
-            grad_rates.contiguous(),
-            grad_last.contiguous(),
-            *(*parts, structure, ctx.activation, ctx.dense, wanted),
+        _, last, activity, _, weight, _, alpha, structure, _, _, wanted = parts
+        (steps, _, columns), inputs = activity.shape, structure[6].shape[0]
+        shapes = [(steps, inputs, columns), weight.shape, *[alpha.shape] * 3, last.shape]
+        none = [(0, inputs, columns), (0,), *[(0, 1)] * 3, (0, columns)]
+        return tuple(
+            alpha.new_empty(shape if want else empty)
+            for shape, empty, want in zip(shapes, none, wanted, strict=True)
         )
-        found = [grad if want else None for grad, want in zip(grads, wanted, strict=True)]
-        return *found, [None] * len(structure), None, None
 
     def define(name: str, schema: str, body: Callable[..., Any], shapes: Callable[..., Any]) -> Any:
         full = f"{OP_LIBRARY}::{name}"
@@ -266,12 +303,33 @@ def _register_rollout() -> Any:
         made.register_fake(shapes)
         return made
 
-    define("rate_rollout", ROLLOUT, forward, fake).register_autograd(formula, setup_context=save)
+    def formula(ctx: Any, *grads: Tensor | None) -> Any:
+        found = _rollout_backward(ctx, grads, library.rate_rollout_backward)
+        return *found, [None] * (len(ctx.saved_tensors) - 5), None, None
+
     define("rate_rollout_backward", ROLLOUT_BACKWARD, _roll_back, fake_backward)
+    define("rate_rollout", ROLLOUT, _roll, fake).register_autograd(
+        formula, setup_context=_save_rollout
+    )
     return library.rate_rollout
 
 
 _rollout = _register_rollout()
+
+
+class _Rollout(torch.autograd.Function):
+    """The same for all other calls: torch reaches an operator written in Python slowly."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> Any:
+        output = _roll(*inputs)
+        _save_rollout(ctx, inputs, output)
+        return output[:2]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> Any:
+        return *_rollout_backward(ctx, grads, _roll_back), None, None, None
 
 
 def rate_rollout(
@@ -295,11 +353,13 @@ def rate_rollout(
     ``(steps, outputs, columns)``. It can be differentiated once.
     """
     parts = drive, weight, conductance, alpha, bias, start
-    learns = torch.is_grad_enabled() and any(x.requires_grad for x in parts)
-    if learns or torch.compiler.is_compiling():
-        rates, last, *_ = _rollout(*parts, structure, activation, dense)
+    rest = structure, activation, dense
+    if torch.compiler.is_compiling() or drive.is_meta or _in_transform():
+        rates, last, *_ = _rollout(*parts, *rest)
+    elif torch.is_grad_enabled() and any(x.requires_grad for x in parts):
+        rates, last = _Rollout.apply(*parts, *rest)
     else:
-        rates, last, *_ = _roll(*parts, structure, activation, dense, keep=False)
+        rates, last = _roll_in_parts(*parts, *rest)
     return rates, last
 
 
@@ -326,7 +386,7 @@ class LeakyRates(nn.Module):
     log_tau: Tensor  # (n_taus,), of tau in ms; a parameter unless it is held
     bias: nn.Parameter | None  # (n_biases,)
     tau_of: Tensor | None
-    bias_of: Tensor
+    bias_of: Tensor | None
     place: Tensor | None
     gap_post: Tensor | None  # the target of each gap junction, in the order of their layers
 
@@ -401,9 +461,10 @@ class LeakyRates(nn.Module):
 
     def alpha(self) -> Tensor:
         """Return how far each unit goes towards its drive in one step, ``(n,)``, 0 to 1."""
-        tau = self.log_tau.exp()
-        tau = tau.expand(self.n) if self.tau_of is None else tau.index_select(0, self.tau_of)
-        return -torch.expm1(-self.dt_ms / tau)
+        alpha = -torch.expm1(-self.dt_ms * torch.exp(-self.log_tau))
+        if self.tau_of is None:
+            return alpha.expand(self.n)
+        return alpha.index_select(0, self.tau_of)
 
     def forward(
         self,
@@ -429,7 +490,7 @@ class LeakyRates(nn.Module):
         if self.gap_post is not None:
             gaps = torch.cat([weights[k] for k in self.gap_layers])
             leak = weight.new_zeros(self.n).index_add(0, self.gap_post, gaps)
-        if self.bias is not None:
+        if self.bias is not None and self.bias_of is not None:
             bias = self.bias.index_select(0, self.bias_of)
         structure = [getattr(self, name) for name in STRUCTURE]
         rates, last = rate_rollout(
@@ -448,7 +509,7 @@ class LeakyRates(nn.Module):
     def multiply(self, weights: Sequence[Tensor], x: Tensor) -> Tensor:
         """Return the product of the merged matrix with ``x`` ``(n, columns)``."""
         structure = [getattr(self, name) for name in STRUCTURE]
-        return _multiplier(self._merged(weights), structure, self.n, self.dense, False)(x)
+        return _multiplier(self._merged(weights), structure, x, self.dense)(x)
 
     def _merged(self, weights: Sequence[Tensor]) -> Tensor:
         weight = weights[0] if len(weights) == 1 else torch.cat([self.log_tau[:0], *weights])

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.ir.graph import Graph
 
 LONGEST = 10_000  # characters; a recipe is untrusted, and deep nesting exhausts the parser
 COMPARE: dict[type[ast.cmpop], Any] = {
@@ -44,6 +45,21 @@ def matches(table: pa.Table, expression: str) -> npt.NDArray[np.bool_]:
     return np.asarray(found.fill_null(False).to_numpy(zero_copy_only=False), np.bool_)
 
 
+def select(where: str, graph: Graph, expression: str) -> dict[str, npt.NDArray[np.bool_]]:
+    """Return for which neurons ``expression`` holds, by population, where there is a table.
+
+    Raises `CompileError` at ``where`` if it holds for none.
+    """
+    found = {
+        p.name: matches(p.neurons, expression) for p in graph.biological if p.neurons is not None
+    }
+    if not any(np.any(mask) for mask in found.values()):
+        problem = f"no neuron of {graph.n_neurons:,} fits {expression!r}"
+        said = "; ".join(strangers_in(graph, expression))
+        raise CompileError(where, problem, said or "ccompile inspect shows the columns")
+    return found
+
+
 def parsed(expression: str) -> ast.expr:
     """Return the syntax tree; raise `CompileError` for what is no expression. Runs nothing."""
     where = _where(expression)
@@ -71,6 +87,14 @@ def strangers(table: pa.Table, expression: str) -> list[str]:
         present = set(pc.unique(table.column(node.left.id)).to_pylist())
         found += [f"no neuron has {node.left.id} {w!r}" for w in words if w not in present]
     return found
+
+
+def strangers_in(graph: Graph, expression: str) -> list[str]:
+    """Return the `strangers` of an expression among all neurons that have a table."""
+    tables = [p.neurons for p in graph.biological if p.neurons is not None]
+    if not tables or not expression.strip():
+        return []
+    return strangers(pa.concat_tables(tables, promote_options="permissive"), expression)
 
 
 def _is_word(node: ast.AST) -> TypeGuard[ast.Constant]:

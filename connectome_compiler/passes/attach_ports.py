@@ -11,7 +11,7 @@ import numpy as np
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import AllToAll, OneToOne, units
 from connectome_compiler.ir.graph import Graph, Population, Port, Projection
-from connectome_compiler.passes._expression import matches
+from connectome_compiler.passes._expression import parsed, select, strangers_in
 
 AUTO = "auto"
 Chosen = dict[str, tuple[int, ...] | None]  # units of each population that has any; None is all
@@ -44,6 +44,9 @@ class AttachPorts:
             if getattr(self, field) < 1:
                 problem = f"{getattr(self, field)} is not positive"
                 raise CompileError(f"{self.name}.{field}", problem)
+        for where in (self.into, self.out_of):
+            if where.strip():
+                parsed(where)  # a slip shows before any data are read
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with ports; raise `CompileError` if nothing is selected."""
@@ -78,23 +81,21 @@ class AttachPorts:
 
     def _selected(self, graph: Graph, field: str, where: str, role: str) -> Chosen:
         """Return the units that fit ``where``."""
-        chosen: Chosen = {}
-        expression = f'role == "{role}"' if where == AUTO else where
+        if not graph.n_neurons:
+            raise CompileError(self.name, "the graph has no neurons", "keep some")
         for p in graph.biological:
             if p.neurons is None:
                 raise CompileError(f"population {p.name}", "has no neuron table to select from")
-            mask = np.ones(p.n_units, np.bool_)
-            if expression.strip():
-                mask = matches(p.neurons, expression)
-            if mask.any():
-                chosen[p.name] = None if mask.all() else tuple(np.flatnonzero(mask).tolist())
-        if not chosen and where == AUTO:
-            return {p.name: None for p in graph.biological if p.n_units}
-        if not chosen:
-            problem = f"no neuron of {graph.n_neurons:,} fits {where!r}"
-            hint = "ccompile inspect shows the columns"
-            raise CompileError(f"{self.name}.{field}", problem, hint)
-        return chosen
+        everywhere: Chosen = {p.name: None for p in graph.biological if p.n_units}
+        expression = f'role == "{role}"' if where == AUTO else where
+        if not expression.strip() or (where == AUTO and not _has_role(graph, role)):
+            return everywhere
+        found = select(f"{self.name}.{field}", graph, expression)
+        return {
+            name: None if mask.all() else tuple(np.flatnonzero(mask).tolist())
+            for name, mask in found.items()
+            if mask.any()
+        }
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Count the neurons that are driven and read, and those that nothing reaches."""
@@ -105,9 +106,11 @@ class AttachPorts:
             (self.out_of, read, "motor", "read"),
         ):
             n = _count(after, chosen)
-            known = any(role in p.column("role").unique().to_pylist() for p in before.biological)
-            note = f" (none is known to be {role})" if where == AUTO and not known else ""
+            known = where != AUTO or _has_role(before, role)
+            note = "" if known else f" (none is known to be {role})"
             yield f"{n:,} of {after.n_neurons:,} neurons are {verb}{note}"
+            if where != AUTO:
+                yield from strangers_in(before, where)
         silent = 0
         for p in after.biological:
             reached = np.zeros(p.n_units, np.bool_)
@@ -119,6 +122,10 @@ class AttachPorts:
             silent += int((~reached).sum())
         if silent:
             yield f"{silent:,} neurons have no input: they rest at their bias"
+
+
+def _has_role(graph: Graph, role: str) -> bool:
+    return any(role in p.column("role").unique().to_pylist() for p in graph.biological)
 
 
 def _channels(

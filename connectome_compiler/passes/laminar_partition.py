@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.edit import keep_neurons, regroup
+from connectome_compiler.ir.edit import keep_neurons
 from connectome_compiler.ir.graph import Graph
-
-SUFFIX = {-1: "inh", 1: "exc", None: "unsigned"}
+from connectome_compiler.passes._groups import into_groups, sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,48 +54,29 @@ class LaminarPartition:
     def __call__(self, graph: Graph) -> Graph:
         """Return the partitioned graph; populations without cells are not made."""
         stage_of = self.stage_of()
-        layers = list(stage_of)
-        rank = {layer: k for k, layer in enumerate(layers)}
-        outside = {
-            p.name: np.array([v not in rank for v in p.column("cortical_layer").to_pylist()], bool)
+        layers = pa.array(list(stage_of), pa.string())
+        rank = {
+            p.name: pc.index_in(p.column("cortical_layer"), layers, skip_nulls=True)
             for p in graph.biological
         }
+        outside = {name: np.asarray(known.is_null(), np.bool_) for name, known in rank.items()}
         if any(mask.any() for mask in outside.values()):
             if self.others == "error":
                 raise CompileError(
                     self.name,
-                    f"{_words(graph, rank)} are in none of the layers {', '.join(layers)}",
+                    f"{_words(graph, stage_of)} are in none of the layers {', '.join(stage_of)}",
                     "name the layer in laminar-partition.order, or set laminar-partition.others"
                     ' to "drop"',
                 )
             graph = keep_neurons(graph, {name: ~mask for name, mask in outside.items()})
-        kinds = list(SUFFIX)
-        labels = np.array(
-            [
-                (stage_of[layer] * len(kinds) + kinds.index(sign)) * len(layers) + rank[layer]
-                for p in graph.biological
-                for layer, sign in zip(
-                    p.column("cortical_layer").to_pylist(),
-                    p.column("sign").to_pylist(),
-                    strict=True,
-                )
-            ],
-            dtype=np.intp,
-        )
-        present, label = np.unique(labels, return_inverse=True)
-        names = [f"{layers[k % len(layers)]}.{SUFFIX[_kind_of(k, layers)]}" for k in present]
-        cut = regroup(graph, label.astype(np.intp), names)
-        stages = [stage_of[layers[k % len(layers)]] for k in present]
-        return replace(
-            cut,
-            populations=tuple(
-                replace(p, stage=stage) for p, stage in zip(cut.populations, stages, strict=True)
-            ),
-        )
+        known = [np.asarray(places.drop_null(), np.intp) for places in rank.values()]
+        group = np.concatenate([np.zeros(0, np.intp), *known])
+        stages = list(stage_of.values())
+        return into_groups(self.name, graph, group, list(stage_of), stages, by_sign=True)
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """List the populations, and the layers that have no cell."""
-        yield ", ".join(f"{p.name} {p.n_units:,}" for p in after.biological)
+        yield from sizes(after)
         lost = before.n_neurons - after.n_neurons
         if lost:
             yield f"{lost:,} neurons of other layers dropped"
@@ -103,16 +85,12 @@ class LaminarPartition:
             yield f"no neurons in {', '.join(empty)}"
 
 
-def _kind_of(label: int, layers: list[str]) -> int | None:
-    return list(SUFFIX)[label // len(layers) % len(SUFFIX)]
-
-
-def _words(graph: Graph, rank: dict[str, int]) -> str:
+def _words(graph: Graph, known: Container[str]) -> str:
     """Count the neurons outside, by layer: ``3 neurons of WM, 2 of no layer``."""
     layers = [v for p in graph.biological for v in p.column("cortical_layer").to_pylist()]
     counts: dict[str, int] = {}
     for layer in layers:
-        if layer not in rank:
+        if layer not in known:
             word = "no layer" if layer is None else layer or '""'
             counts[word] = counts.get(word, 0) + 1
     return ", ".join(f"{n:,} neurons of {word}" for word, n in sorted(counts.items()))

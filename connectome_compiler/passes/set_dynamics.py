@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.ties import constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,13 @@ class SetDynamics:
         )
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """Count the neurons that share the value of an unknown type."""
+        """Count what is trained, and the neurons that share the value of an unknown type."""
+        taus = int(constants(after, "tau_per").max(initial=-1)) + 1
+        biases = int(constants(after, "bias_per").max(initial=-1)) + 1
+        tau = f"{taus:,} time constants from {self.tau_ms:g} ms"
+        if not taus:
+            tau = f"a fixed time constant of {self.tau_ms:g} ms"
+        yield f"{self.activation} units with {tau}, {biases:,} biases"
         if "cell_type" in (self.tau_per, self.bias_per):
             tables = [p.column("cell_type") for p in after.biological if p.neurons is not None]
             if unknown := sum(column.null_count for column in tables):

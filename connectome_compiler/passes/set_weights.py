@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph
-from connectome_compiler.ir.ties import groups
+from connectome_compiler.ir.ties import groups, n_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +17,17 @@ class SetWeights:
 
     ``share`` "none": one weight per connection. "type-pair": one per pair of types of neurons
     (``column``), times the connection's synapse count, as in Lappalainen et al. 2024 (Nature
-    634:1132). "pre-type": one per type of the presynaptic neuron. "kernel": one per pair of types
-    and distance on a grid (columns u and v): a convolution. Gap junctions share one weight in both
-    directions whatever is chosen.
+    634:1132). "pre-type": one per type of the presynaptic neuron, times the count. "kernel": one
+    per pair of types and distance on a grid (columns u and v), times the count: a convolution.
+    Populations do not share. A gap junction has one weight in both directions whatever is chosen,
+    and no sender: "pre-type" ties it by both its types, and "kernel" refuses it.
 
-    ``start`` "uniform": drawn within 1 / sqrt(in-degree). "weight": the synapse counts, divided by
-    the sum over each neuron's inputs. "low-rank": the entries of a random matrix of ``rank``.
-    ``trained`` false freezes them there, as in reservoir computing. Both are for weights that are
-    not shared. Electrical connections keep uniform starts unless "weight" is chosen.
+    ``start`` "uniform": drawn within 1 / sqrt(in-degree), or, of shared weights, so that drives
+    vary as much. "weight": the synapse counts, divided by the sum over each neuron's inputs; of gap
+    junctions by the mean of those sums. "low-rank": the entries of a random matrix of ``rank`` per
+    projection, before signs are applied; gap junctions start uniformly. The last two are for
+    weights that are not shared. ``trained`` false freezes all weights at their start, as in
+    reservoir computing.
     """
 
     name: ClassVar[str] = "set-weights"
@@ -67,12 +70,8 @@ class SetWeights:
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Count the weights, and the neurons that share those of an unknown type."""
-        n_weights = 0
-        for p in after.connectome:
-            tied = groups(after, p)
-            n_weights += after.count(p) if tied is None else int(tied.max(initial=-1)) + 1
         fate = "" if self.trained else ", frozen"
-        yield f"{n_weights:,} weights for {after.n_connections:,} connections{fate}"
+        yield f"{n_weights(after):,} weights for {after.n_connections:,} connections{fate}"
         if self.share != "none":
             columns = [p.column(self.column) for p in after.biological]
             if unknown := sum(column.null_count for column in columns):

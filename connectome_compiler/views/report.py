@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import Synapses
+from connectome_compiler.ir.connectivity import OneToOne, Synapses
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import Step
+from connectome_compiler.ir.ties import constants, is_mirror, n_junctions, n_weights
 
 if TYPE_CHECKING:
     from connectome_compiler.pipeline import Built
@@ -46,16 +47,14 @@ def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
         "",
     ]
     if built.certificate:
-        total, own = built.certificate.n_parameters, graph.n_connections
-        others = "others (front end, read-in, read-out, normalisation, biases)"
-        lines += [f"parameters  {total:,}: {own:,} connections, {total - own:,} {others}", ""]
+        lines += [*_parameters(graph, built.certificate.n_parameters), ""]
         lines += built.certificate.lines()
     else:
         check = f"{_command('ccompile')} verify {shlex.quote(str(module))}"
         lines += [f"not verified: run `{check}` before you trust it"]
     lines += ["", "written     " + ", ".join(str(path) for path in built.written)]
     lines += [f"saved       {path}" for path in saved]
-    lines += [f"next        {inspect}", f"            {_try(module)}"]
+    lines += [f"next        {inspect}", f"            {_try(module, is_recurrent(graph))}"]
     if not p.measured:
         lines += ["", f"{p.source} is {p.connectivity}, not measured: no real brain is wired so"]
     return "\n".join(lines)
@@ -66,9 +65,14 @@ def _network(graph: Graph) -> list[str]:
     rows: list[Row] = []
     for q in graph.projections:
         artificial = graph.population(q.pre).artificial or graph.population(q.post).artificial
-        what = "weights, all to all, not of the connectome"
-        if not artificial:
-            what = f"connections, density {graph.density(q):.4f}" + ", within" * (q.pre == q.post)
+        what = f"connections, density {graph.density(q):.4f}" + ", within" * (q.pre == q.post)
+        if artificial:
+            law = q.connectivity.describe()
+            noun = "units" if isinstance(q.connectivity, OneToOne) else "weights"
+            what = f"{noun}, {law}, not of the connectome"
+        elif q.kind == "electrical":
+            what += f", {n_junctions(q):,} gap junctions"
+        elif not is_recurrent(graph):
             what += ", feedback" * (q.delay > 0 and q.pre != q.post)
         rows.append((q.key, f"{graph.count(q):,}", what))
     lines = [*_beside("network", " -> ".join(chain)), *_table(rows[:MOST_ROWS])]
@@ -106,9 +110,42 @@ def _steps(steps: Iterable[Step]) -> list[str]:
     return lines
 
 
-def _try(module: Path) -> str:
+def is_recurrent(graph: Graph) -> bool:
+    """Whether the neurons have a memory: their network maps sequences, and returns its state."""
+    return any(p.node.tau_ms > 0 for p in graph.biological)
+
+
+def _parameters(graph: Graph, total: int) -> list[str]:
+    """Return how many numbers are trained, and what they are."""
+    own = n_weights(graph)
+    trained = n_weights(graph.with_projections([q for q in graph.connectome if q.weights.trained]))
+    shared = "" if own == graph.n_connections else f" of {graph.n_connections:,} connections"
+    others = total - trained
+    parts = [f"{trained:,} " + (f"weights{shared}" if shared else "connections")]
+    if frozen := own - trained:
+        parts = [*parts[: bool(trained)], f"{frozen:,} weights{shared * (not trained)} are frozen"]
+    for index, noun in (
+        (constants(graph, "tau_per"), "time constants"),
+        (constants(graph, "bias_per"), "biases"),
+    ):
+        n = int(index.max(initial=-1)) + 1
+        parts += [f"{n:,} {noun}"] * (n > 0)
+        others -= n
+    if others and is_recurrent(graph):
+        parts.append(f"{others:,} of read-in and read-out")
+    elif others:
+        nouns = "front end, read-in, read-out, normalisation, biases"
+        parts.append(f"{others:,} others ({nouns})")
+    return _beside("parameters", f"{total:,}: {', '.join(parts)}")
+
+
+def _try(module: Path, recurrent: bool) -> str:
     """Return a command that runs the module."""
-    code = f"import {module.stem} as m; net = m.build(); print(net(net.example_input(4)).shape)"
+    code = f"import {module.stem} as m; net = m.build(); "
+    if recurrent:
+        code += "y, state = net(net.example_input(4)); print(y.shape)"
+    else:
+        code += "print(net(net.example_input(4)).shape)"
     path = "" if module.parent == Path() else f"PYTHONPATH={shlex.quote(str(module.parent))} "
     return f"{path}{_command('python')} -c '{code}'"
 
@@ -147,11 +184,16 @@ def _of_graph(graph: Graph) -> str:
         lines += textwrap.wrap(line, WIDTH) if line.startswith("licence:") else [line]
     excitatory = inhibitory = unsigned = 0
     for q in graph.connectome:
+        if q.kind == "electrical":  # has no sign to resolve
+            continue
         signs = graph.signs(q)
         excitatory += int((signs > 0).sum())
         inhibitory += int((signs < 0).sum())
         unsigned += int((signs == 0).sum())
     lines += ["", _balance(excitatory, inhibitory, unsigned)]
+    gaps = [n_junctions(q) for q in graph.connectome if q.kind == "electrical" and not is_mirror(q)]
+    if gaps:
+        lines.append(_electrical(sum(gaps)))
     neurons = [p for p in graph.biological if p.neurons is not None]
     unread = sum(int((~p.has_outputs()).sum()) for p in neurons)
     known = any(p.column("axon_coverage").null_count < p.n_units for p in neurons)
@@ -185,6 +227,10 @@ def _balance(excitatory: int, inhibitory: int, unsigned: int) -> str:
         f"{inhibitory:,} inhibitory ({inhibitory / total:.0%}), "
         f"{unsigned:,} of unresolved sign ({unsigned / total:.0%})"
     )
+
+
+def _electrical(n: int) -> str:
+    return f"electrical  {n:,} gap junctions, each in the list in both directions"
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
@@ -245,12 +291,19 @@ def _stated(path: Path, stated: dict[str, Any]) -> list[str]:
     rows = []
     for q in projections:
         n_post, n_pre = q["shape"]
-        pre, _, post = q["key"].partition(":")[0].partition("->")
+        pre, _, post = q["key"].removesuffix(":electrical").partition("->")
         known_pre = n_pre if read_of.get(pre) is None else read_of[pre]
         possible = known_pre * (n_post - (pre == post))
         density = q["connections"] / possible if possible else 0.0
-        rows.append((q["key"], f"{q['connections']:,}", f"connections, density {density:.4f}"))
-    total = {k: sum(q[k] for q in projections) for k in ("connections", "excitatory", "inhibitory")}
+        what = f"connections, density {density:.4f}"
+        if "junctions" in q:
+            what += f", {q['junctions']:,} gap junctions"
+        if q.get("weights") not in (None, q.get("junctions")):
+            what += f", {q['weights']:,} weights"
+        what += ", frozen" * (not q.get("trained", True))
+        rows.append((q["key"], f"{q['connections']:,}", what))
+    chemical = [q for q in projections if not q["key"].endswith(":electrical")]
+    total = {k: sum(q[k] for q in chemical) for k in ("connections", "excitatory", "inhibitory")}
     unsigned = total["connections"] - total["excitatory"] - total["inhibitory"]
     steps = []
     for s in stated["steps"]:
@@ -271,10 +324,46 @@ def _stated(path: Path, stated: dict[str, Any]) -> list[str]:
         *_table(rows),
         "",
         _balance(total["excitatory"], total["inhibitory"], unsigned),
+        *([_electrical(gaps)] if (gaps := _n_gaps(projections)) else []),
+        *(_dynamics(stated) if "dynamics" in stated else []),
         "",
         "steps",
         *steps,
     ]
+
+
+def _n_gaps(projections: list[dict[str, Any]]) -> int:
+    """Count gap junctions once, where a projection and its mirror image both list them."""
+    total = 0
+    for q in projections:
+        pre, _, post = q["key"].removesuffix(":electrical").partition("->")
+        total += q.get("junctions", 0) * (pre <= post)
+    return total
+
+
+def _dynamics(stated: dict[str, Any]) -> list[str]:
+    """Return how units change in time, and through what they are driven and read."""
+    d = stated["dynamics"]
+    words = {"fixed": "fixed", "none": "no bias", "cell_type": "one per cell type"}
+    tau, bias = (
+        words.get(per, f"one per {per}" if per == "neuron" else "one per population")
+        for per in (d["tau_per"], d["bias_per"])
+    )
+    bias = bias if bias == "no bias" else f"biases {bias}"
+    ports = [
+        f"{how} {'linear' if all(of.values()) else 'direct'} {word} {', '.join(of)}"
+        for how, word, of in (
+            ("read-in", "into", stated["read_in"]),
+            ("read-out", "out of", stated["read_out"]),
+        )
+    ]
+    step = f"leaky rates, {d['activation']}, steps of {d['dt_ms']:g} ms"
+    taus = f"time constants from {d['tau_ms']:g} ms, {tau}; {bias}"
+    if tau == "fixed":
+        taus = f"time constants of {d['tau_ms']:g} ms, fixed; {bias}"
+    if d["spectral_radius"]:
+        step += f", spectral radius {d['spectral_radius']:g} at the start"
+    return [*_beside("dynamics", f"{step}; {taus}"), *_beside("ports", "; ".join(ports))]
 
 
 def _table(rows: Sequence[Row]) -> list[str]:

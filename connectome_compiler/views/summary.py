@@ -7,8 +7,9 @@ from html import escape
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectome_compiler.ir.connectivity import Synapses
+from connectome_compiler.ir.connectivity import OneToOne, Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.ties import n_junctions
 
 MOST_ROWS = 16  # of each table, so that any graph fits on a screen
 MOST_LETTERS = 40  # of each cell
@@ -132,6 +133,8 @@ def _types(p: Population) -> str:
 
 
 def _edge_signs(graph: Graph, q: Projection) -> str:
+    if q.kind == "electrical" or isinstance(q.connectivity, OneToOne):
+        return "-"
     if not isinstance(q.connectivity, Synapses):
         return "free"
     signs = graph.signs(q)
@@ -150,4 +153,9 @@ def _edge_signs(graph: Graph, q: Projection) -> str:
 def _weight(q: Projection) -> str:
     if not isinstance(q.connectivity, Synapses):
         return q.connectivity.describe()
-    return f"{q.connectivity.weight.sum():,.0f} {q.connectivity.unit}"
+    total = q.connectivity.weight.sum()
+    if q.kind == "chemical":
+        return f"{total:,.0f} {q.connectivity.unit}"
+    if q.pre == q.post:  # every junction stands there twice, but for those of a cell with itself
+        total -= q.connectivity.weight[q.connectivity.pre < q.connectivity.post].sum()
+    return f"{total:,.0f} {q.connectivity.unit}, {n_junctions(q):,} junctions"

@@ -17,7 +17,7 @@ from connectome_compiler.emit.module import array, assemble, connection_arrays, 
 from connectome_compiler.emit.names import identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
-from connectome_compiler.ir.graph import Graph, NodeModel, Projection
+from connectome_compiler.ir.graph import Graph, NodeModel, Projection, Weights
 from connectome_compiler.options import spell_options
 
 STYLE = (
@@ -241,6 +241,9 @@ def _common_node(graph: Graph) -> NodeModel:
             "bionic", f"populations differ in their node model: {nodes | attenuated}"
         )
     node = (attenuated or nodes).pop()
+    if node.tau_ms:
+        problem = "neurons have a time constant, which a network without time cannot have"
+        raise CompileError("bionic", problem, "leave set-dynamics out, or use the recurrent style")
     if node.activation != "relu":
         raise CompileError("bionic", f"has rates, never negative; not {node.activation!r} units")
     return node
@@ -250,6 +253,10 @@ def _check_projections(graph: Graph) -> None:
     """Refuse what the module could not carry as it stands."""
     place = {p.name: k for k, p in enumerate(graph.populations)}
     for q in graph.connectome:
+        if q.weights != Weights(q.weights.sign):
+            problem = "has shared or frozen weights, or starts from data"
+            hint = "leave set-weights out, or use the recurrent style"
+            raise CompileError(f"bionic: {q.key}", problem, hint)
         if q.kind != "chemical":
             raise CompileError(f"bionic: {q.key}", f"has no {q.kind} connections", "drop them")
         if q.delay != (place[q.pre] >= place[q.post]):

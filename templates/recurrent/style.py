@@ -10,18 +10,23 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from connectome_compiler.emit.arrays import Arrays
 from connectome_compiler.emit.cost_model import choose_kernel, forecast_rollout
-from connectome_compiler.emit.describe import Wiring, tied_arrays
+from connectome_compiler.emit.describe import Wiring
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import literal
-from connectome_compiler.emit.module import array, assemble, connection_arrays, shared_sign
+from connectome_compiler.emit.module import (
+    array,
+    assemble,
+    connection_arrays,
+    shared_sign,
+    weight_arrays,
+)
 from connectome_compiler.emit.names import identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import AllToAll, OneToOne, units
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph, NodeModel, Projection
-from connectome_compiler.ir.ties import type_index
+from connectome_compiler.ir.ties import constants, is_mirror
 from connectome_compiler.options import spell_options
 
 FREE = (
@@ -29,6 +34,7 @@ FREE = (
     " inputs, neurons and outputs does not: no connectome says what drives a nervous system, or"
     " how it is read."
 )
+Units = npt.NDArray[np.int32]
 MOST_DENSE = 4096  # neurons; beyond, a matrix of all pairs is out of the question
 
 
@@ -67,29 +73,28 @@ class Recurrent:
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
-        _check(graph)
+        read_in, read_out = _ports(graph)
         node = _common_node(graph)
-        names = identifiers(["input", "output", *(p.name for p in graph.biological)])
-        first = dict(
-            zip(
-                [p.name for p in graph.biological],
-                np.cumsum([0, *(p.n_units for p in graph.biological)]).tolist(),
-                strict=False,
-            )
-        )
-        read_in = [q for q in graph.projections if q.pre == "input"]
-        read_out = [q for q in graph.projections if q.post == "output"]
-        unit_arrays = _unit_arrays(graph, node, first, read_in, read_out)
-        dense = self._dense(graph)
-        spoken = {q.key: q.key.replace("->", " to ") for q in graph.connectome}
+        self._check_cycles(graph)
+        first = _first(graph)
+        ports = {
+            "input_units": _places(graph, first, read_in, "post"),
+            "output_units": _places(graph, first, read_out, "pre"),
+        }
+        shared = {"tau_of": constants(graph, "tau_per"), "bias_of": constants(graph, "bias_per")}
+        of_units = {**ports, **{name: index for name, index in shared.items() if len(index)}}
+        per = {"tau_of": node.tau_per, "bias_of": node.bias_per}
+        stored = {name: a for name, a in of_units.items() if per.get(name) != "neuron"}
+        weights = weight_arrays(graph)
+        spoken = {q.key: q.key.replace("->", " to ") for q in graph.projections}
         unique = identifiers(spoken.values())
         attributes = {key: unique[words] for key, words in spoken.items()}
         projections = [_projection(graph, attributes, first, q) for q in graph.connectome]
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers={p.name: "units" for p in graph.biological},
-            read_in={q.post: _linear(names, q) for q in read_in},
-            read_out={q.pre: _linear(names, q) for q in read_out},
+            read_in={q.post: _linear(attributes, q) for q in read_in},
+            read_out={q.pre: _linear(attributes, q) for q in read_out},
             more={
                 "dynamics": {
                     "activation": node.activation,
@@ -97,10 +102,13 @@ class Recurrent:
                     "tau_ms": node.tau_ms,
                     "tau_per": node.tau_per,
                     "bias_per": node.bias_per,
-                    **{
-                        f"{name}_sha256": array_digest(values)
-                        for name, values in unit_arrays.items()
+                    "spectral_radius": self.spectral_radius or None,
+                    "starts_sha256": {
+                        key.removesuffix(".start"): array_digest(start)
+                        for key, start in weights.items()
+                        if key.endswith(".start")
                     },
+                    **{f"{name}_sha256": array_digest(a) for name, a in of_units.items()},
                 }
             },
         )
@@ -108,11 +116,11 @@ class Recurrent:
             graph,
             recipe,
             "recurrent/module.py.jinja",
-            layers=_layers(graph, self.spectral_radius > 0),
+            layers=_layers(graph),
             class_name=self.class_name,
             wiring=wiring,
             paragraphs=[FREE, self._cost(graph)],
-            arrays={**connection_arrays(graph), **tied_arrays(graph), **unit_arrays},
+            arrays={**connection_arrays(graph), **weights, **stored},
             context={
                 "doc": _doc(graph, read_in[0], read_out[0]),
                 "n": graph.n_neurons,
@@ -120,16 +128,15 @@ class Recurrent:
                 "outputs": graph.population("output").n_units,
                 "linear_in": _is_linear(read_in[0]),
                 "linear_out": _is_linear(read_out[0]),
-                "read_in": [_channel(graph, names, q) for q in read_in],
-                "read_out": _read_out(graph, names, read_out),
+                "read_in": [_channel(graph, attributes, q) for q in read_in],
+                "read_out": _read_out(graph, attributes, read_out),
                 "activation": node.activation,
                 "tau_ms": node.tau_ms,
                 "dt_ms": self.dt_ms,
                 "batch_first": self.batch_first,
                 "spectral_radius": self.spectral_radius or None,
-                "tau_of": _sharing(node.tau_per, "tau_of", graph.n_neurons),
-                "bias_of": _sharing(node.bias_per, "bias_of", graph.n_neurons),
-                "dense": dense,
+                **{name: _index_source(name, shared[name], per[name]) for name in shared},
+                "dense": self._dense(graph),
                 "populations": [
                     {
                         "name": literal(p.name),
@@ -153,6 +160,24 @@ class Recurrent:
             return self.kernel == "dense"
         return n <= MOST_DENSE and choose_kernel(n, n, graph.n_connections, self.batch) == "dense"
 
+    def _check_cycles(self, graph: Graph) -> None:
+        """Refuse to scale a network to a spectral radius that it cannot have."""
+        if not self.spectral_radius:
+            return
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import connected_components
+
+        place = _first(graph)
+        edges = [q for q in graph.connectome if q.kind == "chemical"]
+        post = _joined(q.synapses.post + place[q.post] for q in edges)
+        pre = _joined(q.synapses.pre + place[q.pre] for q in edges)
+        n = graph.n_neurons
+        joined = csr_array((np.ones(len(post), np.int8), (post, pre)), (n, n))
+        loops, _ = connected_components(joined, connection="strong")
+        if loops == n and not (post == pre).any():
+            problem = "no chemical connection leads back to where it came from: the radius is 0"
+            raise CompileError("template.spectral_radius", problem, "leave it out")
+
     def _cost(self, graph: Graph) -> str:
         """Forecast the cost by the cost model, as the header states it."""
         cost = forecast_rollout(graph.n_neurons, graph.n_connections, self.batch, self.steps)
@@ -163,23 +188,40 @@ class Recurrent:
         )
 
 
-def _check(graph: Graph) -> None:
-    """Refuse what the module could not carry as it stands."""
+def _ports(graph: Graph) -> tuple[list[Projection], list[Projection]]:
+    """Return read-in and read-out; refuse what the module could not carry as it stands."""
     hint = 'add [[pass]] use = "attach-ports"'
+    artificial = {p.name for p in graph.populations if p.artificial}
+    if odd := artificial - {"input", "output"}:
+        problem = f"has no place for {min(odd)}: it maps sequences of inputs to outputs"
+        raise CompileError("recurrent", problem, "attach-ports in the place of attach-io")
     for name in ("input", "output"):
-        if not any(p.name == name and p.artificial for p in graph.populations):
+        if name not in artificial:
             raise CompileError("recurrent", f"the graph has no {name}", hint)
+    if not graph.connectome:
+        raise CompileError("recurrent", "the graph has no connections", "keep some")
     for q in graph.connectome:
         if q.delay != 1:
             problem = f"has delay {q.delay}; every connection acts on the step before"
             raise CompileError(f"recurrent: {q.key}", problem, "leave split-flow out")
-    for q in graph.projections:
-        if q not in graph.connectome and not isinstance(q.connectivity, AllToAll | OneToOne):
-            raise CompileError(f"recurrent: {q.key}", f"is {q.connectivity.describe()}", hint)
-    artificial = {p.name for p in graph.populations if p.artificial}
-    if odd := artificial - {"input", "output"}:
-        problem = f"has no place for the artificial population {min(odd)}"
-        raise CompileError("recurrent", problem, hint)
+    read_in = [q for q in graph.projections if q.pre == "input"]
+    read_out = [q for q in graph.projections if q.post == "output"]
+    for many, end, channels in ((read_in, "post", "pre"), (read_out, "pre", "post")):
+        name = "input" if many is read_in else "output"
+        if not many or any(getattr(q, end) in artificial for q in many):
+            raise CompileError(f"recurrent: {name}", "is not joined to neurons alone", hint)
+        for q in many:
+            if not isinstance(q.connectivity, AllToAll | OneToOne) or q.delay:
+                problem = f"is {q.connectivity.describe()}, delay {q.delay}"
+                raise CompileError(f"recurrent: {q.key}", problem, hint)
+        if len({type(q.connectivity) for q in many}) > 1:
+            raise CompileError(f"recurrent: {name}", "is direct in part, and linear in part", hint)
+        n = graph.population(name).n_units
+        chosen = [units(getattr(_law(q), f"{channels}_units"), n, channels) for q in many]
+        in_turn = chosen if _is_linear(many[0]) else [_joined(chosen)]
+        if any(not np.array_equal(index, np.arange(n)) for index in in_turn):
+            raise CompileError(f"recurrent: {name}", "has channels that are not in order", hint)
+    return read_in, read_out
 
 
 def _common_node(graph: Graph) -> NodeModel:
@@ -187,6 +229,8 @@ def _common_node(graph: Graph) -> NodeModel:
     nodes = {p.node for p in graph.biological}
     if len(nodes) > 1:
         raise CompileError("recurrent", f"populations differ in their node model: {nodes}")
+    if not graph.n_neurons:
+        raise CompileError("recurrent", "the graph has no neurons", "keep some")
     node = nodes.pop()
     hint = 'add [[pass]] use = "set-dynamics"'
     if not node.tau_ms:
@@ -210,9 +254,9 @@ def _projection(
         options.append(f"scale={array(f'{q.key}.scale')}")
     if not electrical:
         options.append(f"sign={shared_sign(graph, q) or array(f'{q.key}.sign')}")
-    if q.weights.start == "weight":
+    if q.weights.start == "weight" and not is_mirror(q):
         options.append(f"start={array(f'{q.key}.start')}")
-    if borrows := electrical and q.pre > q.post:  # a junction has one weight for both directions
+    if is_mirror(q):  # a junction has one weight for both directions
         mirror = attributes[f"{q.post}->{q.pre}:electrical"]
         options.append(f"weight=self.{mirror}.weight")
     return {
@@ -225,47 +269,33 @@ def _projection(
         "sources": array(f"{q.key}.pre"),
         "options": options,
         "rank": q.weights.rank if q.weights.start == "low-rank" and not electrical else 0,
-        "frozen": not q.weights.trained,
+        "frozen": not (q.weights.trained or is_mirror(q)),
         "first_post": first[q.post],
         "first_pre": first[q.pre],
-        "borrows": borrows,
+        "borrows": is_mirror(q),
     }
 
 
-def _unit_arrays(
-    graph: Graph,
-    node: NodeModel,
-    first: dict[str, int],
-    read_in: list[Projection],
-    read_out: list[Projection],
-) -> Arrays:
-    """Return what is known of single units: those that are driven and read, and their types."""
-    arrays: Arrays = {
-        "input_units": _joined(
-            units(_law(q).post_units, graph.population(q.post).n_units, "post") + first[q.post]
-            for q in read_in
-        ),
-        "output_units": _joined(
-            units(_law(q).pre_units, graph.population(q.pre).n_units, "pre") + first[q.pre]
-            for q in read_out
-        ),
-    }
-    for name, per in (("tau_of", node.tau_per), ("bias_of", node.bias_per)):
-        if per == "cell_type":
-            index, used = [], 0
-            for p in graph.biological:  # each population has values of its own
-                own = type_index(p, "cell_type") + used
-                used = int(own.max(initial=used - 1)) + 1
-                index.append(own)
-            arrays[name] = _joined(index)
-        elif per == "shared":
-            sizes = [p.n_units for p in graph.biological]
-            arrays[name] = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-    return arrays
+def _places(
+    graph: Graph, first: dict[str, int], many: list[Projection], end: Literal["pre", "post"]
+) -> Units:
+    """Return the units, counted through all populations, that ports drive or read."""
+    index = []
+    for q in many:
+        name = getattr(q, end)
+        chosen = units(getattr(_law(q), f"{end}_units"), graph.population(name).n_units, end)
+        index.append(chosen + first[name])
+    return _joined(index)
 
 
-def _joined(parts: Iterable[npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]:
-    joined: npt.NDArray[np.int32] = np.concatenate([np.zeros(0, np.int32), *parts])
+def _first(graph: Graph) -> dict[str, int]:
+    """Return the place of each population's first unit among those of all."""
+    starts = np.cumsum([0, *(p.n_units for p in graph.biological)]).tolist()
+    return {p.name: start for p, start in zip(graph.biological, starts, strict=False)}
+
+
+def _joined(parts: Iterable[Units]) -> Units:
+    joined: Units = np.concatenate([np.zeros(0, np.int32), *parts])
     return joined.astype(np.int32)
 
 
@@ -278,16 +308,16 @@ def _is_linear(q: Projection) -> bool:
     return isinstance(q.connectivity, AllToAll)
 
 
-def _linear(names: dict[str, str], q: Projection) -> str:
+def _linear(attributes: dict[str, str], q: Projection) -> str:
     """Return the attribute of a read-in or read-out, "" where it is direct."""
-    return f"{names[q.pre]}_to_{names[q.post]}" if _is_linear(q) else ""
+    return attributes[q.key] if _is_linear(q) else ""
 
 
-def _channel(graph: Graph, names: dict[str, str], q: Projection) -> dict[str, Any]:
+def _channel(graph: Graph, attributes: dict[str, str], q: Projection) -> dict[str, Any]:
     n_post, n_pre = graph.shape(q)
     law = _law(q)
     return {
-        "attr": _linear(names, q),
+        "attr": _linear(attributes, q),
         "n_post": len(units(law.post_units, n_post, "post")),
         "n_pre": len(units(law.pre_units, n_pre, "pre")),
         "key": literal(q.key),
@@ -295,12 +325,12 @@ def _channel(graph: Graph, names: dict[str, str], q: Projection) -> dict[str, An
 
 
 def _read_out(
-    graph: Graph, names: dict[str, str], read_out: list[Projection]
+    graph: Graph, attributes: dict[str, str], read_out: list[Projection]
 ) -> list[dict[str, Any]]:
     """Return the read-outs, each with the range of the rates that it reads."""
     found, first = [], 0
     for q in read_out:
-        channel = _channel(graph, names, q)
+        channel = _channel(graph, attributes, q)
         last = first + channel["n_pre"]
         everything = len(read_out) == 1
         found.append({**channel, "range": "" if everything else f"[..., {first}:{last}]"})
@@ -308,14 +338,14 @@ def _read_out(
     return found
 
 
-def _sharing(per: str, name: str, n: int) -> str:
-    """Return the source of the index of each unit's value, or None where there is no value."""
-    if per in ("fixed", "none"):
+def _index_source(name: str, index: Units, per: str) -> str:
+    """Return the source of the index of each unit's value."""
+    if not len(index):
         return "None"
-    return f"torch.arange({n})" if per == "neuron" else array(name)
+    return f"torch.arange({len(index)})" if per == "neuron" else array(name)
 
 
-def _layers(graph: Graph, scaled: bool) -> list[str]:
+def _layers(graph: Graph) -> list[str]:
     """Return the layers of ``nn`` that the module uses."""
     wanted = {"LeakyRates", "EdgeLinear", "scale_to_radius"}
     for q in graph.connectome:
@@ -330,18 +360,27 @@ def _layers(graph: Graph, scaled: bool) -> list[str]:
 
 def _doc(graph: Graph, read_in: Projection, read_out: Projection) -> str:
     """Return the class's docstring: what it maps, and which options it has."""
-    n = graph.n_neurons
-    first = f"{n:,} neurons as a recurrent rate network."
+    first = f"{graph.n_neurons:,} neurons as a recurrent rate network."
     if not graph.provenance.measured:
         first = f"{str(graph.provenance.connectivity).capitalize()}, not measured: {first}"
+    gaps = any(q.kind == "electrical" for q in graph.connectome)
     drive = "``inputs`` channels" if _is_linear(read_in) else "one current per driven neuron"
     read = "``outputs`` sums of rates" if _is_linear(read_out) else "the rates that are read"
-    text = (
-        f"Maps a sequence ``(steps, batch, {graph.population('input').n_units})`` of {drive} to"
-        f" ``(steps, batch, {graph.population('output').n_units})``, {read}, and the state at the"
-        " end ``(batch, neurons)``, from which the next call can go on. An input without steps,"
-        " ``(batch, channels)``, is one step. With ``batch_first`` sequences are ``(batch, steps,"
-        " channels)``. ``spectral_radius`` scales the chemical weights at the start."
+    n_in, n_out = (graph.population(name).n_units for name in ("input", "output"))
+    dynamics = "Each follows ``tau dr/dt = -r + activation(W r + input + bias)``"
+    dynamics += ", and gap junctions add ``g (r_j - r_i)`` to its drive." if gaps else "."
+    maps = (
+        f"Maps a sequence ``(steps, batch, {n_in})``, {drive}, to ``(steps, batch, {n_out})``,"
+        f" {read}, and to the state at the end, ``(batch, {graph.n_neurons})``, from which the next"
+        f" call can go on. An input without steps, ``(batch, {n_in})``, is one step. With"
+        f" ``batch_first`` sequences are ``(batch, steps, ...)``."
     )
-    body = textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="    ")
-    return f"{first}\n\n{body}"
+    start = (
+        "``tau_ms`` is where time constants start, ``dt_ms`` the step, both in milliseconds;"
+        " ``spectral_radius`` is what the chemical weights are scaled to at the start."
+    )
+    return "\n\n".join([first, *(_indented(part) for part in (dynamics, maps, start))])
+
+
+def _indented(text: str) -> str:
+    return textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="    ")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ import pyarrow as pa
 import pyarrow.feather as pf
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from connectome_compiler.data_adapters._tables import (
     DROPPED,
     Connections,
     Edges,
     database,
+    how_rounded,
     matching_id,
     open_table,
     read_connections,
@@ -64,11 +68,11 @@ def test_reads_every_format_and_keeps_ids_exact(tmp_path: Path, name: str) -> No
     found = connections(path, [a, b, c], [0, 1, DROPPED])
     assert found.post.tolist() == [0, 1]
     assert found.pre.tolist() == [1, 0]
-    assert found.n_synapses.tolist() == [1, 2]
+    assert found.weight.tolist() == [1, 2]
     assert found.size is not None
     assert found.size.tolist() == [4, 8]
     assert (found.n_rows, found.n_dropped_rows) == (4, 1)
-    assert found.post.dtype == found.pre.dtype == found.n_synapses.dtype == np.int32
+    assert found.post.dtype == found.pre.dtype == found.weight.dtype == np.int32
 
 
 @pytest.mark.parametrize("name", ["e.csv", "e.feather", "e.parquet"])
@@ -89,7 +93,7 @@ def test_ids_may_be_text_and_categories(tmp_path: Path) -> None:
 def test_counts_that_are_aggregated_already_are_summed(tmp_path: Path, column: str) -> None:
     path = write(tmp_path / "e.csv", {"pre": [1, 1, 2], "post": [2, 2, 1], column: [3, 4, "1.0"]})
     found = connections(path, [1, 2], [0, 1])
-    assert found.n_synapses.tolist() == [1, 7]
+    assert found.weight.tolist() == [1, 7]
     assert found.size is None
 
 
@@ -97,7 +101,7 @@ def test_repeated_pairs_are_counted_where_rows_are_counts(tmp_path: Path) -> Non
     rows = {"pre": [1, 1, 1, 2, 3, 3], "post": [2, 2, 2, 1, 1, 1]}
     path = write(tmp_path / "e.csv", {**rows, "n_syn": [3, 4, 1, 1, 1, 1]})
     found = connections(path, [1, 2, 3], [0, 1, DROPPED])
-    assert found.n_synapses.tolist() == [1, 8]
+    assert found.weight.tolist() == [1, 8]
     assert found.n_repeated_rows == 2  # those of a cell that is dropped do not matter
     path = write(tmp_path / "f.csv", rows)
     assert connections(path, [1, 2, 3], [0, 1, DROPPED]).n_repeated_rows == 0
@@ -314,6 +318,44 @@ def test_no_or_two_matching_columns_of_ids_are_an_error(tmp_path: Path) -> None:
     assert caught.value.where.endswith("line 4, column id")
 
 
+def test_a_column_of_words_and_numbers_does_not_hide_the_ids(tmp_path: Path) -> None:
+    cells = {"id": [1, 2, 3], "name": ["x", 7, "y"]}
+    assert matched(tmp_path, cells, {"pre": [1], "post": [3]}) == ("id", False)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(2**53 + 1, 2**62), min_size=20, unique=True))
+def test_rounded_ids_are_told_from_others(ids: list[int]) -> None:
+    exact = np.array(ids, np.int64) | 1
+    assert how_rounded(exact) == ""
+    near = 720575940000000000 + exact % 10**9
+    for unit, how in ((128, "through float64"), (1000, "to 15 digits")):
+        wrong = np.unique(near // unit * unit)
+        assume(len(wrong) >= 3)  # fewer could be so by chance
+        assert how_rounded(wrong).startswith(how)
+    assert how_rounded(np.arange(0, 10**6, 1000)) == ""
+    assert how_rounded(np.array(["720575940621039104"], object)) == ""
+
+
+@pytest.mark.parametrize("name", ["e.csv", "e.parquet"])
+@pytest.mark.parametrize("listed", [True, False])
+def test_pairs_below_the_threshold_are_summed_up(tmp_path: Path, name: str, listed: bool) -> None:
+    rows = {"pre": [1, 1, 2, 2, 9], "post": [2, 2, 1, 3, 1], "weight": [2, 1, 2, 7, 8]}
+    path = write(tmp_path / name, {**rows, "size": [1, 2, 3, 4, 5], "sign": [1, 1, -1, -1, 1]})
+    with database() as db:
+        keys = pa.table({"key": [1, 2, 3], "code": pa.array([0, 1, DROPPED], pa.int32())})
+        db.register("codes", keys)
+        edges = Edges.open(db, path)
+        edges = replace(edges, count="weight")
+        found = read_connections(db, edges, "codes", False, True, at_least=3, listed=listed)
+    assert (found.pre.tolist(), found.post.tolist(), found.weight.tolist()) == ([0], [1], [3])
+    assert found.size is not None
+    assert found.sign is not None
+    assert (found.size.tolist(), found.sign.tolist()) == ([3], [1])
+    assert (found.n_below, found.weight_below) == (1, 2)
+    assert (found.n_rows, found.n_dropped_rows, found.n_unknown_rows) == (5, 1, 1)
+
+
 def test_text_columns_become_numbers_only_where_nothing_is_lost() -> None:
     def kind(*values: str | None) -> str:
         return str(typed(pa.chunked_array([pa.array(values, pa.string())])).type)
@@ -334,5 +376,5 @@ def test_two_million_rows_take_seconds(tmp_path: Path) -> None:
     pq.write_table(ends, tmp_path / "e.parquet")
     started = time.process_time()
     found = connections(tmp_path / "e.parquet", ids.tolist(), list(range(2000)))
-    assert found.n_synapses.sum() == 2_000_000
+    assert found.weight.sum() == 2_000_000
     assert time.process_time() - started < 20

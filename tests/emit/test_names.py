@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectome_compiler.emit.names import class_name, identifiers
+from connectome_compiler.emit.names import class_name, identifiers, marks, network_name, recipe_name
 
 
 @given(st.lists(st.text(), unique=True))
@@ -36,3 +36,49 @@ def test_identifiers_read_well(name: str, identifier: str) -> None:
 )
 def test_classes_are_named_after_recipes(recipe: str, name: str) -> None:
     assert class_name(recipe) == name
+
+
+@pytest.mark.parametrize(
+    ("dataset", "found"),
+    [
+        ("worm", []),
+        ("worm-null", ["null"]),
+        ("worm-surrogate-null", ["surrogate", "null"]),
+        ("null", []),
+        ("null-mutant", []),
+        ("wormnull", []),
+    ],
+)
+def test_marks_end_the_name_of_a_data_set(dataset: str, found: list[str]) -> None:
+    assert marks(dataset) == found
+
+
+@pytest.mark.parametrize(
+    ("recipe", "dataset", "shown"),
+    [
+        ("worm", "worm", "worm"),
+        ("worm", "worm-null", "worm-null"),
+        ("worm-null", "worm-null", "worm-null"),
+        ("worm-nullcline", "worm-null", "worm-nullcline-null"),
+        ("worm-surrogate", "worm-surrogate-null", "worm-surrogate-null"),
+        ("worm", "worm-surrogate-null", "worm-surrogate-null"),
+    ],
+)
+def test_recipes_show_what_their_data_are(recipe: str, dataset: str, shown: str) -> None:
+    assert recipe_name(recipe, dataset) == shown
+
+
+@pytest.mark.parametrize(
+    ("chosen", "recipe", "dataset", "name"),
+    [
+        ("", "celegans-cook2019", "celegans-cook2019", "CelegansCook2019"),
+        ("", "celegans-cook2019-null", "celegans-cook2019-null", "CelegansCook2019Null"),
+        ("Mine", "worm-null", "worm-null", "MineNull"),
+        ("NullOfMine", "worm-null", "worm-null", "NullOfMine"),
+        ("Nullcline", "worm-null", "worm-null", "NullclineNull"),
+        ("my_surrogate", "worm", "worm-surrogate", "my_surrogate"),
+        ("Mine", "worm", "worm-surrogate-null", "MineSurrogateNull"),
+    ],
+)
+def test_classes_say_what_their_data_are(chosen: str, recipe: str, dataset: str, name: str) -> None:
+    assert network_name(chosen, recipe, dataset) == name

@@ -3,6 +3,7 @@ import json
 import numpy as np
 
 from connectome_compiler.ir import Evidence, Provenance, SourceFile, Step
+from connectome_compiler.ir.provenance import FALLBACK, NULL_MODEL
 
 FULL = Provenance(
     "microns-v1",
@@ -32,6 +33,18 @@ def test_only_the_measured_is_called_measured() -> None:
     assert FULL.measured
     for known in (Evidence.MODELLED, Evidence.PREDICTED, Evidence.NONE):
         assert not Provenance("d", connectivity=known).measured
+
+
+def test_the_caveat_says_why() -> None:
+    assert FULL.caveat == ""
+    why = (
+        Step(FALLBACK, "", 1, 1, 1, 1, ("nothing is cached", "at all")),
+        Step("other", "", 1, 1, 1, 1, ("of no interest",)),
+        Step(NULL_MODEL, "", 1, 1, 1, 1),  # did nothing
+        Step(NULL_MODEL, "", 1, 1, 1, 1, ("rewired", "9 of 9")),
+    )
+    p = Provenance("worm-null", connectivity=Evidence.MODELLED, steps=why)
+    assert p.caveat == "worm-null is modelled, not measured: nothing is cached; rewired"
 
 
 def test_source_and_steps_as_text() -> None:

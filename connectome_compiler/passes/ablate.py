@@ -1,0 +1,103 @@
+"""Remove neurons or connections that an expression describes, as a control."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.edit import Mask, keep_connections, keep_neurons
+from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.passes._edge_list import BOTH
+from connectome_compiler.passes._expression import parsed, select, strangers_in
+
+
+@dataclass(frozen=True, slots=True)
+class Ablate:
+    """Remove the neurons for which ``where`` holds, or what they send or receive.
+
+    ``what`` "neurons": they go with all their connections. "outputs", "inputs": they stay, and the
+    connections that they send or receive go. "connections": those from neurons for which ``pre``
+    holds to neurons for which ``post`` holds go; an empty one holds for all. Expressions are those
+    of select-neurons.
+
+    ``kind`` says which connections go: chemical, electrical or both. A gap junction is one thing
+    with two ends: it goes if either direction of it does. Raises `CompileError` if an expression
+    holds for no neuron.
+    """
+
+    name: ClassVar[str] = "ablate"
+
+    where: str = ""
+    what: Literal["neurons", "inputs", "outputs", "connections"] = "neurons"
+    pre: str = ""
+    post: str = ""
+    kind: Literal["chemical", "electrical", "both"] = "both"
+
+    def __post_init__(self) -> None:
+        ends = self.what == "connections"
+        asked, other = (("pre", "post"), ("where",)) if ends else (("where",), ("pre", "post"))
+        if not any(getattr(self, field).strip() for field in asked):
+            hint = "to ablate everything is no experiment"
+            raise CompileError(f"{self.name}.{asked[0]}", "says nothing", hint)
+        for field in other:
+            if getattr(self, field).strip():
+                problem = f'means nothing where {self.name}.what is "{self.what}"'
+                raise CompileError(f"{self.name}.{field}", problem, f"set {' or '.join(asked)}")
+        if self.what == "neurons" and self.kind != "both":
+            problem = f'"{self.kind}": neurons go with all their connections'
+            raise CompileError(f"{self.name}.kind", problem, 'set what to "inputs" or "outputs"')
+        for field in asked:
+            if getattr(self, field).strip():
+                parsed(getattr(self, field))  # a slip shows before any data are read
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the graph without them."""
+        if self.what == "neurons":
+            gone = self._holds(graph, self.where)
+            return keep_neurons(graph, {name: ~mask for name, mask in gone.items()})
+        pre = self.where if self.what == "outputs" else self.pre
+        post = self.where if self.what == "inputs" else self.post
+        senders, receivers = self._holds(graph, pre), self._holds(graph, post)
+        return keep_connections(
+            graph,
+            {
+                q.key: ~_between(q, senders, receivers)
+                for q in graph.connectome
+                if self.kind in (q.kind, "both")
+            },
+        )
+
+    def _holds(self, graph: Graph, expression: str) -> dict[str, Mask]:
+        """Return for which neurons of each population an expression holds; empty: for all."""
+        if not expression.strip():
+            return {p.name: np.ones(p.n_units, np.bool_) for p in graph.biological}
+        found = select(self.name, graph, expression)
+        return {p.name: found.get(p.name, np.zeros(p.n_units, np.bool_)) for p in graph.biological}
+
+    def report(self, before: Graph, after: Graph) -> Iterator[str]:
+        """Count what was removed, by kind."""
+        if self.what == "neurons":
+            yield f"{before.n_neurons - after.n_neurons:,} neurons ablated"
+        lost = {kind: _count(before, kind) - _count(after, kind) for kind in BOTH}
+        words = " and ".join(f"{n:,} {kind}" for kind, n in lost.items())
+        yield f"{words} connections ablated; a gap junction counts in both directions"
+        for expression in (self.where, self.pre, self.post):
+            if expression.strip():
+                yield from strangers_in(before, expression)
+
+
+def _count(graph: Graph, kind: str) -> int:
+    return sum(graph.count(q) for q in graph.connectome if q.kind == kind)
+
+
+def _between(q: Projection, senders: Mapping[str, Mask], receivers: Mapping[str, Mask]) -> Mask:
+    """Return which connections run from a sender to a receiver; gap junctions in either way."""
+    e = q.synapses
+    forth = senders[q.pre][e.pre] & receivers[q.post][e.post]
+    if q.kind == "chemical":
+        return forth
+    return forth | (senders[q.post][e.post] & receivers[q.pre][e.pre])

@@ -1,0 +1,255 @@
+"""Randomise the wiring, and keep what a null model promises to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import isfinite
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.connectivity import Index, Synapses, edge_order
+from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.provenance import NULL_MODEL, Evidence
+from connectome_compiler.passes import _rewire
+from connectome_compiler.passes._rewire import Pairs
+
+SUFFIX = "-null"  # of the data set's name
+AXES = ("x_um", "y_um", "z_um")
+
+
+@dataclass(frozen=True, slots=True)
+class NullModel:
+    """Replace the connections by random ones; ``model`` says what stays exactly as it is.
+
+    "none": everything; nothing is done.
+    "degrees": how many connections each neuron makes and receives in each projection. The weights
+    of a neuron's outgoing connections stay its own, and so does their sum. ``swaps`` are proposed
+    per connection.
+    "density": the number of connections of each projection.
+    "blocks": that of connections from each group of neurons to each other one, in each projection;
+    groups are the values of ``column``, and neurons without value are a group too.
+    "distance": that of connections in each of ``bins`` bins of the distance between somata, which
+    hold equal numbers of them; none becomes longer than the longest.
+    "weights": who contacts whom; only the weights change places within each projection.
+
+    In all of them neurons and their signs stay, and in each projection (in each block or bin) the
+    same weights, with their sizes. Nothing occurs twice. Connections of a neuron with itself and
+    those from axons that were not read stay where they are, and no others are put there. Signs of
+    single connections go with the presynaptic neuron: "degrees" moves them with the connections,
+    "weights" leaves them, the others draw from the signs of that neuron's connections. Electrical
+    connections stay symmetric: a junction moves as one, and what is said of degrees, blocks and
+    bins holds for junctions, whichever end is called presynaptic.
+
+    The result depends on ``seed`` alone. It is modelled, not measured: the data set's name gets the
+    suffix "-null".
+    """
+
+    name: ClassVar[str] = NULL_MODEL
+
+    model: Literal["none", "degrees", "density", "blocks", "distance", "weights"] = "none"
+    seed: int = 0
+    swaps: float = 10.0
+    column: str = "cell_type"
+    bins: int = 20
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise CompileError(f"{self.name}.seed", f"{self.seed} is negative")
+        if not (isfinite(self.swaps) and self.swaps > 0):
+            hint = "10 swaps per connection are usual"
+            raise CompileError(f"{self.name}.swaps", f"{self.swaps} is no positive number", hint)
+        if self.bins < 1:
+            raise CompileError(f"{self.name}.bins", f"{self.bins} is under 1")
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the graph with other connections; raise `CompileError` where data are missing."""
+        if self.model == "none":
+            return graph
+        rng = np.random.default_rng(self.seed)
+        moved: dict[str, _Moved] = {}
+        by_key = {q.key: q for q in graph.connectome}
+        for q in graph.connectome:
+            if q.key in moved:  # the mirror image of an electrical one
+                continue
+            moved[q.key] = _Moved.of(q.synapses)
+            rows = _movable(graph, q)
+            post, pre, sign = self._drawn(graph, q, rows, rng)
+            moved[q.key].put(rows, post, pre, sign)
+            if q.kind == "electrical":
+                back = by_key[f"{q.post}->{q.pre}:electrical"]
+                moved.setdefault(back.key, _Moved.of(back.synapses))
+                turned = edge_order(back.synapses.pre, back.synapses.post)[rows]
+                moved[back.key].put(turned, pre, post, None)
+        p = graph.provenance
+        named = replace(
+            p,
+            dataset=p.dataset.removesuffix(SUFFIX) + SUFFIX,
+            title=f"Null model ({self.model}) of {p.title or p.source}",
+            connectivity=Evidence.MODELLED,
+        )
+        return replace(
+            graph.with_projections(
+                replace(q, connectivity=moved[q.key].synapses(q.synapses)) if q.key in moved else q
+                for q in graph.projections
+            ),
+            provenance=named,
+        )
+
+    def _drawn(
+        self, graph: Graph, q: Projection, rows: npt.NDArray[np.intp], rng: np.random.Generator
+    ) -> tuple[Index, Index, npt.NDArray[np.int8] | None]:
+        """Return the new ends, and signs if there are any, of the connections ``rows``."""
+        edges, pairs = q.synapses, _pairs(graph, q)
+        post, pre = edges.post[rows], edges.pre[rows]
+        sign = None if edges.sign is None else edges.sign[rows]
+        ends = graph.population(q.post), graph.population(q.pre)
+        if self.model == "weights":
+            other = rng.permutation(len(rows))
+            return post[other], pre[other], None if sign is None else sign[other]
+        if self.model == "degrees":
+            return *_rewire.swap_ends(pairs, post, pre, self.swaps, rng), sign
+        if self.model == "distance":
+            at_post, at_pre = (_positions(self.name, p) for p in ends)
+            new = _rewire.scatter_by_distance(pairs, post, pre, at_post, at_pre, self.bins, rng)
+        else:
+            column = self.column if self.model == "blocks" else None
+            group_post, group_pre = (_groups(p, column) for p in ends)
+            new = _rewire.scatter(pairs, post, pre, group_post, group_pre, rng)
+        drawn = None if edges.sign is None else _signs(edges.pre, edges.sign, new[1], rng)
+        return *new, drawn
+
+    def report(self, before: Graph, after: Graph) -> Iterator[str]:
+        """Say by which model, and count what changed and what could not."""
+        if self.model == "none":
+            return
+        yield f"connections were randomised by the null model {self.model!r}, seed {self.seed}"
+        total = before.n_connections
+        pairs = list(zip(before.connectome, after.connectome, strict=True))
+        if self.model == "weights":
+            n = sum(int((a.synapses.weight != b.synapses.weight).sum()) for a, b in pairs)
+            yield f"{_share(n, total)} have another weight than in the data"
+        else:
+            n = sum(_n_new(a.synapses, b.synapses) for a, b in pairs)
+            yield f"{_share(n, total)} are not in the data"
+        stay = [np.setdiff1d(_whole(q), _movable(before, q, both=True)) for q in before.connectome]
+        if n := sum(map(len, stay)):
+            yield f"{_share(n, total)} stay: of a neuron with itself, or from an axon not read"
+        if self.model == "blocks":
+            columns = [p.column(self.column) for p in before.biological if p.neurons is not None]
+            if missing := sum(c.null_count for c in columns):
+                yield f"{missing:,} neurons without {self.column} form a group of their own"
+
+
+@dataclass(slots=True, eq=False)
+class _Moved:
+    """The ends and signs of a projection's connections while they change."""
+
+    post: Index
+    pre: Index
+    sign: npt.NDArray[np.int8] | None
+
+    @classmethod
+    def of(cls, edges: Synapses) -> _Moved:
+        return cls(
+            edges.post.copy(), edges.pre.copy(), None if edges.sign is None else edges.sign.copy()
+        )
+
+    def put(
+        self,
+        rows: npt.NDArray[np.intp],
+        post: Index,
+        pre: Index,
+        sign: npt.NDArray[np.int8] | None,
+    ) -> None:
+        """Give the connections ``rows`` new ends."""
+        self.post[rows], self.pre[rows] = post, pre
+        if self.sign is not None and sign is not None:
+            self.sign[rows] = sign
+
+    def synapses(self, edges: Synapses) -> Synapses:
+        """Return ``edges`` with these ends and signs, in order."""
+        return Synapses.from_edges(
+            self.post, self.pre, edges.weight, unit=edges.unit, size=edges.size, sign=self.sign
+        )
+
+
+def _whole(q: Projection) -> npt.NDArray[np.intp]:
+    return np.arange(len(q.synapses.post))
+
+
+def _movable(graph: Graph, q: Projection, *, both: bool = False) -> npt.NDArray[np.intp]:
+    """Return the connections that may move; of a junction's two, the first, unless ``both``."""
+    edges = q.synapses
+    able = graph.population(q.pre).has_outputs()[edges.pre]
+    if q.kind == "electrical":
+        able &= graph.population(q.post).has_outputs()[edges.post]
+    if q.pre == q.post:
+        halved = q.kind == "electrical" and not both
+        able &= edges.post > edges.pre if halved else edges.post != edges.pre
+    return np.flatnonzero(able)
+
+
+def _pairs(graph: Graph, q: Projection) -> Pairs:
+    known_pre = graph.population(q.pre).has_outputs()
+    known_post = graph.population(q.post).has_outputs()
+    if q.kind == "chemical":
+        known_post = np.ones_like(known_post)
+    return Pairs(
+        post=np.flatnonzero(known_post).astype(np.int32),
+        pre=np.flatnonzero(known_pre).astype(np.int32),
+        n_pre=len(known_pre),
+        within=q.pre == q.post,
+        mutual=q.pre == q.post and q.kind == "electrical",
+    )
+
+
+def _groups(population: Population, column: str | None) -> npt.NDArray[np.intp]:
+    """Return the number of each neuron's group: by ``column``, null being a value, or all one."""
+    if column is None:
+        return np.zeros(population.n_units, np.intp)
+    encoded = population.column(column).dictionary_encode(null_encoding="encode")
+    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), np.intp)
+
+
+def _positions(where: str, population: Population) -> npt.NDArray[np.float64]:
+    """Return the soma positions in um, shape ``(n_units, 3)``; every neuron must have one."""
+    columns = [population.column(axis) for axis in AXES]
+    lacking = pc.or_(pc.or_(pc.is_null(columns[0]), pc.is_null(columns[1])), pc.is_null(columns[2]))
+    if n := pc.sum(lacking).as_py():
+        problem = f"{n:,} of {population.n_units:,} neurons of {population.name} have no position"
+        hint = f"select those that have one: {' and '.join(f'{a} is not None' for a in AXES)}"
+        raise CompileError(where, problem, hint)
+    return np.stack([c.to_numpy(zero_copy_only=False).astype(np.float64) for c in columns], axis=1)
+
+
+def _signs(
+    pre: Index, sign: npt.NDArray[np.int8], new_pre: Index, rng: np.random.Generator
+) -> npt.NDArray[np.int8]:
+    """Return a sign for each new connection, drawn from those of its presynaptic neuron; 0 if none.
+
+    So a neuron all of whose connections have one sign keeps it: Dale's principle survives.
+    """
+    size = np.bincount(pre, minlength=int(new_pre.max(initial=-1)) + 1)
+    by_pre = sign[np.argsort(pre, kind="stable")]
+    start = np.cumsum(size) - size
+    nth = (rng.random(len(new_pre)) * size[new_pre]).astype(np.intp)
+    if not len(by_pre):
+        return np.zeros(len(new_pre), np.int8)
+    drawn = by_pre[np.minimum(start[new_pre] + nth, len(by_pre) - 1)]
+    return np.where(size[new_pre] > 0, drawn, 0).astype(np.int8)
+
+
+def _n_new(before: Synapses, after: Synapses) -> int:
+    """Return how many connections of ``after`` are not in ``before``."""
+    width = int(max(before.pre.max(initial=0), after.pre.max(initial=0))) + 1
+    old, new = (e.post.astype(np.int64) * width + e.pre for e in (before, after))
+    return int(np.isin(new, old, assume_unique=True, invert=True).sum())
+
+
+def _share(n: int, total: int) -> str:
+    return f"{n:,} of {total:,} connections ({n / max(total, 1):.1%})"

@@ -1,0 +1,467 @@
+"""Tables of cells in several files, joined on the id, and what their columns mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.neurons import ROLES
+
+from . import _tables, _transmitters
+from ._cells import COVERAGE_WORDS, Words, first_known, layer_of_word, missing, words_of
+from ._presets import PERSONAL, CellLayout, Preset, cell_layout, role_of
+from ._tables import (
+    CELL,
+    N_SECTIONS,
+    NM_UM,
+    POSITION,
+    SIGN_WORDS,
+    VOXEL_UM,
+    arrow,
+    identifier,
+    ids_are_text,
+    matching_id,
+    plain,
+    query,
+    typed,
+)
+
+Mask = npt.NDArray[np.bool_]
+Keys = npt.NDArray[Any]  # int64, or objects that are text
+
+TYPE = ("cell_type", "primary_type", "primary_cell_type", "type")
+ROLE_WORDS = {
+    **{role: role for role in ROLES},
+    **dict.fromkeys(("interneuron", "intrinsic"), "inter"),
+    **dict.fromkeys(("motor_neuron", "motoneuron", "motorneuron"), "motor"),
+    "sensory_neuron": "sensory",
+}
+
+# Where a neuron's transmitter is taken from, best first; what one column lacks, the next may tell.
+# Measured and reviewed calls come before the votes of a neuron's own synapses, and these before
+# one word per neuron from a classifier: in FlyWire's annotations top_nt is "dopamine" for every
+# Kenyon cell of the right mushroom body, known_nt acetylcholine.
+VOTES = "votes"  # of the synapses, from the table of connections
+TRANSMITTER = (
+    *("neurotransmitter", "transmitter", "known_nt", "verified_nt_type", "consensus_nt"),
+    *("consensusnt", "nt_type", "nt", VOTES, "top_nt"),
+    *("predicted_nt_type", "predictednt", "predicted_nt"),
+)
+CONSENSUS = ("consensus_nt", "consensusnt")  # has weighed the predictions: blank means not known
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellFile:
+    """One file of cells: its rows with an id, in their order."""
+
+    table: _tables.Table
+    key_column: str
+    layout: CellLayout | None
+    key: Keys
+    row: npt.NDArray[np.int64]  # number of each row in the file, from 1
+    data: pa.Table
+    n_without_id: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """A column of the joined table, with where it comes from."""
+
+    values: pa.Array  # one per cell
+    file: CellFile
+    name: str  # in its file
+
+    def where(self, word: str) -> str:
+        """Return where the first row is that has ``word``."""
+        found = self.file.data.column(self.name).cast(pa.string())
+        k = pc.index(found, word).as_py()
+        return self.file.table.at(int(self.file.row[k]), self.name)
+
+    def words(self, meaning: Callable[[str], str | None] = str) -> Words:
+        """Return what each word means."""
+        return words_of(self.values, meaning)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Cells sorted by id, with the columns of all files."""
+
+    key: Keys
+    as_text: bool
+    columns: dict[str, Column]
+    files: tuple[CellFile, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of cells."""
+        return len(self.key)
+
+    def find(self, *synonyms: str) -> str | None:
+        """Return the first column that goes by one of the names, in their order."""
+        spelled = {plain(c): c for c in reversed(self.columns)}
+        return next((spelled[s] for s in synonyms if s in spelled), None)
+
+    def keep(self, kept: Mask) -> Cells:
+        """Return the cells where ``kept`` is true."""
+        mask = pa.array(kept)
+        columns = {
+            name: replace(column, values=column.values.filter(mask))
+            for name, column in self.columns.items()
+        }
+        return replace(self, key=self.key[kept], columns=columns)
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def read_cells(
+    db: duckdb.DuckDBPyConnection,
+    tables: Iterable[_tables.Table],
+    edges: _tables.Edges,
+    preset: Preset | None,
+) -> Cells:
+    """Read and join tables of cells; raise `CompileError` naming file, row and column."""
+    files: list[CellFile] = []
+    kinds = []
+    for table in tables:
+        layout = cell_layout(preset, table.columns)
+        if named := [c for c in table.columns if plain(c) in PERSONAL]:
+            problem = f"names people (column {named[0]}), and is not read for that"
+            hint = "leave the file out; of Codex, processed_labels has the words without the names"
+            raise CompileError(str(table.path), problem, hint)
+        if layout is None:
+            key, as_text = matching_id(db, table, edges)
+        else:
+            key = layout.cell_id
+            as_text = ids_are_text(db, table, key)
+        kinds.append(as_text)
+        if as_text != kinds[0]:
+            problem = f"column {key} holds {_ids(as_text)}, other cell tables {_ids(kinds[0])}"
+            raise CompileError(str(table.path), problem, "ids must be written alike in all files")
+        files.append(_read(db, table, key, as_text, layout))
+    keys = np.unique(np.concatenate([f.key for f in files]))
+    columns: dict[str, Column] = {}
+    for file in files:
+        place = np.searchsorted(keys, file.key)
+        row = np.full(len(keys), -1)
+        row[place[::-1]] = np.arange(len(place))[::-1]  # the first of several
+        index = pa.array(row, mask=row < 0)
+        for name in file.data.column_names:
+            if name == file.key_column:
+                continue
+            values = file.data.column(name).combine_chunks().take(index)
+            made = name
+            while made in columns and not values.equals(columns[made].values):
+                made += "_2"
+            columns.setdefault(made, Column(values, file, name))
+    return Cells(keys, kinds[0], columns, tuple(files), tuple(_notes(files, len(keys))))
+
+
+def _ids(as_text: bool) -> str:
+    return "text" if as_text else "whole numbers"
+
+
+def _read(
+    db: duckdb.DuckDBPyConnection,
+    table: _tables.Table,
+    key: str,
+    as_text: bool,
+    layout: CellLayout | None,
+) -> CellFile:
+    where = str(table.path)
+    columns = ", ".join(f"{table.value(c)} AS {identifier(c)}" for c in table.columns)
+    sql = f"SELECT {columns}, {table.key(key, as_text)} AS {identifier(_KEY)} FROM {table.name}"
+    query(db, where, "SET preserve_insertion_order=true")
+    data = arrow(db, where, sql)
+    query(db, where, "SET preserve_insertion_order=false")
+    given = data.column(_KEY).is_valid()
+    row = np.flatnonzero(np.asarray(given)) + 1
+    data = data.filter(given)
+    keys = data.column(_KEY).to_numpy()
+    if layout is None or not layout.repeats:
+        _refuse_twice(table, key, keys, row)
+    return CellFile(
+        table, key, layout, keys, row, data.drop_columns([_KEY]), len(given) - data.num_rows
+    )
+
+
+_KEY = "\ue000key"  # no file has a column of this name
+
+
+def _refuse_twice(
+    table: _tables.Table, column: str, keys: Keys, row: npt.NDArray[np.int64]
+) -> None:
+    unique, first, times = np.unique(keys, return_index=True, return_counts=True)
+    if (times == 1).all():
+        return
+    k = int(first[times > 1].min())
+    again = int(np.flatnonzero(keys == keys[k])[1])
+    earlier = table.at(int(row[k])).split(", ")[-1]
+    problem = f"cell {keys[k]} occurs twice, first in {earlier}"
+    n = int((times > 1).sum())
+    hint = f"one row per cell; {n:,} of {len(unique):,} cells occur more than once"
+    raise CompileError(table.at(int(row[again]), column), problem, hint)
+
+
+def _notes(files: list[CellFile], n: int) -> list[str]:
+    notes = []
+    for file in files:
+        what = f", {file.layout.what}" if file.layout else ""
+        note = f"{file.table.path.name}{what}: {len(file.key):,} rows, ids in {file.key_column}"
+        if file.n_without_id:
+            note += f"; {file.n_without_id:,} rows without an id dropped"
+        if n_repeated := len(file.key) - len(np.unique(file.key)):
+            note += f"; {n_repeated:,} further rows of a cell not used"
+        notes.append(note)
+        if lacking := n - len(np.unique(file.key)):
+            notes.append(f"{lacking:,} cells are not in {file.table.path.name}")
+    return notes
+
+
+# --- what columns mean ----------------------------------------------------------------------------
+
+
+def neuron_columns(
+    cells: Cells, preset: Preset | None, species: str, votes: Words | None, votes_where: str
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the columns of the neuron table, those of the source last, and notes.
+
+    ``votes`` are transmitters by the neurons' own synapses, or none; ``votes_where`` names their
+    file and column in errors.
+    """
+    made: dict[str, Any] = {"neuron_id": cells.key}
+    notes: list[str] = []
+    used = set()
+    for standard, synonyms, meaning in (
+        ("cell_type", TYPE, str),
+        ("cell_class", CELL["class"], str),
+        ("region", CELL["region"], str),
+        ("cortical_layer", CELL["layer"], layer_of_word),
+    ):
+        if (name := cells.find(*synonyms)) is not None:
+            made[standard] = cells.columns[name].words(meaning)
+            used.add(name)
+    for standard, values, name, note in (
+        ("role", *_roles(cells, preset)),
+        ("axon_coverage", *_coverage(cells)),
+    ):
+        if values is not None:
+            made[standard] = values
+            notes.append(note)
+            used.add(name)
+    words, from_where = _transmitters_of(cells, species, votes, votes_where)
+    if words is not None:
+        made["neurotransmitter"] = words
+        notes.append(from_where)
+        used.add("neurotransmitter")
+    signs, sign_notes = _signs(cells, words, species)
+    if signs is not None:
+        made["sign"] = signs
+        used.add("sign")
+    notes += sign_notes
+    position, names, note = _position(cells, preset)
+    if position is not None:
+        made.update(zip(("x_um", "y_um", "z_um"), position, strict=True))
+        used.update(names)
+        notes.append(note)
+    for name, column in cells.columns.items():
+        if name in used:
+            continue
+        free = name
+        while free in made:
+            free += "_2"
+        made[free] = typed(pa.chunked_array([column.values]))
+    return made, tuple(notes)
+
+
+Found = tuple[Words | None, str, str]  # values, the column they come from, a note
+
+
+def _roles(cells: Cells, preset: Preset | None) -> Found:
+    """Return roles, from their own column or a super class of the fly."""
+    if (name := cells.find("role")) is not None:
+        column = cells.columns[name]
+        roles = column.words(lambda w: ROLE_WORDS.get(plain(w).replace("-", "_")))
+        unknown = ~missing(column.words()) & missing(roles)
+        if unknown.any():
+            word = column.words()[unknown][0]
+            known = f"known: {', '.join(ROLE_WORDS)}"
+            problem = f"{word!r} is no role that is known"
+            hint = f"{known}; another name for the column keeps it as it is"
+            raise CompileError(column.where(word), problem, hint)
+        return roles, name, f"roles from column {name}"
+    name = cells.find("super_class", "superclass") if preset and preset.species == "fly" else None
+    if name is None:
+        return None, "", ""
+    column = cells.columns[name]
+    roles = column.words(role_of)
+    told = int((~missing(roles)).sum())
+    # The super class itself stays: it says more than the role.
+    return roles, "role", f"roles of {told:,} of {cells.n:,} cells from column {name}"
+
+
+def _coverage(cells: Cells) -> Found:
+    if (name := cells.find("axon_coverage")) is None:
+        return None, "", ""
+    column = cells.columns[name]
+    for word in sorted({w for w in column.words() if w is not None}):
+        if word.lower() not in COVERAGE_WORDS:
+            problem = f"{word!r} does not tell how far an axon was proofread"
+            raise CompileError(column.where(word), problem, f"known: {', '.join(COVERAGE_WORDS)}")
+    return column.words(lambda w: COVERAGE_WORDS[w.lower()]), name, f"axon coverage from {name}"
+
+
+def _transmitters_of(
+    cells: Cells, species: str, votes: Words | None, votes_where: str
+) -> tuple[Words | None, str]:
+    """Return each cell's transmitter as this project spells it, and which columns told how many."""
+    known: Words = np.full(cells.n, None, object)
+    told = []
+    for source in TRANSMITTER:
+        if source == VOTES:
+            if votes is None:
+                continue
+            name, words = "the synapses' own transmitters", votes
+            place: Callable[[str], str] = lambda word: votes_where  # noqa: E731
+        else:
+            found = cells.find(source)
+            if found is None:
+                continue
+            name, words = f"column {found}", cells.columns[found].words()
+            place = cells.columns[found].where
+        if species:
+            _must_be_transmitters(words, species, place)
+        clean = _transmitters.canonical(pa.array(words, pa.string())).to_pylist()
+        before = missing(known)
+        known = first_known(known, np.array([*clean, None], object)[:-1])
+        told.append(f"{int((before & ~missing(known)).sum()):,} from {name}")
+        if source in CONSENSUS:
+            break
+    if not told:
+        return None, ""
+    n = int(missing(known).sum())
+    return known, f"transmitters: {', '.join(told)}; {n:,} not known"
+
+
+def _must_be_transmitters(words: Words, species: str, place: Callable[[str], str]) -> None:
+    """Raise `CompileError` at the place of the first word that the species' table lacks."""
+    for word in sorted({w for w in words if w is not None}):
+        try:
+            _transmitters.signs_of(pa.array([word]), species, "")
+        except CompileError as error:
+            raise CompileError(place(word), error.problem, error.hint) from error
+
+
+def _signs(
+    cells: Cells, transmitters: Words | None, species: str
+) -> tuple[pa.Array | None, list[str]]:
+    """Return signs by the table's own column, else by transmitter."""
+    signs, notes = None, []
+    if species and transmitters is not None:
+        signs = _transmitters.signs_of(pa.array(transmitters, pa.string()), species, "")
+        told = f"signs of {cells.n - signs.null_count:,} of {cells.n:,} cells"
+        notes.append(f"{told} by transmitter, as usual in the {species}")
+    elif species:
+        notes.append(f"no signs: no table tells the transmitters of this {species}")
+    if (name := cells.find("sign")) is not None:
+        own = _own_signs(cells.columns[name])
+        note = f"signs of {cells.n - own.null_count:,} cells from column {name}"
+        if signs is not None:
+            differ = pc.sum(pc.not_equal(own, signs)).as_py() or 0
+            note += f", which differ from the transmitters' in {differ:,}"
+            own = pc.coalesce(own, signs)
+        signs = own
+        notes.append(note)
+    return signs, notes
+
+
+def _own_signs(column: Column) -> pa.Array:
+    meanings = {word: sign for sign, words in SIGN_WORDS.items() for word in words}
+    values: dict[str, int | None] = {}
+    for word in sorted({w for w in column.words() if w is not None}):
+        sign = meanings.get(word.lower())
+        if sign is None:
+            try:
+                sign = {1.0: 1, -1.0: -1, 0.0: 0}[float(word)]
+            except (ValueError, KeyError):
+                hint = "such as 1, -1, + and -, excitatory and inhibitory; blank where not known"
+                raise CompileError(column.where(word), f"{word!r} is no sign", hint) from None
+        values[word] = sign or None
+    encoded = column.values.cast(pa.string()).dictionary_encode()
+    by_word = pa.array([values[w] for w in encoded.dictionary.to_pylist()], pa.int8())
+    return by_word.take(encoded.indices)
+
+
+def _position(
+    cells: Cells, preset: Preset | None
+) -> tuple[tuple[pa.Array, ...] | None, tuple[str, ...], str]:
+    """Return positions in um, the columns that they replace, and a note.
+
+    Nothing where no unit is known: such columns stay as they are.
+    """
+    for synonyms, unit in POSITION:
+        found = [cells.find(s) for s in synonyms]
+        if all(found):
+            names = tuple(str(f) for f in found)
+            axes = [_number(cells.columns[n]) for n in names]
+            if unit == VOXEL_UM and (pc.max(axes[2]).as_py() or 0) > N_SECTIONS:
+                unit = NM_UM
+            return _scaled(axes, unit), names, f"positions from columns {', '.join(names)}"
+    for name, column in cells.columns.items():
+        layout = column.file.layout
+        if preset is None or layout is None or not layout.position:
+            continue
+        if isinstance(layout.position, str) and column.name == layout.position:
+            axes, names = _triples(column), (name,)
+        elif column.name == layout.position[0]:
+            names = tuple(
+                n for axis in layout.position for n, c in cells.columns.items()
+                if c.file is column.file and c.name == axis
+            )  # fmt: skip
+            axes = [_number(cells.columns[n]) for n in names]
+        else:
+            continue
+        scale = preset.scale(pc.max(axes[2]).as_py() or 0)
+        if scale is not None:
+            spelled = " x ".join(f"{s * 1000:g}" for s in scale)
+            note = f"positions from column {name}, in units of {spelled} nm"
+            return _scaled(axes, scale), names, note
+    return None, (), ""
+
+
+def _scaled(axes: list[pa.Array], scale: tuple[float, float, float]) -> tuple[pa.Array, ...]:
+    return tuple(pc.multiply(axis, unit) for axis, unit in zip(axes, scale, strict=True))
+
+
+def _number(column: Column) -> pa.Array:
+    """Return a column as finite numbers; null where blank; raise `CompileError` at other text."""
+    values = column.values
+    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+        for word in pc.unique(values).to_pylist():
+            try:
+                float(word or 0)
+            except ValueError:
+                raise CompileError(column.where(word), f"{word!r} is no number") from None
+    numbers = values.cast(pa.float64())
+    return pc.if_else(pc.is_finite(numbers), numbers, None)
+
+
+def _triples(column: Column) -> list[pa.Array]:
+    """Return the three numbers of texts such as ``[337944 204108 1160]``; null where blank."""
+    pattern = r"^[\[({]?\s*(?P<x>-?[\d.]+)[\s,]+(?P<y>-?[\d.]+)[\s,]+(?P<z>-?[\d.]+)\s*[\])}]?$"
+    text = column.values.cast(pa.string())
+    found = pc.extract_regex(text, pattern)
+    bad = pc.and_(text.is_valid(), found.is_null())
+    if (k := pc.index(bad, True).as_py()) >= 0:
+        word = text[k].as_py()
+        raise CompileError(column.where(word), f"{word!r} is no position", "such as [x y z]")
+    return [pc.struct_field(found, axis).cast(pa.float64()) for axis in "xyz"]

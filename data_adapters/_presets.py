@@ -1,0 +1,307 @@
+"""Published connectomes whose files the adapter ``table`` knows by their headers.
+
+The headers are those that the releases document; names of files do not matter, since browsers
+change them. A header is spelled as in the file: Codex writes ``pre_root_id`` for FlyWire and
+``Pre Root ID`` for other data sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeVar
+
+from connectome_compiler.errors import CompileError
+
+from ._citations import (
+    BERG_2025,
+    DORKENWALD_2024,
+    ECKSTEIN_2024,
+    MATSLIAH_2023,
+    SCHEFFER_2020,
+    SCHLEGEL_2024,
+    SHIU_2024,
+)
+from ._tables import NM_UM, VOXEL_UM
+
+Columns = Mapping[str, str]
+Scale = tuple[float, float, float]  # micrometres per unit along x, y and z
+
+# The six transmitters that Eckstein et al. (2024) score at every synapse, by column.
+SCORES = {
+    "ach_avg": "acetylcholine",
+    "da_avg": "dopamine",
+    "gaba_avg": "gaba",
+    "glut_avg": "glutamate",
+    "oct_avg": "octopamine",
+    "ser_avg": "serotonin",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeLayout:
+    """A table of connections: recognised where a file has all columns of ``header``."""
+
+    what: str
+    header: tuple[str, ...]
+    pre: str
+    post: str
+    weight: str
+    transmitter: str = ""  # column with the transmitter of each row's synapses
+    scores: Columns = field(default_factory=dict)  # columns of mean scores of each row's synapses
+    sign: str = ""
+    citations: tuple[str, ...] = ()  # beside those of the data set
+
+
+@dataclass(frozen=True, slots=True)
+class CellLayout:
+    """A table of cells: recognised where a file has all columns of ``header``."""
+
+    what: str
+    header: tuple[str, ...]
+    cell_id: str
+    repeats: bool = False  # several rows per cell; the first is taken
+    position: tuple[str, str, str] | str = ""  # three columns, or one of "[x y z]"
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """What is known of a data set beyond its columns."""
+
+    name: str
+    edges: tuple[EdgeLayout, ...]
+    cells: tuple[CellLayout, ...]
+    species: str = ""
+    dataset: str = ""
+    title: str = ""
+    licence: str = ""
+    citations: tuple[str, ...] = ()
+    required: str = ""  # column of cells: those without a value there are no neurons
+    n_sections: int = 0  # of the volume: voxels are 4 x 4 x 40 nm, and a larger z is in nm
+
+    def scale(self, largest_z: float) -> Scale | None:
+        """Return the unit of the positions; none if it is not known."""
+        if not self.n_sections:
+            return None
+        return VOXEL_UM if largest_z <= self.n_sections else NM_UM
+
+
+FLYWIRE = Preset(
+    name="flywire",
+    species="fly",
+    dataset="flywire",
+    title="Whole brain of an adult female fruit fly (FAFB, FlyWire)",
+    licence=(
+        "not settled: Codex states CC BY-NC 4.0 (as does the EM volume), the Zenodo record "
+        "10676866 is cited as CC BY 4.0; take the stricter, or ask the FlyWire consortium"
+    ),
+    citations=(DORKENWALD_2024, SCHLEGEL_2024, ECKSTEIN_2024),
+    n_sections=7_062,  # of FAFB: Zheng et al. 2018, Cell 174:730
+    edges=(
+        EdgeLayout(
+            "connections of FlyWire Codex",
+            ("pre_root_id", "post_root_id", "neuropil", "syn_count", "nt_type"),
+            *("pre_root_id", "post_root_id", "syn_count"),
+            transmitter="nt_type",
+        ),
+        EdgeLayout(
+            "proofread connections of FlyWire on Zenodo",
+            ("pre_pt_root_id", "post_pt_root_id", "neuropil", "syn_count", *SCORES),
+            *("pre_pt_root_id", "post_pt_root_id", "syn_count"),
+            scores=SCORES,
+        ),
+        EdgeLayout(
+            "connectivity of the model of Shiu et al. 2024",
+            (
+                *("Presynaptic_ID", "Postsynaptic_ID", "Presynaptic_Index"),
+                *("Postsynaptic_Index", "Connectivity", "Excitatory"),
+            ),
+            *("Presynaptic_ID", "Postsynaptic_ID", "Connectivity"),
+            sign="Excitatory",
+            citations=(SHIU_2024,),
+        ),
+    ),
+    cells=(
+        CellLayout("neurons of Codex", ("root_id", "group", "nt_type", "nt_type_score"), "root_id"),
+        CellLayout(
+            "classification of Codex",
+            ("root_id", "flow", "super_class", "class", "sub_class", "hemilineage", "side"),
+            "root_id",
+        ),
+        CellLayout(
+            "consolidated cell types of Codex",
+            ("root_id", "primary_type", "additional_type(s)"),
+            "root_id",
+        ),
+        CellLayout(
+            "coordinates of Codex",
+            ("root_id", "position", "supervoxel_id"),
+            "root_id",
+            repeats=True,
+            position="position",
+        ),
+        CellLayout("cell statistics of Codex", ("root_id", "length_nm", "area_nm"), "root_id"),
+        CellLayout("names of Codex", ("root_id", "name", "group"), "root_id"),
+        CellLayout(
+            "visual neuron types of Codex", ("root_id", "type", "family", "subsystem"), "root_id"
+        ),
+        CellLayout("columns of Codex", ("root_id", "hemisphere", "type", "column_id"), "root_id"),
+        CellLayout(
+            "connectivity tags of Codex", ("root_id", "connectivity_tag"), "root_id", repeats=True
+        ),
+        CellLayout(
+            "processed labels of Codex", ("root_id", "processed_labels"), "root_id", repeats=True
+        ),
+        CellLayout(
+            "annotations of FlyWire",
+            ("root_id", "pos_x", "pos_y", "pos_z", "super_class", "top_nt", "known_nt"),
+            "root_id",
+            position=("pos_x", "pos_y", "pos_z"),
+        ),
+    ),
+)
+
+CODEX = Preset(
+    name="codex",
+    species="fly",
+    dataset="codex",
+    title="A data set of the fruit fly as Codex exports it",
+    licence="not stated by the file: see the page of the data set on Codex",
+    citations=(MATSLIAH_2023,),
+    edges=(
+        EdgeLayout(
+            "connections of Codex, other than FlyWire's",
+            ("Pre Root ID", "Post Root ID", "Neuropil", "Syn Count", "NT Type"),
+            *("Pre Root ID", "Post Root ID", "Syn Count"),
+            transmitter="NT Type",
+        ),
+    ),
+    cells=(
+        CellLayout(
+            "cells of Codex, other than FlyWire's",
+            ("Root ID", "Flow", "Super Class", "Class"),
+            "Root ID",
+        ),
+    ),
+)
+
+MALECNS = Preset(
+    name="malecns",
+    species="fly",
+    dataset="malecns",
+    title="Central nervous system of an adult male fruit fly (MaleCNS)",
+    licence="CC BY 4.0",
+    citations=(BERG_2025,),
+    required="superclass",
+    edges=(
+        EdgeLayout(
+            "flat connectome of MaleCNS",
+            ("body_pre", "body_post", "weight"),
+            *("body_pre", "body_post", "weight"),
+        ),
+    ),
+    cells=(
+        CellLayout(
+            "body annotations of MaleCNS",
+            ("bodyId", "type", "instance", "superclass", "status", "flywireType", "mancType"),
+            "bodyId",
+        ),
+        CellLayout(
+            "body neurotransmitters of MaleCNS",
+            ("body", "predicted_nt", "celltype_predicted_nt", "consensus_nt"),
+            "body",
+        ),
+    ),
+)
+
+_NEUPRINT_EDGES = EdgeLayout(
+    "connections as neuPrint exports them",
+    ("bodyId_pre", "bodyId_post", "weight"),
+    *("bodyId_pre", "bodyId_post", "weight"),
+)
+
+NEUPRINT = Preset(
+    name="neuprint",
+    dataset="neuprint",
+    title="A data set as neuPrint exports it",
+    licence="not stated by the file: see the data set's page on neuPrint",
+    citations=(),
+    edges=(_NEUPRINT_EDGES,),
+    cells=(
+        CellLayout("neurons as neuPrint exports them", ("bodyId", "type", "instance"), "bodyId"),
+    ),
+)
+
+HEMIBRAIN = Preset(
+    name="hemibrain",
+    species="fly",
+    dataset="hemibrain",
+    title="Half of the central brain of an adult female fruit fly (hemibrain, traced neurons)",
+    licence="CC BY 4.0",
+    citations=(SCHEFFER_2020,),
+    edges=(_NEUPRINT_EDGES,),
+    cells=NEUPRINT.cells,
+)
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {p.name: p for p in (FLYWIRE, CODEX, MALECNS, HEMIBRAIN, NEUPRINT)}
+)
+# The columns of hemibrain are those of neuPrint, so only its name can ask for it.
+AUTOMATIC = (FLYWIRE, CODEX, MALECNS, NEUPRINT)
+
+
+def find_preset(
+    choice: str, where: str, columns: Iterable[str]
+) -> tuple[Preset, EdgeLayout] | None:
+    """Return the preset that the columns of an edge table fit; raise if ``choice`` does not."""
+    given = list(columns)
+    if choice == "none":
+        return None
+    for preset in AUTOMATIC if choice == "auto" else (PRESETS[choice],):
+        if (layout := _first(preset.edges, given)) is not None:
+            return preset, layout
+    if choice == "auto":
+        return None
+    accepted = "; ".join(f"{x.what}: {', '.join(x.header)}" for x in PRESETS[choice].edges)
+    problem = f"is no table of connections of preset {choice}; its columns are {', '.join(given)}"
+    raise CompileError(where, problem, f"accepted: {accepted}; or preset=auto")
+
+
+def cell_layout(preset: Preset | None, columns: Iterable[str]) -> CellLayout | None:
+    """Return the layout that the columns of a cell table fit, of ``preset`` or, if none, of any."""
+    given = list(columns)
+    presets = AUTOMATIC if preset is None else (preset,)
+    every = [found for p in presets if (found := _first(p.cells, given)) is not None]
+    return every[0] if every else None
+
+
+Layout = TypeVar("Layout", EdgeLayout, CellLayout)
+
+
+def _first(layouts: tuple[Layout, ...], columns: list[str]) -> Layout | None:
+    """Return the first layout whose columns are all there."""
+    return next((x for x in layouts if set(x.header) <= set(columns)), None)
+
+
+# The labels of Codex name the people who wrote them: no such table is read.
+PERSONAL = ("user_name", "user_affiliation")
+
+# --- roles ----------------------------------------------------------------------------------------
+
+# What a super class says with certainty (Dorkenwald et al. 2024, Schlegel et al. 2024; MaleCNS
+# writes cb_intrinsic, vnc_motor, ...). Ascending and descending neurons are interneurons between
+# brain and nerve cord; in a brain alone they are its way in and out, which column "flow" tells.
+_INTER = ("optic", "central", "intrinsic", "projection", "centrifugal", "ascending", "descending")
+
+
+def role_of(super_class: str) -> str | None:
+    """Return the role that a super class of the fly implies; none for endocrine and efferent."""
+    words = super_class.strip().lower().replace("_", " ").split()
+    if "sensory" in words:
+        return "sensory"
+    if "motor" in words:
+        return "motor"
+    if "efferent" in words or "endocrine" in words:
+        return None
+    return "inter" if any(word in _INTER for word in words) else None

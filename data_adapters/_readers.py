@@ -1,0 +1,98 @@
+"""Readers of whole-graph formats (matrices, GraphML, SONATA, ...), chosen by a file's content.
+
+A reader turns a file into ids and edges by name; all checks, from ids to thresholds, are those of
+the adapter ``table``. To add a format, write ``recognise`` and ``read`` and add a line to
+`READERS`. ``recognise`` runs before every other format is tried, so it must be quick and sure.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Literal
+
+import pyarrow as pa
+
+from connectome_compiler.errors import CompileError
+
+from ._content import is_flyvis, is_graphml, is_hdf5, is_text_matrix, is_workbook
+
+HEAD_BYTES = 65536  # what `Reader.recognise` sees of a file
+
+Orientation = Literal["", "pre-post", "post-pre"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """Options of the adapter ``table`` that only some formats need."""
+
+    orientation: Orientation = ""  # square matrices: "pre-post" has presynaptic rows
+    sheet: str = ""  # of a workbook
+    population: str = ""  # of a file with several
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Raw:
+    """A graph as a file has it, by ids, before its neurons are numbered.
+
+    ``cells`` has a column ``neuron_id`` and any others, one row per cell; none: the ends of the
+    edges. ``edges`` has columns ``pre`` and ``post`` (ids, int64 or string), ``weight`` (int64 or
+    float64), and may have ``kind`` ("chemical" or "electrical") and ``sign`` (int8; 0 = not known).
+    ``notes`` say what was read, dropped and counted.
+    """
+
+    cells: pa.Table | None
+    edges: pa.Table
+    notes: tuple[str, ...] = ()
+
+
+Read = Callable[[Path, ReadOptions], Raw]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """One format. ``read`` is "module:function", imported only when a file needs it."""
+
+    what: str  # "an Excel workbook": for people
+    recognise: Callable[[bytes, Path], bool]  # first bytes, unzipped; and the path
+    read: str
+
+    def load(self, path: Path, options: ReadOptions) -> Raw:
+        """Read the file; raise `CompileError` if it is not what it looked like."""
+        module, _, function = self.read.partition(":")
+        read: Read = getattr(import_module(module), function)
+        return read(path, options)
+
+
+READERS: tuple[Reader, ...] = (
+    Reader("an Excel workbook", is_workbook, f"{__package__}._matrix:read_workbook"),
+    Reader("GraphML", is_graphml, f"{__package__}._graphml:read"),
+    Reader("a SONATA file", is_hdf5, f"{__package__}._sonata:read"),
+    Reader("a connectome of flyvis", is_flyvis, f"{__package__}._flyvis:read"),
+    Reader("an adjacency matrix", is_text_matrix, f"{__package__}._matrix:read_text"),
+)
+
+
+def reader_of(path: Path) -> Reader | None:
+    """Return the reader that recognises the file; none where it is a plain table, or no file."""
+    head = _head(path)
+    return next((r for r in READERS if r.recognise(head, path)), None)
+
+
+def _head(path: Path) -> bytes:
+    """Return the first bytes of a file, unzipped; none where it cannot be read at all."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+        if not head.startswith(b"\x1f\x8b"):
+            return head
+        with gzip.open(path) as unzipped:
+            return unzipped.read(HEAD_BYTES)
+    except FileNotFoundError:
+        raise CompileError(str(path), "no such file") from None
+    except (OSError, EOFError, zlib.error):
+        return b""  # `open_table` says what is wrong with it

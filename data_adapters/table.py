@@ -1,0 +1,555 @@
+"""Any connectome that is a file: a table of connections, and tables of cells if there are some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from math import isfinite
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.ir import (
+    Evidence,
+    Graph,
+    Population,
+    Projection,
+    Provenance,
+    Step,
+    Synapses,
+    neuron_table,
+)
+from connectome_compiler.options import spell
+
+from . import _tables
+from ._cell_tables import Cells, Keys, neuron_columns, read_cells
+from ._cells import Words, believed
+from ._presets import PRESETS, EdgeLayout, Preset, find_preset
+from ._readers import READERS, Orientation, Raw, Reader, ReadOptions, reader_of
+from ._tables import (
+    COUNT,
+    DROPPED,
+    ELECTRICAL,
+    ENDS,
+    KIND,
+    SAMPLE_ROWS,
+    SIGN,
+    SIZE,
+    Connections,
+    Edges,
+    arrow,
+    database,
+    open_table,
+    plain,
+    read_connections,
+    refuse_rounded,
+    registered,
+    source_file,
+)
+
+SYNAPSES = "synapses"  # the unit whose weights are counts
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A connectome from files: CSV, TSV (also gzipped), Feather or Parquet, known by content.
+
+    ``edges`` has one row per connection, per connection and region, or per synapse: rows of a pair
+    are summed, then pairs below ``min_weight`` dropped. ``cells`` may be several files, joined on
+    the id, separated by commas; without any, the neurons are the ends of the connections.
+
+    Columns are known by the headers of published data sets (``preset``), else by usual names;
+    ``pre``, ``post``, ``weight`` and ``kind`` name them ("none": the table has no such column).
+    Where the unit is synapses, weights are whole numbers from 1; in other units any number.
+    Rows of electrical synapses become connections in both directions.
+
+    With ``species`` neurons get signs from their transmitters; a preset of the fly implies it, and
+    "none" wants no signs. ``orientation``, ``sheet`` and ``population`` are for matrices, workbooks
+    and files with several populations. ``dataset``, ``title``, ``licence`` and ``citation`` travel
+    into every module that is made.
+    """
+
+    name: ClassVar[str] = "table"
+
+    edges: str
+    cells: str = ""
+    preset: Literal["auto", "none", "flywire", "codex", "malecns", "hemibrain", "neuprint"] = "auto"
+    pre: str = ""
+    post: str = ""
+    weight: str = ""
+    kind: str = ""
+    unit: str = SYNAPSES
+    min_weight: float = 0  # of a pair, all its rows summed; 0 keeps all
+    species: Literal["", "none", "worm", "fly", "mouse"] = ""
+    duplicates: Literal["sum", "error"] = "sum"  # rows of a pair that an earlier row has
+    unknown_neurons: Literal["error", "drop"] = "error"  # connections with cells not in the table
+    orientation: Orientation = ""
+    sheet: str = ""
+    population: str = ""
+    dataset: str = ""
+    title: str = ""
+    licence: str = ""
+    citation: str = ""
+    evidence: Literal["measured", "predicted", "modelled"] = "measured"  # what the user vouches for
+
+    def __post_init__(self) -> None:
+        if not (isfinite(self.min_weight) and self.min_weight >= 0):
+            raise CompileError("table.min_weight", f"is {self.min_weight}, expected 0 or more")
+        if not self.unit.strip():
+            raise CompileError("table.unit", "is empty", "such as synapses, sections, um2")
+
+    @property
+    def are_counts(self) -> bool:
+        """Whether weights count synapses."""
+        return self.unit == SYNAPSES
+
+    def load(self) -> Graph:
+        """Read the files into one population; raise `CompileError` naming file, row and column."""
+        path = Path(self.edges)
+        cell_paths = [Path(part.strip()) for part in self.cells.split(",") if part.strip()]
+        reader = reader_of(path)
+        with database() as db:
+            raw: Raw | None = None
+            self._refuse_useless(path, reader)
+            if reader is None:
+                given = self._open(db, path)
+            else:
+                raw = reader.load(path, self._read_options())
+                given = _open_raw(db, path, raw)
+            tables = [self._open_cells(db, p, f"cells{k}") for k, p in enumerate(cell_paths)]
+            if raw is not None and raw.cells is not None:
+                tables.insert(0, registered(db, "own_cells", path, raw.cells))
+            source = self._source(db, given, tables)
+            found = self._connections(db, source)
+            votes = _votes(db, source)
+        steps = [] if reader is None or raw is None else [_read_step(path, reader.what, raw.notes)]
+        graph = self._graph(source, found, votes, steps, cell_paths)
+        graph.verify()
+        return graph
+
+    # --- opening ----------------------------------------------------------------------------------
+
+    def _read_options(self) -> ReadOptions:
+        return ReadOptions(**{f.name: getattr(self, f.name) for f in fields(ReadOptions)})
+
+    def _open_cells(self, db: duckdb.DuckDBPyConnection, path: Path, name: str) -> _tables.Table:
+        """Open a table of cells, or a file such as the nodes of SONATA."""
+        if (reader := reader_of(path)) is None:
+            return open_table(db, path, name)
+        cells = reader.load(path, self._read_options()).cells
+        if cells is None:
+            raise CompileError(str(path), f"is {reader.what} without cells")
+        return registered(db, name, path, cells)
+
+    def _refuse_useless(self, path: Path, reader: Reader | None) -> None:
+        """Raise `CompileError` at an option that the file has no use for."""
+        if reader is None:
+            useless = [f.name for f in fields(ReadOptions) if getattr(self, f.name)]
+            what = "a plain table of connections"
+        else:
+            useless = [name for name in ("pre", "post", "weight", "kind") if getattr(self, name)]
+            useless += ["preset"] if self.preset not in ("auto", "none") else []
+            what = reader.what
+        if useless:
+            problem = f"has no meaning for {path.name}, which is {what}"
+            raise CompileError(f"table.{useless[0]}", problem, "leave the option out")
+
+    def _open(self, db: duckdb.DuckDBPyConnection, path: Path) -> _Given:
+        """Open a plain table of connections and recognise its columns."""
+        table = open_table(db, path, "edges")
+        known = find_preset(self.preset, str(path), table.columns)
+        preset, layout = known or (None, None)
+        pre, post = self._ends(table, layout)
+        ready = {} if layout is None else {"weight": layout.weight, "kind": "none"}
+        weight = self._column(table, "weight", COUNT, ready)
+        kind = self._column(table, "kind", KIND, ready)
+        if weight is None and not self.are_counts:
+            problem = f"no column of weights, so rows would be counted, not {self.unit}"
+            raise CompileError(str(path), problem, "name it with weight=")
+        sign = layout.sign or None if layout else table.find(*SIGN)
+        size = table.find(*SIZE) if layout is None else None
+        if size == weight:
+            size = None
+        return _Given(Edges(table, pre, post, weight, size, sign, kind), preset, layout)
+
+    def _ends(self, table: _tables.Table, layout: EdgeLayout | None) -> tuple[str, str]:
+        if self.pre or self.post:
+            if not (self.pre and self.post):
+                here, there = ("pre", "post") if self.pre else ("post", "pre")
+                problem = f"{here} is given, but not {there}"
+                raise CompileError(f"table.{there}", problem, "name the columns of both ends")
+            return _named(table, self.pre), _named(table, self.post)
+        if layout is not None:
+            return layout.pre, layout.post
+        ends = [
+            (pre, post)
+            for names in ENDS
+            if (pre := table.find(names[0])) and (post := table.find(names[1]))
+        ]
+        if len(ends) > 1:
+            spelled = " or ".join(" and ".join(pair) for pair in ends)
+            problem = f"the ends of a connection could be {spelled}"
+            raise CompileError(str(table.path), problem, "name them with pre= and post=")
+        if not ends:
+            raise _unknown_layout(table)
+        return ends[0]
+
+    def _column(
+        self, table: _tables.Table, role: str, synonyms: tuple[str, ...], ready: Mapping[str, str]
+    ) -> str | None:
+        """Return the column that the option ``role`` names, the preset has, or a synonym finds."""
+        if name := getattr(self, role) or ready.get(role):
+            return None if name == "none" else _named(table, name)
+        found = [c for c in table.columns if plain(c) in synonyms]
+        if len(found) > 1:
+            problem = f"columns {' and '.join(found)} could both be the {role}"
+            raise CompileError(str(table.path), problem, f"choose with {role}=NAME or {role}=none")
+        return found[0] if found else None
+
+    # --- reading ----------------------------------------------------------------------------------
+
+    def _source(
+        self, db: duckdb.DuckDBPyConnection, given: _Given, tables: list[_tables.Table]
+    ) -> _Source:
+        """Give neurons their numbers, and put them into table ``codes`` of the database."""
+        if not tables:
+            keys, as_text = _ends_of(db, given.edges)
+            notes = [f"{len(keys):,} neurons: the ends of the connections, as no cells were given"]
+            _register_codes(db, keys, np.empty(0, keys.dtype))
+            return _Source(given, Cells(keys, as_text, {}, (), tuple(notes)), len(keys), False)
+        every = read_cells(db, tables, given.edges, given.preset)
+        kept = np.ones(every.n, np.bool_)
+        notes = list(every.notes)
+        if given.preset is not None and (required := given.preset.required):
+            if (name := every.find(required)) is not None:
+                kept = np.asarray(every.columns[name].values.is_valid())
+                notes.append(f"{(~kept).sum():,} cells without a {name} dropped: no neurons")
+            else:
+                notes.append(f"no column {required}: every cell counts as a neuron")
+        if not kept.any():
+            raise CompileError(str(tables[0].path), "no neuron is left", "; ".join(notes))
+        _register_codes(db, every.key[kept], every.key[~kept])
+        cells = every.keep(kept)
+        return _Source(
+            given, Cells(cells.key, cells.as_text, cells.columns, cells.files, tuple(notes)),
+            every.n, True,
+        )  # fmt: skip
+
+    def _connections(self, db: duckdb.DuckDBPyConnection, source: _Source) -> Connections:
+        try:
+            return read_connections(
+                db,
+                source.given.edges,
+                "codes",
+                source.cells.as_text,
+                self.unknown_neurons == "drop",
+                are_counts=self.are_counts,
+                at_least=self.min_weight,
+                repeated=self.duplicates,
+                listed=False,
+            )
+        except _tables.NoCountError as error:
+            hint = "if weights are no counts, say what they are, as in unit=um2"
+            raise CompileError(error.where, error.problem, hint) from error
+
+    # --- assembling -------------------------------------------------------------------------------
+
+    def _graph(
+        self,
+        source: _Source,
+        found: Connections,
+        votes: Words | None,
+        steps: list[Step],
+        cell_paths: list[Path],
+    ) -> Graph:
+        given, cells = source.given, source.cells
+        path, preset = given.edges.table.path, given.preset
+        notes = self._notes(given, found)
+        chemical, electrical, pair_notes = self._split(cells.key, found, path)
+        notes += pair_notes
+        if not (len(chemical.post) or len(electrical.post)):
+            raise CompileError(str(path), "no connection is left", "; ".join(notes))
+        linked = np.zeros(cells.n, np.bool_)
+        for e in (chemical, electrical):
+            linked[e.post] = linked[e.pre] = True
+        if not source.has_table:  # neurons are the ends of the connections that are kept
+            place = (np.cumsum(linked) - 1).astype(np.int32)
+            chemical, electrical = (_renumbered(e, place) for e in (chemical, electrical))
+            cells = cells.keep(linked)
+            votes = None if votes is None else votes[linked]
+        elif not linked.all():
+            notes.append(f"{(~linked).sum():,} neurons without any connection")
+
+        species = (
+            "" if self.species == "none" else self.species or (preset.species if preset else "")
+        )
+        columns, cell_notes = neuron_columns(
+            cells, preset, species, votes, _votes_where(given)
+        )  # fmt: skip
+        if "axon_coverage" in columns:
+            listed = np.zeros(cells.n, np.bool_)
+            listed[chemical.pre] = True
+            columns["axon_coverage"], note = believed(columns["axon_coverage"], listed)
+            notes.append(note)
+        else:
+            notes.append("axon coverage not known: all connections are believed")
+        neurons = Population("neurons", (cells.n,), neuron_table(columns))
+        every = (
+            Projection("neurons", "neurons", chemical),
+            Projection("neurons", "neurons", electrical, kind="electrical"),
+        )
+        projections = tuple(p for p in every if len(p.synapses.post))
+        n_edges = sum(len(p.synapses.post) for p in projections)
+        n = cells.n
+        signed = chemical.sign is not None and bool(chemical.sign.any())
+        signed |= neurons.column("sign").null_count < n
+        names = ",".join(p.name for p in cell_paths)
+        steps = [
+            *steps,
+            Step("read-cells", f"cells={names}" if names else "", source.n_cells, n, 0, 0,
+                 (*cells.notes, *cell_notes)),
+            Step("read-connections", self._options(), n, n, 0, n_edges, tuple(notes)),
+        ]  # fmt: skip
+        return Graph(
+            (neurons,), projections, self._provenance(given, signed, tuple(steps), cell_paths)
+        )
+
+    def _options(self) -> str:
+        """Return the options that shaped the connections, as a recipe would spell them."""
+        shown = ("unit", "min_weight", "duplicates", "unknown_neurons")
+        spelled = [f"{name}={spell(getattr(self, name))}" for name in shown]
+        return ", ".join([f"edges={Path(self.edges).name}", *spelled])
+
+    def _notes(self, given: _Given, found: Connections) -> list[str]:
+        """Say what was read and what was not kept."""
+        e = given.edges
+        known = f", {given.layout.what}" if given.layout else ""
+        per = f"weights in {e.count}" if e.count else "one per synapse"
+        notes = [f"{found.n_rows:,} rows{known}: from {e.pre} to {e.post}, {per}"]
+        if given.preset is not None:
+            notes.append(f"preset {given.preset.name}: {given.preset.title}")
+            if given.preset.name == "neuprint":
+                notes.append("hemibrain has the same columns: preset=hemibrain says it is that")
+        notes.append(f"taken for {self.evidence}: the files do not say (option evidence)")
+        for n, what in (
+            (found.n_dropped_rows, "rows from or to cells that are not kept"),
+            (found.n_unknown_rows, "rows from or to cells not in the cell table"),
+            (found.n_received_rows, "rows left out that tell a synapse again, from its target"),
+            (found.n_repeated_rows, "rows repeat a pair: their weights are summed"),
+            (found.n_rows_without_size, "rows without a size: sizes left out"),
+            (found.n_sign_conflicts, "connections whose rows disagree on the sign: not known"),
+        ):
+            if n:
+                notes.append(f"{n:,} {what}")
+        if self.min_weight > (1 if self.are_counts else 0):
+            notes.append(
+                f"{found.n_below:,} pairs below {self.min_weight:g} {self.unit} dropped, "
+                f"{found.weight_below:,.15g} {self.unit} in all"
+            )
+        if found.sign is not None:
+            plus, minus = int((found.sign > 0).sum()), int((found.sign < 0).sum())
+            unknown = len(found.sign) - plus - minus
+            told = f"{plus:,} +1, {minus:,} -1, {unknown:,} not known"
+            notes.append(f"signs of connections from column {e.sign}: {told}")
+        if e.ignored:
+            notes.append(f"ignored columns: {', '.join(e.ignored)}")
+        return notes
+
+    def _split(
+        self, keys: Keys, found: Connections, path: Path
+    ) -> tuple[Synapses, Synapses, list[str]]:
+        """Return chemical and electrical connections, these in both directions."""
+        electric = found.kind == ELECTRICAL
+        whole = Synapses(
+            found.post, found.pre, found.weight, self.unit, size=found.size, sign=found.sign
+        )
+        if not electric.any():
+            return whole, whole.keep(electric), [_count(whole, "connections")]
+        chemical = whole.keep(~electric)
+        electrical, n_single = _symmetric(whole.keep(electric), keys, path)
+        notes = [_count(chemical, "chemical connections"), _count(electrical, "electrical ones")]
+        notes.append(f"{n_single:,} electrical pairs given in one direction, taken for both")
+        return chemical, electrical, notes
+
+    def _provenance(
+        self, given: _Given, signed: bool, steps: tuple[Step, ...], cell_paths: list[Path]
+    ) -> Provenance:
+        paths = [given.edges.table.path, *cell_paths]
+        preset, layout = given.preset, given.layout
+        stem = paths[0].name.split(".")[0]
+        dataset = preset.dataset if preset else f"table:{stem}"
+        if self.evidence == "modelled":  # must not go by the name of the measured one
+            dataset += "-modelled"
+        cited: tuple[str, ...] = (self.citation,) if self.citation else ()
+        if preset is not None and layout is not None:
+            cited += preset.citations + layout.citations
+        return Provenance(
+            dataset=self.dataset or dataset,
+            title=self.title
+            or (
+                preset.title if preset else f"Connections of {' and '.join(p.name for p in paths)}"
+            ),
+            connectivity=Evidence(self.evidence),
+            signs=Evidence.PREDICTED if signed else Evidence.NONE,
+            licence=self.licence
+            or (preset.licence if preset else "not stated by the files: see their source"),
+            citations=cited,
+            files=tuple(source_file(p) for p in paths),
+            steps=steps,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A table of connections with its columns, and what its header tells."""
+
+    edges: Edges
+    preset: Preset | None
+    layout: EdgeLayout | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source:
+    """Connections to read, and the neurons that they may join, sorted by id."""
+
+    given: _Given
+    cells: Cells
+    n_cells: int  # before any were dropped
+    has_table: bool  # else neurons are the ends of the connections
+
+
+def _named(table: _tables.Table, name: str) -> str:
+    """Return the column called ``name``; raise `UnknownNameError` if there is none."""
+    found = name if name in table.columns else table.find(plain(name))
+    if found is None:
+        raise UnknownNameError.among(f"{table.path}: column", name, table.columns)
+    return found
+
+
+def _unknown_layout(table: _tables.Table) -> CompileError:
+    names = "; ".join(" and ".join(pair) for pair in ENDS)
+    formats = ", ".join(reader.what for reader in READERS)
+    also = f"; or {formats}" if formats else ""
+    problem = f"no columns for both ends of a connection among: {', '.join(table.columns)}"
+    hint = f"name them with pre= and post=; known are {names} ({', '.join(PRESETS)} included){also}"
+    return CompileError(str(table.path), problem, hint)
+
+
+def _open_raw(db: duckdb.DuckDBPyConnection, path: Path, raw: Raw) -> _Given:
+    """Make what a reader returned a table of the database."""
+    table = registered(db, "edges", path, raw.edges)
+    sign, kind = (c if c in table.columns else None for c in ("sign", "kind"))
+    return _Given(Edges(table, "pre", "post", "weight", None, sign, kind), None, None)
+
+
+def _read_step(path: Path, what: str, notes: tuple[str, ...]) -> Step:
+    return Step("read-file", path.name, 0, 0, 0, 0, (f"is {what}", *notes))
+
+
+def _ends_of(db: duckdb.DuckDBPyConnection, edges: Edges) -> tuple[Keys, bool]:
+    """Return all ids that occur as an end, sorted, and whether they are text."""
+    table, where = edges.table, str(edges.table.path)
+    as_text = _tables.ends_are_text(db, edges)
+    pre, post = (table.key(column, as_text) for column in (edges.pre, edges.post))
+    found = arrow(
+        db, where,
+        f"SELECT DISTINCT key FROM (SELECT {pre} AS key FROM {table.name} UNION ALL "
+        f"SELECT {post} FROM {table.name}) WHERE key IS NOT NULL ORDER BY key",
+    )  # fmt: skip
+    keys = found.column("key").to_numpy()
+    refuse_rounded(where, keys[:SAMPLE_ROWS])
+    return keys, as_text
+
+
+def _register_codes(db: duckdb.DuckDBPyConnection, kept: Keys, dropped: Keys) -> None:
+    code = np.concatenate([np.arange(len(kept)), np.full(len(dropped), DROPPED)])
+    key = pa.array(np.concatenate([kept, dropped]))
+    db.register("codes", pa.table({"key": key, "code": pa.array(code, pa.int32())}))
+
+
+def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
+    """Return each neuron's transmitter by its output synapses, or none if no column tells it.
+
+    The word that most synapses have, or the one with the highest mean score of all synapses; all
+    rows count, whatever their target. Equals go by the alphabet.
+    """
+    edges, layout = source.given.edges, source.given.layout
+    if layout is None or not (layout.transmitter or layout.scores):
+        return None
+    table = edges.table
+    key = table.key(edges.pre, source.cells.as_text)
+    weight = f"TRY_CAST({table.value(edges.count)} AS BIGINT)" if edges.count else "1"
+    votes: npt.NDArray[np.object_] = np.full(source.cells.n, None, object)
+    if layout.transmitter:
+        sql = f"""SELECT code, {table.value(layout.transmitter)} AS word
+                  FROM {table.name} JOIN codes ON {key} = codes.key
+                  WHERE code >= 0 AND word IS NOT NULL GROUP BY code, word
+                  ORDER BY code, sum({weight}) DESC, word"""
+        found = arrow(db, str(table.path), sql)
+        code, first = np.unique(found.column("code").to_numpy(), return_index=True)
+        votes[code] = found.column("word").to_numpy()[first]
+        return votes
+    # Decimals: their sums do not depend on the order of rows.
+    scores = ", ".join(
+        f"coalesce(sum(({weight})::DECIMAL(10, 0) * "
+        f"TRY_CAST({table.value(column)} AS DECIMAL(9, 8))), 0)::DOUBLE AS {word}"
+        for column, word in layout.scores.items()
+    )
+    sql = f"""SELECT code, {scores} FROM {table.name} JOIN codes ON {key} = codes.key
+              WHERE code >= 0 GROUP BY code ORDER BY code"""
+    found = arrow(db, str(table.path), sql)
+    names = np.array(list(layout.scores.values()), object)
+    sums = np.stack([found.column(name).to_numpy() for name in names])
+    told = sums.max(axis=0) > 0
+    votes[found.column("code").to_numpy()[told]] = names[sums.argmax(axis=0)[told]]
+    return votes
+
+
+def _votes_where(given: _Given) -> str:
+    column = given.layout.transmitter if given.layout else ""
+    return f"{given.edges.table.path}" + (f", column {column}" if column else "")
+
+
+def _symmetric(one_way: Synapses, keys: Keys, path: Path) -> tuple[Synapses, int]:
+    """Return electrical connections in both directions, and how many were given in one only."""
+    low, high = np.minimum(one_way.post, one_way.pre), np.maximum(one_way.post, one_way.pre)
+    pair = low.astype(np.int64) * len(keys) + high
+    order = np.argsort(pair, kind="stable")
+    pair, weight = pair[order], one_way.weight[order]
+    twice = pair[1:] == pair[:-1]
+    differ = twice & (weight[1:] != weight[:-1])
+    if differ.any():
+        k = int(np.flatnonzero(differ)[0])
+        a, b = (keys[i] for i in divmod(int(pair[k]), len(keys)))
+        problem = f"the electrical connection of {a} and {b} has weight {weight[k]} in one "
+        problem += f"direction and {weight[k + 1]} in the other ({differ.sum():,} such pairs)"
+        raise CompileError(str(path), problem, "give one direction only, or both with one weight")
+    first = np.concatenate([[True], ~twice])
+    low, high, weight = low[order][first], high[order][first], weight[first]
+    apart = low != high
+    n_single = int(apart.sum() - twice.sum())
+    made = Synapses.from_edges(
+        np.concatenate([high, low[apart]]),
+        np.concatenate([low, high[apart]]),
+        np.concatenate([weight, weight[apart]]),
+        unit=one_way.unit,
+    )
+    return made, n_single
+
+
+def _renumbered(edges: Synapses, place: npt.NDArray[np.int32]) -> Synapses:
+    """Return the edges between neurons that have moved to ``place``, in the same order."""
+    return Synapses(
+        place[edges.post], place[edges.pre], edges.weight, edges.unit, edges.size, edges.sign
+    )
+
+
+def _count(edges: Synapses, what: str) -> str:
+    total = f"{edges.weight.sum():,.15g} {edges.unit}"
+    autapses = int((edges.post == edges.pre).sum())
+    return f"{len(edges.post):,} {what}, {total}; {autapses:,} of a neuron with itself"
