@@ -33,18 +33,16 @@ CACHED_COLUMNS = 64
 DENSE_COLUMNS = 256
 
 
-def _activate(kind: str, drive: Tensor, out: Tensor) -> None:
-    """Write the activation of ``drive`` to ``out``."""
+def _activate(kind: str, drive: Tensor) -> None:
+    """Replace ``drive`` by its activation."""
     if kind == "relu":
-        torch.clamp(drive, min=0, out=out)
+        drive.clamp_(min=0)
     elif kind == "softplus":
-        torch.logaddexp(drive, drive.new_zeros(()), out=out)
+        torch.logaddexp(drive, drive.new_zeros(()), out=drive)
     elif kind == "tanh":
-        torch.tanh(drive, out=out)
+        drive.tanh_()
     elif kind == "sigmoid":
-        torch.sigmoid(drive, out=out)
-    else:
-        out.copy_(drive)
+        drive.sigmoid_()
 
 
 def _times_slope(kind: str, grad: Tensor, activity: Tensor, out: Tensor) -> None:
@@ -73,28 +71,49 @@ def _in_full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _multiplier(
-    weight: Tensor, structure: Sequence[Tensor], like: Tensor, dense: bool, transposed: bool = False
-) -> Callable[[Tensor], Tensor]:
-    """Return the product of the connections' matrix, or its transpose, with activity like ``like``.
+def _adder(
+    weight: Tensor, structure: Sequence[Tensor], like: Tensor, dense: bool, transposed: bool
+) -> Callable[[Tensor, Tensor], object]:
+    """Return what adds to its second argument the product of all connections with its first.
 
-    That is ``(n, columns)``.
+    Both are ``(n, columns)`` as ``like`` is.
     """
     n, columns = like.shape
     ptr, pre, tptr, tpost, order, cell = structure[:6]
     if not (weight.numel() and columns):
-        return torch.zeros_like
+        return lambda x, total: None
     if dense:  # connections of one pair add up
         matrix = weight.new_zeros(n * n).index_add_(0, cell, weight).view(n, n)
-        return (matrix.t() if transposed else matrix).mm
-    if transposed:
-        ptr, pre, weight = tptr, tpost, weight.index_select(0, order)
-    if columns >= EMBEDDING_BAG_COLUMNS and not like.is_cuda:
-        return lambda x: _edge_product(ptr, pre, weight, x)
-    matrix = _csr(ptr, pre, weight, n)
+        matrix = matrix.t() if transposed else matrix
+    else:
+        if transposed:
+            ptr, pre, weight = tptr, tpost, weight.index_select(0, order)
+        if columns >= EMBEDDING_BAG_COLUMNS and not like.is_cuda:
+            return lambda x, total: total.add_(_edge_product(ptr, pre, weight, x))
+        matrix = _csr(ptr, pre, weight, n)
     if columns == 1:
-        return lambda x: torch.mv(matrix, x.view(n)).view(n, 1)
-    return matrix.matmul
+        return lambda x, total: total.view(n).addmv_(matrix, x.view(n))
+    return lambda x, total: total.addmm_(matrix, x)
+
+
+def _current_adder(
+    weight: Tensor,
+    conductance: Tensor,
+    structure: Sequence[Tensor],
+    like: Tensor,
+    dense: bool,
+    transposed: bool = False,
+) -> Callable[[Tensor, Tensor], object]:
+    """`_adder`, less what flows out through gap junctions."""
+    add_product = _adder(weight, structure, like, dense, transposed)
+    if not conductance.numel():
+        return add_product
+
+    def add_current(x: Tensor, total: Tensor) -> None:
+        add_product(x, total)
+        total.addcmul_(conductance, x, value=-1)
+
+    return add_current
 
 
 @_in_full_precision
@@ -108,25 +127,28 @@ def _roll(
     structure: Sequence[Tensor],
     activation: str,
     dense: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return rates, the state at the end, and activity and states of all steps."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return rates, the state at the end, and what the backward pass needs: states and activity.
+
+    They are one tensor: the states of all steps, then the activity, ``(2 steps + 1, n, columns)``.
+    glibc gives back to the system what is freed of two blocks, but keeps one of up to 32 MiB.
+    """
     inputs, outputs = (units.long() for units in structure[6:])  # torch adds by int32 slowly
-    multiply = _multiplier(weight, structure, start, dense)
-    activity = start.new_empty(drive.shape[0], *start.shape)
-    states = start.new_empty(drive.shape[0] + 1, *start.shape)
+    steps = drive.shape[0]
+    kept = start.new_empty(2 * steps + 1, *start.shape)
+    states, activity = kept[: steps + 1], kept[steps + 1 :]
     states[0] = start
-    steps = zip(drive, states, activity, states[1:], strict=False)
-    for t, (entering, state, active, after) in enumerate(steps):
-        from_rest = not t and not state.any()  # then there is nothing to multiply
-        total = torch.zeros_like(state) if from_rest else multiply(state)
-        if bias.numel():
-            total += bias
-        if conductance.numel():
-            total.addcmul_(conductance, state, value=-1)
-        total.index_add_(0, inputs, entering)
-        _activate(activation, total, out=active)
-        torch.lerp(state, active, alpha, out=after)
-    return states[1:].index_select(1, outputs), states[-1].clone(), activity, states
+    # Activity is what it will be of, until it is.
+    activity.copy_(bias) if bias.numel() else activity.zero_()
+    activity.index_add_(1, inputs, drive)
+    add_current = _current_adder(weight, conductance, structure, start, dense)
+    state = states[0]
+    for t, (total, after) in enumerate(zip(activity, states[1:], strict=True)):
+        if t or state.any():  # nothing flows from rest
+            add_current(state, total)
+        _activate(activation, total)
+        state = torch.lerp(state, total, alpha, out=after)
+    return states[1:].index_select(1, outputs), states[-1].clone(), kept
 
 
 def _roll_in_parts(drive: Tensor, *parts: Any) -> tuple[Tensor, Tensor]:
@@ -134,8 +156,8 @@ def _roll_in_parts(drive: Tensor, *parts: Any) -> tuple[Tensor, Tensor]:
     *constants, state, structure, activation, dense = parts
     many = max(1, CACHED_BYTES // max(1, state.numel()))
     rates = []
-    for part in drive.split(many) if drive.numel() else [drive]:
-        found, state, *_ = _roll(part, *constants, state, structure, activation, dense)
+    for part in drive.split(many):
+        found, state, _ = _roll(part, *constants, state, structure, activation, dense)
         rates.append(found)
     return torch.cat(rates), state
 
@@ -143,9 +165,8 @@ def _roll_in_parts(drive: Tensor, *parts: Any) -> tuple[Tensor, Tensor]:
 @_in_full_precision
 def _roll_back(
     grad_rates: Tensor,
-    grad_final: Tensor,
-    activity: Tensor,
-    states: Tensor,
+    grad_last: Tensor,
+    kept: Tensor,
     weight: Tensor,
     conductance: Tensor,
     alpha: Tensor,
@@ -159,25 +180,33 @@ def _roll_back(
     Those that are not ``wanted`` are empty.
     """
     inputs, outputs = (units.long() for units in structure[6:])
-    steps, n, columns = activity.shape
+    steps, (n, columns) = kept.shape[0] // 2, grad_last.shape
+    states, activity = kept[: steps + 1], kept[steps + 1 :]
     want_drive, want_weight, want_conductance, want_alpha, want_bias, want_start = wanted
-    multiply = _multiplier(weight, structure, grad_final, dense, transposed=True)
+    add_current = _current_adder(weight, conductance, structure, grad_last, dense, transposed=True)
     gradient = _WeightGradient(weight, structure, n, columns, dense) if want_weight else None
-    many = gradient.many if gradient else 1
+    many = max(1, min(steps, gradient.many if gradient else CACHED_COLUMNS // max(1, columns)))
     grad_drive = alpha.new_empty(steps if want_drive else 0, inputs.numel(), columns)
     # Of what each unit has one number of, the sum over samples is left to the end.
     by_conductance, by_alpha, by_bias = (
         alpha.new_zeros(n if want else 0, columns)
         for want in (want_conductance, want_alpha, want_bias)
     )
-    inner = alpha.new_empty(min(many, steps), n, columns)  # by what the activation is taken of
-    # What comes back to a state, times alpha: so that one step back is one lerp.
-    back = grad_final.index_add(0, outputs, grad_rates[-1]) if steps else grad_final
-    back = back * alpha
+    # Of some steps, the gradients of what the activation is taken of, and of the states after.
+    inner, outer = alpha.new_empty(2, many, n, columns)
+    into: Tensor | None = None
+    back = torch.zeros_like(grad_last)  # of a state, times alpha: so that a step back is one lerp
     for last in range(steps, 0, -many):
         first = max(0, last - many)
+        outer.zero_()[: last - first].index_add_(1, outputs, grad_rates[first:last])
         for t in range(last - 1, first - 1, -1):
-            into, active, state = inner[t - first], activity[t], states[t]
+            active, state, before = activity[t], states[t], outer[t - first]
+            if into is None:
+                before += grad_last
+            else:
+                add_current(into, before)
+            torch.lerp(back, before, alpha, out=back)
+            into = inner[t - first]
             _times_slope(activation, back, active, out=into)
             if want_bias:
                 by_bias += into
@@ -185,25 +214,21 @@ def _roll_back(
                 by_conductance.addcmul_(into, state, value=-1)
             if want_alpha:
                 by_alpha.addcmul_(active - state, back)
-            if not t and not want_start:
-                break
-            before = multiply(into)
-            if t:
-                before.index_add_(0, outputs, grad_rates[t - 1])
-            if conductance.numel():
-                before.addcmul_(conductance, into, value=-1)
-            torch.lerp(back, before, alpha, out=back)
         if want_drive:
             torch.index_select(inner[: last - first], 1, inputs, out=grad_drive[first:last])
         if gradient and (last > 1 or states[0].any()):  # nothing flows from rest
             gradient.add(inner[: last - first], states[first:last])
+    grad_start = grad_last.clone()
+    if into is not None and want_start:
+        grad_start = back / alpha - back
+        add_current(into, grad_start)
     return (
         grad_drive,
         gradient.total() if gradient else weight.new_empty(0),
         by_conductance.sum(1, keepdim=True),
         by_alpha.sum(1, keepdim=True).div_(alpha if want_alpha else 1),
         by_bias.sum(1, keepdim=True),
-        back / alpha if want_start else back.new_empty(0, columns),
+        grad_start if want_start else back.new_empty(0, columns),
     )
 
 
@@ -225,7 +250,10 @@ class _WeightGradient:
         """Add some steps: ``(steps, n, columns)``."""
         if not self.sum.numel() or not inner.numel():
             return
-        inner, state = (x.transpose(0, 1).reshape(x.shape[1], -1) for x in (inner, state))
+        if len(inner) == 1:
+            inner, state = inner[0], state[0]
+        else:
+            inner, state = (x.transpose(0, 1).reshape(x.shape[1], -1) for x in (inner, state))
         if self.cell is not None:
             self.sum.addmm_(inner, state.t())
             return
@@ -241,12 +269,11 @@ class _WeightGradient:
 
 ROLLOUT = (
     "(Tensor drive, Tensor weight, Tensor conductance, Tensor alpha, Tensor bias, Tensor start,"
-    " Tensor[] structure, str activation, bool dense) -> (Tensor, Tensor, Tensor, Tensor)"
+    " Tensor[] structure, str activation, bool dense) -> (Tensor, Tensor, Tensor)"
 )
 ROLLOUT_BACKWARD = (
-    "(Tensor grad_rates, Tensor grad_final, Tensor activity, Tensor states, Tensor weight,"
-    " Tensor conductance, Tensor alpha, Tensor[] structure, str activation, bool dense,"
-    " bool[] wanted)"
+    "(Tensor grad_rates, Tensor grad_last, Tensor kept, Tensor weight, Tensor conductance,"
+    " Tensor alpha, Tensor[] structure, str activation, bool dense, bool[] wanted)"
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
 )
 
@@ -261,14 +288,13 @@ def _rollout_backward(
     ctx: Any, grads: Sequence[Tensor | None], roll_back: Callable[..., tuple[Tensor, ...]]
 ) -> list[Tensor | None]:
     """Return the gradients that are wanted, of the first six arguments."""
-    parts, structure = ctx.saved_tensors[:5], list(ctx.saved_tensors[5:])
-    activity, states = parts[:2]
-    grad_rates, grad_last = grads[:2]
+    parts, structure = ctx.saved_tensors[:4], list(ctx.saved_tensors[4:])
+    kept, (grad_rates, grad_last) = parts[0], grads[:2]
     if grad_rates is None:
-        outputs = structure[-1].shape[0]
-        grad_rates = states.new_zeros(activity.shape[0], outputs, activity.shape[2])
+        steps, outputs = kept.shape[0] // 2, structure[-1].shape[0]
+        grad_rates = kept.new_zeros(steps, outputs, kept.shape[2])
     if grad_last is None:
-        grad_last = torch.zeros_like(states[0])
+        grad_last = kept.new_zeros(kept.shape[1:])
     wanted = list(ctx.needs_input_grad[:6])
     ends = grad_rates.contiguous(), grad_last.contiguous()
     found = roll_back(*ends, *parts, structure, ctx.activation, ctx.dense, wanted)
@@ -285,11 +311,11 @@ def _register_rollout() -> Any:
         drive, start, (*_, outputs) = parts[0], parts[5], parts[6]
         steps, made = drive.shape[0], start.new_empty
         rates = made(steps, outputs.shape[0], start.shape[1])
-        return rates, made(start.shape), made(steps, *start.shape), made(steps + 1, *start.shape)
+        return rates, made(start.shape), made(2 * steps + 1, *start.shape)
 
     def fake_backward(*parts: Any) -> tuple[Tensor, ...]:
-        _, last, activity, _, weight, _, alpha, structure, _, _, wanted = parts
-        (steps, _, columns), inputs = activity.shape, structure[6].shape[0]
+        _, last, kept, weight, _, alpha, structure, _, _, wanted = parts
+        steps, columns, inputs = kept.shape[0] // 2, kept.shape[2], structure[6].shape[0]
         shapes = [(steps, inputs, columns), weight.shape, *[alpha.shape] * 3, last.shape]
         none = [(0, inputs, columns), (0,), *[(0, 1)] * 3, (0, columns)]
         return tuple(
@@ -305,7 +331,7 @@ def _register_rollout() -> Any:
 
     def formula(ctx: Any, *grads: Tensor | None) -> Any:
         found = _rollout_backward(ctx, grads, library.rate_rollout_backward)
-        return *found, [None] * (len(ctx.saved_tensors) - 5), None, None
+        return *found, [None] * (len(ctx.saved_tensors) - 4), None, None
 
     define("rate_rollout_backward", ROLLOUT_BACKWARD, _roll_back, fake_backward)
     define("rate_rollout", ROLLOUT, _roll, fake).register_autograd(
@@ -357,7 +383,7 @@ def rate_rollout(
     if torch.compiler.is_compiling() or drive.is_meta or _in_transform():
         rates, last, *_ = _rollout(*parts, *rest)
     elif torch.is_grad_enabled() and any(x.requires_grad for x in parts):
-        rates, last = _Rollout.apply(*parts, *rest)
+        rates, last = _Rollout.apply(*parts, *rest)  # type: ignore[no-untyped-call]
     else:
         rates, last = _roll_in_parts(*parts, *rest)
     return rates, last

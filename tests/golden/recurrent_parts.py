@@ -1,0 +1,524 @@
+"""ToyWorm: A toy worm.
+
+Every weight between neurons stands for connections of the data. What is linear between inputs,
+neurons and outputs does not: no connectome says what drives a nervous system, or how it is read.
+
+16 connections (gap junctions in both directions); forecast for training on one CPU core: 0.0 MB of
+state, 3.1 ms for 20 steps of 16 samples.
+
+Data       toy-worm@1 (measured; signs: none)
+Licence    CC0
+
+Made by connectome-compiler 0.1.0 from the recipe toy-worm:
+  apply-dale(policy="report", unsigned="keep"): 6 neurons, 16 connections
+    - 0 connections break Dale's principle
+    - 3 connections without known sign; their weights are free
+  partition-by(column="role", order=[], missing="group", by_sign=false): 6 neurons, 16 connections
+    - sensory 2, inter 2, motor 2
+  set-weights(share="type-pair", column="cell_type", start="uniform", rank=1, trained=true): 6
+      neurons, 16 connections
+    - 13 weights for 16 connections
+    - 1 neurons without cell_type are treated as one type
+  set-dynamics(activation="relu", tau_ms=50.0, tau_per="cell_type", bias_per="shared"): 6 neurons,
+      16 connections
+    - relu units with 6 time constants from 50 ms, 3 biases
+    - 1 neurons without cell type are treated as one type
+  attach-ports(inputs=3, outputs=2, into="auto", out_of="auto", read_in="direct",
+      read_out="linear"): 6 neurons, 16 connections
+    - 2 of 6 neurons are driven
+    - 2 of 6 neurons are read
+    - 1 neurons have no input: they rest at their bias
+  recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20,
+      class_name="")
+"""
+
+import base64
+import hashlib
+import math
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from typing import Any
+
+import torch
+from safetensors.torch import load
+from torch import Tensor, nn
+
+PROVENANCE: dict[str, Any] = {
+    "recipe": "toy-worm",
+    "dataset": "toy-worm",
+    "version": "1",
+    "title": "A toy worm",
+    "measured": True,
+    "connectivity": "measured",
+    "signs": "none",
+    "licence": "CC0",
+    "citations": [],
+    "files": [],
+    "steps": [
+        {
+            "name": "apply-dale",
+            "options": 'policy="report", unsigned="keep"',
+            "neurons": [6, 6],
+            "connections": [16, 16],
+            "notes": [
+                "0 connections break Dale's principle",
+                "3 connections without known sign; their weights are free",
+            ],
+        },
+        {
+            "name": "partition-by",
+            "options": 'column="role", order=[], missing="group", by_sign=false',
+            "neurons": [6, 6],
+            "connections": [16, 16],
+            "notes": ["sensory 2, inter 2, motor 2"],
+        },
+        {
+            "name": "set-weights",
+            "options": 'share="type-pair", column="cell_type", start="uniform", rank=1, trained=true',
+            "neurons": [6, 6],
+            "connections": [16, 16],
+            "notes": [
+                "13 weights for 16 connections",
+                "1 neurons without cell_type are treated as one type",
+            ],
+        },
+        {
+            "name": "set-dynamics",
+            "options": 'activation="relu", tau_ms=50.0, tau_per="cell_type", bias_per="shared"',
+            "neurons": [6, 6],
+            "connections": [16, 16],
+            "notes": [
+                "relu units with 6 time constants from 50 ms, 3 biases",
+                "1 neurons without cell type are treated as one type",
+            ],
+        },
+        {
+            "name": "attach-ports",
+            "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="direct", read_out="linear"',
+            "neurons": [6, 6],
+            "connections": [16, 16],
+            "notes": [
+                "2 of 6 neurons are driven",
+                "2 of 6 neurons are read",
+                "1 neurons have no input: they rest at their bias",
+            ],
+        },
+    ],
+    "template": 'recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20, class_name="")',
+    "populations": [
+        {"name": "sensory", "units": 2, "layer": "units", "axons_read": None},
+        {"name": "inter", "units": 2, "layer": "units", "axons_read": None},
+        {"name": "motor", "units": 2, "layer": "units", "axons_read": None},
+    ],
+    "projections": [
+        {
+            "key": "sensory->sensory",
+            "shape": [2, 2],
+            "delay": 1,
+            "connections": 1,
+            "excitatory": 1,
+            "inhibitory": 0,
+            "indices_sha256": "5e99716a539d47054f2626f5140ee9860108e5efd960411f23f9300801c29a9a",
+            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
+            "weights": 1,
+            "groups_sha256": "5eb36ee072a18a3512bba4cab546e6c6614bd2d2a1cd6bd90c550812ed1b7d2a",
+            "scale_sha256": "1b0c099b24e6aff52f1840fa4a708f1ce95e0d2ab4da249aeece3de8fdb0cb0f",
+        },
+        {
+            "key": "inter->sensory",
+            "shape": [2, 2],
+            "delay": 1,
+            "connections": 2,
+            "excitatory": 0,
+            "inhibitory": 1,
+            "indices_sha256": "d1edfda93446f206fcdfe244f2b73f397b6d33afad804a54d33b2633d071ba6a",
+            "signs_sha256": "e6656a3da359970d341944ffa1e190f2f1003124518d0cfe1176053a3780b369",
+            "weights": 2,
+            "groups_sha256": "2577ac17c738d65049179e6448ef6ab92868b0b80a3913c3f4cfbb5bf61e7635",
+            "scale_sha256": "5860e6bc028393590da0ec65e99257e43a33d6edae36d0fdb580b09ff583ed58",
+        },
+        {
+            "key": "inter->sensory:electrical",
+            "shape": [2, 2],
+            "delay": 1,
+            "connections": 2,
+            "excitatory": 0,
+            "inhibitory": 0,
+            "indices_sha256": "ca8862a5debca24b7c9a4787caf0feb651738836863b371f4a9c1f0650d50be5",
+            "signs_sha256": "a82e530521cd56ab8d52743e7a21021952f8b24c1b2fa838bf9ec10eb6903918",
+            "weights": 2,
+            "groups_sha256": "a3bfc80f38155ae9d2126b915c138472b58ec9a0970ca3a12cc7167e6391749d",
+            "scale_sha256": "0104836a7d43734a4a4038751998ae41b6bcaf49aaaf9f88c1f0deeca181e941",
+            "junctions": 2,
+        },
+        {
+            "key": "motor->sensory",
+            "shape": [2, 2],
+            "delay": 1,
+            "connections": 1,
+            "excitatory": 1,
+            "inhibitory": 0,
+            "indices_sha256": "0f4e0aaff0b3d2f5ed1ec37009ce4d3bc5ffaa42e4202614c5dbb7e13a03c4e4",
+            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
+            "weights": 1,
+            "groups_sha256": "5eb36ee072a18a3512bba4cab546e6c6614bd2d2a1cd6bd90c550812ed1b7d2a",
+            "scale_sha256": "e67b06c5bacd033526e3f6b0f20d41d06ba4fb570f14e246ceb9e812e75bae4c",
+        },
+        {
+            "key": "motor->sensory:electrical",
+            "shape": [2, 2],
+            "delay": 1,
+            "connections": 1,
+            "excitatory": 0,
+            "inhibitory": 0,
+            "indices_sha256": "0f4e0aaff0b3d2f5ed1ec37009ce4d3bc5ffaa42e4202614c5dbb7e13a03c4e4",
+            "signs_sha256": "9d394ad87580b282ccc3dda37ae0ad8eda59a97cb7435f7653859da404d92f21",
+            "weights": 1,
+            "groups_sha256": "5eb36ee072a18a3512bba4cab546e6c6614bd2d2a1cd6bd90c550812ed1b7d2a",
+            "scale_sha256": "6ed5b05055f280d9f1372701789e91f07d6a737cff9bf9ea8d4b5d5c27d84b23",
+            "junctions": 1,
+        },
+        {
+            "key": "sensory->inter",
+            "shape": [2, 2],
+            "delay": 1,
+            "connections": 2,
+            "excitatory": 2,
+            "inhibitory": 0,
+            "indices_sha256": "901ee1effff37c6ce6451ec3a5c32f5ba315735272935a04a5c83f14a9418d5b",
+            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
+            "weights": 2,
+            "groups_sha256": "2577ac17c738d65049179e6448ef6ab92868b0b80a3913c3f4cfbb5bf61e7635",
+            "scale_sha256": "b862d2405acefc16d83c400fcc822aff73d2d8f951d07e8c238b419d315910f6",
+        },
+        {
+            "key": "sensory->inter:electrical",
+            "shape": [2, 2],
+            "delay": 1,
+            "connections": 2,
+            "excitatory": 0,
+            "inhibitory": 0,
+            "indices_sha256": "d1edfda93446f206fcdfe244f2b73f397b6d33afad804a54d33b2633d071ba6a",
+            "signs_sha256": "a82e530521cd56ab8d52743e7a21021952f8b24c1b2fa838bf9ec10eb6903918",
+            "weights": 2,
+            "groups_sha256": "a3bfc80f38155ae9d2126b915c138472b58ec9a0970ca3a12cc7167e6391749d",
+            "scale_sha256": "0104836a7d43734a4a4038751998ae41b6bcaf49aaaf9f88c1f0deeca181e941",
+            "junctions": 2,
+        },
+        {
+            "key": "inter->inter",
+            "shape": [2, 2],
+            "delay": 1,
+            "connections": 3,
+            "excitatory": 0,
+            "inhibitory": 1,
+            "indices_sha256": "535a4acae03ff542fb1275fdfbdf300a6ecc57ffb30c5b3538bc19f48c806a77",
+            "signs_sha256": "71b11f0c3094afa0b48a9608308cb73bdeb329ee87350f30915718ee04285cde",
+            "weights": 3,
+            "groups_sha256": "ff74a0eeb2a08b2a2799c4f1939f46681a1d855f3ab3d2840aa624ee9e0fbcc6",
+            "scale_sha256": "a886ebdf988174d420bee88b21eabc750d6095b2e1dc119adc28cdf1dea089b3",
+        },
+        {
+            "key": "sensory->motor:electrical",
+            "shape": [2, 2],
+            "delay": 1,
+            "connections": 1,
+            "excitatory": 0,
+            "inhibitory": 0,
+            "indices_sha256": "0f4e0aaff0b3d2f5ed1ec37009ce4d3bc5ffaa42e4202614c5dbb7e13a03c4e4",
+            "signs_sha256": "9d394ad87580b282ccc3dda37ae0ad8eda59a97cb7435f7653859da404d92f21",
+            "weights": 1,
+            "groups_sha256": "5eb36ee072a18a3512bba4cab546e6c6614bd2d2a1cd6bd90c550812ed1b7d2a",
+            "scale_sha256": "6ed5b05055f280d9f1372701789e91f07d6a737cff9bf9ea8d4b5d5c27d84b23",
+            "junctions": 1,
+        },
+        {
+            "key": "inter->motor",
+            "shape": [2, 2],
+            "delay": 1,
+            "connections": 1,
+            "excitatory": 0,
+            "inhibitory": 1,
+            "indices_sha256": "bc1801f885b020e0211ad658d39b8b5ec3237011656e248159ede01d2612367f",
+            "signs_sha256": "2b196c0cd3f1f4944331d3d0fb1ba63fc8a4cea31e1ced7ce8c43daf9de0933c",
+            "weights": 1,
+            "groups_sha256": "5eb36ee072a18a3512bba4cab546e6c6614bd2d2a1cd6bd90c550812ed1b7d2a",
+            "scale_sha256": "e67b06c5bacd033526e3f6b0f20d41d06ba4fb570f14e246ceb9e812e75bae4c",
+        },
+    ],
+    "read_in": {"sensory": ""},
+    "read_out": {"motor": "motor_to_output"},
+    "dynamics": {
+        "activation": "relu",
+        "dt_ms": 20.0,
+        "tau_ms": 50.0,
+        "tau_per": "cell_type",
+        "bias_per": "shared",
+        "spectral_radius": None,
+        "starts_sha256": {},
+        "input_units_sha256": "a3bfc80f38155ae9d2126b915c138472b58ec9a0970ca3a12cc7167e6391749d",
+        "output_units_sha256": "3e7c350348aae688e38450f68914fe4f722d334485ce44801bc87b7181df32eb",
+        "tau_of_sha256": "6806f304cb3c90f9d87fe25bcfb915e4664b965942f3c1db165b0b3ce7f0b4b6",
+        "bias_of_sha256": "5102f2e6578edd0b30cfe21eeda782c418d0baa39c3de4e5eaf3d293c007d2ed",
+    },
+    "graph_sha256": "75c9839b027af3a85f3fc4d2d6d36bbc01d65d706c0d98b964d6c94835acd433",
+    "header_sha256": "d61904775de6abc77e2f91127ea1abbdbb98e72856fd70b9175fcea7da2204ab",
+    "compiler": "connectome-compiler 0.1.0",
+    "sha256": "0e00899b5483429ba45bed41c810494a023336ac2bc7fb1f83796f51264d544f",
+}
+
+# --- layers ---------------------------------------------------------------------------------------
+
+...
+
+
+# --- the network ----------------------------------------------------------------------------------
+
+
+class ToyWorm(nn.Module):
+    """6 neurons as a recurrent rate network.
+
+    Each follows ``tau dr/dt = -r + activation(W r + input + bias)``, and gap junctions add ``g
+    (r_j - r_i)`` to its drive.
+
+    Maps a sequence ``(steps, batch, 2)``, one current per driven neuron, to ``(steps, batch,
+    2)``, ``outputs`` sums of rates, and to the state at the end, ``(batch, 6)``, from which the
+    next call can go on. An input without steps, ``(batch, 2)``, is one step. With
+    ``batch_first`` sequences are ``(batch, steps, ...)``.
+
+    ``tau_ms`` is where time constants start, ``dt_ms`` the step, both in milliseconds;
+    ``spectral_radius`` is what the chemical weights are scaled to at the start.
+    """
+
+    input_units: Tensor  # int, of all neurons those that inputs drive
+    output_units: Tensor  # int, those that are read
+
+    def __init__(
+        self,
+        *,
+        outputs: int = 2,
+        activation: str = "relu",
+        tau_ms: float = 50.0,
+        dt_ms: float = 20.0,
+        spectral_radius: float | None = None,
+        batch_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self.batch_first = batch_first
+        self.n_inputs = 2
+        arrays = read_arrays()
+        self.register_buffer("input_units", arrays["input_units"], persistent=False)
+        self.register_buffer("output_units", arrays["output_units"], persistent=False)
+
+        # Read-in and read-out: free weights, not of the connectome.
+        self.motor_to_output = nn.Linear(2, outputs)
+
+        # Projections of the connectome.
+        self.sensory_to_sensory = TiedEdgeLinear(
+            2,
+            arrays["sensory->sensory.ptr"],
+            arrays["sensory->sensory.pre"],
+            arrays["sensory->sensory.group"],
+            scale=arrays["sensory->sensory.scale"],
+            sign=1,
+        )
+        self.inter_to_sensory = TiedEdgeLinear(
+            2,
+            arrays["inter->sensory.ptr"],
+            arrays["inter->sensory.pre"],
+            arrays["inter->sensory.group"],
+            scale=arrays["inter->sensory.scale"],
+            sign=arrays["inter->sensory.sign"],
+        )
+        self.inter_to_sensory_electrical = GapJunctions(
+            2,
+            arrays["inter->sensory:electrical.ptr"],
+            arrays["inter->sensory:electrical.pre"],
+            arrays["inter->sensory:electrical.group"],
+            scale=arrays["inter->sensory:electrical.scale"],
+        )
+        self.motor_to_sensory = TiedEdgeLinear(
+            2,
+            arrays["motor->sensory.ptr"],
+            arrays["motor->sensory.pre"],
+            arrays["motor->sensory.group"],
+            scale=arrays["motor->sensory.scale"],
+            sign=1,
+        )
+        self.motor_to_sensory_electrical = GapJunctions(
+            2,
+            arrays["motor->sensory:electrical.ptr"],
+            arrays["motor->sensory:electrical.pre"],
+            arrays["motor->sensory:electrical.group"],
+            scale=arrays["motor->sensory:electrical.scale"],
+        )
+        self.sensory_to_inter = TiedEdgeLinear(
+            2,
+            arrays["sensory->inter.ptr"],
+            arrays["sensory->inter.pre"],
+            arrays["sensory->inter.group"],
+            scale=arrays["sensory->inter.scale"],
+            sign=1,
+        )
+        self.inter_to_inter = TiedEdgeLinear(
+            2,
+            arrays["inter->inter.ptr"],
+            arrays["inter->inter.pre"],
+            arrays["inter->inter.group"],
+            scale=arrays["inter->inter.scale"],
+            sign=arrays["inter->inter.sign"],
+        )
+        self.inter_to_motor = TiedEdgeLinear(
+            2,
+            arrays["inter->motor.ptr"],
+            arrays["inter->motor.pre"],
+            arrays["inter->motor.group"],
+            scale=arrays["inter->motor.scale"],
+            sign=-1,
+        )
+        self.sensory_to_inter_electrical = GapJunctions(
+            2,
+            arrays["sensory->inter:electrical.ptr"],
+            arrays["sensory->inter:electrical.pre"],
+            arrays["sensory->inter:electrical.group"],
+            scale=arrays["sensory->inter:electrical.scale"],
+            weight=self.inter_to_sensory_electrical.weight,
+        )
+        self.sensory_to_motor_electrical = GapJunctions(
+            2,
+            arrays["sensory->motor:electrical.ptr"],
+            arrays["sensory->motor:electrical.pre"],
+            arrays["sensory->motor:electrical.group"],
+            scale=arrays["sensory->motor:electrical.scale"],
+            weight=self.motor_to_sensory_electrical.weight,
+        )
+
+        # The units, and where the targets and sources of each projection begin among them.
+        self.units = LeakyRates(
+            6,
+            [
+                (self.sensory_to_sensory, 0, 0),
+                (self.inter_to_sensory, 0, 2),
+                (self.inter_to_sensory_electrical, 0, 2),
+                (self.motor_to_sensory, 0, 4),
+                (self.motor_to_sensory_electrical, 0, 4),
+                (self.sensory_to_inter, 2, 0),
+                (self.sensory_to_inter_electrical, 2, 0),
+                (self.inter_to_inter, 2, 2),
+                (self.sensory_to_motor_electrical, 4, 0),
+                (self.inter_to_motor, 4, 2),
+            ],
+            activation=activation,
+            tau_ms=tau_ms,
+            dt_ms=dt_ms,
+            tau_of=arrays["tau_of"],
+            bias_of=arrays["bias_of"],
+            dense=True,
+        )
+        if spectral_radius is not None:
+            scale_to_radius(self.units, self._layers(), spectral_radius)
+
+    def forward(self, u: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the outputs and the state at the end; ``state`` is 0 by default."""
+        rates, state = self._roll(u, state, self.output_units)
+        return self.motor_to_output(rates), state
+
+    def rates(self, u: Tensor, state: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the rates of every population, laid out as the outputs are."""
+        rates, _ = self._roll(u, state, torch.arange(6, device=self.output_units.device))
+        return {
+            "sensory": rates[..., 0:2],
+            "inter": rates[..., 2:4],
+            "motor": rates[..., 4:6],
+        }
+
+    def _roll(self, u: Tensor, state: Tensor | None, units: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rates of ``units``, laid out as ``u`` is, and the state at the end."""
+        if u.dim() not in (2, 3) or u.shape[-1] != self.n_inputs:
+            order = "batch, steps" if self.batch_first else "steps, batch"
+            shapes = f"({order}, {self.n_inputs}) or (batch, {self.n_inputs})"
+            raise ValueError(f"input is {tuple(u.shape)}, expected {shapes}")
+        one_step, turned = u.dim() == 2, u.dim() == 3 and self.batch_first
+        if one_step:
+            u = u.unsqueeze(0)
+        elif turned:
+            u = u.transpose(0, 1)
+        drive = u
+        weights = [layer.effective_weight() for layer in self._layers()]
+        rates, state = self.units(drive, weights, self.input_units, units, state)
+        if one_step:
+            rates = rates.squeeze(0)
+        elif turned:
+            rates = rates.transpose(0, 1)
+        return rates, state
+
+    def _layers(self) -> list[EdgeLinear]:
+        return [layer for _, _, layer in self.named_projections()]
+
+    def example_input(self, batch: int = 1, steps: int = 10) -> Tensor:
+        """Return sequences of uniform noise, the same at every call."""
+        source = torch.Generator().manual_seed(0)
+        u = torch.rand(steps, batch, self.n_inputs, generator=source).to(self.units.log_tau)
+        return u.transpose(0, 1) if self.batch_first else u
+
+    def named_projections(self) -> Iterator[tuple[str, str, EdgeLinear]]:
+        """Yield ``(pre, post, layer)`` of each projection of the connectome, in graph order."""
+        yield "sensory", "sensory", self.sensory_to_sensory
+        yield "inter", "sensory", self.inter_to_sensory
+        yield "inter", "sensory", self.inter_to_sensory_electrical
+        yield "motor", "sensory", self.motor_to_sensory
+        yield "motor", "sensory", self.motor_to_sensory_electrical
+        yield "sensory", "inter", self.sensory_to_inter
+        yield "sensory", "inter", self.sensory_to_inter_electrical
+        yield "inter", "inter", self.inter_to_inter
+        yield "sensory", "motor", self.sensory_to_motor_electrical
+        yield "inter", "motor", self.inter_to_motor
+
+    def effective_weights(self, all: bool = False) -> dict[str, Tensor]:
+        """Return the weights that act, as sparse COO tensors ``[post, pre]`` by projection.
+
+        Those of gap junctions are conductances. ``all`` adds what is not of the connectome.
+        """
+        weights = {}
+        for pre, post, layer in self.named_projections():
+            kind = "" if layer.kind == "chemical" else f":{layer.kind}"
+            weights[f"{pre}->{post}{kind}"] = layer.sparse_weight().detach()
+        if all:
+            weights["motor->output"] = self.motor_to_output.weight.detach().to_sparse()
+        return weights
+
+
+def build(**options: Any) -> ToyWorm:
+    """Return the network; ``options`` are those of `ToyWorm`."""
+    return ToyWorm(**options)
+
+
+# --- data -----------------------------------------------------------------------------------------
+
+ARRAYS_SHA256 = "b66e929d7e65f02584db3ab4b2c3134984c9149be929d9a553f1f7f2f8c75b41"
+ARRAYS = """
+eNqll91umzAUx51su9w7RFyfTfYxcUwvtl5N2jNMUcVa2kXqQgTkoqoi9VH6aHuT7RiYRPAJYEpkAQb/8P/Y5yN/Por6eI52
++yorPn2pT5/L2/Qxi66eo7vq6UAX0TeNEUTlr9Td/dBbiO7SKr3J7+/LrCqpS4LC7Qn+Y37nVT6KUT5GISjT4ZTZvsyLpzES
+MiQDGPukq+wxu62KHfFmQDEGXcus9U2eHiNUI2jjkwKmx0ENxNJBW9rE5WSExhJi65PeZr3YwtqcQWvxb9O8NmDONc9fFCPB
+1Hvm5y4tqb87+PvZYMMMjsHaZsMdjtXNcb9z3ZcAjHmshaS795u1eyjy4+Eyh3HFxICS1gMdiiwIQwzyaelzqiKMgxQbtB8c
+RoRxwYGcRmnjkQaVsRyyUCx9Tqgy8hK1RiZcjWjjwtXaRT7JsAbVsYGPZmUsRwrVZ2gHWDkcRGdItTRBa4exwarJe1RiRqCh
+BiBXwsaVegE/fPMSB1BxySN0+xKFSIYjBepDlyTRDqehGVKRpHJ5cvICc1ByfhxLmcEG0K5KqA2QH6t5YZvGA/by2qTQzbEo
+m2GTgnqsUH8gCuAGOVKojTZkeBsPFwMzpFqaYILD2GDVCZVVUo5AAw1AQNAKhwuXcC8hJGFH6qFQLyEgVahyBBpqAMrgWiNb
+ZM3Q7UpfbVhasFzyXx3z5V+wSsrmusnmVXoMrf5oJOiNX76Vu4f9GciOzGJDijYJ9xdoiIQcKQFt1fZ0Wq1WQrx8FeL1Wohr
+ai/URHt+bZu7du+4Jrr97X1zLNq2bJvo3C869/3zO+Efi8473ff77P4Y7tniQt97ah8Gni8vjF9O/M6C0blsv+m+Lf7S7x+i
+NpBR
+"""  # safetensors, deflated, in base64
+
+
+def read_arrays() -> dict[str, Tensor]:
+    """Return what comes from data: the rows and sources of the connections, signs and so on.
+
+    Raises `RuntimeError` if it is not what this module was written with.
+    """
+    data = zlib.decompress(base64.b64decode(ARRAYS))
+    where = f"ARRAYS in {__file__}"
+    if hashlib.sha256(data).hexdigest() != ARRAYS_SHA256:
+        raise RuntimeError(f"{where}: not the data this module was written with; build it again")
+    return load(data)

@@ -1,0 +1,305 @@
+"""ToyWorm: A toy worm.
+
+Every weight between neurons stands for connections of the data. What is linear between inputs,
+neurons and outputs does not: no connectome says what drives a nervous system, or how it is read.
+
+16 connections (gap junctions in both directions); forecast for training on one CPU core: 0.0 MB of
+state, 3.1 ms for 20 steps of 16 samples.
+
+Data       toy-worm@1 (measured; signs: none)
+Licence    CC0
+
+Made by connectome-compiler 0.1.0 from the recipe toy-worm:
+  apply-dale(policy="report", unsigned="keep"): 6 neurons, 16 connections
+    - 0 connections break Dale's principle
+    - 3 connections without known sign; their weights are free
+  set-weights(share="none", column="cell_type", start="uniform", rank=1, trained=true): 6 neurons,
+      16 connections
+    - 13 weights for 16 connections
+  set-dynamics(activation="tanh", tau_ms=50.0, tau_per="neuron", bias_per="neuron"): 6 neurons, 16
+      connections
+    - tanh units with 6 time constants from 50 ms, 6 biases
+  attach-ports(inputs=3, outputs=2, into="auto", out_of="auto", read_in="linear",
+      read_out="linear"): 6 neurons, 16 connections
+    - 2 of 6 neurons are driven
+    - 2 of 6 neurons are read
+    - 1 neurons have no input: they rest at their bias
+  recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20,
+      class_name="")
+"""
+
+import base64
+import hashlib
+import math
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from typing import Any
+
+import torch
+from safetensors.torch import load
+from torch import Tensor, nn
+
+PROVENANCE: dict[str, Any] = {
+    "recipe": "toy-worm",
+    "dataset": "toy-worm",
+    "version": "1",
+    "title": "A toy worm",
+    "measured": True,
+    "connectivity": "measured",
+    "signs": "none",
+    "licence": "CC0",
+    "citations": [],
+    "files": [],
+    "steps": [
+        {
+            "name": "apply-dale",
+            "options": 'policy="report", unsigned="keep"',
+            "neurons": [6, 6],
+            "connections": [16, 16],
+            "notes": [
+                "0 connections break Dale's principle",
+                "3 connections without known sign; their weights are free",
+            ],
+        },
+        {
+            "name": "set-weights",
+            "options": 'share="none", column="cell_type", start="uniform", rank=1, trained=true',
+            "neurons": [6, 6],
+            "connections": [16, 16],
+            "notes": ["13 weights for 16 connections"],
+        },
+        {
+            "name": "set-dynamics",
+            "options": 'activation="tanh", tau_ms=50.0, tau_per="neuron", bias_per="neuron"',
+            "neurons": [6, 6],
+            "connections": [16, 16],
+            "notes": ["tanh units with 6 time constants from 50 ms, 6 biases"],
+        },
+        {
+            "name": "attach-ports",
+            "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="linear", read_out="linear"',
+            "neurons": [6, 6],
+            "connections": [16, 16],
+            "notes": [
+                "2 of 6 neurons are driven",
+                "2 of 6 neurons are read",
+                "1 neurons have no input: they rest at their bias",
+            ],
+        },
+    ],
+    "template": 'recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20, class_name="")',
+    "populations": [{"name": "neurons", "units": 6, "layer": "units", "axons_read": None}],
+    "projections": [
+        {
+            "key": "neurons->neurons",
+            "shape": [6, 6],
+            "delay": 1,
+            "connections": 10,
+            "excitatory": 4,
+            "inhibitory": 3,
+            "indices_sha256": "5692f02732dafb15fb6ead15c2761c12eaf285a5f39182fc556cd69aebbebe19",
+            "signs_sha256": "5980a3d1570a5df46a364a0ab1404b5422a167b3329102c12ac21dc434b6cf38",
+        },
+        {
+            "key": "neurons->neurons:electrical",
+            "shape": [6, 6],
+            "delay": 1,
+            "connections": 6,
+            "excitatory": 0,
+            "inhibitory": 0,
+            "indices_sha256": "1f5d92ba60593c74e88e91a15b9b0f2aa8d9b54e5d292a1a8ed27dfd7dc79b05",
+            "signs_sha256": "d5c0f512e1725e28854d1d88fdd92c864334487d8e9baab3dc485803bc981e8f",
+            "weights": 3,
+            "groups_sha256": "2817e823ac16844f84a7a0251fe7f1ba8d1fc36f4778f497e0665ab00b6e8333",
+            "junctions": 3,
+        },
+    ],
+    "read_in": {"neurons": "input_to_neurons"},
+    "read_out": {"neurons": "neurons_to_output"},
+    "dynamics": {
+        "activation": "tanh",
+        "dt_ms": 20.0,
+        "tau_ms": 50.0,
+        "tau_per": "neuron",
+        "bias_per": "neuron",
+        "spectral_radius": None,
+        "starts_sha256": {},
+        "input_units_sha256": "a3bfc80f38155ae9d2126b915c138472b58ec9a0970ca3a12cc7167e6391749d",
+        "output_units_sha256": "3e7c350348aae688e38450f68914fe4f722d334485ce44801bc87b7181df32eb",
+        "tau_of_sha256": "9a5b420213c436c5254bd29abbb4b985adc70599deeca338ba801a1c26b029c0",
+        "bias_of_sha256": "9a5b420213c436c5254bd29abbb4b985adc70599deeca338ba801a1c26b029c0",
+    },
+    "graph_sha256": "8c1a7be85b179e14878cfc55d89a96279f5bcdcb5855eba1ca9514d95f0e8988",
+    "header_sha256": "fef70b9d8a7b7acf402eca83993db93fe7dd813f1a81635a49c80da9688e8b05",
+    "compiler": "connectome-compiler 0.1.0",
+    "sha256": "a4e398551c37a7fd09a73b455eacfcbc9d5bd6cdbb0b29d3a8aeb25ba633edcb",
+}
+
+# --- layers ---------------------------------------------------------------------------------------
+
+...
+
+
+# --- the network ----------------------------------------------------------------------------------
+
+
+class ToyWorm(nn.Module):
+    """6 neurons as a recurrent rate network.
+
+    Each follows ``tau dr/dt = -r + activation(W r + input + bias)``, and gap junctions add ``g
+    (r_j - r_i)`` to its drive.
+
+    Maps a sequence ``(steps, batch, 3)``, ``inputs`` channels, to ``(steps, batch, 2)``,
+    ``outputs`` sums of rates, and to the state at the end, ``(batch, 6)``, from which the next
+    call can go on. An input without steps, ``(batch, 3)``, is one step. With ``batch_first``
+    sequences are ``(batch, steps, ...)``.
+
+    ``tau_ms`` is where time constants start, ``dt_ms`` the step, both in milliseconds;
+    ``spectral_radius`` is what the chemical weights are scaled to at the start.
+    """
+
+    input_units: Tensor  # int, of all neurons those that inputs drive
+    output_units: Tensor  # int, those that are read
+
+    def __init__(
+        self,
+        *,
+        inputs: int = 3,
+        outputs: int = 2,
+        activation: str = "tanh",
+        tau_ms: float = 50.0,
+        dt_ms: float = 20.0,
+        spectral_radius: float | None = None,
+        batch_first: bool = False,
+    ) -> None:
+        super().__init__()
+        self.batch_first = batch_first
+        self.n_inputs = inputs
+        arrays = read_arrays()
+        self.register_buffer("input_units", arrays["input_units"], persistent=False)
+        self.register_buffer("output_units", arrays["output_units"], persistent=False)
+
+        # Read-in and read-out: free weights, not of the connectome.
+        self.input_to_neurons = nn.Linear(inputs, 2, bias=False)
+        self.neurons_to_output = nn.Linear(2, outputs)
+
+        # Projections of the connectome.
+        self.neurons_to_neurons = EdgeLinear(
+            6,
+            arrays["neurons->neurons.ptr"],
+            arrays["neurons->neurons.pre"],
+            sign=arrays["neurons->neurons.sign"],
+        )
+        self.neurons_to_neurons_electrical = GapJunctions(
+            6,
+            arrays["neurons->neurons:electrical.ptr"],
+            arrays["neurons->neurons:electrical.pre"],
+            arrays["neurons->neurons:electrical.group"],
+        )
+
+        # The units, and where the targets and sources of each projection begin among them.
+        self.units = LeakyRates(
+            6,
+            [
+                (self.neurons_to_neurons, 0, 0),
+                (self.neurons_to_neurons_electrical, 0, 0),
+            ],
+            activation=activation,
+            tau_ms=tau_ms,
+            dt_ms=dt_ms,
+            tau_of=torch.arange(6),
+            bias_of=torch.arange(6),
+            dense=True,
+        )
+        if spectral_radius is not None:
+            scale_to_radius(self.units, self._layers(), spectral_radius)
+
+    def forward(self, u: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the outputs and the state at the end; ``state`` is 0 by default."""
+        rates, state = self._roll(u, state, self.output_units)
+        return self.neurons_to_output(rates), state
+
+    def rates(self, u: Tensor, state: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the rates of every population, laid out as the outputs are."""
+        rates, _ = self._roll(u, state, torch.arange(6, device=self.output_units.device))
+        return {
+            "neurons": rates[..., 0:6],
+        }
+
+    def _roll(self, u: Tensor, state: Tensor | None, units: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the rates of ``units``, laid out as ``u`` is, and the state at the end."""
+        if u.dim() not in (2, 3) or u.shape[-1] != self.n_inputs:
+            order = "batch, steps" if self.batch_first else "steps, batch"
+            shapes = f"({order}, {self.n_inputs}) or (batch, {self.n_inputs})"
+            raise ValueError(f"input is {tuple(u.shape)}, expected {shapes}")
+        one_step, turned = u.dim() == 2, u.dim() == 3 and self.batch_first
+        if one_step:
+            u = u.unsqueeze(0)
+        elif turned:
+            u = u.transpose(0, 1)
+        drive = self.input_to_neurons(u)
+        weights = [layer.effective_weight() for layer in self._layers()]
+        rates, state = self.units(drive, weights, self.input_units, units, state)
+        if one_step:
+            rates = rates.squeeze(0)
+        elif turned:
+            rates = rates.transpose(0, 1)
+        return rates, state
+
+    def _layers(self) -> list[EdgeLinear]:
+        return [layer for _, _, layer in self.named_projections()]
+
+    def example_input(self, batch: int = 1, steps: int = 10) -> Tensor:
+        """Return sequences of uniform noise, the same at every call."""
+        source = torch.Generator().manual_seed(0)
+        u = torch.rand(steps, batch, self.n_inputs, generator=source).to(self.units.log_tau)
+        return u.transpose(0, 1) if self.batch_first else u
+
+    def named_projections(self) -> Iterator[tuple[str, str, EdgeLinear]]:
+        """Yield ``(pre, post, layer)`` of each projection of the connectome, in graph order."""
+        yield "neurons", "neurons", self.neurons_to_neurons
+        yield "neurons", "neurons", self.neurons_to_neurons_electrical
+
+    def effective_weights(self, all: bool = False) -> dict[str, Tensor]:
+        """Return the weights that act, as sparse COO tensors ``[post, pre]`` by projection.
+
+        Those of gap junctions are conductances. ``all`` adds what is not of the connectome.
+        """
+        weights = {}
+        for pre, post, layer in self.named_projections():
+            kind = "" if layer.kind == "chemical" else f":{layer.kind}"
+            weights[f"{pre}->{post}{kind}"] = layer.sparse_weight().detach()
+        if all:
+            weights["input->neurons"] = self.input_to_neurons.weight.detach().to_sparse()
+            weights["neurons->output"] = self.neurons_to_output.weight.detach().to_sparse()
+        return weights
+
+
+def build(**options: Any) -> ToyWorm:
+    """Return the network; ``options`` are those of `ToyWorm`."""
+    return ToyWorm(**options)
+
+
+# --- data -----------------------------------------------------------------------------------------
+
+ARRAYS_SHA256 = "6bbd06a32f6787413d647f7590a00e7cb978d904c2570b1ecf8727939c173d9f"
+ARRAYS = """
+eNqdkttqwzAMhuv1AO1TDF1rIc7SJORi93uGUkpo3S5QHOPDxSh99tbOnJGRZKE1/EaS5c+WLfEyqccFSi6M3hleagX5BQ76
+WzDI4fM9AgT1VThvE20RDoUudtXxqJjL3ISYba8InBlZcfX24Y1ASDbMoWEXlGE8QNJymJR2QXGGadJHytmZ7bUs98U5OMnK
+iGFs0sWmCdIwHOP+W3YP1SKRRvEo9sE3sEik68hhK6Of+1m7H2nSW3GgyhP/A8tGfteCkKYWdn11w/Uc8XItOLWae3/605K/
+cd+itT2zWlgtvVZ+jbTyGrvRvBUnLbs5s9HC8+t73CaEuPl2B+EP0D8=
+"""  # safetensors, deflated, in base64
+
+
+def read_arrays() -> dict[str, Tensor]:
+    """Return what comes from data: the rows and sources of the connections, signs and so on.
+
+    Raises `RuntimeError` if it is not what this module was written with.
+    """
+    data = zlib.decompress(base64.b64decode(ARRAYS))
+    where = f"ARRAYS in {__file__}"
+    if hashlib.sha256(data).hexdigest() != ARRAYS_SHA256:
+        raise RuntimeError(f"{where}: not the data this module was written with; build it again")
+    return load(data)
