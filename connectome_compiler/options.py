@@ -38,13 +38,18 @@ def configure(where: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
         given = _read(value.text, hints[key]) if isinstance(value, Raw) else value
         if hasattr(given, "item"):  # a number of numpy
             given = given.item()
-        if isinstance(given, list) and get_origin(hints[key]) is tuple:
-            given = tuple(given)
+        holder = TypeAdapter(hints[key])
         try:
-            ready[key] = TypeAdapter(hints[key]).validate_python(given, strict=not raw)
+            if get_origin(hints[key]) is tuple and isinstance(given, list | tuple):
+                # As JSON: lists in lists become tuples as well, and tables what they stand for.
+                text = json.dumps(given, default=str)
+                ready[key] = holder.validate_json(text, strict=not raw)
+            else:
+                ready[key] = holder.validate_python(given, strict=not raw)
         except ValidationError as error:
             first = error.errors()[0]
-            place = "".join(f"[{part}]" for part in first["loc"] if isinstance(part, int))
+            inside = first["loc"]
+            place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in inside)
             shown = repr(value.text) if isinstance(value, Raw) else repr(value)
             expected = first["msg"].replace("Input should be", "expected")
             raise CompileError(f"{where}.{key}{place}", f"is {shown}: {expected}") from error
@@ -105,6 +110,14 @@ def spell(value: Any) -> str:
     """Return an option's value as a recipe would spell it."""
     if isinstance(value, bool):
         return str(value).lower()
+    if is_dataclass(value):  # as an inline table, without what is left at its default
+        given = {f.name: getattr(value, f.name) for f in fields(value)}
+        named = [
+            f"{f.name} = {spell(given[f.name])}"
+            for f in fields(value)
+            if _is_required(f) or given[f.name] != _default(f)
+        ]
+        return "{" + ", ".join(named) + "}"
     if isinstance(value, tuple | list):
         return "[" + ", ".join(spell(v) for v in value) + "]"
     if isinstance(value, str):

@@ -10,5 +10,7 @@ BUILTIN = {
     "microns-v1-surrogate": (
         "connectome_compiler.data_adapters.microns_statistics:MicronsStatistics"
     ),
+    "mimetic": "connectome_compiler.data_adapters.mimetic:Mimetic",
+    "synthetic": "connectome_compiler.data_adapters.synthetic:Synthetic",
     "table": "connectome_compiler.data_adapters.table:Table",
 }

@@ -17,22 +17,10 @@ from connectome_compiler.ir.neurons import ROLES
 
 from . import _tables, _transmitters
 from ._cells import COVERAGE_WORDS, Words, first_known, layer_of_word, missing, words_of
+from ._ids import ids_are_text, matching_id
+from ._names import CELL, N_SECTIONS, NM_UM, POSITION, SIGN_WORDS, VOXEL_UM, plain
 from ._presets import PERSONAL, CellLayout, Preset, cell_layout, role_of
-from ._tables import (
-    CELL,
-    N_SECTIONS,
-    NM_UM,
-    POSITION,
-    SIGN_WORDS,
-    VOXEL_UM,
-    arrow,
-    identifier,
-    ids_are_text,
-    matching_id,
-    plain,
-    query,
-    typed,
-)
+from ._tables import arrow, identifier, query, typed
 
 Mask = npt.NDArray[np.bool_]
 Keys = npt.NDArray[Any]  # int64, or objects that are text
@@ -371,7 +359,7 @@ def _signs(
         told = f"signs of {cells.n - signs.null_count:,} of {cells.n:,} cells"
         notes.append(f"{told} by transmitter, as usual in the {species}")
     elif species:
-        notes.append(f"no signs: no table tells the transmitters of this {species}")
+        notes.append(f"no signs of neurons: no table tells the transmitters of this {species}")
     if (name := cells.find("sign")) is not None:
         own = _own_signs(cells.columns[name])
         note = f"signs of {cells.n - own.null_count:,} cells from column {name}"

@@ -125,3 +125,12 @@ SCHEFFER_2020 = (
     "Scheffer et al. (2020). A connectome and analysis of the adult Drosophila central brain."
     " eLife 9:e57443. https://doi.org/10.7554/eLife.57443"
 )
+SAIGA_2025 = (
+    "Saiga et al. (2025). Structural differences between human and mouse neurons and their"
+    " implementation in generative AIs. Scientific Reports 15:25091."
+    " https://doi.org/10.1038/s41598-025-10912-3"
+)
+MIZUTANI_2022 = (
+    "Mizutani et al. (2022). Schizophrenia-mimicking layers outperform conventional neural network"
+    " layers. Frontiers in Neurorobotics 16:851471. https://doi.org/10.3389/fnbot.2022.851471"
+)

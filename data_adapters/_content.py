@@ -15,21 +15,32 @@ from typing import BinaryIO, Literal, cast
 from connectome_compiler.errors import CompileError
 
 FETCH_AGAIN = "fetch or copy the file again"
+GZIP = b"\x1f\x8b"
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 @contextmanager
 def unzipped(path: Path) -> Iterator[BinaryIO]:
     """Open a file to read its bytes, unzipped; what goes wrong is a `CompileError`."""
+    zipped = False
     try:
         with path.open("rb") as file:
-            zipped = file.read(2) == b"\x1f\x8b"
+            zipped = is_gzip(file.read(len(GZIP)))
         with gzip.open(path) if zipped else path.open("rb") as file:
             yield cast(BinaryIO, file)
     except FileNotFoundError:
         raise CompileError(str(path), "no such file") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise CompileError(str(path), f"cannot be read: {error}", FETCH_AGAIN) from error
+        if zipped:
+            problem = f"is a broken gzip file: {error}"
+            raise CompileError(str(path), problem, FETCH_AGAIN) from error
+        why = getattr(error, "strerror", None) or error
+        raise CompileError(str(path), f"cannot be read: {why}") from error
+
+
+def is_gzip(head: bytes) -> bool:
+    """Whether this is compressed with gzip."""
+    return head.startswith(GZIP)
 
 
 def is_flyvis(head: bytes, path: Path) -> bool:

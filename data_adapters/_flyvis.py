@@ -216,9 +216,10 @@ def read(path: Path, options: ReadOptions) -> Raw:
     }
     notes = (
         f"tiled over an eye of extent {EXTENT}; the adapter fly-visual offers others",
-        "weights are mean synapses; no single neuron was seen: evidence=modelled says so",
+        "weights are mean synapses; no single neuron was seen: the connectivity is modelled",
     )
-    return Raw(pa.table({"neuron_id": ids, **columns(template, eye)}), pa.table(edges), notes)
+    cells = pa.table({"neuron_id": ids, **columns(template, eye)})
+    return Raw(cells, pa.table(edges), notes, modelled=True)
 
 
 def columns(template: Template, eye: Tiling) -> dict[str, pa.Array]:

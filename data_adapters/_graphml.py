@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectome_compiler.errors import CompileError
+from connectome_compiler.errors import CompileError, UnknownNameError
 
 from ._content import unzipped
+from ._names import CHEMICAL, COUNT, ELECTRICAL, KIND, KIND_WORDS, plain
 from ._readers import Raw, ReadOptions
-from ._tables import CHEMICAL, COUNT, ELECTRICAL, KIND, KIND_WORDS, plain
 
 TYPES: dict[str, pa.DataType] = {
     "boolean": pa.bool_(),
@@ -208,9 +208,9 @@ def read(path: Path, options: ReadOptions) -> Raw:
     edges = {
         "pre": pa.array(parser.source, pa.string()),
         "post": pa.array(parser.target, pa.string()),
-        "weight": _weight(path, parser, given, notes),
+        "weight": _weight(path, parser, given, options.weight, notes),
     }
-    kind = _kind(path, parser, given, notes)
+    kind = _kind(path, parser, given, options.kind, notes)
     if kind is not None:
         edges["kind"] = kind
     if given:
@@ -231,15 +231,30 @@ def _known_ends(parser: _Parser, ids: pa.Array) -> None:
             raise CompileError(where, f"{name} {ends[k]!r} is no node")
 
 
-def _weight(path: Path, parser: _Parser, given: dict[str, pa.Array], notes: list[str]) -> pa.Array:
+def _candidates(
+    path: Path, given: dict[str, pa.Array], choice: str, synonyms: tuple[str, ...]
+) -> list[str]:
+    """Return the attribute that is the user's ``choice``, else those that go by a synonym."""
+    if choice == "none":
+        return []
+    if not choice:
+        return [name for name in given if plain(name) in synonyms]
+    if choice not in given:
+        raise UnknownNameError.among(f"{path}: attribute of edges", choice, given)
+    return [choice]
+
+
+def _weight(
+    path: Path, parser: _Parser, given: dict[str, pa.Array], choice: str, notes: list[str]
+) -> pa.Array:
     """Take the weights out of the attributes; every edge counts 1 where there are none."""
-    found = [name for name in given if plain(name) in COUNT]
+    found = _candidates(path, given, choice, COUNT)
     if not found:
         notes.append("edges have no weight: each counts 1")
         return pa.array(np.ones(len(parser.source), np.int64))
     if len(found) > 1:
         problem = f"edge attributes {' and '.join(found)} could both be the weight"
-        raise CompileError(str(path), problem, "remove all but one")
+        raise CompileError(str(path), problem, "choose with weight=NAME or weight=none")
     notes.append(f"weights from the attribute {found[0]}")
     weight = given.pop(found[0])
     if pa.types.is_string(weight.type):
@@ -256,14 +271,14 @@ def _weight(path: Path, parser: _Parser, given: dict[str, pa.Array], notes: list
 
 
 def _kind(
-    path: Path, parser: _Parser, given: dict[str, pa.Array], notes: list[str]
+    path: Path, parser: _Parser, given: dict[str, pa.Array], choice: str, notes: list[str]
 ) -> pa.Array | None:
     """Take chemical or electrical out of the attributes, if one has such words for all edges."""
-    for name in [n for n in given if plain(n) in KIND]:
+    for name in _candidates(path, given, choice, KIND):
         words = given[name].cast(pa.string())
         encoded = pc.fill_null(words, "").dictionary_encode()
         kinds = [KINDS.get(plain(w).replace("-", "_")) for w in encoded.dictionary.to_pylist()]
-        if not any(kinds):
+        if not choice and not any(kinds):
             continue
         if None in kinds:
             word = encoded.dictionary[kinds.index(None)].as_py()

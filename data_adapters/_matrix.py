@@ -28,6 +28,7 @@ import pyarrow.csv as pacsv
 from connectome_compiler.errors import CompileError, UnknownNameError
 
 from ._content import FETCH_AGAIN, delimiter, first_lines, matrix_layout, unzipped
+from ._names import ENDS, plain
 from ._readers import HEAD_BYTES, Orientation, Raw, ReadOptions
 
 BLOCK_BYTES = 1 << 22  # of text, read at a time; in memory its numbers take four times as much
@@ -220,6 +221,10 @@ def _read_sheet(
     if isinstance(cell(0, 0), int | float):
         _read_rows(where, chain(top, rows), found, (-1, -1), MOST_COLUMNS)
         return None, False
+    words = {plain(x) for x in top[0] if isinstance(x, str)} if top else set()
+    if any(words >= set(ends) for ends in ENDS):
+        hint = "of workbooks matrices are read: export the sheet as CSV"
+        raise CompileError(where, "is a table of connections", hint)
     corners = ((0, 0), COOK)
     named = (at for at in corners if None not in (cell(at[0], at[1] + 1), cell(at[0] + 1, at[1])))
     at = next(named, None)
@@ -263,8 +268,7 @@ def _read_rows(
         for j in at:
             if not isinstance(body[j], int | float) or body[j] - body[j] != 0:
                 place = f"{get_column_letter(first + j + 1)}{corner[0] + k + 2}"
-                hint = "a table of connections is read as CSV: export the sheet, if it is one"
-                raise CompileError(f"{where}, cell {place}", f"{body[j]!r} is no number", hint)
+                raise CompileError(f"{where}, cell {place}", f"{body[j]!r} is no number")
         found.rows.append(str(label).strip())
         found.row.append(np.full(len(at), found.n_rows))
         found.column.append(np.array(at, np.int64))

@@ -23,7 +23,7 @@ from ._citations import (
     SCHLEGEL_2024,
     SHIU_2024,
 )
-from ._tables import NM_UM, VOXEL_UM
+from ._names import NM_UM, VOXEL_UM
 
 Columns = Mapping[str, str]
 Scale = tuple[float, float, float]  # micrometres per unit along x, y and z

@@ -7,8 +7,6 @@ the adapter ``table``. To add a format, write ``recognise`` and ``read`` and add
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,9 +15,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from connectome_compiler.errors import CompileError
-
-from ._content import is_flyvis, is_graphml, is_hdf5, is_text_matrix, is_workbook
+from ._content import is_flyvis, is_graphml, is_hdf5, is_text_matrix, is_workbook, unzipped
 
 HEAD_BYTES = 65536  # what `Reader.recognise` sees of a file
 
@@ -28,11 +24,13 @@ Orientation = Literal["", "pre-post", "post-pre"]
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """Options of the adapter ``table`` that only some formats need."""
+    """Options of the adapter ``table`` that a format may take."""
 
     orientation: Orientation = ""  # square matrices: "pre-post" has presynaptic rows
     sheet: str = ""  # of a workbook
     population: str = ""  # of a file with several
+    weight: str = ""  # the attribute of edges that is the weight; "none": each counts 1
+    kind: str = ""  # the one that tells chemical from electrical; "none": all are chemical
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,12 +40,13 @@ class Raw:
     ``cells`` has a column ``neuron_id`` and any others, one row per cell; none: the ends of the
     edges. ``edges`` has columns ``pre`` and ``post`` (ids, int64 or string), ``weight`` (int64 or
     float64), and may have ``kind`` ("chemical" or "electrical") and ``sign`` (int8; 0 = not known).
-    ``notes`` say what was read, dropped and counted.
+    ``notes`` say what was read, dropped and counted. Where no neuron was seen, it is ``modelled``.
     """
 
     cells: pa.Table | None
     edges: pa.Table
     notes: tuple[str, ...] = ()
+    modelled: bool = False
 
 
 Read = Callable[[Path, ReadOptions], Raw]
@@ -55,11 +54,17 @@ Read = Callable[[Path, ReadOptions], Raw]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """One format. ``read`` is "module:function", imported only when a file needs it."""
+    """One format. ``read`` is "module:function", imported only when a file needs it.
+
+    ``options`` names those of `ReadOptions` that it takes. ``has_cells`` is false where a file
+    tells nothing of cells but their names.
+    """
 
     what: str  # "an Excel workbook": for people
     recognise: Callable[[bytes, Path], bool]  # first bytes, unzipped; and the path
     read: str
+    options: tuple[str, ...] = ()
+    has_cells: bool = True
 
     def load(self, path: Path, options: ReadOptions) -> Raw:
         """Read the file; raise `CompileError` if it is not what it looked like."""
@@ -69,30 +74,22 @@ class Reader:
 
 
 READERS: tuple[Reader, ...] = (
-    Reader("an Excel workbook", is_workbook, f"{__package__}._matrix:read_workbook"),
-    Reader("GraphML", is_graphml, f"{__package__}._graphml:read"),
-    Reader("a SONATA file", is_hdf5, f"{__package__}._sonata:read"),
+    Reader(
+        "an Excel workbook", is_workbook, f"{__package__}._matrix:read_workbook",
+        ("orientation", "sheet"), has_cells=False,
+    ),
+    Reader("GraphML", is_graphml, f"{__package__}._graphml:read", ("weight", "kind")),
+    Reader("a SONATA file", is_hdf5, f"{__package__}._sonata:read", ("population", "weight")),
     Reader("a connectome of flyvis", is_flyvis, f"{__package__}._flyvis:read"),
-    Reader("an adjacency matrix", is_text_matrix, f"{__package__}._matrix:read_text"),
-)
+    Reader(
+        "an adjacency matrix", is_text_matrix, f"{__package__}._matrix:read_text",
+        ("orientation",), has_cells=False,
+    ),
+)  # fmt: skip
 
 
 def reader_of(path: Path) -> Reader | None:
-    """Return the reader that recognises the file; none where it is a plain table, or no file."""
-    head = _head(path)
+    """Return the reader that recognises the file; none where it is a plain table."""
+    with unzipped(path) as file:
+        head = file.read(HEAD_BYTES)
     return next((r for r in READERS if r.recognise(head, path)), None)
-
-
-def _head(path: Path) -> bytes:
-    """Return the first bytes of a file, unzipped; none where it cannot be read at all."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-        if not head.startswith(b"\x1f\x8b"):
-            return head
-        with gzip.open(path) as unzipped:
-            return unzipped.read(HEAD_BYTES)
-    except FileNotFoundError:
-        raise CompileError(str(path), "no such file") from None
-    except (OSError, EOFError, zlib.error):
-        return b""  # `open_table` says what is wrong with it

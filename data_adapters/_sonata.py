@@ -49,7 +49,9 @@ def read(path: Path, options: ReadOptions) -> Raw:
             edges = {options.population: edges[options.population]}
         cells = [_nodes(path, name, group, notes) for name, group in nodes.items()]
         sizes = {name: _n_nodes(path, group) for name, group in nodes.items()}
-        tables = [_edges(path, name, group, sizes, notes) for name, group in edges.items()]
+        tables = [
+            _edges(path, name, group, sizes, options.weight, notes) for name, group in edges.items()
+        ]
     found = pa.concat_tables([NO_EDGES, *tables], promote_options="permissive")
     joined = pa.concat_tables(cells, promote_options="permissive") if cells else None
     return Raw(joined, found, tuple(notes))
@@ -163,7 +165,9 @@ def _types_beside(path: Path, part: str, notes: list[str]) -> pa.Table | None:
 # --- edges ----------------------------------------------------------------------------------------
 
 
-def _edges(path: Path, name: str, group: Any, sizes: dict[str, int], notes: list[str]) -> pa.Table:
+def _edges(
+    path: Path, name: str, group: Any, sizes: dict[str, int], weight_name: str, notes: list[str]
+) -> pa.Table:
     """Return the edges of a population, with names for their ends."""
     ends, joined = {}, []
     for end, column in (("pre", "source_node_id"), ("post", "target_node_id")):
@@ -188,9 +192,11 @@ def _edges(path: Path, name: str, group: Any, sizes: dict[str, int], notes: list
         problem = f"has {len(pre):,} sources and {len(post):,} targets"
         raise CompileError(f"{path}, {group.name}", problem)
     attributes = _attributes(group)
-    chosen = next((a for a in (COUNT, WEIGHT) if a in attributes), None)
+    chosen = weight_name or next((a for a in (COUNT, WEIGHT) if a in attributes), "none")
+    if chosen not in ("none", *attributes):
+        raise UnknownNameError.among(f"{path}, {group.name}: attribute", chosen, attributes)
     weight = pa.array(np.ones(len(pre), np.int64))
-    if chosen is not None:
+    if chosen != "none":
         weight = _attribute(path, group, chosen, "edge", len(pre))
         if (k := pc.index(weight.is_null(), True).as_py()) >= 0:
             raise CompileError(f"{path}, {group.name}, edge {k}", f"has no {chosen}")
@@ -198,7 +204,7 @@ def _edges(path: Path, name: str, group: Any, sizes: dict[str, int], notes: list
             weight = weight.cast(pa.int64() if pa.types.is_integer(weight.type) else pa.float64())
         else:
             raise CompileError(f"{path}, {group.name}", f"{chosen} holds {weight.type}, no numbers")
-    told = f"weights in {chosen}" if chosen else "each counts 1"
+    told = f"weights in {chosen}" if chosen != "none" else "each counts 1"
     notes.append(f"{len(pre):,} edges of population {name}, {' to '.join(joined)}: {told}")
     if unread := [a for a in attributes if a != chosen]:
         notes.append(f"attributes of edges {name} that are not read: {', '.join(unread)}")

@@ -39,23 +39,17 @@ from ._cells import (
     words_of,
 )
 from ._column import CELL_TYPE_SOURCE, PRISM_WIDTH_UM, Column
+from ._connections import DROPPED, Connections, read_connections
+from ._ids import matching_id
+from ._names import CELL, N_SECTIONS, NM_UM, POSITION, VOXEL_UM
 from ._tables import (
-    CELL,
-    DROPPED,
-    N_SECTIONS,
-    NM_UM,
-    POSITION,
-    VOXEL_UM,
-    Connections,
     Edges,
     Table,
     arrow,
     database,
     identifier,
-    matching_id,
     open_table,
     query,
-    read_connections,
     source_file,
     typed,
 )

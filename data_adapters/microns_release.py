@@ -46,7 +46,8 @@ from ._cells import (
 from ._citations import ELABBADY_2025, MICRONS_2025, SCHNEIDER_MIZELL_2025
 from ._column import CELL_TYPE_SOURCE, PRISM_WIDTH_UM, Column
 from ._download import Downloader, RemoteFile, cache_folder
-from ._tables import VOXEL_UM, arrow, database, identifier, quoted, typed
+from ._names import VOXEL_UM
+from ._tables import arrow, database, identifier, quoted, typed
 
 Mask = npt.NDArray[np.bool_]
 

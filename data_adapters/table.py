@@ -29,49 +29,42 @@ from connectome_compiler.options import spell
 from . import _tables
 from ._cell_tables import Cells, Keys, neuron_columns, read_cells
 from ._cells import Words, believed
+from ._connections import DROPPED, Connections, NoCountError, read_connections
+from ._ids import SAMPLE_ROWS, ends_are_text, refuse_rounded
+from ._names import COUNT, ELECTRICAL, ENDS, KIND, SIGN, SIZE, plain
 from ._presets import PRESETS, EdgeLayout, Preset, find_preset
-from ._readers import READERS, Orientation, Raw, Reader, ReadOptions, reader_of
-from ._tables import (
-    COUNT,
-    DROPPED,
-    ELECTRICAL,
-    ENDS,
-    KIND,
-    SAMPLE_ROWS,
-    SIGN,
-    SIZE,
-    Connections,
-    Edges,
-    arrow,
-    database,
-    open_table,
-    plain,
-    read_connections,
-    refuse_rounded,
-    registered,
-    source_file,
-)
+from ._readers import READERS, Orientation, Reader, ReadOptions, reader_of
+from ._tables import Edges, arrow, database, open_table, registered, source_file
 
 SYNAPSES = "synapses"  # the unit whose weights are counts
+OF_TABLES = ("preset", "pre", "post", "weight", "kind")  # options that tables of connections take
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A connectome from files: CSV, TSV (also gzipped), Feather or Parquet, known by content.
+    """A connectome from files: tables, matrices, GraphML, SONATA, flyvis; known by their content.
 
-    ``edges`` has one row per connection, per connection and region, or per synapse: rows of a pair
-    are summed, then pairs below ``min_weight`` dropped. ``cells`` may be several files, joined on
-    the id, separated by commas; without any, the neurons are the ends of the connections.
+    ``edges`` is a table of connections in CSV, TSV (also gzipped), Feather or Parquet; or a square
+    matrix in CSV, TSV or Excel; GraphML; SONATA (HDF5); or the JSON of flyvis. A table has one row
+    per connection, per connection and region, or per synapse. ``cells`` are tables of cells (or
+    GraphML, SONATA), joined on the id, separated by commas; without any, the neurons are the ends
+    of the connections. ``unknown_neurons`` says what becomes of connections with other ends:
+    "error", or "drop".
 
-    Columns are known by the headers of published data sets (``preset``), else by usual names;
-    ``pre``, ``post``, ``weight`` and ``kind`` name them ("none": the table has no such column).
-    Where the unit is synapses, weights are whole numbers from 1; in other units any number.
-    Rows of electrical synapses become connections in both directions.
+    Columns are known by the headers of published data sets (``preset``), else by usual names.
+    ``pre``, ``post``, ``weight`` and ``kind`` name them, ``weight`` and ``kind`` also attributes of
+    GraphML, ``weight`` one of SONATA; "none": there is no such column. ``orientation`` says
+    which way a matrix runs: "pre-post" has presynaptic rows. ``sheet`` chooses one of a workbook,
+    ``population`` one of the edge populations of SONATA. An option that a file cannot use is
+    an error.
+
+    Where ``unit`` is synapses, weights are whole numbers from 1; in other units any number. Rows
+    of a pair are summed, or refused with ``duplicates="error"``; then pairs below ``min_weight``
+    (in size) are dropped. Rows of electrical synapses become connections in both directions.
 
     With ``species`` neurons get signs from their transmitters; a preset of the fly implies it, and
-    "none" wants no signs. ``orientation``, ``sheet`` and ``population`` are for matrices, workbooks
-    and files with several populations. ``dataset``, ``title``, ``licence`` and ``citation`` travel
-    into every module that is made.
+    "none" wants no signs. ``dataset``, ``title``, ``licence``, ``citation`` and ``evidence`` (how
+    the connections are known) travel into every module that is made.
     """
 
     name: ClassVar[str] = "table"
@@ -98,6 +91,8 @@ class Table:
     evidence: Literal["measured", "predicted", "modelled"] = "measured"  # what the user vouches for
 
     def __post_init__(self) -> None:
+        if not self.edges.strip():
+            raise CompileError("table.edges", "is empty", "name a file of connections")
         if not (isfinite(self.min_weight) and self.min_weight >= 0):
             raise CompileError("table.min_weight", f"is {self.min_weight}, expected 0 or more")
         if not self.unit.strip():
@@ -113,51 +108,47 @@ class Table:
         path = Path(self.edges)
         cell_paths = [Path(part.strip()) for part in self.cells.split(",") if part.strip()]
         reader = reader_of(path)
+        self._refuse_useless(path, reader)
+        steps: list[Step] = []
+        tables: list[_tables.Table] = []
         with database() as db:
-            raw: Raw | None = None
-            self._refuse_useless(path, reader)
             if reader is None:
                 given = self._open(db, path)
             else:
-                raw = reader.load(path, self._read_options())
-                given = _open_raw(db, path, raw)
-            tables = [self._open_cells(db, p, f"cells{k}") for k, p in enumerate(cell_paths)]
-            if raw is not None and raw.cells is not None:
-                tables.insert(0, registered(db, "own_cells", path, raw.cells))
+                given, tables = self._open_raw(db, path, reader, steps)
+            tables += [_open_cells(db, p, f"cells{k}", steps) for k, p in enumerate(cell_paths)]
             source = self._source(db, given, tables)
             found = self._connections(db, source)
             votes = _votes(db, source)
-        steps = [] if reader is None or raw is None else [_read_step(path, reader.what, raw.notes)]
         graph = self._graph(source, found, votes, steps, cell_paths)
         graph.verify()
         return graph
 
     # --- opening ----------------------------------------------------------------------------------
 
-    def _read_options(self) -> ReadOptions:
-        return ReadOptions(**{f.name: getattr(self, f.name) for f in fields(ReadOptions)})
-
-    def _open_cells(self, db: duckdb.DuckDBPyConnection, path: Path, name: str) -> _tables.Table:
-        """Open a table of cells, or a file such as the nodes of SONATA."""
-        if (reader := reader_of(path)) is None:
-            return open_table(db, path, name)
-        cells = reader.load(path, self._read_options()).cells
-        if cells is None:
-            raise CompileError(str(path), f"is {reader.what} without cells")
-        return registered(db, name, path, cells)
-
     def _refuse_useless(self, path: Path, reader: Reader | None) -> None:
         """Raise `CompileError` at an option that the file has no use for."""
-        if reader is None:
-            useless = [f.name for f in fields(ReadOptions) if getattr(self, f.name)]
-            what = "a plain table of connections"
-        else:
-            useless = [name for name in ("pre", "post", "weight", "kind") if getattr(self, name)]
-            useless += ["preset"] if self.preset not in ("auto", "none") else []
-            what = reader.what
-        if useless:
-            problem = f"has no meaning for {path.name}, which is {what}"
-            raise CompileError(f"table.{useless[0]}", problem, "leave the option out")
+        used, what = (reader.options, reader.what) if reader else (OF_TABLES, "a table")
+        for name in dict.fromkeys((*OF_TABLES, *(f.name for f in fields(ReadOptions)))):
+            if name not in used and getattr(self, name) not in ("", "auto"):
+                problem = f"has no meaning for {path.name}, which is {what}"
+                hint = f"leave it out; {what} takes {', '.join(used) or 'no such option'}"
+                raise CompileError(f"table.{name}", problem, hint)
+
+    def _open_raw(
+        self, db: duckdb.DuckDBPyConnection, path: Path, reader: Reader, steps: list[Step]
+    ) -> tuple[_Given, list[_tables.Table]]:
+        """Make what a reader finds in a file tables of the database: connections and cells."""
+        options = ReadOptions(**{f.name: getattr(self, f.name) for f in fields(ReadOptions)})
+        raw = reader.load(path, options)
+        steps.append(_read_step(path, reader.what, raw.notes))
+        if not raw.edges.num_rows:
+            raise CompileError(str(path), "has no connection", "; ".join(raw.notes))
+        table = registered(db, "edges", path, raw.edges)
+        sign, kind = (c if c in table.columns else None for c in ("sign", "kind"))
+        edges = Edges(table, "pre", "post", "weight", None, sign, kind)
+        own = [] if raw.cells is None else [registered(db, "own_cells", path, raw.cells)]
+        return _Given(edges, None, None, raw.modelled), own
 
     def _open(self, db: duckdb.DuckDBPyConnection, path: Path) -> _Given:
         """Open a plain table of connections and recognise its columns."""
@@ -175,7 +166,12 @@ class Table:
         size = table.find(*SIZE) if layout is None else None
         if size == weight:
             size = None
-        return _Given(Edges(table, pre, post, weight, size, sign, kind), preset, layout)
+        roles = [c for c in (pre, post, weight, kind) if c]
+        if twice := [c for c in roles if roles.count(c) > 1]:
+            problem = "cannot be two of pre, post, weight and kind"
+            raise CompileError(f"{path}, column {twice[0]}", problem, "name one column for each")
+        edges = Edges(table, pre, post, weight, size, sign, kind)
+        return _Given(edges, preset, layout)
 
     def _ends(self, table: _tables.Table, layout: EdgeLayout | None) -> tuple[str, str]:
         if self.pre or self.post:
@@ -253,7 +249,7 @@ class Table:
                 repeated=self.duplicates,
                 listed=False,
             )
-        except _tables.NoCountError as error:
+        except NoCountError as error:
             hint = "if weights are no counts, say what they are, as in unit=um2"
             raise CompileError(error.where, error.problem, hint) from error
 
@@ -335,7 +331,8 @@ class Table:
             notes.append(f"preset {given.preset.name}: {given.preset.title}")
             if given.preset.name == "neuprint":
                 notes.append("hemibrain has the same columns: preset=hemibrain says it is that")
-        notes.append(f"taken for {self.evidence}: the files do not say (option evidence)")
+        if not given.modelled:
+            notes.append(f"taken for {self.evidence}: the files do not say (option evidence)")
         for n, what in (
             (found.n_dropped_rows, "rows from or to cells that are not kept"),
             (found.n_unknown_rows, "rows from or to cells not in the cell table"),
@@ -343,19 +340,19 @@ class Table:
             (found.n_repeated_rows, "rows repeat a pair: their weights are summed"),
             (found.n_rows_without_size, "rows without a size: sizes left out"),
             (found.n_sign_conflicts, "connections whose rows disagree on the sign: not known"),
+            (int((found.weight == 0).sum()), "connections of weight 0: kept"),
         ):
             if n:
                 notes.append(f"{n:,} {what}")
         if self.min_weight > (1 if self.are_counts else 0):
-            notes.append(
-                f"{found.n_below:,} pairs below {self.min_weight:g} {self.unit} dropped, "
-                f"{found.weight_below:,.15g} {self.unit} in all"
-            )
+            notes.append(self._weak("pairs", found.n_below, found.weight_below))
         if found.sign is not None:
-            plus, minus = int((found.sign > 0).sum()), int((found.sign < 0).sum())
-            unknown = len(found.sign) - plus - minus
+            electric = found.kind == ELECTRICAL
+            plus, minus, unknown = (int((found.sign[~electric] == s).sum()) for s in (1, -1, 0))
             told = f"{plus:,} +1, {minus:,} -1, {unknown:,} not known"
             notes.append(f"signs of connections from column {e.sign}: {told}")
+            if lost := int((found.sign[electric] != 0).sum()):
+                notes.append(f"{lost:,} signs of electrical connections left out: they have none")
         if e.ignored:
             notes.append(f"ignored columns: {', '.join(e.ignored)}")
         return notes
@@ -371,10 +368,21 @@ class Table:
         if not electric.any():
             return whole, whole.keep(electric), [_count(whole, "connections")]
         chemical = whole.keep(~electric)
-        electrical, n_single = _symmetric(whole.keep(electric), keys, path)
-        notes = [_count(chemical, "chemical connections"), _count(electrical, "electrical ones")]
+        both, n_single = _symmetric(whole.keep(electric), keys, path)
+        notes = [_count(chemical, "chemical connections")]
         notes.append(f"{n_single:,} electrical pairs given in one direction, taken for both")
+        strong = np.abs(both.weight) >= self.min_weight
+        electrical = both.keep(strong)
+        once = electrical.keep(electrical.pre <= electrical.post)
+        if not strong.all():
+            weak = both.weight[~strong & (both.pre <= both.post)]
+            notes.append(self._weak("electrical pairs", len(weak), weak.sum()))
+        notes.append(_count(once, "electrical pairs, each a connection in both directions"))
         return chemical, electrical, notes
+
+    def _weak(self, what: str, n: int, weight: float) -> str:
+        below = f"{n:,} {what} below {self.min_weight:g} {self.unit} dropped"
+        return f"{below}, {weight:,.15g} {self.unit} in all"
 
     def _provenance(
         self, given: _Given, signed: bool, steps: tuple[Step, ...], cell_paths: list[Path]
@@ -383,7 +391,8 @@ class Table:
         preset, layout = given.preset, given.layout
         stem = paths[0].name.split(".")[0]
         dataset = preset.dataset if preset else f"table:{stem}"
-        if self.evidence == "modelled":  # must not go by the name of the measured one
+        evidence = Evidence.MODELLED if given.modelled else Evidence(self.evidence)
+        if evidence is Evidence.MODELLED:  # must not go by the name of the measured one
             dataset += "-modelled"
         cited: tuple[str, ...] = (self.citation,) if self.citation else ()
         if preset is not None and layout is not None:
@@ -394,7 +403,7 @@ class Table:
             or (
                 preset.title if preset else f"Connections of {' and '.join(p.name for p in paths)}"
             ),
-            connectivity=Evidence(self.evidence),
+            connectivity=evidence,
             signs=Evidence.PREDICTED if signed else Evidence.NONE,
             licence=self.licence
             or (preset.licence if preset else "not stated by the files: see their source"),
@@ -411,6 +420,7 @@ class _Given:
     edges: Edges
     preset: Preset | None
     layout: EdgeLayout | None
+    modelled: bool = False  # no neuron of the file was seen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -440,11 +450,21 @@ def _unknown_layout(table: _tables.Table) -> CompileError:
     return CompileError(str(table.path), problem, hint)
 
 
-def _open_raw(db: duckdb.DuckDBPyConnection, path: Path, raw: Raw) -> _Given:
-    """Make what a reader returned a table of the database."""
-    table = registered(db, "edges", path, raw.edges)
-    sign, kind = (c if c in table.columns else None for c in ("sign", "kind"))
-    return _Given(Edges(table, "pre", "post", "weight", None, sign, kind), None, None)
+def _open_cells(
+    db: duckdb.DuckDBPyConnection, path: Path, name: str, steps: list[Step]
+) -> _tables.Table:
+    """Open a table of cells, or a file such as the nodes of SONATA."""
+    if (reader := reader_of(path)) is None:
+        return open_table(db, path, name)
+    if not reader.has_cells:
+        raise CompileError(str(path), f"is {reader.what}, no table of cells", "export it as CSV")
+    raw = reader.load(path, ReadOptions(weight="none", kind="none"))
+    if raw.cells is None:
+        raise CompileError(str(path), f"is {reader.what} without cells")
+    unread = f"{raw.edges.num_rows:,} connections in it are not read: it was given for its cells"
+    notes = (*raw.notes, unread) if raw.edges.num_rows else raw.notes
+    steps.append(_read_step(path, reader.what, notes))
+    return registered(db, name, path, raw.cells)
 
 
 def _read_step(path: Path, what: str, notes: tuple[str, ...]) -> Step:
@@ -454,7 +474,7 @@ def _read_step(path: Path, what: str, notes: tuple[str, ...]) -> Step:
 def _ends_of(db: duckdb.DuckDBPyConnection, edges: Edges) -> tuple[Keys, bool]:
     """Return all ids that occur as an end, sorted, and whether they are text."""
     table, where = edges.table, str(edges.table.path)
-    as_text = _tables.ends_are_text(db, edges)
+    as_text = ends_are_text(db, edges)
     pre, post = (table.key(column, as_text) for column in (edges.pre, edges.post))
     found = arrow(
         db, where,

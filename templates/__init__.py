@@ -4,6 +4,7 @@ if __name__ != "connectome_compiler.templates":
     raise ImportError("import connectome_compiler.templates, not templates")
 
 BUILTIN = {
+    "mimetic": "connectome_compiler.templates.mimetic.style:Mimetic",
     "recurrent": "connectome_compiler.templates.recurrent.style:Recurrent",
     "bionic": "connectome_compiler.templates.bionic.style:Bionic",
 }

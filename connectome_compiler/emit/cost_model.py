@@ -73,14 +73,16 @@ def forecast(
     return found
 
 
-def forecast_rollout(n: int, n_connections: int, batch: int, steps: int) -> Forecast:
+def forecast_rollout(
+    n: int, n_connections: int, batch: int, steps: int, kernel: str = "edges"
+) -> Forecast:
     """Return the cost of a training step of a recurrent network of ``n`` neurons.
 
     The weights are read twice a step of time, but their gradient is one product at the end: of the
     work per connection and column, two thirds are done step by step, and a third at once.
     """
-    one = forecast(n, n, n_connections, batch)["edges"]
-    wide = forecast(n, n, n_connections, batch * steps)["edges"]
+    one = forecast(n, n, n_connections, batch)[kernel]
+    wide = forecast(n, n, n_connections, batch * steps)[kernel]
     return Forecast(steps * one.step_us * 2 / 3 + wide.step_us / 3, one.state_bytes)
 
 

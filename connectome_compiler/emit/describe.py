@@ -19,8 +19,10 @@ from connectome_compiler.emit.names import marks
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph, Population, Projection
-from connectome_compiler.ir.provenance import NULL_MODEL, Evidence, Provenance
+from connectome_compiler.ir.operators import Linear
+from connectome_compiler.ir.provenance import BY_RULE, NULL_MODEL, Evidence, Provenance
 from connectome_compiler.ir.ties import groups, n_junctions
+from connectome_compiler.ir.window import Window
 
 WIDTH = 100
 MOST_FILES = 3  # named in the header
@@ -28,6 +30,10 @@ MODELLED = (
     "MODELLED, NOT MEASURED: the connections were drawn from published statistics. No neuron of"
     " this network was ever seen, and results obtained with it say nothing about a particular"
     " brain."
+)
+RULE = (
+    "MODELLED, NOT MEASURED: the connections follow a rule. No such network was seen in a brain,"
+    " and results obtained with it say nothing about a particular brain."
 )
 NULL = (
     "MODELLED, NOT MEASURED: this is a null model, a control, not the connectome. Its neurons are"
@@ -134,6 +140,10 @@ def _projection(graph: Graph, q: Projection) -> dict[str, Any]:
         stated["scale_sha256"] = array_digest(scale(q))
     if q.kind == "electrical":
         stated["junctions"] = n_junctions(q)
+    if not isinstance(q.operator, Linear):
+        stated["weights"] = stated["connections"] * q.operator.area
+    if isinstance(q.connectivity, Window):
+        stated["window"] = repr(q.connectivity.rule)
     if not q.weights.trained:
         stated["trained"] = False
     return stated
@@ -194,9 +204,13 @@ def header(
 
 def _modelled(p: Provenance) -> str:
     """Say what is not real: the neurons, or their wiring alone."""
-    if "null" not in (marked := marks(p.dataset)):
-        return MODELLED
+    marked = marks(p.dataset)
+    ruled = any(s.name == BY_RULE for s in p.steps)
+    if "null" not in marked:
+        return RULE if ruled else MODELLED
     randomised = f"{NULL} {'; '.join(p.first_notes(NULL_MODEL))}."
+    if ruled:
+        return f"{randomised} {RULE}"
     return f"{randomised} {MODELLED}" if "surrogate" in marked else randomised
 
 

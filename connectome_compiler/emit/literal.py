@@ -43,9 +43,9 @@ def _flat(value: Any) -> str:
 
 
 def quote(text: str) -> str:
-    """Spell a string as ruff does: double quotes, unless only those would need escapes."""
+    """Spell a string as ruff does: double quotes, unless those would need more escapes."""
     inner = repr(text)[1:-1]
-    if '"' in text and "'" not in text:
+    if text.count('"') > text.count("'"):  # as repr has it
         return f"'{inner}'"
     if repr(text)[0] == "'":  # repr escaped the single quotes, if any
         inner = inner.replace('"', '\\"').replace("\\'", "'")

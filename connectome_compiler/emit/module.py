@@ -15,18 +15,19 @@ from connectome_compiler.emit.literal import literal
 from connectome_compiler.emit.names import check_class_name, network_name
 from connectome_compiler.emit.render import render
 from connectome_compiler.emit.source import copy_definitions
+from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import entries_ptr
 from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.ties import groups, is_mirror
 
 IMPORTS = (
-    "import hashlib",
     "from collections.abc import Iterator",
     "from typing import Any",
     "import torch",
-    "from safetensors.torch import load",
     "from torch import Tensor, nn",
 )
+ARRAY_IMPORTS = ("import hashlib", "from safetensors.torch import load")
 INLINE_IMPORTS = ("import base64", "import zlib")
 FILE_IMPORTS = ("from pathlib import Path",)
 
@@ -46,10 +47,12 @@ def assemble(
     """Return the module that ``template`` makes of ``context``.
 
     To ``context`` are added what all templates need: ``header``, ``imports``, ``provenance``,
-    ``class_name``, the source of the ``layers``, and the arrays, inline or by hash.
+    ``class_name``, the source of the ``layers``, and the arrays, if any, inline or by hash.
     """
     packed = pack(arrays, sum(graph.count(q) for q in graph.connectome))
-    imports = (*IMPORTS, *(INLINE_IMPORTS if packed.inline else FILE_IMPORTS))
+    imports: tuple[str, ...] = IMPORTS
+    if arrays:
+        imports += ARRAY_IMPORTS + (INLINE_IMPORTS if packed.inline else FILE_IMPORTS)
     copied = copy_definitions(layers, imports)
     name = network_name(class_name, recipe, graph.provenance.dataset)
     check_class_name(name, "\n".join([*copied.imports, copied.text]))
@@ -67,13 +70,16 @@ def assemble(
             "sha256": packed.sha256,
         },
     )
-    return Emission(name, source, None if packed.inline else packed.data)
+    return Emission(name, source, None if packed.inline or not arrays else packed.data)
 
 
 def connection_arrays(graph: Graph) -> Arrays:
     """Return rows and sources of every projection of the connectome, and signs that differ."""
     arrays: Arrays = {}
     for q in graph.connectome:
+        if not isinstance(q.operator, Linear):
+            problem = f"is a {type(q.operator).__name__}, which this style has no layer for"
+            raise CompileError(f"projection {q.key}", problem, "use the mimetic style")
         n_post, n_pre = graph.shape(q)
         post, pre = q.connectivity.entries(n_post, n_pre)
         arrays[f"{q.key}.ptr"] = entries_ptr(post, n_post)

@@ -4,8 +4,8 @@ One population after the other, in double precision, by the populations and proj
 ``PROVENANCE`` states, with the weights that the module itself reports. Front end, read-in and
 read-out are the module's own: no connectome says how they should be.
 
-Two kinds: `swept` populations, through which an image passes in a few sweeps, and `leaky` ones,
-which change in time.
+Three kinds: `swept` populations, through which an image passes in a few sweeps, `leaky` ones, which
+change in time, and a `stacked` network, whose layers act once, one after the other.
 """
 
 from __future__ import annotations
@@ -30,7 +30,93 @@ def rates_and_output(
     network: Any, stated: dict[str, Any], x: Tensor
 ) -> tuple[dict[str, Tensor], Tensor]:
     """Return the rates of every population and what is read out of them, for the input ``x``."""
+    if "stack" in stated:
+        return stacked(network, stated, x)
     return (leaky if "dynamics" in stated else swept)(network, stated, x)
+
+
+def stacked(network: Any, stated: dict[str, Any], x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Return the activity of every layer, ``(batch, *shape)``, and of the last."""
+    rates: dict[str, Tensor] = {}
+    for p in stated["stack"]["units"]:
+        drive = None
+        for q in stated["stack"]["layers"]:
+            if q["post"] != p["name"]:
+                continue
+            layer = getattr(network, q["layer"])
+            term = acted(q["operator"], acting(layer), rates[q["pre"]])
+            if layer.bias is not None:
+                term = term + layer.bias.reshape(-1, *[1] * (term.dim() - 2))
+            term = term.unflatten(1, p["shape"]) if term.dim() == 2 else term
+            drive = term if drive is None else drive + term
+        if drive is None:  # the input
+            rates[p["name"]] = x
+            continue
+        if p["normalisation"]:
+            drive = _by_sample(drive, getattr(network, p["normalisation"]))
+        rates[p["name"]] = PHI[p["activation"]](drive)
+    return rates, rates[p["name"]]
+
+
+def acting(layer: Any) -> Tensor:
+    """Return the weights of a layer that act, dense, in torch's layout."""
+    weight: Tensor = (
+        layer.effective_weight() if hasattr(layer, "effective_weight") else layer.weight
+    )
+    return weight
+
+
+def acted(operator: dict[str, Any], weight: Tensor, x: Tensor) -> Tensor:
+    """Return what the weights make of ``x``, position by position of a convolution's kernel."""
+    if operator["kind"] == "Linear":
+        drive: Tensor = x.flatten(1) @ weight.t()
+        return drive
+    made: Tensor
+    groups, transposed = operator["groups"], operator["kind"] == "ConvTranspose2d"
+    if groups > 1:
+        one = {**operator, "groups": 1}
+        parts = zip(weight.chunk(groups, 0), x.chunk(groups, 1), strict=True)
+        return torch.cat([acted(one, w, part) for w, part in parts], 1)
+    (top, left), (high, wide) = operator["padding"], x.shape[2:]
+    (down, right), (apart_y, apart_x) = operator["stride"], operator["dilation"]
+    kernel_y, kernel_x = operator["kernel"]
+    if transposed:
+        more_y, more_x = operator["output_padding"]
+        made = x.new_zeros(
+            len(x),
+            weight.shape[1],
+            (high - 1) * down + apart_y * (kernel_y - 1) + 1 + more_y,
+            (wide - 1) * right + apart_x * (kernel_x - 1) + 1 + more_x,
+        )
+    else:
+        x = torch.nn.functional.pad(x, (left, left, top, top))
+        high = (x.shape[2] - apart_y * (kernel_y - 1) - 1) // down + 1
+        wide = (x.shape[3] - apart_x * (kernel_x - 1) - 1) // right + 1
+        made = x.new_zeros(len(x), weight.shape[0], high, wide)
+    for i in range(kernel_y):
+        for j in range(kernel_x):
+            rows = slice(i * apart_y, i * apart_y + (high - 1) * down + 1, down)
+            columns = slice(j * apart_x, j * apart_x + (wide - 1) * right + 1, right)
+            if transposed:
+                made[:, :, rows, columns] += torch.einsum("bphw,pq->bqhw", x, weight[:, :, i, j])
+            else:
+                seen = x[:, :, rows, columns]
+                made = made + torch.einsum("bphw,qp->bqhw", seen, weight[:, :, i, j])
+    if transposed:
+        made = made[:, :, top : made.shape[2] - top, left : made.shape[3] - left]
+    return made
+
+
+def _by_sample(drive: Tensor, norm: Any) -> Tensor:
+    """Normalise each unit or channel over samples and places: in training, over those at hand."""
+    over = [k for k in range(drive.dim()) if k != 1]
+    shape = (-1, *[1] * (drive.dim() - 2))
+    mean, variance = norm.running_mean, norm.running_var
+    if norm.training:
+        mean, variance = drive.mean(over), drive.var(over, correction=0)
+    centred = drive - mean.reshape(shape)
+    scale = norm.weight / (variance + EPSILON).sqrt()
+    return centred * scale.reshape(shape) + norm.bias.reshape(shape)
 
 
 def leaky(network: Any, stated: dict[str, Any], u: Tensor) -> tuple[dict[str, Tensor], Tensor]:

@@ -1,7 +1,8 @@
 """Copy the layers that a model uses out of ``connectome_compiler.nn`` into its own source.
 
 Whatever the wanted classes need of their files comes along, in the order in which it stands there:
-helpers, constants, imports. So a layer lives once, tested, and every module is complete.
+helpers, constants, imports. So a layer lives once, tested, and every module is complete. Files
+stand after those that they import. Two files may use one name, but not in one module.
 """
 
 from __future__ import annotations
@@ -46,18 +47,17 @@ def copy_definitions(wanted: Iterable[str], also_uses: Iterable[str] = ()) -> Co
     under a name that carries the hash of the copied source, so that two models, made by two
     versions of the compiler, can live in one process.
     """
-    found, imported = _library()
+    library = _library()
     chosen: dict[str, Definition] = {}
-    waiting = list(wanted)
+    waiting = [library.find(name) for name in wanted]
     while waiting:
-        name = waiting.pop()
-        if name in chosen:
-            continue
-        if name not in found:
-            raise UnknownNameError.among("layer", name, found)
-        chosen[name] = found[name]
-        waiting += [use for use in found[name].uses if use in found]
-    ordered = sorted(chosen.values(), key=lambda d: (d.comes_from, d.line))
+        next_one = waiting.pop()
+        if (known := chosen.setdefault(next_one.name, next_one)) is not next_one:
+            files = f"{known.comes_from} and {next_one.comes_from}"
+            raise ValueError(f"{next_one.name!r} is needed of {files}: rename one of them")
+        uses = (library.used(next_one.comes_from, use) for use in next_one.uses)
+        waiting += [use for use in uses if use and chosen.get(use.name) is not use]
+    ordered = sorted(chosen.values(), key=lambda d: (library.files.index(d.comes_from), d.line))
     text = ""
     for before, definition in zip([None, *ordered], ordered, strict=False):
         text += "" if before is None else _gap(before, definition)
@@ -71,7 +71,7 @@ def copy_definitions(wanted: Iterable[str], also_uses: Iterable[str] = ()) -> Co
         statement
         for definition in ordered
         for use in definition.uses
-        if (statement := imported.get((definition.comes_from, use)))
+        if (statement := library.imports.get((definition.comes_from, use)))
     ]
     return Copied(merge_imports([*statements, *also_uses]), text)
 
@@ -113,29 +113,73 @@ def _gap(before: Definition, after: Definition) -> str:
     return "\n\n" if after.text.startswith("#") else "\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Library:
+    """What the files of ``nn`` define and import, by (file, name)."""
+
+    definitions: dict[tuple[str, str], Definition]
+    imports: dict[tuple[str, str], str]  # statements, of other packages
+    siblings: dict[tuple[str, str], str]  # files of ``nn`` that names are imported of
+    files: tuple[str, ...]  # each after those that it imports
+
+    def find(self, name: str) -> Definition:
+        """Return the definition called ``name``, wherever it is."""
+        known = [d for d in self.definitions.values() if d.name == name]
+        if not known:
+            raise UnknownNameError.among("layer", name, {n for _, n in self.definitions})
+        if len(known) > 1:
+            raise ValueError(f"nn defines {name!r} twice")
+        return known[0]
+
+    def used(self, file: str, name: str) -> Definition | None:
+        """Return what ``name`` means in ``file``, if it is of ``nn``."""
+        return self.definitions.get((self.siblings.get((file, name), file), name))
+
+
 @cache
-def _library() -> tuple[dict[str, Definition], dict[tuple[str, str], str]]:
-    """Return all definitions in ``nn`` by name, and imports by (file, imported name)."""
-    definitions: dict[str, Definition] = {}
+def _library() -> Library:
+    """Read all files of ``nn``."""
+    definitions: dict[tuple[str, str], Definition] = {}
     imports: dict[tuple[str, str], str] = {}
+    siblings: dict[tuple[str, str], str] = {}
+    needs: dict[str, set[str]] = {}
     folder = resources.files("connectome_compiler.nn")
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         if not file.name.endswith(".py") or file.name == "__init__.py":
             continue
+        needs[file.name] = set()
         source = file.read_text(encoding="utf-8")
         lines = source.splitlines()
         for node in ast.parse(source).body:
             if isinstance(node, ast.Import | ast.ImportFrom):
-                _note_imports(node, file.name, imports)
+                if (sibling := _sibling(node)) and isinstance(node, ast.ImportFrom):
+                    siblings.update({(file.name, alias.name): sibling for alias in node.names})
+                    needs[file.name].add(sibling)
+                else:
+                    _note_imports(node, file.name, imports)
                 continue
             for name in _names(node):
-                if name in definitions:
-                    raise ValueError(f"nn defines {name!r} twice")
                 block = isinstance(node, ast.ClassDef | ast.FunctionDef)
-                definitions[name] = Definition(
+                definitions[file.name, name] = Definition(
                     name, _text(node, lines), _uses(node), file.name, node.lineno, block
                 )
-    return definitions, imports
+    return Library(definitions, imports, siblings, _in_order(needs))
+
+
+def _in_order(needs: dict[str, set[str]]) -> tuple[str, ...]:
+    """Return the files by name, but each after those that it needs."""
+    ordered: list[str] = []
+    while waiting := sorted(needs.keys() - ordered):
+        ready = [file for file in waiting if needs[file] <= set(ordered)]
+        ordered.append(ready[0])
+    return tuple(ordered)
+
+
+def _sibling(node: ast.Import | ast.ImportFrom) -> str:
+    """Return the file of ``nn`` that an import is of, or ""."""
+    module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+    package = "connectome_compiler.nn."
+    return f"{module.removeprefix(package)}.py" if module.startswith(package) else ""
 
 
 def _note_imports(
@@ -145,7 +189,7 @@ def _note_imports(
         name = alias.asname or alias.name.split(".")[0]
         if isinstance(node, ast.Import):
             imports[file, name] = f"import {ast.unparse(alias)}"
-        elif node.level == 0 and not (node.module or "").startswith("connectome_compiler"):
+        elif node.level == 0:
             imports[file, name] = f"from {node.module} import {ast.unparse(alias)}"
 
 

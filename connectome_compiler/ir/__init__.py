@@ -10,13 +10,18 @@ from connectome_compiler.ir.graph import (
     Weights,
 )
 from connectome_compiler.ir.neurons import neuron_table
+from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
 from connectome_compiler.ir.provenance import Evidence, Provenance, SourceFile, Step
+from connectome_compiler.ir.window import Window
 
 __all__ = [
     "AllToAll",
     "Connectivity",
+    "Conv2d",
+    "ConvTranspose2d",
     "Evidence",
     "Graph",
+    "Linear",
     "NodeModel",
     "OneToOne",
     "Population",
@@ -27,5 +32,6 @@ __all__ = [
     "Step",
     "Synapses",
     "Weights",
+    "Window",
     "neuron_table",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ def digest(graph: Graph) -> str:
     for q in graph.projections:
         law = type(q.connectivity).__name__
         _text(sha, ["projection", q.pre, q.post, q.kind, q.delay, _fields(q.weights), law])
+        _text(sha, ["operator", type(q.operator).__name__, _fields(q.operator)])
         if isinstance(q.connectivity, Synapses):
             edges = q.connectivity
             _text(sha, ["unit", edges.unit])
@@ -52,11 +54,13 @@ def array_digest(*arrays: np.ndarray[Any, Any]) -> str:
 
 def _fields(value: Any) -> dict[str, Any]:
     """Return the options of a model or law; a float that is whole is spelled as the integer."""
-    options = {name: getattr(value, name) for name in value.__dataclass_fields__}
-    return {
-        name: int(v) if isinstance(v, float) and v.is_integer() else v
-        for name, v in options.items()
-    }
+    return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return _fields(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _text(sha: Any, value: Any) -> None:

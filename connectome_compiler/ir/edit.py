@@ -45,10 +45,7 @@ def keep_neurons(graph: Graph, kept: Mapping[str, Mask]) -> Graph:
         if isinstance(q.connectivity, AllToAll | OneToOne):
             projections.append(replace(q, connectivity=_remaining(q.connectivity, q, places)))
             continue
-        if not isinstance(q.connectivity, Synapses):
-            projections.append(q)
-            continue
-        edges = q.connectivity
+        edges = q.synapses
         post = places[q.post][edges.post] if q.post in places else edges.post
         pre = places[q.pre][edges.pre] if q.pre in places else edges.pre
         alive = (post >= 0) & (pre >= 0)
@@ -259,16 +256,14 @@ def _blocks(
     block = group[post] * small.type(groups) + group[pre]
     order = order[np.argsort(block[order], kind="stable")]
     bounds = np.concatenate([[0], np.cumsum(np.bincount(block, minlength=groups**2))])
-    values = _values(many)
+    columns = {"post": place[post], "pre": place[pre], **_values(many)}
+    columns = {name: values[order] for name, values in columns.items()}
+    for values in columns.values():
+        values.setflags(write=False)  # so blocks are views, not copies
     made = []
     for k in np.flatnonzero(np.diff(bounds)):
-        rows = order[bounds[k] : bounds[k + 1]]
-        edges = Synapses(
-            place[post[rows]],
-            place[pre[rows]],
-            unit=model.synapses.unit,
-            **{name: array[rows] for name, array in values.items()},
-        )
+        block_of = {name: values[bounds[k] : bounds[k + 1]] for name, values in columns.items()}
+        edges = Synapses(**block_of, unit=model.synapses.unit)
         i_post, i_pre = divmod(int(k), groups)
         made.append(replace(model, pre=names[i_pre], post=names[i_post], connectivity=edges))
     return made

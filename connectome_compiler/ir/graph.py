@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.connectivity import Connectivity, Synapses
 from connectome_compiler.ir.neurons import canonical
+from connectome_compiler.ir.operators import LINEAR, Linear, Operator
 from connectome_compiler.ir.provenance import Provenance
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class NodeModel:
 
     The summed drive is normalised, rectified (or whatever ``activation`` names), attenuated by the
     neuron's ``inhibition`` (a column of the neuron table, 0 to 1), and noise is added in training.
+    Normalisation "layer" and "rms" is over the population, "batch" over samples (and the places of
+    a map), for each unit or channel.
 
     With ``tau_ms`` above 0 the unit is leaky: ``tau dr/dt = -r + activation(drive + bias)``. Its
     time constant starts at ``tau_ms`` and, like its bias, is trained one for all neurons of the
@@ -39,7 +42,7 @@ class NodeModel:
     """
 
     activation: Literal["relu", "linear", "tanh", "sigmoid", "softplus"] = "relu"
-    normalisation: Literal["layer", "rms", "none"] = "none"
+    normalisation: Literal["layer", "rms", "batch", "none"] = "none"
     noise_std: float = 0.0  # standard deviation, in units of activity; training only
     inhibition: Literal["none", "multiplicative", "subtractive"] = "none"
     inhibition_strength: float = 0.0  # a (1 - strength r), or a - strength r
@@ -137,6 +140,9 @@ class Projection:
 
     An "electrical" connection is a gap junction. It stands in the list in both directions, with one
     weight, its conductance, which is never negative and has no sign: ``g (r_pre - r_post)``.
+
+    ``operator`` says how connections act: between units, or as a convolution between the channels
+    of two maps, where each has as many weights as the kernel has positions.
     """
 
     pre: str
@@ -145,6 +151,7 @@ class Projection:
     weights: Weights = Weights()
     kind: Kind = "chemical"
     delay: int = 1
+    operator: Operator = LINEAR
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "delay", index(self.delay))
@@ -159,7 +166,8 @@ class Projection:
         """The edge list; a law has none until a pass materialises it."""
         if not isinstance(self.connectivity, Synapses):
             problem = f"is {self.connectivity.describe()}, not an edge list"
-            raise CompileError(f"projection {self.key}", problem)
+            hint = 'add [[pass]] use = "materialise-laws"'
+            raise CompileError(f"projection {self.key}", problem, hint)
         return self.connectivity
 
 
@@ -219,11 +227,19 @@ class Graph:
         return sum(self.count(p) for p in self.connectome)
 
     def shape(self, projection: Projection) -> tuple[int, int]:
-        """Return ``(n_post, n_pre)`` of ``projection``."""
-        return self.population(projection.post).n_units, self.population(projection.pre).n_units
+        """Return ``(n_post, n_pre)`` of ``projection``: of units, or of a convolution's channels.
+
+        With groups, a convolution has ``(post, pre per group)``, a transposed one ``(post per
+        group, pre)``.
+        """
+        post, pre = self.population(projection.post), self.population(projection.pre)
+        return projection.operator.pairs(post.shape, pre.shape)
 
     def count(self, projection: Projection) -> int:
-        """Return the number of connections of ``projection``."""
+        """Return the number of connections of ``projection``: of a convolution, between channels.
+
+        One of a convolution has ``projection.operator.area`` weights.
+        """
         return projection.connectivity.count(*self.shape(projection))
 
     def density(self, projection: Projection) -> float:
@@ -234,6 +250,8 @@ class Graph:
         a neuron with itself do not count.
         """
         n_post, n_pre = self.shape(projection)
+        if not isinstance(projection.operator, Linear):  # channels have no axons
+            return self.count(projection) / (n_post * n_pre) if n_post * n_pre else 0.0
         known = self.population(projection.pre).has_outputs()
         within = projection.pre == projection.post
         possible = int(known.sum()) * (n_post - within)
@@ -251,13 +269,13 @@ class Graph:
         """Return the sign of every connection, shape ``(n_connections,)``; 0 = not known.
 
         The connection's own sign where the source has one, else that of its presynaptic neuron. Gap
-        junctions have none.
+        junctions have none, and channels are no neurons.
         """
         if projection.kind == "electrical":
             return np.zeros(self.count(projection), np.int8)
         _, pre = projection.connectivity.entries(*self.shape(projection))
         population = self.population(projection.pre)
-        if population.neurons is None:
+        if population.neurons is None or not isinstance(projection.operator, Linear):
             signs = np.zeros(len(pre), np.int8)
         else:
             column = population.column("sign").fill_null(0)

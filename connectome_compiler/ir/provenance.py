@@ -8,6 +8,7 @@ from operator import index
 from typing import Any
 
 FALLBACK = "fall-back-to-statistics"  # the step by which an adapter owns up to a substitute
+BY_RULE = "lay-windows"  # the step by which an adapter makes connections of no brain
 NULL_MODEL = "null-model"  # the step that randomises the wiring; its first note says how
 
 

@@ -22,12 +22,15 @@ import pyarrow.parquet as pq
 from connectome_compiler.errors import CompileError, UnknownNameError, VerifyError
 from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne, Synapses
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection, Weights
+from connectome_compiler.ir.operators import OPERATORS
 from connectome_compiler.ir.provenance import Provenance
+from connectome_compiler.ir.window import Window
+from connectome_compiler.nn.window_rules import WindowRule
 
 FORMAT = 2
 PAGE = "graph.json"
 FOLDERS = ("neurons", "connections")
-LAWS: dict[str, type[Any]] = {"AllToAll": AllToAll, "OneToOne": OneToOne}
+LAWS: dict[str, type[Any]] = {"AllToAll": AllToAll, "OneToOne": OneToOne, "Window": Window}
 
 
 def save(graph: Graph, folder: Path) -> Path:
@@ -161,6 +164,7 @@ def _write(graph: Graph, folder: Path) -> None:
             "post": q.post,
             "kind": q.kind,
             "delay": q.delay,
+            "operator": {"kind": type(q.operator).__name__, **asdict(q.operator)},
             "weights": asdict(q.weights),
         }
         if isinstance(q.connectivity, Synapses):
@@ -234,8 +238,13 @@ def _projection(folder: Path, entry: dict[str, Any]) -> Projection:
     else:
         if law["kind"] not in LAWS:
             raise UnknownNameError.among("connectivity", law["kind"], LAWS)
-        options = {k: tuple(v) if isinstance(v, list) else v for k, v in law.items() if k != "kind"}
+        options = _options(law)
+        if "rule" in options:
+            options["rule"] = WindowRule(**options["rule"])
         connectivity = LAWS[law["kind"]](**options)
+    operator = entry["operator"]
+    if operator["kind"] not in OPERATORS:
+        raise UnknownNameError.among("operator", operator["kind"], OPERATORS)
     return Projection(
         entry["pre"],
         entry["post"],
@@ -243,7 +252,12 @@ def _projection(folder: Path, entry: dict[str, Any]) -> Projection:
         Weights(**entry["weights"]),
         entry["kind"],
         entry["delay"],
+        OPERATORS[operator["kind"]](**_options(operator)),
     )
+
+
+def _options(entry: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k != "kind"}
 
 
 def _numpy(where: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:

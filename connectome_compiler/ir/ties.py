@@ -46,13 +46,14 @@ def groups(graph: Graph, projection: Projection) -> Groups | None:
 
 
 def n_weights(graph: Graph) -> int:
-    """Return the number of weights of the connectome: a shared one counts once."""
+    """Return the number of weights of the connectome: a shared one counts once, a kernel whole."""
     total = 0
     for q in graph.connectome:
         if is_mirror(q):
             continue  # its junctions have the weights of the other direction
         tied = groups(graph, q) if isinstance(q.connectivity, Synapses) else None
-        total += graph.count(q) if tied is None else int(tied.max(initial=-1)) + 1
+        own = graph.count(q) if tied is None else int(tied.max(initial=-1)) + 1
+        total += own * q.operator.area
     return total
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from math import isfinite
 from typing import Any, get_args, get_type_hints
@@ -15,6 +17,9 @@ from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir.connectivity import Synapses, edge_order
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Projection
 from connectome_compiler.ir.neurons import COVERAGES, ROLES, STANDARD, is_supported
+from connectome_compiler.ir.operators import ConvTranspose2d, Linear
+from connectome_compiler.ir.window import Window
+from connectome_compiler.nn.window_rules import PER_WEIGHT, WindowRule
 
 
 def verify(graph: Graph) -> None:
@@ -24,13 +29,18 @@ def verify(graph: Graph) -> None:
         _population(population)
     _neuron_ids(graph)
     _unique("projections", [p.key for p in graph.projections])
+    names = {p.name for p in graph.populations}
+    by_key = {p.key: p for p in graph.projections}
     for projection in graph.projections:
-        _projection(graph, projection)
+        for end in (projection.pre, projection.post):
+            if end not in names:
+                raise VerifyError(f"projection {projection.key}", f"no population {end!r}")
+        _projection(graph, projection, by_key)
     _no_instant_cycle(graph)
     _unique("ports", [f"{p.direction} {p.name}" for p in graph.ports])
     for port in graph.ports:
         _choice(f"port {port.name}", port, "direction")
-        if port.population not in {p.name for p in graph.populations}:
+        if port.population not in names:
             raise VerifyError(f"port {port.name}", f"no population {port.population!r}")
 
 
@@ -44,10 +54,15 @@ def _unique(where: str, names: list[str]) -> None:
 
 def _choice(where: str, part: object, field: str) -> None:
     """Check a field whose type is a ``Literal``: what comes from a file may be anything."""
-    allowed = get_args(get_type_hints(type(part))[field])
+    allowed = _choices(type(part))[field]  # type: ignore[arg-type]  # types can be hashed
     if (value := getattr(part, field)) not in allowed:
         problem = f"{field} {value!r} is none of {', '.join(allowed)}"
         raise VerifyError(where, problem)
+
+
+@cache
+def _choices(part: type) -> dict[str, tuple[Any, ...]]:
+    return {field: get_args(hint) for field, hint in get_type_hints(part).items()}
 
 
 def _population(population: Population) -> None:
@@ -146,12 +161,8 @@ def _neuron_ids(graph: Graph) -> None:
     raise VerifyError(f"population {places[0]}, and {places[1]}", f"neuron_id {problem}")
 
 
-def _projection(graph: Graph, projection: Projection) -> None:
+def _projection(graph: Graph, projection: Projection, by_key: Mapping[str, Projection]) -> None:
     where = f"projection {projection.key}"
-    names = {p.name for p in graph.populations}
-    for end in (projection.pre, projection.post):
-        if end not in names:
-            raise VerifyError(where, f"no population {end!r}")
     _choice(where, projection, "kind")
     for field in ("sign", "tie", "start"):
         _choice(where, projection.weights, field)
@@ -162,16 +173,42 @@ def _projection(graph: Graph, projection: Projection) -> None:
         raise VerifyError(where, problem, "start them uniformly")
     if projection.delay < 0:
         raise VerifyError(where, f"delay {projection.delay} is negative")
+    try:
+        projection.operator.check(
+            graph.population(projection.post).shape, graph.population(projection.pre).shape
+        )
+    except CompileError as error:  # a geometry that does not fit these populations
+        raise VerifyError(where, f"{error.where} {error.problem}", error.hint) from error
+    shared = projection.kind == "electrical" or projection.weights.tie != "none"
+    if shared and not isinstance(projection.operator, Linear):
+        problem = "is a convolution: its channels have no gap junctions and no types"
+        raise VerifyError(where, problem, "kind chemical, weights not tied")
     n_post, n_pre = graph.shape(projection)
     if isinstance(projection.connectivity, Synapses):
         _synapses(where, projection.connectivity, n_post, n_pre)
         if projection.kind == "electrical":
-            _electrical(where, projection, graph)
+            _electrical(where, projection, by_key)
         return
+    if projection.kind == "electrical":
+        problem = f"is {projection.connectivity.describe()}: gap junctions stand in an edge list"
+        raise VerifyError(where, problem)
+    if isinstance(projection.connectivity, Window):
+        _window(where, projection.connectivity.rule, projection)
     try:
         projection.connectivity.count(n_post, n_pre)
     except CompileError as error:  # a law that does not fit these populations
         raise VerifyError(where, f"{error.where}: {error.problem}", error.hint) from error
+
+
+def _window(where: str, rule: WindowRule, projection: Projection) -> None:
+    """Refuse a rule that would make another mask in the layer than in the graph."""
+    if rule.transposed != isinstance(projection.operator, ConvTranspose2d):
+        kind = type(projection.operator).__name__
+        problem = f"is {kind}, but its window has transposed={rule.transposed}"
+        raise VerifyError(where, problem, "as transposed convolutions have")
+    if rule.form in PER_WEIGHT and not isinstance(projection.operator, Linear):
+        problem = f"form {rule.form!r} has a mask for each weight of a kernel"
+        raise VerifyError(where, problem, "a connection joins two channels: use form 'kernel'")
 
 
 def _synapses(where: str, edges: Synapses, n_post: int, n_pre: int) -> None:
@@ -212,12 +249,11 @@ def _synapses(where: str, edges: Synapses, n_post: int, n_pre: int) -> None:
         raise VerifyError(f"{where}, connection {at}", problem)
 
 
-def _electrical(where: str, projection: Projection, graph: Graph) -> None:
+def _electrical(where: str, projection: Projection, by_key: Mapping[str, Projection]) -> None:
     """Refuse a gap junction that conducts in one direction alone, or not equally in both."""
     hint = "gap junctions stand in the list in both directions, with one conductance"
     back = f"{projection.post}->{projection.pre}:electrical"
-    mirror = next((p for p in graph.projections if p.key == back), None)
-    if mirror is None:
+    if (mirror := by_key.get(back)) is None:
         raise VerifyError(where, f"has no mirror image {back}", hint)
     edges, other = projection.synapses, mirror.synapses
     if edges.unit != other.unit or projection.weights != mirror.weights:

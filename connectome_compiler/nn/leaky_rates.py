@@ -5,6 +5,7 @@ gradient of the weights to the end, as few wide products at the connections: mem
 states and connections, not with connections times steps.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -80,6 +81,7 @@ def _adder(
     """
     n, columns = like.shape
     ptr, pre, tptr, tpost, order, cell = structure[:6]
+    weight = weight.detach()  # embedding_bag prepares for its backward pass if it has one
     if not (weight.numel() and columns):
         return lambda x, total: None
     if dense:  # connections of one pair add up
@@ -350,12 +352,34 @@ class _Rollout(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Any) -> Any:
         output = _roll(*inputs)
         _save_rollout(ctx, inputs, output)
-        return output[:2]
+        return output
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
-        return *_rollout_backward(ctx, grads, _roll_back), None, None, None
+        once_more = torch.is_grad_enabled() or _in_transform()
+        roll_back = _RollBack.apply if once_more else _roll_back
+        return *_rollout_backward(ctx, grads, roll_back), None, None, None
+
+
+class _TransformedRollout(_Rollout):
+    """`_Rollout` in the form that `torch.func` asks for, which is slower to call."""
+
+    forward = staticmethod(_roll)
+    setup_context = staticmethod(_save_rollout)
+
+
+class _RollBack(torch.autograd.Function):
+    """The backward pass as a function of its own, whose gradient is asked for in vain."""
+
+    forward = staticmethod(_roll_back)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Save nothing."""
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        raise RuntimeError("the roll-out can be differentiated once, not twice")
 
 
 def rate_rollout(
@@ -379,20 +403,28 @@ def rate_rollout(
     ``(steps, outputs, columns)``. It can be differentiated once.
     """
     parts = drive, weight, conductance, alpha, bias, start
-    rest = structure, activation, dense
-    if torch.compiler.is_compiling() or drive.is_meta or _in_transform():
-        rates, last, *_ = _rollout(*parts, *rest)
-    elif torch.is_grad_enabled() and any(x.requires_grad for x in parts):
-        rates, last = _Rollout.apply(*parts, *rest)  # type: ignore[no-untyped-call]
+    learns = torch.is_grad_enabled() and any(x.requires_grad for x in parts)
+    if torch.compiler.is_compiling() or drive.is_meta:
+        run = _rollout
+    elif learns or _in_transform():
+        run = (_TransformedRollout if _in_transform() else _Rollout).apply
     else:
-        rates, last = _roll_in_parts(*parts, *rest)
+        run = _roll_in_parts
+    rates, last, *_ = run(*parts, structure, activation, dense)
     return rates, last
 
 
 def _targets(layer: EdgeLinear, first: int) -> Tensor:
     """Return the unit that each connection goes to, ``(n_connections,)``."""
-    post = torch.arange(first, first + layer.n_post)
-    return post.repeat_interleave(layer.ptr.diff().cpu())
+    post = torch.arange(first, first + layer.n_post, device=layer.ptr.device)
+    return post.repeat_interleave(layer.ptr.diff(), output_size=layer.pre.numel())
+
+
+def _count(index: Tensor, n: int) -> int:
+    """Return how many values ``index`` shares among ``n`` units."""
+    if index.shape != (n,):
+        raise ValueError(f"the index of values is {tuple(index.shape)}, expected ({n},)")
+    return int(index.max()) + 1 if n else 0
 
 
 class LeakyRates(nn.Module):
@@ -431,19 +463,23 @@ class LeakyRates(nn.Module):
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ValueError(f"no activation {activation!r}; there are {', '.join(ACTIVATIONS)}")
-        if not (tau_ms > 0 and dt_ms > 0):
+        if not (0 < tau_ms < math.inf and 0 < dt_ms < math.inf):
             raise ValueError(f"tau_ms is {tau_ms}, dt_ms is {dt_ms}: both must be above 0")
+        if any(layer.bias is not None for layer, *_ in layers):
+            raise ValueError("a layer has a bias: units have their own, bias_of")
         self.n, self.activation, self.dt_ms, self.dense = n, activation, dt_ms, dense
         self.start_tau_ms = tau_ms
         self.register_buffer("tau_of", tau_of)
         self.register_buffer("bias_of", bias_of)
-        n_taus = 1 if tau_of is None else int(tau_of.max()) + 1
-        log_tau = torch.empty(n_taus)
+        device = layers[0][0].ptr.device if layers else None
+        log_tau = torch.empty(1 if tau_of is None else _count(tau_of, n), device=device)
         if tau_of is None:
             self.register_buffer("log_tau", log_tau)
         else:
             self.log_tau = nn.Parameter(log_tau)
-        self.bias = None if bias_of is None else nn.Parameter(torch.empty(int(bias_of.max()) + 1))
+        self.bias = None
+        if bias_of is not None:
+            self.bias = nn.Parameter(torch.empty(_count(bias_of, n), device=device))
         self._merge(layers)
         self.reset_parameters()
 
@@ -454,21 +490,25 @@ class LeakyRates(nn.Module):
         if only is not None and only.kernel == "edges" and only.n_post == only.n_pre == self.n:
             parts: list[Any] = [only.ptr, only.pre, only.tptr, only.tpost, only.order]
         else:
-            rows, sources = [torch.empty(0).long()], [torch.empty(0).long()]
+            rows, sources = [self.log_tau[:0].long()], [self.log_tau[:0].long()]
             for layer, first_post, first_pre in layers:
                 rows.append(_targets(layer, first_post))
-                sources.append(layer.pre.cpu().long() + first_pre)
+                sources.append(layer.pre.long() + first_pre)
             post, pre = torch.cat(rows), torch.cat(sources)
             place = torch.argsort(post * self.n + pre, stable=True)
             post, pre = post[place], pre[place]
             order = torch.argsort(pre, stable=True)
-            bounds = torch.arange(self.n + 1)
+            bounds = torch.arange(self.n + 1, device=post.device)
             ptr, tptr = torch.searchsorted(post, bounds), torch.searchsorted(pre[order], bounds)
             parts = [x.int() for x in (ptr, pre, tptr, post[order], order)]
-        cell = torch.empty(0).long()
+            place = place.int()
+        ptr, pre = parts[:2]
+        cell = pre[:0].long()
+        # torch's sampled product takes no more connections than there are pairs.
+        self.dense = self.dense or pre.numel() > self.n**2
         if self.dense:
-            post = torch.arange(self.n).repeat_interleave(parts[0].diff().cpu())
-            cell = post * self.n + parts[1].cpu()
+            post = torch.arange(self.n, device=ptr.device)
+            cell = post.repeat_interleave(ptr.diff(), output_size=pre.numel()) * self.n + pre
         for name, buffer in zip(STRUCTURE, (*parts, cell), strict=True):
             self.register_buffer(name, buffer, persistent=False)
         self.register_buffer("place", place, persistent=False)
@@ -503,15 +543,20 @@ class LeakyRates(nn.Module):
         """Return the rates of ``outputs`` ``(steps, batch, n_outputs)`` and the state at the end.
 
         ``drive`` ``(steps, batch, n_inputs)`` enters the units ``inputs``; ``weights`` are the
-        effective weights of each layer; ``state`` ``(batch, n)`` is 0 by default.
+        effective weights of each layer; ``state`` ``(batch, n)`` is 0 by default. It is kept in
+        float32 where weights and drive are of less precision.
         """
+        if drive.dim() != 3 or drive.shape[2] != inputs.numel():
+            expected = f"(steps, batch, {inputs.numel()})"
+            raise ValueError(f"drive is {tuple(drive.shape)}, expected {expected}")
         weight = self._merged(weights)
-        dtype = torch.promote_types(torch.promote_types(drive.dtype, weight.dtype), torch.float32)
+        given = torch.promote_types(drive.dtype, weight.dtype)
+        dtype = torch.promote_types(given, torch.float32)  # the CPU has no sparse half precision
         if state is None:
             state = drive.new_zeros(drive.shape[1], self.n)
         if state.shape != (drive.shape[1], self.n):
-            expected = drive.shape[1], self.n
-            raise ValueError(f"state is {tuple(state.shape)}, expected (batch, n) = {expected}")
+            shape = drive.shape[1], self.n
+            raise ValueError(f"state is {tuple(state.shape)}, expected (batch, n) = {shape}")
         leak = bias = weight.new_empty(0)
         if self.gap_post is not None:
             gaps = torch.cat([weights[k] for k in self.gap_layers])
@@ -530,17 +575,33 @@ class LeakyRates(nn.Module):
             self.activation,
             self.dense,
         )
-        return rates.transpose(1, 2), last.t()
+        return rates.transpose(1, 2).to(given), last.t()
 
     def multiply(self, weights: Sequence[Tensor], x: Tensor) -> Tensor:
         """Return the product of the merged matrix with ``x`` ``(n, columns)``."""
         structure = [getattr(self, name) for name in STRUCTURE]
-        return _multiplier(self._merged(weights), structure, x, self.dense)(x)
+        total = torch.zeros_like(x)
+        _adder(self._merged(weights), structure, x, self.dense, transposed=False)(x, total)
+        return total
 
     def _merged(self, weights: Sequence[Tensor]) -> Tensor:
-        weight = weights[0] if len(weights) == 1 else torch.cat([self.log_tau[:0], *weights])
+        weight = (
+            weights[0] if len(weights) == 1 else torch.cat([self.log_tau.detach()[:0], *weights])
+        )
         return weight if self.place is None else weight.index_select(0, self.place)
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the units."""
         return f"n={self.n}, activation={self.activation!r}, dt_ms={self.dt_ms}"
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Load time constants and biases, but only those of the same units."""
+        *_, errors = rest
+        for name in ("tau_of", "bias_of"):
+            own, stored = getattr(self, name), state_dict.get(prefix + name)
+            if own is None or stored is None:
+                continue  # one that is missing, or too many, is reported below
+            if own.shape != stored.shape or not torch.equal(stored.to(own), own):
+                errors.append(f"{prefix}{name} differs: the state is of another network")
+                return
+        super()._load_from_state_dict(state_dict, prefix, *rest)

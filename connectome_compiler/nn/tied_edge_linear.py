@@ -40,6 +40,10 @@ class TiedEdgeLinear(EdgeLinear):
         super().__init__(n_pre, ptr, pre, sign=sign, kernel=kernel, start=nothing)
         if group.shape != pre.shape or (scale is not None and scale.shape != pre.shape):
             raise ValueError(f"group and scale must have a value for each of {pre.numel()}")
+        if group.numel() and int(group.min()) < 0:
+            raise ValueError("group must not be negative")
+        if scale is not None and not bool((scale >= 0).all()):
+            raise ValueError("scale must not be negative")
         n_groups = int(group.max()) + 1 if group.numel() else 0
         self.register_buffer("group", group.to(ptr.device, torch.int32))
         self.register_buffer("scale", None if scale is None else scale.to(self.weight))
@@ -47,6 +51,8 @@ class TiedEdgeLinear(EdgeLinear):
             self.weight = nn.Parameter(self.weight.detach().new_empty(n_groups))
             if start is None:
                 self.reset_parameters()
+            elif start.shape != self.weight.shape:
+                raise ValueError(f"start is {tuple(start.shape)}, not {tuple(self.weight.shape)}")
             else:
                 with torch.no_grad():
                     self.weight.copy_(start)

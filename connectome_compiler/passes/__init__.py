@@ -21,6 +21,7 @@ BUILTIN = {
         "connectome_compiler.passes.keep_largest_component:KeepLargestComponent"
     ),
     "laminar-partition": "connectome_compiler.passes.laminar_partition:LaminarPartition",
+    "materialise-laws": "connectome_compiler.passes.materialise_laws:MaterialiseLaws",
     "merge-populations": "connectome_compiler.passes.merge_populations:MergePopulations",
     "null-model": "connectome_compiler.passes.null_model:NullModel",
     "order-by-flow": "connectome_compiler.passes.order_by_flow:OrderByFlow",

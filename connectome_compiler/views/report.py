@@ -16,6 +16,7 @@ from connectome_compiler.ir.connectivity import OneToOne, Synapses
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import Step
 from connectome_compiler.ir.ties import constants, is_mirror, n_junctions, n_weights
+from connectome_compiler.ir.window import Window
 
 if TYPE_CHECKING:
     from connectome_compiler.pipeline import Built
@@ -61,7 +62,9 @@ def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
 
 
 def _network(graph: Graph) -> list[str]:
-    chain = (f"{p.name} {' x '.join(f'{n:,}' for n in p.shape)}" for p in graph.populations)
+    chain = [f"{p.name} {' x '.join(f'{n:,}' for n in p.shape)}" for p in graph.populations]
+    if (more := len(chain) - MOST_ROWS) > 0:
+        chain[MOST_ROWS // 2 : -MOST_ROWS // 2] = [f"{more} more"]
     rows: list[Row] = []
     for q in graph.projections:
         artificial = graph.population(q.pre).artificial or graph.population(q.post).artificial
@@ -72,6 +75,8 @@ def _network(graph: Graph) -> list[str]:
             what = f"{noun}, {law}, not of the connectome"
         elif q.kind == "electrical":
             what += f", {n_junctions(q):,} gap junctions"
+        elif q.operator.area > 1:
+            what += f", {graph.count(q) * q.operator.area:,} weights"
         elif not is_recurrent(graph):
             what += ", feedback" * (q.delay > 0 and q.pre != q.post)
         rows.append((q.key, f"{graph.count(q):,}", what))
@@ -135,6 +140,8 @@ def _parameters(graph: Graph, total: int) -> list[str]:
         parts.append(f"{others:,} of read-in and read-out")
     elif others:
         nouns = "front end, read-in, read-out, normalisation, biases"
+        if any(isinstance(q.connectivity, Window) for q in graph.connectome):
+            nouns = "layers without a window, normalisation, biases, and what lies off the masks"
         parts.append(f"{others:,} others ({nouns})")
     return _beside("parameters", f"{total:,}: {', '.join(parts)}")
 

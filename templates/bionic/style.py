@@ -28,7 +28,7 @@ STYLE = (
     " used here are a proposed reading."
 )
 FREE = (
-    "Every weight between neurons stands for a connection of the data, and each has its own."
+    "Every weight between neurons stands for a connection of the graph below, and each has its own."
     " Front end, read-in (image -> column) and read-out (column -> classes) do not: no connectome"
     " says how an image enters a column, or what it means."
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +31,7 @@ from connectome_compiler.ir.ties import constants, is_mirror
 from connectome_compiler.options import spell_options
 
 FREE = (
-    "Every weight between neurons stands for connections of the data. What is linear between"
+    "Every weight between neurons stands for connections of the graph below. What is linear between"
     " inputs, neurons and outputs does not: no connectome says what drives a nervous system, or"
     " how it is read."
 )
@@ -180,10 +181,12 @@ class Recurrent:
 
     def _cost(self, graph: Graph) -> str:
         """Forecast the cost by the cost model, as the header states it."""
-        cost = forecast_rollout(graph.n_neurons, graph.n_connections, self.batch, self.steps)
+        kernel = "dense" if self._dense(graph) else "edges"
+        n, count = graph.n_neurons, graph.n_connections
+        cost = forecast_rollout(n, count, self.batch, self.steps, kernel)
         return (
-            f"{graph.n_connections:,} connections (gap junctions in both directions); forecast for"
-            f" training on one CPU core: {cost.state_bytes / 1e6:,.1f} MB of state,"
+            f"{count:,} connections (gap junctions in both directions), kernel {kernel!r}; forecast"
+            f" for training on one CPU core: {cost.state_bytes / 1e6:,.1f} MB of state,"
             f" {cost.step_us / 1e3:,.1f} ms for {self.steps} steps of {self.batch} samples."
         )
 
@@ -226,15 +229,17 @@ def _ports(graph: Graph) -> tuple[list[Projection], list[Projection]]:
 
 def _common_node(graph: Graph) -> NodeModel:
     """Return the node model that all populations share."""
-    nodes = {p.node for p in graph.biological}
-    if len(nodes) > 1:
-        raise CompileError("recurrent", f"populations differ in their node model: {nodes}")
+    hint = 'add [[pass]] use = "set-dynamics"'
     if not graph.n_neurons:
         raise CompileError("recurrent", "the graph has no neurons", "keep some")
-    node = nodes.pop()
-    hint = 'add [[pass]] use = "set-dynamics"'
+    first, *others = graph.biological
+    node = first.node
     if not node.tau_ms:
         raise CompileError("recurrent", "neurons have no time constant", hint)
+    for p in others:
+        if p.node != node:
+            problem = f"{p.name} has {p.node}, {first.name} has {node}"
+            raise CompileError("recurrent", problem, f"make them alike: {hint}")
     if node.normalisation != "none" or node.noise_std or node.inhibition != "none":
         problem = "leaky units have no normalisation, noise or graded inhibition"
         raise CompileError("recurrent", problem, "leave set-node-model and fold-inhibition out")
@@ -383,4 +388,6 @@ def _doc(graph: Graph, read_in: Projection, read_out: Projection) -> str:
 
 
 def _indented(text: str) -> str:
-    return textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="    ")
+    whole = re.sub("``.+?``", lambda code: code[0].replace(" ", "\0"), text)  # no break in code
+    lines = textwrap.fill(whole, 96, initial_indent="    ", subsequent_indent="    ")
+    return lines.replace("\0", " ")

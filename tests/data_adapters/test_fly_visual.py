@@ -170,11 +170,13 @@ def test_its_provenance_says_that_it_is_no_measured_brain(small: str) -> None:
 
 def test_the_adapter_table_reads_such_a_file(small: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_flyvis, "EXTENT", 2)
-    graph = Table(small, unit="mean synapses", evidence="modelled").load()
+    graph = Table(small, unit="mean synapses").load()
+    assert graph.provenance.connectivity is Evidence.MODELLED
+    assert graph.provenance.dataset == "table:small_v1-modelled"
     expected = FlyVisual(extent=2, path=small).load()
     assert edges(graph) == edges(expected)
     for name, row in neurons(expected).items():
-        assert neurons(graph)[name] == {**row, "output": str(row["output"]).lower()}
+        assert neurons(graph)[name] == row
     assert any("fly-visual offers others" in note for note in graph.provenance.steps[0].notes)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from connectome_compiler.data_adapters._readers import Raw, ReadOptions, reader_of
 from connectome_compiler.data_adapters.table import Table
-from connectome_compiler.errors import CompileError
+from connectome_compiler.errors import CompileError, UnknownNameError
 
 
 def read(path: Path) -> Raw:
@@ -36,6 +36,40 @@ def page(inner: str, default: str = "directed", keys: str = "") -> str:
 NODES = '<node id="a"/><node id="b"/>'
 WEIGHT = '<key id="w" for="edge" attr.name="weight" attr.type="double"/>'
 KIND = '<key id="k" for="edge" attr.name="synapse_type" attr.type="string"/>'
+
+
+def test_the_user_says_which_attributes_are_read(tmp_path: Path) -> None:
+    keys = (
+        WEIGHT
+        + WEIGHT.replace("w", "c", 1).replace("weight", "count")
+        + ('<key id="t" for="edge" attr.name="form" attr.type="string"/>')
+    )
+    data = '<data key="w">2</data><data key="c">5</data><data key="t">gap</data>'
+    inner = f'{NODES}<edge source="a" target="b">{data}</edge>'
+    path = str(write(tmp_path, page(inner, keys=keys)))
+    with pytest.raises(CompileError, match="weight and count could both") as caught:
+        Table(path).load()
+    assert "weight=NAME" in caught.value.hint
+    for weight, n in (("weight", 2), ("count", 5), ("none", 1)):
+        (projection,) = Table(path, weight=weight).load().projections
+        assert projection.synapses.weight.tolist() == [n]
+    (projection,) = Table(path, weight="none", kind="form").load().projections
+    assert projection.kind == "electrical"
+    with pytest.raises(UnknownNameError, match="did you mean 'count'"):
+        Table(path, weight="cuont").load()
+    with pytest.raises(CompileError, match="count is '5', which is no kind"):
+        Table(path, weight="none", kind="count").load()
+
+
+def test_given_as_cells_it_says_what_it_leaves_out(tmp_path: Path) -> None:
+    inner = f'{NODES}<edge source="a" target="b"/>'
+    (tmp_path / "e.csv").write_text("pre,post\nb,a\n")
+    cells = str(write(tmp_path, page(inner)))
+    graph = Table(str(tmp_path / "e.csv"), cells).load()
+    first = graph.provenance.steps[0]
+    assert (first.name, first.options) == ("read-file", "g.graphml")
+    assert first.notes[:2] == ("is GraphML", "2 nodes, 1 edges")
+    assert "1 connections in it are not read: it was given for its cells" in first.notes
 
 
 def write(folder: Path, text: str) -> Path:

@@ -206,7 +206,7 @@ def test_a_truncated_gzip(tmp_path: Path) -> None:
     text = lines(rng.integers(0, 9, (300, 300)), ",", [f"n{k}" for k in range(300)])
     path = tmp_path / "m.csv.gz"
     path.write_bytes(gzip.compress(text.encode())[:-20_000])
-    with pytest.raises(CompileError, match="cannot be read") as caught:
+    with pytest.raises(CompileError, match="is a broken gzip file") as caught:
         read(path)
     assert "again" in caught.value.hint
 
@@ -326,6 +326,27 @@ def test_a_workbook_with_several_sheets_asks(tmp_path: Path) -> None:
 def test_a_bad_sheet_names_the_cell(tmp_path: Path, rows: list[list[Any]], message: str) -> None:
     with pytest.raises(CompileError, match=message):
         read(workbook(tmp_path / "m.xlsx", s=rows))
+
+
+@pytest.mark.parametrize("ids", [["a", "b"], [1, 2]])
+def test_a_sheet_of_connections_is_told_from_a_matrix(tmp_path: Path, ids: list[Any]) -> None:
+    path = workbook(tmp_path / "m.xlsx", one=[["Pre", "Post", "n"], [*ids, 3], [*ids, 2]])
+    with pytest.raises(CompileError, match="is a table of connections") as caught:
+        Table(str(path)).load()
+    assert "as CSV" in caught.value.hint
+
+
+def test_a_weight_that_is_no_count_is_named_by_its_ends(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.csv", "n,a,b\na,0,-2\nb,1,0\n")
+    with pytest.raises(CompileError, match="-2 is no number of synapses") as caught:
+        Table(str(path), orientation="pre-post").load()
+    assert caught.value.where == f"{path}, from a to b"
+
+
+def test_a_matrix_of_zeros_has_no_connection(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.csv", "n,a,b\na,0,0\nb,0,0\n")
+    with pytest.raises(CompileError, match="has no connection"):
+        Table(str(path), orientation="pre-post").load()
 
 
 def test_a_sheet_must_be_told_its_orientation(tmp_path: Path) -> None:

@@ -236,6 +236,16 @@ def test_through_the_adapter_table(circuit: Path) -> None:
         Table(str(circuit)).load()
 
 
+def test_the_user_says_which_attribute_is_the_weight(circuit: Path) -> None:
+    one = {"population": "v1_to_v1"}
+    graph = Table(str(circuit), weight="delay", unit="ms", **one).load()
+    assert sorted(graph.projections[0].synapses.weight.tolist()) == [1, 2]
+    graph = Table(str(circuit), weight="none", **one).load()
+    assert graph.projections[0].synapses.weight.tolist() == [1, 1]
+    with pytest.raises(UnknownNameError, match="did you mean 'delay'"):
+        Table(str(circuit), weight="delai", **one).load()
+
+
 def test_nodes_and_edges_in_files_of_their_own(circuit: Path, tmp_path: Path) -> None:
     together = Table(str(circuit)).load()
     for part, other in (("nodes", "edges"), ("edges", "nodes")):

@@ -239,6 +239,12 @@ def test_an_unknown_layout_lists_what_was_seen_and_what_is_accepted(load: Any) -
     assert "flywire" in caught.value.hint
 
 
+def test_one_column_cannot_have_two_roles(load: Any) -> None:
+    for options in ({"pre": "a", "post": "a"}, {"weight": "b"}, {"kind": "n", "weight": "n"}):
+        with pytest.raises(CompileError, match="cannot be two of pre, post, weight and kind"):
+            load("a,b,n; 1,2,3", **{"pre": "a", "post": "b", **options})
+
+
 # --- kinds ----------------------------------------------------------------------------------------
 
 
@@ -259,9 +265,25 @@ def test_electrical_synapses_are_symmetric_given_once_or_twice(load: Any) -> Non
 
 
 def test_electrical_weights_that_differ_by_direction_are_refused(load: Any) -> None:
-    with pytest.raises(CompileError, match="A and C has weight 2 in one direction and 5 in") as e:
-        load("pre,post,weight,kind; A,C,5,gap; C,A,2,gap")
-    assert e.value.where.endswith("edges.csv")
+    for least in (0, 3):  # the weaker one must not vanish first
+        with pytest.raises(CompileError, match="A and C has weight 2 in one direction and 5") as e:
+            load("pre,post,weight,kind; A,C,5,gap; C,A,2,gap", min_weight=least)
+        assert e.value.where.endswith("edges.csv")
+
+
+def test_weak_electrical_pairs_are_counted_once(load: Any) -> None:
+    rows = "pre,post,weight,kind; A,C,2,gap; C,A,2,gap; A,B,5,gap; C,C,1,gap; A,B,3,chemical"
+    graph = load(rows, min_weight=3)
+    assert weights(graph) == {
+        ("chemical", "A", "B"): 3, ("electrical", "A", "B"): 5, ("electrical", "B", "A"): 5
+    }  # fmt: skip
+    assert "2 electrical pairs below 3 synapses dropped, 3 synapses in all" in notes(graph)
+    assert "1 electrical pairs, each a connection in both directions, 5 synapses" in notes(graph)
+
+
+def test_electrical_connections_have_no_sign(load: Any) -> None:
+    graph = load("pre,post,kind,sign; A,B,chem,-; B,A,chem,+; A,B,gap,+")
+    assert "1 +1, 1 -1, 0 not known\n1 signs of electrical connections left out" in notes(graph)
 
 
 def test_a_table_of_gap_junctions_only(load: Any) -> None:
@@ -411,7 +433,7 @@ def test_connections_of_unknown_neurons_are_refused_or_dropped(load: Any, tmp_pa
 @pytest.mark.parametrize(
     ("value", "problem"),
     [("-3", "'-3' is no number of synapses"), ("1.5", "'1.5'"), ("0", "'0'"), ("many", "'many'"),
-     ("nan", "'nan'"), ("", "None")],
+     ("nan", "'nan'"), ("", "a blank")],
 )  # fmt: skip
 @pytest.mark.parametrize("least", [0, 2])
 def test_weights_that_are_no_counts_name_line_column_and_the_option(
@@ -428,7 +450,8 @@ def test_weights_that_are_no_counts_name_line_column_and_the_option(
 def test_whole_numbers_that_are_no_counts(tmp_path: Path, value: int | None, least: int) -> None:
     path = tmp_path / "e.parquet"
     pq.write_table(pa.table({"pre": [1, 1], "post": [2, 2], "weight": [9, value]}), path)
-    with pytest.raises(CompileError, match=f"{value} is no number of synapses") as caught:
+    shown = "a blank" if value is None else value
+    with pytest.raises(CompileError, match=f"{shown} is no number of synapses") as caught:
         Table(str(path), min_weight=least).load()
     assert caught.value.where == f"{path}, row 2, column weight"
 
@@ -530,9 +553,45 @@ def test_options_that_make_no_sense(options: dict[str, Any], where: str) -> None
 
 @pytest.mark.parametrize("name", ["orientation", "sheet", "population"])
 def test_options_that_a_plain_table_has_no_use_for(load: Any, name: str) -> None:
-    with pytest.raises(CompileError, match="which is a plain table of connections") as caught:
+    with pytest.raises(CompileError, match="which is a table") as caught:
         load("pre,post; 1,2", **{name: "pre-post"})
     assert caught.value.where == f"table.{name}"
+
+
+@pytest.mark.parametrize("name", ["a[1].csv", "a*.csv", "a?.csv", "it's.csv"])
+def test_no_other_file_is_read_than_the_one_that_is_named(tmp_path: Path, name: str) -> None:
+    """DuckDB takes such names for patterns."""
+    for other in ("a1.csv", "ab.csv"):
+        write(tmp_path / other, "pre,post; x,y")
+    graph = Table(write(tmp_path / name, "pre,post; a,b")).load()
+    assert weights(graph) == {("chemical", "a", "b"): 1}
+
+
+def test_connections_of_weight_zero_are_counted(load: Any) -> None:
+    graph = load("pre,post,weight; a,b,0; a,c,2; a,c,-2; b,a,1", unit="mV")
+    assert "2 connections of weight 0: kept" in notes(graph)
+
+
+def test_true_and_false_stay_what_they_are(load: Any, tmp_path: Path) -> None:
+    graph = load("pre,post; 1,2; 2,3", "id,flag,word; 1,True,true; 2,False,no; 3,,yes")
+    assert column(graph, "flag") == [True, False, None]
+    assert column(graph, "word") == ["true", "no", "yes"]
+    path = tmp_path / "c.parquet"
+    pq.write_table(pa.table({"id": [1, 2, 3], "flag": [True, None, False]}), path)
+    graph = Table(write(tmp_path / "e.csv", "pre,post; 1,2; 2,3"), str(path)).load()
+    assert column(graph, "flag") == [True, None, False]
+
+
+def test_no_file_is_an_error() -> None:
+    with pytest.raises(CompileError, match="is empty") as caught:
+        Table(" ").load()
+    assert caught.value.where == "table.edges"
+
+
+def test_a_matrix_is_no_table_of_cells(load: Any, tmp_path: Path) -> None:
+    cells = write(tmp_path / "m.csv", "id,a,b; a,0,1; b,1,0")
+    with pytest.raises(CompileError, match="is an adjacency matrix, no table of cells"):
+        Table(write(tmp_path / "e.csv", "pre,post; a,b"), cells).load()
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
@@ -557,7 +616,9 @@ def made(path: Path, options: ReadOptions) -> Raw:
 def test_what_a_reader_returns_goes_through_the_same_checks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = Reader("a made file", lambda head, path: head.startswith(b"MADE"), f"{__name__}:made")
+    own = Reader(
+        "a made file", lambda head, path: head.startswith(b"MADE"), f"{__name__}:made", ("sheet",)
+    )
     monkeypatch.setattr(_readers, "READERS", (own,))
     monkeypatch.setattr(_readers, "import_module", lambda name: __import__("sys").modules[name])
     path = tmp_path / "graph"
@@ -569,6 +630,12 @@ def test_what_a_reader_returns_goes_through_the_same_checks(
     assert column(graph, "sign") == [-1, 1]
     assert edges(graph)["chemical", "a", "b"][2] == 1
     assert "is a made file\nread from graph" in notes(graph)
+    for name in ("preset", "pre", "weight", "orientation", "population"):
+        value = {"preset": "flywire", "orientation": "pre-post"}.get(name, "x")
+        with pytest.raises(CompileError, match="which is a made file") as caught:
+            Table(str(path), **{name: value}).load()
+        assert caught.value.where == f"table.{name}"
+        assert "a made file takes sheet" in caught.value.hint
     extra = write(tmp_path / "more.csv", "name,cell_type; a,T; b,U")
     graph = Table(str(path), extra, sheet="two").load()
     assert column(graph, "cell_type") == ["T", "U"]

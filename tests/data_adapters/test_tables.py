@@ -15,17 +15,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from connectome_compiler.data_adapters._tables import (
-    DROPPED,
-    Connections,
-    Edges,
-    database,
-    how_rounded,
-    matching_id,
-    open_table,
-    read_connections,
-    typed,
-)
+from connectome_compiler.data_adapters._connections import DROPPED, Connections, read_connections
+from connectome_compiler.data_adapters._ids import how_rounded, matching_id
+from connectome_compiler.data_adapters._tables import Edges, database, open_table, typed
 from connectome_compiler.errors import CompileError
 
 BIG = 864691135000000001  # above 2**53: a float would end in ...000
@@ -227,6 +219,43 @@ def test_a_bad_value_is_named_with_line_and_column(
     assert caught.value.where == f"{path}, line 6, column {column}"
 
 
+def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
+    """Blank lines are no rows, and quoted text can have several."""
+    path = tmp_path / "e.csv"
+    path.write_text('pre,post,n_syn\n"a\nb",c,1\n\n\na,c,x\n')
+    with pytest.raises(CompileError, match="'x' is no number") as caught:
+        connections(path, ["a", "a\nb", "c"], [0, 1, 2])
+    assert caught.value.where == f"{path}, line 6, column n_syn"
+
+
+def test_thousands_of_columns(tmp_path: Path) -> None:
+    """The header alone is longer than what is looked at first."""
+    genes = {f"gene_number_{k}": [k] for k in range(5_000)}
+    path = write(tmp_path / "e.csv", {"pre": [1], "post": [2], **genes})
+    with database() as db:
+        assert len(open_table(db, path, "t").columns) == 5_002
+
+
+@pytest.mark.parametrize(
+    ("ids", "problem"),
+    [
+        (["1.0", "2.0"], "1.0 is not an exact id"),
+        (["007", "12"], "'007' is no int64 in plain digits"),
+        (["9223372036854775808", "1"], "'9223372036854775808' is no int64"),
+    ],
+)
+def test_ids_that_are_neither_numbers_nor_text(
+    tmp_path: Path, ids: list[str], problem: str
+) -> None:
+    path = write(tmp_path / "e.csv", {"pre": ids, "post": ids})
+    with pytest.raises(CompileError, match=problem) as caught:
+        connections(path, [1, 2], [0, 1])
+    assert caught.value.where == f"{path}, line 2, column pre"
+    with pytest.raises(CompileError, match=problem) as caught:
+        matched(tmp_path, {"id": ids}, {"pre": [1, 2], "post": [2, 1]})
+    assert caught.value.where == f"{tmp_path / 'c.csv'}, line 2, column id"
+
+
 def test_a_bad_value_in_a_binary_table_is_named_by_row(tmp_path: Path) -> None:
     path = write(tmp_path / "e.parquet", {"pre": [1, 1], "post": [2, 2], "weight": [1.0, 0.5]})
     with pytest.raises(CompileError, match=r"0\.5 is no number of synapses") as caught:
@@ -261,6 +290,9 @@ GZIPPED = gzip.compress(b"pre,post\n" + b"12,13\n" * 99999, mtime=0)
         (b"\x89PNG\x00\x00", "binary data"),
         (b"PK\x03\x04rest", "zip or Excel"),
         (b"\x80\x04pickled", "pickle"),
+        (b'{"pre": [1, 2]}', "JSON"),
+        (b"\xd0\xcf\x11\xe0", r"old format \(.xls\)"),
+        (b'pre,post\n"1,2\n', "a quote that is never closed"),
         (b"<!DOCTYPE html><html>", "HTML"),
         (b"PAR1 but no parquet", "cannot be read"),
         (b"ARROW1 but no arrow", "broken Arrow"),
@@ -313,7 +345,7 @@ def test_no_or_two_matching_columns_of_ids_are_an_error(tmp_path: Path) -> None:
     assert matched(tmp_path, same, {"pre": [1], "post": [2]}) == ("id", False)
     with pytest.raises(CompileError, match="no column of ids among: soma"):
         matched(tmp_path, {"soma": [1]}, {"pre": [1], "post": [2]})
-    with pytest.raises(CompileError, match="is not an exact whole number") as caught:
+    with pytest.raises(CompileError, match="'x7' is not a number") as caught:
         matched(tmp_path, {"id": [1, 2, "x7"]}, {"pre": [1], "post": [2]})
     assert caught.value.where.endswith("line 4, column id")
 

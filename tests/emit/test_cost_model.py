@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectome_compiler.emit import cost_model
-from connectome_compiler.emit.cost_model import COSTS, Forecast, choose_kernel, forecast, terms
+from connectome_compiler.emit.cost_model import (
+    COSTS,
+    Forecast,
+    choose_kernel,
+    forecast,
+    forecast_rollout,
+    terms,
+)
 
 sizes = st.integers(1, 100_000)
 batches = st.integers(1, 1024)
@@ -102,6 +109,13 @@ def test_state_counts_weights_moments_and_structure() -> None:
     # weight, gradient, two moments, pre, and 8 bytes of plan; two pointers, or one
     assert costs["edges"].state_bytes == 2000 * (4 * 4 + 4 + 8) + 4 * (101 + 51)
     assert costs["dense"].state_bytes == 2000 * (4 * 4 + 4 + 8) + 4 * 101
+
+
+@pytest.mark.parametrize("kernel", COSTS)
+def test_a_rollout_costs_less_than_its_steps_one_by_one(kernel: str) -> None:
+    one, roll = forecast(302, 302, 3709, 16)[kernel], forecast_rollout(302, 3709, 16, 20, kernel)
+    assert 10 * one.step_us < roll.step_us < 20 * one.step_us
+    assert roll.state_bytes == one.state_bytes
 
 
 def test_forecasts_are_frozen() -> None:

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from itertools import product
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,8 +36,11 @@ def test_docstrings_stay_closed(text: str) -> None:
     assert isinstance(node.value, ast.Constant)
 
 
+QUOTES = ["".join(chosen) for n in (1, 3, 4) for chosen in product("a'\"\\", repeat=n)]
+
+
 def test_literals_are_formatted_as_ruff_does() -> None:
-    value = {"name": "x" * 50, "list": ["y" * 30] * 4, "quotes": ['a"b', "a'b"], "t": (1,)}
+    value = {"name": "x" * 50, "list": ["y" * 30] * 4, "quotes": QUOTES, "t": (1,)}
     source = f"VALUE = {literal(value)}\n"
     ruff = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length=100", "-"]
     done = subprocess.run(ruff, input=source, capture_output=True, text=True, check=True)

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 from columns import column, laminar
+from worms import driven, worm
 
 from connectome_compiler.emit.arrays import pack
+from connectome_compiler.emit.probe import Wrong, probe
 from connectome_compiler.emit.validate import validate
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir import Graph
 from connectome_compiler.templates.bionic.style import Bionic
+from connectome_compiler.templates.recurrent.style import Recurrent
 
 
 @pytest.fixture(scope="module")
@@ -263,4 +266,256 @@ def test_a_forged_certificate_is_not_taken(tmp_path: Path) -> None:
     forged = f"import os\nprint({answer!r}, flush=True)\nos._exit(0)"
     replaced(path, r"\nimport torch\n", f"\n{forged}\nimport torch\n")
     with pytest.raises(VerifyError):
+        validate(path)
+
+
+# --- recurrent networks: checked in this process, since a fresh one takes seconds -----------------
+
+
+def recurrent(kind: str, folder: Path) -> Path:
+    """Emit one of three networks: in parts, with types that share weights, with frozen ones."""
+    style = Recurrent(kernel="edges")
+    if kind == "parts":
+        graph = driven(worm(12, 0.4), partition="role")
+    elif kind == "types":
+        dynamics = {"tau_per": "cell_type", "bias_per": "shared"}
+        graph = driven(worm(12, 0.4), weights={"share": "type-pair"}, dynamics=dynamics)
+    else:
+        weights = {"start": "weight", "trained": False}
+        graph = driven(worm(12, 0.4), weights=weights, dynamics={"tau_per": "fixed"})
+        style = Recurrent(spectral_radius=0.9)
+    path = folder / "net.py"
+    style.emit(graph, "toy").write(path)
+    return path
+
+
+SIGN = r"sign=arrays\["
+OPTIONS = r'(outputs: int = 2,\n        activation: str = "tanh",\n        tau_ms: float = )'
+MADE = r"        if spectral_radius is not None:"
+RECURRENT_EDITS = {
+    "a sign flipped": ("parts", SIGN, "sign=-arrays[", "has other signs"),
+    "a sign lost": ("parts", SIGN, "sign=0 * arrays[", "has other signs"),
+    "signs of another projection": (
+        "types",
+        r'sign=arrays\["neurons->neurons.sign"\]',
+        'sign=arrays["neurons->neurons.sign"].flip(0)',
+        "has other signs",
+    ),
+    "a block in another place": (
+        "parts",
+        r"\(self\.sensory_to_inter, 4, 0\)",
+        "(self.sensory_to_inter, 0, 4)",
+        "not what the graph says",
+    ),
+    "a block left out": (
+        "parts",
+        r"weights = \[layer\.effective_weight\(\) for layer in self\._layers\(\)\]\n",
+        r"\g<0>        weights[2] = 0 * weights[2]\n",
+        "not what the graph says",
+    ),
+    "weights turned round": (
+        "types",
+        r"\[layer\.effective_weight\(\) for layer in self",
+        "[-layer.effective_weight() for layer in self",
+        "not what the graph says",
+    ),
+    "weights that do not learn": (
+        "types",
+        r"\[layer\.effective_weight\(\) for layer in self",
+        "[layer.effective_weight().detach() for layer in self",
+        "learns by another gradient",
+    ),
+    "directions of a junction apart": (
+        "parts",
+        r"            weight=self\.\w+_electrical\.weight,\n",
+        "",
+        "do not conduct equally both ways",
+    ),
+    "junctions that share": (
+        "types",
+        r'arrays\["neurons->neurons:electrical.group"\]',
+        '0 * arrays["neurons->neurons:electrical.group"]',
+        "group differs",
+    ),
+    "other types share": (
+        "types",
+        r'arrays\["neurons->neurons.group"\]',
+        'arrays["neurons->neurons.group"].flip(0)',
+        "group differs",
+    ),
+    "other synapse counts": (
+        "types",
+        r'scale=arrays\["neurons->neurons.scale"\]',
+        'scale=1 + arrays["neurons->neurons.scale"]',
+        "scale differs",
+    ),
+    "no synapse counts": (
+        "types",
+        r'            scale=arrays\["neurons->neurons:electrical.scale"\],\n',
+        "",
+        "scale differs",
+    ),
+    "current that does not flow out": (
+        "parts",
+        MADE,
+        f"        self.units.gap_post = None\n{MADE}",
+        "not what the graph says",
+    ),
+    "junctions taken for synapses": (
+        "parts",
+        r'kind = "electrical"',
+        'kind = "chemical"',
+        "effective_weights",
+    ),
+    "time constants of other types": (
+        "types",
+        r'tau_of=arrays\["tau_of"\]',
+        'tau_of=arrays["tau_of"].flip(0)',
+        "tau_of: are other units",
+    ),
+    "one time constant for all": (
+        "parts",
+        r"tau_of=torch\.arange\(12\)",
+        "tau_of=torch.zeros(12, dtype=torch.int64)",
+        "tau_of: are other units",
+    ),
+    "a time constant that is fixed": (
+        "parts",
+        r"tau_of=torch\.arange\(12\)",
+        "tau_of=None",
+        "tau_of: are other units",
+    ),
+    "a time constant that is not": ("frozen", r"tau_of=None", "tau_of=torch.arange(12)", "tau_of"),
+    "biases of other units": (
+        "types",
+        r'bias_of=arrays\["bias_of"\]',
+        "bias_of=torch.arange(12)",
+        "bias_of: are other units",
+    ),
+    "no biases": ("types", r'bias_of=arrays\["bias_of"\]', "bias_of=None", "bias_of"),
+    "another time constant": (
+        "frozen",
+        OPTIONS + r"50\.0",
+        r"\g<1>60.0",
+        "do not start at a time constant of 50.0 ms",
+    ),
+    "another step": (
+        "frozen",
+        OPTIONS + r"50\.0,\n        dt_ms: float = 20\.0",
+        r"\g<1>50.0,\n        dt_ms: float = 10.0",
+        "not what the graph says",
+    ),
+    "another activation": (
+        "types",
+        r"activation=activation",
+        'activation="sigmoid"',
+        "not what the graph says",
+    ),
+    "another spectral radius": (
+        "frozen",
+        r"spectral_radius: float \| None = 0\.9",
+        "spectral_radius: float | None = 1.2",
+        "starts at a spectral radius of 1.2, not 0.9",
+    ),
+    "frozen weights that learn": (
+        "frozen",
+        r"\.weight\.requires_grad_\(False\)",
+        ".weight.requires_grad_(True)",
+        "is trained",
+    ),
+    "weights that are frozen": (
+        "types",
+        r"\n\n        # The units",
+        r"\n        self.neurons_to_neurons.weight.requires_grad_(False)\g<0>",
+        "is not trained",
+    ),
+    "other starts": (
+        "frozen",
+        r'start=arrays\["neurons->neurons.start"\]',
+        'start=arrays["neurons->neurons.start"].flip(0)',
+        "does not start at the weights of the graph",
+    ),
+    "a state that is lost": (
+        "types",
+        r"self\.input_units, units, state\)",
+        "self.input_units, units, None)",
+        "goes on from its state is another",
+    ),
+    "a state of the first step": (
+        "types",
+        r"rates, state = self\.units\(",
+        "rates, _ = self.units(",
+        "state",
+    ),
+    "other units driven": (
+        "types",
+        r'"input_units", arrays\["input_units"\]',
+        '"input_units", arrays["input_units"] + 1',
+        "input_units: are other units",
+    ),
+    "other units driven in the end": (
+        "types",
+        r"self\.units\(drive, weights, self\.input_units",
+        "self.units(drive, weights, self.input_units + 1",
+        "not what the graph says",
+    ),
+    "other units read": (
+        "types",
+        r'"output_units", arrays\["output_units"\]',
+        '"output_units", arrays["output_units"].flip(0)',
+        "output_units: are other units",
+    ),
+    "inputs that teach nothing": (
+        "types",
+        r"drive = self\.input_to_neurons\(u\)",
+        "drive = self.input_to_neurons(u).detach()",
+        "learns by another gradient",
+    ),
+    "silence in training": (
+        "parts",
+        r"        if one_step:\n            rates",
+        r"        rates = rates * (not self.training)\n\g<0>",
+        "not what the graph says",
+    ),
+    "right for one batch size alone": (
+        "parts",
+        r"        if one_step:\n            rates",
+        r"        rates = rates * (rates.shape[1] != 13)\n\g<0>",
+        "not what the graph says",
+    ),
+    "a statement that was altered": ("types", r'"dt_ms": 20\.0', '"dt_ms": 10.0', "PROVENANCE"),
+}
+
+
+@pytest.mark.parametrize("edit", RECURRENT_EDITS)
+def test_every_edit_of_a_recurrent_network_is_found(edit: str, tmp_path: Path) -> None:
+    kind, pattern, to, message = RECURRENT_EDITS[edit]
+    path = replaced(recurrent(kind, tmp_path), pattern, to)
+    with pytest.raises(Wrong) as found:
+        probe(path, None)
+    assert message in f"{found.value.where}: {found.value.problem}"
+
+
+@pytest.mark.parametrize("kind", ["parts", "types", "frozen"])
+def test_what_changes_nothing_is_no_finding(kind: str, tmp_path: Path) -> None:
+    path = recurrent(kind, tmp_path)
+    was = "dense=False" if "dense=False" in path.read_text() else "dense=True"
+    replaced(path, was, "dense=True" if was == "dense=False" else "dense=False")
+    replaced(path, MADE, f"        # a remark\n{MADE}")
+    assert len(probe(path, None)["checks"]) == 9
+
+
+def test_a_recurrent_network_gets_its_certificate(tmp_path: Path) -> None:
+    graph = driven(worm(12, 0.4), weights={"trained": False}, partition="role")
+    path = tmp_path / "net.py"
+    Recurrent().emit(graph, "toy").write(path)
+    certificate = validate(path, graph.save(tmp_path / "graph"))
+    text = "\n".join(certificate.lines())
+    gaps = sum(graph.count(q) for q in graph.connectome if q.kind == "electrical")
+    assert f"{gaps} connections are gap junctions, counted in both directions" in text
+    assert certificate.measured
+    # What is frozen is no parameter to train: read-in, read-out, time constants and biases are.
+    assert certificate.n_parameters == 3 * 4 + (4 + 1) * 2 + 12 + 12
+    replaced(path, SIGN, "sign=-arrays[")
+    with pytest.raises(VerifyError, match="has other signs"):
         validate(path)

@@ -8,9 +8,9 @@ column of 266, 349, 185 and 383 excitatory cells in the order L4, L2/3, L5, L6; 
 the connectome between and within layers; layer norm, graded inhibition, lateral inhibition,
 attention, synaptic noise. Its equations were not at hand: those used here are a proposed reading.
 
-Every weight between neurons stands for a connection of the data, and each has its own. Front end,
-read-in (image -> column) and read-out (column -> classes) do not: no connectome says how an image
-enters a column, or what it means.
+Every weight between neurons stands for a connection of the graph below, and each has its own. Front
+end, read-in (image -> column) and read-out (column -> classes) do not: no connectome says how an
+image enters a column, or what it means.
 
 19 connection weights; forecast for training on one CPU core: 0.0 MB of state, 1.5 ms for the
 connections in a step of 32 images.
@@ -251,10 +251,10 @@ PROVENANCE: dict[str, Any] = {
     "read_in": {"L4.exc": "image_to_l4_exc"},
     "read_out": {"L6.exc": "l6_exc_to_classes"},
     "sweeps": 1,
-    "graph_sha256": "32a6cbea522c0a4dd48a285ccae6e72790ef35c7ac9a0f3610e814f117deb223",
-    "header_sha256": "d169fce441b8a39ff4af3a1c25eff64c4894acdaba51ab1497ce4ddc03c80e31",
+    "graph_sha256": "8c5aacd8b6d3663dc407472ec59a4379b3e105171fceff375e137947ffcd4fef",
+    "header_sha256": "932eda9423285d914d0ff76623a9a209b06fbaf938f1a3ad6d5b69a144d34ce0",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "f92bbcc36c99b38c4d388fd9a2965775284022b27ee02fb3d7e2f1adce6461b5",
+    "sha256": "3a3a78051a518982446077ce97d8aead584ee505eec4394a118c23520bdad390",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ column of 266, 349, 185 and 383 excitatory cells in the order L4, L2/3, L5, L6; 
 the connectome between and within layers; layer norm, graded inhibition, lateral inhibition,
 attention, synaptic noise. Its equations were not at hand: those used here are a proposed reading.
 
-Every weight between neurons stands for a connection of the data, and each has its own. Front end,
-read-in (image -> column) and read-out (column -> classes) do not: no connectome says how an image
-enters a column, or what it means.
+Every weight between neurons stands for a connection of the graph below, and each has its own. Front
+end, read-in (image -> column) and read-out (column -> classes) do not: no connectome says how an
+image enters a column, or what it means.
 
 67 connection weights; forecast for training on one CPU core: 0.0 MB of state, 8.6 ms for the
 connections in a step of 32 images.
@@ -599,10 +599,10 @@ PROVENANCE: dict[str, Any] = {
     "read_in": {"L4.inh": "image_to_l4_inh", "L4.exc": "image_to_l4_exc"},
     "read_out": {"L6.exc": "l6_exc_to_classes"},
     "sweeps": 3,
-    "graph_sha256": "8749581b1136366078bb3ddb94f5a2277ec0c954e2fbe5349131019738613589",
-    "header_sha256": "e33620a2a1223a36dac29776f73ccdfd44d23447d78ccd382efa7b149a60bf7b",
+    "graph_sha256": "30476ff5fa62b1cceaa9acb9719d9e015a40a140cdb1f4df891464def61303f9",
+    "header_sha256": "292bed11908c4cb18bf7dff4cb732e61b0a8a98b77736db0e92388771ec9228a",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "0e52298dde8cd5a2cb85f06d5f3ecaaac6d70dff9fd48fa37fff3a159d4ee7c9",
+    "sha256": "b9781346243039908e4a48caa2ed9f74f71958ed6eb859fe8269d01a09b414c3",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

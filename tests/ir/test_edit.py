@@ -262,6 +262,33 @@ def test_masks_must_fit() -> None:
         keep_neurons(image, {"image": np.array([True, False, True, True])})
 
 
+@given(st.data())
+def test_selected_units_stay_the_same_neurons(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 6))
+    chosen = tuple(sorted(data.draw(st.sets(st.integers(0, n - 1)))))
+    law: Any = data.draw(st.sampled_from([AllToAll, OneToOne]))
+    cells = Population("cells", (n,), neuron_table({"neuron_id": np.arange(n)}))
+    drive = Population("drive", (len(chosen),), artificial=True)
+    g = Graph(
+        (drive, cells),
+        (Projection("drive", "cells", law(chosen)), Projection("cells", "drive", AllToAll())),
+        Provenance("t"),
+    )
+    kept = data.draw(masks(n))
+    if law is OneToOne and not kept[list(chosen)].all():
+        # A channel would lose its neuron: nothing says which, so the graph is no longer valid.
+        with pytest.raises(CompileError, match="cannot pair"):
+            keep_neurons(g, {"cells": kept}).verify()
+        return
+    after = keep_neurons(g, {"cells": kept})
+    after.verify()
+    q, whole = after.projections
+    ids = after.population("cells").column("neuron_id").to_pylist()
+    driven = {ids[i] for i in q.connectivity.entries(*after.shape(q))[0]}
+    assert driven == ({i for i in chosen if kept[i]} if len(chosen) else set())
+    assert whole.connectivity == AllToAll()
+
+
 def test_set_column_replaces_or_adds() -> None:
     a = two().populations[0]
     assert set_column(a, "region", pa.array(["V1", None])).column("region").to_pylist()[0] == "V1"

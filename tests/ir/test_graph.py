@@ -106,6 +106,20 @@ def test_signs_come_from_the_connection_then_from_its_neuron() -> None:
     assert_array_equal(graph(q).enforced_signs(q), [1, 1, -1])
 
 
+def test_gap_junctions_have_no_sign() -> None:
+    gap = Synapses([0, 1], [1, 0], [1, 1])  # type: ignore[arg-type]
+    q = Projection("cells", "cells", gap, Weights("abs"), kind="electrical")
+    assert_array_equal(graph(q).signs(q), [0, 0])
+    assert_array_equal(graph(q).enforced_signs(q), [0, 0])
+    assert q.key == "cells->cells:electrical"
+
+
+def test_ranks_are_whole_numbers() -> None:
+    assert type(Weights(rank=np.int64(2)).rank) is int  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        Weights(rank=1.5)  # type: ignore[arg-type]
+
+
 def test_artificial_parts_are_no_neurons() -> None:
     image = Population("image", (1, 2, 2), artificial=True)
     g = Graph((image, CELLS), (Projection("image", "cells", AllToAll()), EDGES), Provenance("t"))

@@ -21,12 +21,14 @@ from connectome_compiler.ir import (
     Evidence,
     Graph,
     NodeModel,
+    OneToOne,
     Population,
     Projection,
     Provenance,
     SourceFile,
     Step,
     Synapses,
+    Weights,
     neuron_table,
 )
 from connectome_compiler.ir.storage import file_name
@@ -442,6 +444,40 @@ def test_text_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(CompileError, match="provenance holds no text"):
         replace(small(), provenance=Provenance("\ud800")).save(tmp_path / "g")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_selected_units_and_ties_are_stored(tmp_path: Path) -> None:
+    cells = Population(
+        "cells",
+        (4,),
+        neuron_table({"neuron_id": [1, 2, 3, 4]}),
+        NodeModel("tanh", tau_ms=20.0, tau_per="cell_type", bias_per="shared"),
+    )
+    drive = Population("drive", (2,), artificial=True)
+    edges = Synapses([0, 3], [1, 0], [2, 1])  # type: ignore[arg-type]
+    held = Weights("abs", "type-pair", "region", trained=False)
+    g = Graph(
+        (drive, cells),
+        (
+            Projection("drive", "cells", OneToOne((0, 3)), delay=0),
+            Projection("cells", "cells", edges, held),
+            Projection("cells", "drive", AllToAll((), (1, 2)), Weights(start="low-rank", rank=3)),
+        ),
+        Provenance("t"),
+    )
+    g.save(tmp_path / "g")
+    back = Graph.load(tmp_path / "g")
+    assert back.digest() == g.digest()
+    for one, other in zip(back.projections, g.projections, strict=True):
+        assert one.weights == other.weights
+    assert [back.projections[k].connectivity for k in (0, 2)] == [
+        OneToOne((0, 3)),
+        AllToAll((), (1, 2)),
+    ]
+    assert back.population("cells").node == cells.node
+    # Which units a law selects is part of what a graph is.
+    moved = replace(g.projections[0], connectivity=OneToOne((1, 3)))
+    assert g.with_projections([moved, *g.projections[1:]]).digest() != g.digest()
 
 
 def test_laws_are_stored_by_name(tmp_path: Path) -> None:

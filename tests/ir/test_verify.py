@@ -54,7 +54,7 @@ def gap_back(post: Any, pre: Any, weight: Any) -> Projection:
 
 
 def of_unit(q: Projection, factor: float) -> Synapses:
-    return replace(q.synapses, weight=q.synapses.weight * float(factor), unit="nS")
+    return replace(q.synapses, weight=q.synapses.weight.astype(np.float64) * factor, unit="nS")
 
 
 def signed(q: Projection) -> Synapses:
@@ -95,6 +95,11 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
         lambda: graph(replace(A, name="a>-b")),
         lambda: graph(replace(A, name="a->b")),
         "population 'a->b': is not a name",
+    ),
+    "names cannot be taken for kinds": (
+        lambda: graph(replace(A, name="electrical:a")),
+        lambda: graph(replace(A, name="a:electrical")),
+        "population 'a:electrical': is not a name",
     ),
     "shapes are shapes": (
         lambda: graph(replace(IMAGE, shape=(0,))),
@@ -240,6 +245,56 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
         lambda: graph(replace(AB, weights=Weights("abs"))),
         lambda: graph(replace(AB, weights=Weights("exp"))),  # type: ignore[arg-type]
         "projection a->b: sign 'exp' is none of none, abs",
+    ),
+    "ties are known": (
+        lambda: graph(replace(AB, weights=Weights(tie="kernel"))),
+        lambda: graph(replace(AB, weights=Weights(tie="column"))),  # type: ignore[arg-type]
+        "projection a->b: tie 'column' is none of none, type-pair, pre-type, kernel",
+    ),
+    "starts are known": (
+        lambda: graph(replace(AB, weights=Weights(start="low-rank"))),
+        lambda: graph(replace(AB, weights=Weights(start="zero"))),  # type: ignore[arg-type]
+        "projection a->b: start 'zero' is none of uniform, weight, low-rank",
+    ),
+    "ranks are positive": (
+        lambda: graph(replace(AB, weights=Weights(rank=1))),
+        lambda: graph(replace(AB, weights=Weights(rank=0))),
+        "projection a->b: rank 0 is under 1",
+    ),
+    "shared weights start uniformly": (
+        lambda: graph(replace(AB, weights=Weights(tie="pre-type"))),
+        lambda: graph(replace(AB, weights=Weights(tie="pre-type", start="weight"))),
+        "projection a->b: shares its weights, so they cannot start at 'weight'",
+    ),
+    "gap junctions are listed": (
+        lambda: graph(*GAP),
+        lambda: graph(*(replace(q, connectivity=AllToAll()) for q in GAP)),
+        "projection a->b:electrical: is all to all: gap junctions stand in an edge list",
+    ),
+    "gap junctions have one unit": (
+        lambda: graph(*(replace(q, connectivity=of_unit(q, 1)) for q in GAP)),
+        lambda: graph(GAP[0], replace(GAP[1], connectivity=of_unit(GAP[1], 1))),
+        "projection a->b:electrical: and b->a:electrical differ in their unit or weights",
+    ),
+    "gap junctions are held alike": (
+        lambda: graph(*(replace(q, weights=Weights(trained=False)) for q in GAP)),
+        lambda: graph(GAP[0], replace(GAP[1], weights=Weights(trained=False))),
+        "projection a->b:electrical: and b->a:electrical differ in their unit or weights",
+    ),
+    "time constants are times": (
+        lambda: graph(replace(A, node=NodeModel(tau_ms=0.5, tau_per="cell_type"))),
+        lambda: graph(replace(A, node=NodeModel(tau_ms=-1.0))),
+        "population a: tau_ms -1.0 is not a time constant",
+    ),
+    "constants are shared in known ways": (
+        lambda: graph(replace(A, node=NodeModel(bias_per="none"))),
+        lambda: graph(replace(A, node=NodeModel(tau_per="none"))),  # type: ignore[arg-type]
+        "population a: tau_per 'none' is none of fixed, shared, cell_type, neuron",
+    ),
+    "selected units are those of the population": (
+        lambda: graph(Projection("a", "b", AllToAll((0, 1), (2,)))),
+        lambda: graph(Projection("a", "b", AllToAll((0, 2), (2,)))),
+        "projection a->b: selected post units: the selected units do not ascend within 0..1",
     ),
     "delays are not negative": (
         lambda: graph(replace(AB, delay=0)),

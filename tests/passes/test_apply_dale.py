@@ -1,4 +1,5 @@
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -130,3 +131,11 @@ def test_neurons_without_a_table_keep_their_connections_signs(
     after = ApplyDale(policy)(graph)
     assert after.signs(after.projections[0]).tolist() == wanted
     assert after.enforced_signs(after.projections[0]).tolist() == wanted
+
+
+def test_the_other_choices_on_weights_stay() -> None:
+    chosen = Weights(tie="type-pair", tie_by="region", trained=False)
+    free = FORK.with_projections([replace(q, weights=chosen) for q in FORK.projections])
+    for policy in ("majority", "drop", "report"):
+        after = run(free, [ApplyDale(policy)])
+        assert {q.weights for q in after.projections} == {replace(chosen, sign="abs")}

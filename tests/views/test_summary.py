@@ -108,3 +108,13 @@ def test_density_leaves_out_unread_axons() -> None:
     row = next(line for line in repr(column()).splitlines() if line.startswith("L2/3.exc->"))
     assert f"{2 / (2 * 2):.4f}" in row
     assert np.isclose(column().density(column().projections[1]), 0.5)
+
+
+def test_gap_junctions_are_counted_once_and_have_no_sign() -> None:
+    post, pre = np.array([[0, 1], [1, 0], [1, 2], [2, 1], [2, 2]]).T
+    gaps = Synapses.from_edges(post, pre, [3, 3, 4, 4, 5])
+    exc = column().population("L2/3.exc")
+    junctions = Projection("L2/3.exc", "L2/3.exc", gaps, kind="electrical")
+    g = Graph((exc,), (junctions,), Provenance("t"))
+    row = next(line for line in repr(g).splitlines() if ":electrical" in line)
+    assert row.split()[1:] == ["5", "0.5000", "-", "1", "12", "synapses,", "3", "junctions"]

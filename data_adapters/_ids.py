@@ -1,0 +1,203 @@
+"""Ids of cells: whole numbers or text, exact; those that a float rounded are told and refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+
+from connectome_compiler.errors import CompileError
+
+from ._names import CELL_ID, plain
+from ._tables import FLOATS, INTEGERS, Edges, Table, arrow, first_row, identifier, query, quoted
+
+SAMPLE_ROWS = 10_000  # of the edge table, to find the column of ids that it uses
+
+# An id of some program that takes all numbers for floats: 7.2057594e+17, 720575940621039145.0.
+FLOAT_ID = r"^\d(\.\d+)?[eE]\+?\d\d$|^\d+\.0*$"
+
+
+def refuse_id(
+    db: duckdb.DuckDBPyConnection, table: Table, column: str, as_text: bool, condition: str = ""
+) -> None:
+    """Raise `CompileError` at the first id that is none, or that meets an SQL condition."""
+    condition = condition or f"{table.key(column, as_text)} IS NULL"
+    row, value = first_row(db, table, column, condition)
+    where, text = table.at(row, column), str(value).strip()
+    if value is None or not text:
+        raise CompileError(where, "the id is missing")
+    if isinstance(value, float) or re.fullmatch(r"\d+(\.\d*)?[eE]\+?\d+|\d+\.\d*", text):
+        problem = f"{value} is not an exact id: it was written as a floating-point number"
+        raise CompileError(where, problem, "write ids as whole numbers or as text")
+    problem = f"{text!r} is not a number, as other ids are"
+    if re.fullmatch(r"[-+]?\d+", text):
+        problem = f"{text!r} is no int64 in plain digits, as other ids are"
+    raise CompileError(where, problem, "ids are all such numbers, or all text")
+
+
+def how_rounded(ids: npt.NDArray[Any]) -> str:
+    """Say by what whole numbers look rounded, if they do.
+
+    Above 2^53 a float holds multiples of 2, 4, ... 128 (near 7.2e17) only; a spreadsheet keeps 15
+    digits. Ids that are all such multiples have been one: by chance, at most 1 set in a million is.
+    """
+    if ids.dtype != np.int64:
+        return ""
+    big = np.unique(ids[ids > 2**53])
+    if not len(big):
+        return ""
+    spacing = np.spacing(big.astype(np.float64)).astype(np.int64)
+    thousands = 10 ** (np.floor(np.log10(big)).astype(np.int64) - 14)
+    for unit, what in (
+        (thousands, "to 15 digits, as in a spreadsheet"),
+        (spacing, "through float64"),
+    ):
+        if not np.any(big % unit) and np.log2(unit).sum() >= 20:
+            return what
+    return ""
+
+
+def refuse_rounded(where: str, ids: npt.NDArray[Any]) -> None:
+    """Raise `CompileError` if ids look as if they had been rounded."""
+    if how := how_rounded(ids):
+        problem = f"ids look rounded {how}: all end like {ids[ids > 2**53][0]}"
+        hint = "export them again as whole numbers or text; pandas needs dtype=str or Int64"
+        raise CompileError(where, problem, hint)
+
+
+def refuse_rounded_ends(
+    db: duckdb.DuckDBPyConnection,
+    edges: Edges,
+    codes: str,
+    as_text: bool,
+    column: str,
+    missing: str,
+) -> None:
+    """Raise `CompileError` if the ids that no cell has, or those of all cells, look rounded."""
+    table = edges.table
+    if as_text:
+        return
+    key = table.key(column, as_text)
+    for where, sql in (
+        (
+            f"{table.path}, column {column}",
+            f"SELECT {key} AS key FROM {table.name} WHERE {missing}",
+        ),
+        ("cell table", f"SELECT key FROM {codes}"),
+    ):
+        found = arrow(db, str(table.path), f"{sql} LIMIT {SAMPLE_ROWS}")
+        refuse_rounded(where, found.column("key").drop_null().to_numpy())
+
+
+def ends_are_text(db: duckdb.DuckDBPyConnection, edges: Edges) -> bool:
+    """Return whether the ids of the first rows' ends are text; raise if only some of them are."""
+    table, numbers, every = edges.table, 0, 0
+    head = f"(SELECT * FROM {table.name} LIMIT {SAMPLE_ROWS})"
+    for column in (edges.pre, edges.post):
+        as_number, as_text = table.key(column, False), table.key(column, True)
+        sql = f"SELECT count({as_number}), count({as_text}) FROM {head}"
+        ((n_numbers, n_all),) = query(db, str(table.path), sql)
+        if table.columns[column] in INTEGERS | FLOATS and n_numbers < n_all:
+            refuse_id(db, table, column, as_text=False)
+        _refuse_float_text(db, table, column, head)
+        numbers, every = numbers + n_numbers, every + n_all
+    if 0 < numbers < every:
+        for column in (edges.pre, edges.post):
+            condition = f"{table.key(column, False)} IS NULL"
+            if query(db, str(table.path), f"SELECT 1 FROM {head} WHERE {condition} LIMIT 1"):
+                refuse_id(db, table, column, as_text=False)
+    return numbers == 0
+
+
+def _refuse_float_text(db: duckdb.DuckDBPyConnection, table: Table, column: str, rows: str) -> None:
+    """Raise `CompileError` if an id among ``rows`` (SQL) was written as a floating-point number."""
+    rounded = f"regexp_matches({table.key(column, True)}, {quoted(FLOAT_ID)})"
+    is_text = table.columns[column] == "VARCHAR"
+    if is_text and query(db, str(table.path), f"SELECT 1 FROM {rows} WHERE {rounded} LIMIT 1"):
+        refuse_id(db, table, column, True, rounded)
+
+
+def ids_are_text(db: duckdb.DuckDBPyConnection, table: Table, column: str) -> bool:
+    """Return whether the ids of a column are text; raise `CompileError` if only some are."""
+    as_number, as_text = table.key(column, False), table.key(column, True)
+    sql = f"SELECT count({as_number}), count({as_text}) FROM {table.name}"
+    ((n_numbers, n_all),) = query(db, str(table.path), sql)
+    if n_numbers == n_all:
+        return False
+    if n_numbers or table.columns[column] in INTEGERS | FLOATS:
+        condition = f"{as_number} IS NULL AND {as_text} IS NOT NULL"
+        refuse_id(db, table, column, False, condition)
+    _refuse_float_text(db, table, column, table.name)
+    return True
+
+
+def matching_id(db: duckdb.DuckDBPyConnection, cells: Table, edges: Edges) -> tuple[str, bool]:
+    """Return which column of ``cells`` has the ids that ``edges`` uses, and if they are text.
+
+    Cell tables often have several ids (nucleus, segment, row). The one that contains most of the
+    ends of the first rows of ``edges`` is taken; raises `CompileError` if none contains any, or if
+    another one contains at least half as many and differs from it.
+    """
+    candidates = [c for c in cells.columns if plain(c) in CELL_ID or "_id" in plain(c)]
+    if not candidates:
+        problem = f"no column of ids among: {', '.join(cells.columns)}"
+        raise CompileError(str(cells.path), problem, f"accepted: {', '.join(CELL_ID)}")
+    share: dict[str, float] = {}
+    texts: dict[str, bool] = {}
+    where = str(edges.table.path)
+    refused: list[CompileError] = []
+    for column in tuple(candidates):
+        try:
+            as_text = texts[column] = ids_are_text(db, cells, column)
+        except CompileError as error:  # tells more than that no column matches, if none does
+            refused.append(error)
+            candidates.remove(column)
+            continue
+        ends = ", ".join(edges.table.key(c, as_text) for c in (edges.pre, edges.post))
+        sql = f"""
+            WITH sample AS (SELECT unnest([{ends}]) AS key
+                            FROM (SELECT * FROM {edges.table.name} LIMIT {SAMPLE_ROWS})),
+                 ends AS (SELECT DISTINCT key FROM sample WHERE key IS NOT NULL)
+            SELECT avg((key IN (SELECT {cells.key(column, as_text)} FROM {cells.name}))::INTEGER)
+            FROM ends"""
+        share[column] = query(db, where, sql)[0][0] or 0.0
+    if refused and not any(share.values()):
+        raise refused[0]
+    best = max(candidates, key=lambda c: share[c])  # the first of equals
+    if share[best] == 0:
+        _refuse_mismatch(db, cells, edges, {c: texts[c] for c in candidates})
+    for other in candidates:
+        if other != best and share[other] >= share[best] / 2:
+            mine, theirs = (cells.key(c, texts[c]) for c in (best, other))
+            differs = f"({mine})::VARCHAR IS DISTINCT FROM ({theirs})::VARCHAR"
+            if query(db, where, f"SELECT 1 FROM {cells.name} WHERE {differs} LIMIT 1"):
+                problem = f"columns {best} and {other} both have ids that {where} uses"
+                raise CompileError(str(cells.path), problem, "remove the wrong one")
+    return best, texts[best]
+
+
+def _refuse_mismatch(
+    db: duckdb.DuckDBPyConnection, cells: Table, edges: Edges, candidates: dict[str, bool]
+) -> None:
+    """Raise `CompileError` that tells why no column of ``candidates`` has the ids of ``edges``.
+
+    These are the columns of ids with whether they are text. A wrong id explains itself better than
+    a table that does not fit, so such are looked for first.
+    """
+    table, where = edges.table, str(edges.table.path)
+    ((pre,),) = query(db, where, f"SELECT {identifier(edges.pre)} FROM {table.name} LIMIT 1")
+    if pre is not None and not all(candidates.values()):
+        bad = f"{table.key(edges.pre, False)} IS NULL"
+        if query(db, where, f"SELECT 1 FROM {table.name} WHERE {bad} LIMIT 1"):
+            refuse_id(db, table, edges.pre, False)
+    numbers = [(cells, column) for column, as_text in candidates.items() if not as_text]
+    for given, column in ((table, edges.pre), *numbers):
+        key = f"SELECT {given.key(column, False)} AS key FROM {given.name} LIMIT {SAMPLE_ROWS}"
+        sample = arrow(db, where, key).column("key").drop_null()
+        refuse_rounded(f"{given.path}, column {column}", sample.to_numpy())
+    problem = f"no end of a connection, such as {pre}, is an id of {cells.path}"
+    hint = f"its columns of ids are {', '.join(candidates)}; do both files belong together?"
+    raise CompileError(where, problem, hint)

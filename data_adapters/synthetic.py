@@ -1,0 +1,167 @@
+"""Networks of no brain: neurons on grids, joined by windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.connectivity import Synapses
+from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.neurons import neuron_table
+from connectome_compiler.ir.provenance import BY_RULE, Evidence, Provenance, Step
+from connectome_compiler.ir.window import Window
+from connectome_compiler.options import spell_options
+
+from ._citations import SAIGA_2025
+
+Grid = tuple[int, int]  # rows, columns
+
+
+@dataclass(frozen=True, slots=True)
+class Synthetic:
+    """Sheets of excitatory and inhibitory neurons on grids, each joined to those near it.
+
+    ``layers`` names the sheets in the order of flow, ``grids`` are their rows and columns: one for
+    all, or one for each. Every sheet fills a square of ``side_um``. Connections run ``within`` each
+    sheet, forward to the next, and with ``feedback`` back from it; none joins a neuron to itself.
+    Without the first and the last it is a feed-forward chain.
+
+    ``form`` "2d" joins neurons less than ``radius`` apart, as a fraction of the sheet's side, with
+    opposite sides joined where ``torus``; "diagonal" keeps a band around the diagonal, "random"
+    single connections, both less ``reduction``, the share to leave out. A share ``exc_fraction`` of
+    each sheet is excitatory, in places drawn with ``seed``, and the rest inhibitory. Every
+    connection is one synapse.
+    """
+
+    name: ClassVar[str] = "synthetic"
+
+    layers: tuple[str, ...] = ("L1",)
+    grids: tuple[Grid, ...] = ((16, 16),)
+    within: bool = True
+    feedback: bool = True
+    form: Literal["2d", "diagonal", "random"] = "2d"
+    radius: float = 0.25
+    torus: bool = True
+    reduction: float = 0.5
+    exc_fraction: float = 0.8
+    side_um: float = 500.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.layers or len(set(self.layers)) < len(self.layers):
+            raise CompileError(
+                f"{self.name}.layers", f"{list(self.layers)}: give names that differ"
+            )
+        if len(self.grids) not in (1, len(self.layers)):
+            problem = f"{len(self.grids)} grids for {len(self.layers)} layers"
+            raise CompileError(f"{self.name}.grids", problem, "one for all, or one for each")
+        for grid in self.grids:
+            if min(grid) < 1:
+                raise CompileError(f"{self.name}.grids", f"{grid} is no grid: (rows, columns)")
+        if not 0 <= self.exc_fraction <= 1:
+            problem = f"{self.exc_fraction} is no share: 0 to 1"
+            raise CompileError(f"{self.name}.exc_fraction", problem)
+        if not 0 < self.side_um < float("inf"):
+            raise CompileError(f"{self.name}.side_um", f"{self.side_um} is no length")
+        if self.seed < 0:
+            raise CompileError(f"{self.name}.seed", f"{self.seed} is negative")
+        if len(self.layers) == 1 and not self.within:
+            raise CompileError(
+                f"{self.name}.within", "is false with one layer: nothing is joined", "name more"
+            )
+
+    def load(self) -> Graph:
+        """Return the graph; raise `CompileError` for windows that leave neurons unconnected."""
+        grids = self.grids * len(self.layers) if len(self.grids) == 1 else self.grids
+        sizes = [rows * columns for rows, columns in grids]
+        first = np.cumsum([0, *sizes])
+        post: list[npt.NDArray[Any]] = []
+        pre: list[npt.NDArray[Any]] = []
+        notes = []
+        for k, (source, target) in enumerate(self._pairs()):
+            law = self._window(grids[source], grids[target], k)
+            i, j = law.entries(sizes[target], sizes[source])
+            if source == target:
+                i, j = i[i != j], j[i != j]
+            post.append(i + first[target])
+            pre.append(j + first[source])
+            names = f"{self.layers[source]} to {self.layers[target]}"
+            notes.append(f"{names}: {law.describe()}, {len(i):,} connections")
+        joined = np.concatenate(post), np.concatenate(pre)
+        edges = Synapses.from_edges(*joined, np.ones(len(joined[0]), np.int32))
+        table = neuron_table(self._columns(grids))
+        size = int(first[-1]), 0, len(edges.post)
+        step = Step(BY_RULE, spell_options(self), 0, *size, tuple(notes))
+        graph = Graph(
+            (Population("neurons", (int(first[-1]),), table),),
+            (Projection("neurons", "neurons", edges),),
+            Provenance(
+                dataset="synthetic-window",
+                version=f"seed-{self.seed}",
+                title=f"{first[-1]:,} neurons on {_counted(len(grids))}, joined by windows",
+                connectivity=Evidence.MODELLED,
+                signs=Evidence.MODELLED,
+                licence="none needed: made by a rule",
+                citations=(SAIGA_2025,) if self.form == "2d" else (),
+                steps=(step,),
+            ),
+        )
+        graph.verify()
+        return graph
+
+    def _pairs(self) -> Iterator[tuple[int, int]]:
+        """Yield the sheets that are joined, (source, target)."""
+        for k in range(len(self.layers)):
+            if self.within:
+                yield k, k
+            if k + 1 < len(self.layers):
+                yield k, k + 1
+                if self.feedback:
+                    yield k + 1, k
+
+    def _window(self, pre: Grid, post: Grid, number: int) -> Window:
+        if self.form == "2d":
+            return Window.of(
+                self.name,
+                form="2d",
+                radius=self.radius,
+                pre_width=pre[1],
+                post_width=post[1],
+                mode="clean",
+                torus=self.torus,
+            )
+        drawn = {"seed": self.seed + number} if self.form == "random" else {}
+        return Window.of(self.name, form=self.form, reduction=self.reduction, **drawn)
+
+    def _columns(self, grids: tuple[Grid, ...]) -> dict[str, Any]:
+        """Return the columns of the neuron table."""
+        excitatory, x, y, layer = [], [], [], []
+        for k, (rows, columns) in enumerate(grids):
+            n = rows * columns
+            drawn = np.random.default_rng((self.seed, k)).permutation(n)
+            excitatory.append(drawn < round(self.exc_fraction * n))
+            place = np.arange(n)
+            x.append(place % columns / columns * self.side_um)
+            y.append(place // columns / rows * self.side_um)
+            layer.append(np.full(n, k))
+        excites = np.concatenate(excitatory)
+        return {
+            "neuron_id": np.arange(1, len(excites) + 1),
+            "cell_type": np.where(excites, "E", "I"),
+            "cell_class": np.where(excites, "excitatory", "inhibitory"),
+            "sign": np.where(excites, 1, -1),
+            "cortical_layer": np.array(self.layers, dtype=object)[np.concatenate(layer)],
+            "region": np.full(len(excites), self.name),
+            "axon_coverage": np.full(len(excites), "full"),
+            "x_um": np.concatenate(x),
+            "y_um": np.concatenate(y),
+        }
+
+
+def _counted(n: int) -> str:
+    return "a grid" if n == 1 else f"{n} grids"

@@ -1,0 +1,148 @@
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import connectomes
+from worms import worm
+
+from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.ir import (
+    AllToAll,
+    Graph,
+    OneToOne,
+    Population,
+    Port,
+    Projection,
+    Provenance,
+    Synapses,
+)
+from connectome_compiler.passes.attach_ports import AttachPorts
+from connectome_compiler.passes.partition_by import PartitionBy
+from connectome_compiler.passes.runner import run
+
+hows = st.sampled_from(["linear", "direct"])
+
+
+def joined(graph: Graph, port: str) -> list[tuple[int, Any]]:
+    """Return channel and neuron id of everything that a port is joined to."""
+    found = []
+    for q in graph.projections:
+        if port not in (q.pre, q.post):
+            continue
+        post, pre = q.connectivity.entries(*graph.shape(q))
+        channels, units, name = (pre, post, q.post) if port == q.pre else (post, pre, q.pre)
+        ids = graph.population(name).column("neuron_id").to_pylist()
+        found += [(int(c), ids[i]) for c, i in zip(channels, units, strict=True)]
+    return found
+
+
+@given(connectomes(min_populations=1), hows, hows, st.sampled_from(["", "sign == 1"]))
+def test_joins_the_chosen_neurons(graph: Graph, read_in: Any, read_out: Any, where: str) -> None:
+    step = AttachPorts(3, 2, into=where, read_in=read_in, read_out=read_out)
+    neurons = [r for p in graph.populations if p.neurons for r in p.neurons.to_pylist()]
+    chosen = [r["neuron_id"] for r in neurons if not where or r["sign"] == 1]
+    everyone = [r["neuron_id"] for r in neurons]
+    if not chosen:
+        with pytest.raises(CompileError, match=r"no neuron|no neurons"):
+            step(graph)
+        return
+    digest = graph.digest()
+    after = step(graph)
+    after.verify()
+    assert graph.digest() == digest
+    assert after.connectome == graph.projections
+    assert after.biological == graph.populations
+    assert after.ports == (Port("input", "input", "in"), Port("output", "output", "out"))
+    for port, how, n, ids in (("input", read_in, 3, chosen), ("output", read_out, 2, everyone)):
+        size = n if how == "linear" else len(ids)
+        assert after.population(port).shape == (size,)
+        assert after.population(port).artificial
+        pairs = [(c, i) for c in range(n) for i in ids] if how == "linear" else enumerate(ids)
+        assert sorted(joined(after, port), key=str) == sorted(pairs, key=str)
+        law = OneToOne if how == "direct" else AllToAll
+        kinds = {type(q.connectivity) for q in after.projections if port in (q.pre, q.post)}
+        assert kinds == {law}
+
+
+def test_takes_sensory_and_motor_neurons_by_itself() -> None:
+    for start in (worm(12), run(worm(12), [PartitionBy("role")])):
+        graph = run(start, [AttachPorts()])
+        assert {i for _, i in joined(graph, "input")} == {f"N{k}" for k in range(4)}
+        assert {i for _, i in joined(graph, "output")} == {f"N{k}" for k in range(8, 12)}
+        notes = graph.provenance.steps[-1].notes
+        assert notes[:2] == ("4 of 12 neurons are driven", "4 of 12 neurons are read")
+
+
+def test_takes_all_where_no_role_is_known() -> None:
+    graph = worm(12)
+    (p,) = graph.populations
+    assert p.neurons is not None
+    table = p.neurons.set_column(
+        p.neurons.column_names.index("role"), "role", [[None] * 11 + ["inter"]]
+    )
+    graph = run(replace(graph, populations=(replace(p, neurons=table),)), [AttachPorts()])
+    assert graph.provenance.steps[-1].notes[:2] == (
+        "12 of 12 neurons are driven (none is known to be sensory)",
+        "12 of 12 neurons are read (none is known to be motor)",
+    )
+
+
+def test_counts_the_neurons_that_nothing_reaches() -> None:
+    graph = worm(12, 1.1, junctions=False)
+    q = graph.projections[0]
+    alone = q.synapses.keep((q.synapses.post != 7) & (q.synapses.post != 1))
+    graph = run(graph.with_projections([replace(q, connectivity=alone)]), [AttachPorts()])
+    notes = graph.provenance.steps[-1].notes
+    # Neuron 1 is sensory, so driven; neuron 7 is not.
+    assert notes[-1] == "1 neurons have no input: they rest at their bias"
+
+
+def test_names_words_that_occur_nowhere() -> None:
+    graph = run(worm(12), [AttachPorts(into='cell_type in ("AVA", "AVC")')])
+    assert "no neuron has cell_type 'AVC'" in graph.provenance.steps[-1].notes
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inputs": 0}, "attach-ports.inputs: 0 is not positive"),
+        ({"outputs": -1}, "attach-ports.outputs: -1 is not positive"),
+        ({"into": "role ="}, "is not an expression"),
+    ],
+)
+def test_senseless_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(CompileError, match=message):
+        AttachPorts(**options)
+
+
+def named(name: str) -> Graph:
+    graph = worm(12)
+    return replace(
+        graph,
+        populations=(replace(graph.populations[0], name=name),),
+        projections=tuple(replace(q, pre=name, post=name) for q in graph.projections),
+    )
+
+
+def test_what_it_cannot_join_is_refused() -> None:
+    once = run(worm(), [AttachPorts()])
+    with pytest.raises(CompileError, match="has ports already"):
+        run(once, [AttachPorts()])
+    for name in ("input", "output"):
+        with pytest.raises(CompileError, match="called input or output already"):
+            run(named(name), [AttachPorts()])
+    with pytest.raises(CompileError, match=r"attach-ports.out_of: no neuron of 12") as found:
+        run(worm(), [AttachPorts(out_of='role == "mtor"')])
+    assert found.value.hint == "no neuron has role 'mtor'"
+    with pytest.raises(UnknownNameError, match="did you mean 'role'"):
+        run(worm(), [AttachPorts(into='rol == "motor"')])
+    with pytest.raises(CompileError, match="the graph has no neurons"):
+        run(Graph((), (), Provenance("t")), [AttachPorts()])
+    units = Population("area", (2,))
+    edges = Synapses([0], [1], np.ones(1, np.int32))  # type: ignore[arg-type]
+    bare = Graph((units,), (Projection("area", "area", edges),), Provenance("t"))
+    with pytest.raises(CompileError, match="area: has no neuron table to select from"):
+        run(bare, [AttachPorts()])
