@@ -28,8 +28,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without in
 
 import numpy as np
 import numpy.typing as npt
+from ir_scale import build
 
+from connectome_compiler.ir import Graph
 from connectome_compiler.passes import _digraph
+from connectome_compiler.passes.partition_by import PartitionBy
+from connectome_compiler.passes.partition_by_community import PartitionByCommunity
+from connectome_compiler.passes.runner import Pass, run
 
 Arcs = tuple[int, npt.NDArray[np.int32], npt.NDArray[np.int32]]
 SMALLER = 10  # times: networkx takes minutes and gigabytes on the whole
@@ -133,6 +138,21 @@ def core_networkx(arcs: Arcs) -> str:
     return f"{len(nx.k_core(as_networkx(arcs), 30)):,} neurons in the 30-core"
 
 
+def communities(arcs: Arcs) -> str:
+    cut = passed(arcs, PartitionByCommunity())
+    return cut.provenance.steps[0].notes[1]
+
+
+def by_type(arcs: Arcs) -> str:
+    return f"{len(passed(arcs, PartitionBy('cell_type')).projections):,} projections"
+
+
+def passed(arcs: Arcs, step: Pass) -> Graph:
+    """Build a graph whose neurons have 800 types, and run a pass, with all checks."""
+    n, pre, post = arcs
+    return run(build(n, (post, pre, np.ones_like(pre)), np.random.default_rng(0)), [step])
+
+
 def as_networkx(arcs: Arcs) -> Any:
     import networkx as nx
 
@@ -161,6 +181,8 @@ TASKS: dict[str, tuple[Callable[[Arcs], str], bool]] = {
     "core": (core, False),
     "core, smaller": (core, True),
     "core, networkx": (core_networkx, True),
+    "communities": (communities, False),
+    "800 types": (by_type, False),
 }
 
 

@@ -146,7 +146,7 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
     title = _text(where, page, "title", "")
     changes = _flat(_table(where, page, "set"))
     if "extends" in page:
-        for key in ("source", "pass", "template", "options"):
+        for key in ("source", "pass", "template"):
             if key in page:
                 problem = f"has both extends and {key}"
                 raise CompileError(where, problem, "change the other recipe under [set]")
@@ -154,7 +154,8 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
         if other.endswith(SUFFIX):  # a path in a file starts where the file is
             other = str(Path(where).parent / other)
         parent = _load(other, (*children, where))
-        return replace(parent, name=name, title=title or parent.title).having(changes)
+        named = replace(parent, name=name, title=title or parent.title)
+        return _with_options(where, named, _table(where, page, "options")).having(changes)
     for key in ("source", "template"):
         if key not in page:
             raise CompileError(where, f"has no [{key}]")
@@ -167,13 +168,18 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
         source=_stage(where, "adapter", "source", _table(where, page, "source")),
         passes=tuple(_stage(where, "pass", None, entry) for entry in entries),
         template=_stage(where, "template", "template", _table(where, page, "template")),
-        public=_table(where, page, "options"),
+        public={},
     )
     ids = [s.id for s in (recipe.source, *recipe.passes, recipe.template)]
     for k, repeated in enumerate(ids):
         if repeated in ids[:k]:
             raise CompileError(where, f"{repeated!r} occurs twice", 'give one another id = "..."')
-    for short, path in recipe.public.items():
+    return _with_options(where, recipe, _table(where, page, "options")).having(changes)
+
+
+def _with_options(where: str, recipe: Recipe, public: dict[str, Any]) -> Recipe:
+    """Return the recipe with more short names of options, each checked."""
+    for short, path in public.items():
         place = f"{where}: options.{short}"
         if not isinstance(path, str) or "." not in path:
             raise CompileError(place, f"is {path!r}", 'such as "split-flow.feedback"')
@@ -182,7 +188,7 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
             raise UnknownNameError.among(f"{place}: stage", id_, recipe.stages)
         stage = recipe.stages[id_]
         must_exist(place, find(stage.kind, stage.use), {option: None})
-    return recipe.having(changes)
+    return replace(recipe, public={**recipe.public, **public})
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Raw]:

@@ -105,7 +105,8 @@ def read_connections(
         row, value = first_row(db, table, edges.kind, f"{_kind(table, edges.kind)} < 0")
         known = ", ".join(w for words in KIND_WORDS.values() for w in words)
         problem = f"{_shown(value)} is no kind of synapse"
-        raise CompileError(table.at(row, edges.kind), problem, f"known: {known}")
+        hint = f"known: {known}; or kind=none, if the column tells something else"
+        raise CompileError(table.at(row, edges.kind), problem, hint)
     used = (worst >= DROPPED) | (worst == BELOW)
     if edges.count and got["bad_n"][used].any():
         _refuse_weight(db, edges, are_counts)

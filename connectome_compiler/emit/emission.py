@@ -82,6 +82,9 @@ def check_path(path: Path) -> None:
     """Raise `CompileError` unless a module can be written to ``path`` and imported from there."""
     if path.is_dir():
         raise CompileError(str(path), "is a folder", "name a file in it, such as model.py")
+    for folder in path.parents:
+        if folder.is_file():
+            raise CompileError(str(folder), "is a file, not a folder", "choose another --out")
     ours = path.is_file() and MARK in path.read_text(encoding="utf-8", errors="replace")
     for file in (path, path.with_suffix(".safetensors")):
         if file.exists() and not ours:

@@ -14,14 +14,16 @@ from connectome_compiler.errors import CompileError
 def identifiers(names: Iterable[str]) -> dict[str, str]:
     """Return one Python identifier per name: ``L2/3.exc`` becomes ``l2_3_exc``; none twice."""
     found: dict[str, str] = {}
+    taken: set[str] = set()
     for name in names:
         plain = re.sub(r"\W+", "_", name.lower(), flags=re.ASCII).strip("_") or "unnamed"
         if plain[0].isdigit() or keyword.iskeyword(plain) or keyword.issoftkeyword(plain):
             plain = f"p_{plain}"
         unique, k = plain, 1
-        while unique in found.values():
+        while unique in taken:
             k += 1
             unique = f"{plain}_{k}"
+        taken.add(unique)
         found[name] = unique
     return found
 

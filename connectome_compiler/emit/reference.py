@@ -71,7 +71,6 @@ def acted(operator: dict[str, Any], weight: Tensor, x: Tensor) -> Tensor:
     if operator["kind"] == "Linear":
         drive: Tensor = x.flatten(1) @ weight.t()
         return drive
-    made: Tensor
     groups, transposed = operator["groups"], operator["kind"] == "ConvTranspose2d"
     if groups > 1:
         one = {**operator, "groups": 1}
@@ -116,7 +115,8 @@ def _by_sample(drive: Tensor, norm: Any) -> Tensor:
         mean, variance = drive.mean(over), drive.var(over, correction=0)
     centred = drive - mean.reshape(shape)
     scale = norm.weight / (variance + EPSILON).sqrt()
-    return centred * scale.reshape(shape) + norm.bias.reshape(shape)
+    normalised: Tensor = centred * scale.reshape(shape) + norm.bias.reshape(shape)
+    return normalised
 
 
 def leaky(network: Any, stated: dict[str, Any], u: Tensor) -> tuple[dict[str, Tensor], Tensor]:

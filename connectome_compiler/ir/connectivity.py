@@ -81,7 +81,11 @@ class Synapses:
             if values is not None and values.shape != given.post.shape:
                 problem = f"shape {values.shape}, but post has {given.post.shape}"
                 raise CompileError(f"synapses.{name}", problem, "one value per connection")
-        return given._at(edge_order(given.post, given.pre))
+        return given.in_order()
+
+    def in_order(self) -> Synapses:
+        """Return the connections sorted by post, then pre."""
+        return self._at(edge_order(self.post, self.pre))
 
     def keep(self, kept: npt.NDArray[np.bool_]) -> Synapses:
         """Return the connections where ``kept``, shape ``(n_connections,)``, is true."""

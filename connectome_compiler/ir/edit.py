@@ -37,35 +37,40 @@ def keep_neurons(graph: Graph, kept: Mapping[str, Mask]) -> Graph:
         places[p.name] = np.where(mask, np.cumsum(mask) - 1, -1).astype(np.int32)
         table = None if p.neurons is None else p.neurons.filter(pa.array(mask))
         populations.append(replace(p, shape=(int(mask.sum()),), neurons=table))
-    projections = []
-    for q in graph.projections:
-        if not {q.pre, q.post} & places.keys():
-            projections.append(q)
-            continue
-        if isinstance(q.connectivity, AllToAll | OneToOne):
-            projections.append(replace(q, connectivity=_remaining(q.connectivity, q, places)))
-            continue
-        edges = q.synapses
-        post = places[q.post][edges.post] if q.post in places else edges.post
-        pre = places[q.pre][edges.pre] if q.pre in places else edges.pre
-        alive = (post >= 0) & (pre >= 0)
-        # The order by post, then pre survives: indices only close ranks.
-        thinned = replace(edges, post=post, pre=pre).keep(alive)
-        projections.append(replace(q, connectivity=thinned))
-    return replace(graph, populations=tuple(populations), projections=tuple(projections))
+    return replace(
+        graph,
+        populations=tuple(populations),
+        projections=tuple(_renumbered(q, places) for q in graph.projections),
+    )
 
 
-def _remaining(
-    law: AllToAll | OneToOne, q: Projection, places: Mapping[str, npt.NDArray[np.int32]]
-) -> AllToAll | OneToOne:
-    """Return the law with the selected units that are left, under their new numbers."""
-    ends = {}
-    for side, name in (("post_units", q.post), ("pre_units", q.pre)):
-        selected = getattr(law, side)
-        if selected is not None and name in places:
-            new = places[name][np.array(selected, np.intp)]
-            ends[side] = tuple(new[new >= 0].tolist())
-    return replace(law, **ends)
+def _renumbered(q: Projection, places: Mapping[str, npt.NDArray[np.int32]]) -> Projection:
+    """Return a projection whose neuron ``i`` of population ``name`` is now ``places[name][i]``.
+
+    Those at -1 are gone, and so are their connections. Populations that are not named stay.
+    """
+    if not {q.pre, q.post} & places.keys():
+        return q
+    law = q.connectivity
+    if isinstance(law, AllToAll | OneToOne):
+        ends = {}
+        for side, name in (("post_units", q.post), ("pre_units", q.pre)):
+            if name not in places:
+                continue
+            selected = getattr(law, side)
+            new = places[name] if selected is None else places[name][np.array(selected, np.intp)]
+            if isinstance(law, OneToOne) and ((new < 0).any() or (np.diff(new) < 0).any()):
+                problem = f"is {law.describe()}: units of {name} would change partners"
+                hint = "choose and sort neurons before inputs and outputs are attached"
+                raise CompileError(f"projection {q.key}", problem, hint)
+            if selected is not None:
+                ends[side] = tuple(np.sort(new[new >= 0]).tolist())
+        return replace(q, connectivity=replace(law, **ends))
+    e = q.synapses
+    post = places[q.post][e.post] if q.post in places else e.post
+    pre = places[q.pre][e.pre] if q.pre in places else e.pre
+    left = replace(e, post=post, pre=pre).keep((post >= 0) & (pre >= 0))
+    return replace(q, connectivity=left.in_order())
 
 
 def drop_populations(graph: Graph, names: Iterable[str]) -> Graph:
@@ -110,7 +115,7 @@ def reorder(graph: Graph, order: Mapping[str, npt.NDArray[np.intp]]) -> Graph:
 
     ``order[name][k]`` is the present index of the neuron that becomes neuron ``k``. Connections
     stay those of the same neurons. Raises `CompileError` for what is no permutation, and for laws
-    that say which units they join.
+    that pair units by their order.
     """
     moved = {}
     for name, asked in order.items():
@@ -131,18 +136,11 @@ def reorder(graph: Graph, order: Mapping[str, npt.NDArray[np.intp]]) -> Graph:
             table = None if p.neurons is None else p.neurons.take(pa.array(order[p.name]))
             p = replace(p, neurons=table)
         populations.append(p)
-    projections = []
-    for q in graph.projections:
-        if {q.pre, q.post} & moved.keys() and q.connectivity != AllToAll():
-            e = q.synapses
-            post = moved[q.post][e.post] if q.post in moved else e.post
-            pre = moved[q.pre][e.pre] if q.pre in moved else e.pre
-            sorted_anew = Synapses.from_edges(
-                post, pre, e.weight, unit=e.unit, size=e.size, sign=e.sign
-            )
-            q = replace(q, connectivity=sorted_anew)
-        projections.append(q)
-    return replace(graph, populations=tuple(populations), projections=tuple(projections))
+    return replace(
+        graph,
+        populations=tuple(populations),
+        projections=tuple(_renumbered(q, moved) for q in graph.projections),
+    )
 
 
 def regroup(graph: Graph, label: npt.NDArray[np.intp], names: Sequence[str]) -> Graph:

@@ -107,18 +107,16 @@ def _codes(
     pre: Population, post: Population, column: str
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the rank of each neuron's value among those of both populations; null is 0."""
-    both = [pa.chunked_array([p.column(column)]) for p in (pre, post)]
-    if len({c.type for c in both}) > 1:
-        problem = f"holds {both[0].type} in {pre.name} and {both[1].type} in {post.name}"
+    first, second = pre.column(column), post.column(column)
+    if first.type != second.type:
+        problem = f"holds {first.type} in {pre.name} and {second.type} in {post.name}"
         raise CompileError(f"column {column}", problem)
-    values = pa.chunked_array([*both[0].chunks, *both[1].chunks], both[0].type)
-    known = pc.unique(values.drop_null())
-    known = known.take(pc.sort_indices(known))
-    found = [
-        pc.add(pc.index_in(c, value_set=known).fill_null(-1), 1).to_numpy().astype(np.int64)
-        for c in both
-    ]
-    return found[0], found[1]
+    values = pa.concat_arrays([first, second]).dictionary_encode()
+    known = values.dictionary
+    rank = np.zeros(len(known) + 1, np.int64)
+    rank[pc.sort_indices(known)] = np.arange(1, len(known) + 1)
+    codes = rank[values.indices.fill_null(len(known)).to_numpy()]
+    return codes[: len(first)], codes[len(first) :]
 
 
 def _places(population: Population, axis: str) -> npt.NDArray[np.int64]:
@@ -141,4 +139,4 @@ def _ranked(keys: list[Any]) -> Groups:
         width = int(key.max(initial=0)) - low + 1
         code = code * width + (key - low)
         code = np.unique(code, return_inverse=True)[1].astype(np.int64)
-    return np.unique(code, return_inverse=True)[1].astype(np.int32)
+    return code.astype(np.int32)

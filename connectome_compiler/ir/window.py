@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Index
-from connectome_compiler.nn.window_rules import WindowRule
+from connectome_compiler.nn.window_rules import FORMS, SEEDS, WindowRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,12 @@ class Window:
             return cls(WindowRule(**numbers))
         except ValueError as error:
             raise CompileError(where, str(error)) from error
+
+    def drawn_anew(self, further: int) -> Window:
+        """Return the window of a seed ``further`` on, if its rule draws; else the same."""
+        if "seed" not in FORMS[self.rule.form]:
+            return self
+        return Window(replace(self.rule, seed=(self.rule.seed + further) % SEEDS))
 
     def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
         """Return ``(post, pre)``, sorted by post, then pre; memory grows with the connections."""

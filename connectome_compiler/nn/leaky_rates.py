@@ -118,6 +118,15 @@ def _current_adder(
     return add_current
 
 
+def _add_at(units: Tensor, values: Tensor, totals: Tensor) -> None:
+    """Add ``values`` ``(steps, n_units, columns)`` to the ``totals`` of these units."""
+    if units.numel() < 16 * len(totals):  # unit by unit, for all steps at once
+        totals.index_add_(1, units, values)
+        return
+    for value, total in zip(values, totals, strict=True):
+        total.index_add_(0, units, value)
+
+
 @_in_full_precision
 def _roll(
     drive: Tensor,
@@ -140,9 +149,9 @@ def _roll(
     kept = start.new_empty(2 * steps + 1, *start.shape)
     states, activity = kept[: steps + 1], kept[steps + 1 :]
     states[0] = start
-    # Activity is what it will be of, until it is.
+    # What drives the units lies where their activity will be, and is turned into it step by step.
     activity.copy_(bias) if bias.numel() else activity.zero_()
-    activity.index_add_(1, inputs, drive)
+    _add_at(inputs, drive, activity)
     add_current = _current_adder(weight, conductance, structure, start, dense)
     state = states[0]
     for t, (total, after) in enumerate(zip(activity, states[1:], strict=True)):
@@ -200,7 +209,7 @@ def _roll_back(
     back = torch.zeros_like(grad_last)  # of a state, times alpha: so that a step back is one lerp
     for last in range(steps, 0, -many):
         first = max(0, last - many)
-        outer.zero_()[: last - first].index_add_(1, outputs, grad_rates[first:last])
+        _add_at(outputs, grad_rates[first:last], outer.zero_()[: last - first])
         for t in range(last - 1, first - 1, -1):
             active, state, before = activity[t], states[t], outer[t - first]
             if into is None:

@@ -76,8 +76,13 @@ def feedback_order(n: int, pre: Ints, post: Ints) -> Places:
     sources go to the front and sinks to the back; where there are none, the neurons whose outputs
     most outnumber their inputs go to the front, and those of the reverse kind to the back. Batches
     are a `BATCH`-th of the neurons left, one neuron when few are left. Ties fall to the neuron of
-    the lower number.
+    the lower number. Of two neurons connected both ways one connection runs back in any order:
+    such pairs are left out first.
     """
+    from scipy.sparse import csr_array
+
+    all_of_them = csr_array((np.ones(len(pre), np.int8), (pre, post)), (n, n))
+    pre, post = (all_of_them > all_of_them.T).nonzero()
     targets, sources = _Neighbours(n, pre, post), _Neighbours(n, post, pre)
     n_out, n_in = targets.degree(), sources.degree()
     alive = np.ones(n, np.bool_)

@@ -79,7 +79,9 @@ def swap_ends(
     # The share that is paired: proposals must not crowd each other out, and some rounds must leave
     # out some, or two connections would always change places.
     share = (1 - 1 / n) / (1 + 4 * density)
-    for _ in range(ceil(2 * swaps / share)):
+    rounds = ceil(2 * swaps / share)
+    share = 2 * swaps / rounds
+    for _ in range(rounds):
         if pairs.mutual:  # a junction has no direction: either end may go
             turned = rng.random(n) < 0.5
             post, pre = np.where(turned, pre, post), np.where(turned, post, pre)

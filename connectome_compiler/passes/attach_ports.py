@@ -108,19 +108,17 @@ class AttachPorts:
             n = _count(after, chosen)
             known = where != AUTO or _has_role(before, role)
             note = "" if known else f" (none is known to be {role})"
-            yield f"{n:,} of {after.n_neurons:,} neurons are {verb}{note}"
+            how = self.read_in if verb == "driven" else self.read_out
+            alone = ", through a channel each" if how == "direct" else ""
+            yield f"{n:,} of {after.n_neurons:,} neurons are {verb}{alone}{note}"
             if where != AUTO:
                 yield from strangers_in(before, where)
-        silent = 0
-        for p in after.biological:
-            reached = np.zeros(p.n_units, np.bool_)
-            for q in before.connectome:
-                if q.post == p.name:
-                    reached[q.synapses.post] = True
-            if p.name in driven:
-                reached[units(driven[p.name], p.n_units, "post")] = True
-            silent += int((~reached).sum())
-        if silent:
+        reached = {p.name: np.zeros(p.n_units, np.bool_) for p in after.biological}
+        for q in before.connectome:
+            reached[q.post][q.synapses.post] = True
+        for name, index in driven.items():
+            reached[name][units(index, len(reached[name]), "post")] = True
+        if silent := sum(int((~mask).sum()) for mask in reached.values()):
             yield f"{silent:,} neurons have no input: they rest at their bias"
 
 

@@ -40,7 +40,8 @@ class KeepCore:
         """Return the graph of the core."""
         kept = self._core(graph, self.k)
         if graph.n_neurons and not kept.any():
-            most = bisect_left(range(self.k), True, key=lambda k: not self._core(graph, k).any())
+            tried = range(min(self.k, graph.n_connections + 1))  # no degree is higher
+            most = bisect_left(tried, True, key=lambda k: not self._core(graph, k).any())
             problem = f"no neuron is in the core of {self.degree} degree {self.k}"
             raise CompileError(f"{self.name}.k", problem, f"the innermost core has k={most - 1}")
         return keep_neurons(graph, by_population(graph, kept))

@@ -12,9 +12,6 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.ir.window import Window
-from connectome_compiler.nn.window_rules import FORMS
-
-SEEDS = 2**32  # of a rule that draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +29,8 @@ class MaterialiseLaws:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < SEEDS:
-            problem = f"{self.seed} is no seed"
-            raise CompileError(f"{self.name}.seed", problem, f"use 0 to {SEEDS - 1}")
+        if self.seed < 0:
+            raise CompileError(f"{self.name}.seed", f"{self.seed} is negative")
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with edge lists; what is a list already stays as it is."""
@@ -48,9 +44,8 @@ class MaterialiseLaws:
         law = q.connectivity
         if isinstance(law, Synapses):
             return q
-        if isinstance(law, Window) and "seed" in FORMS[law.rule.form]:
-            seed = (law.rule.seed + self.seed + number) % SEEDS
-            law = Window(replace(law.rule, seed=seed))
+        if isinstance(law, Window):
+            law = law.drawn_anew(self.seed + number)
         shape = graph.shape(q)
         post, pre = law.entries(*shape)
         if isinstance(law, Window) and law.rule.form == "gaussian":

@@ -20,6 +20,7 @@ from connectome_compiler.passes._rewire import Pairs
 
 SUFFIX = "-null"  # of the data set's name
 AXES = ("x_um", "y_um", "z_um")
+Known = dict[str, npt.NDArray[np.bool_]]  # of each population: whose outputs are known, (n_units,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +72,15 @@ class NullModel:
         if self.model == "none":
             return graph
         rng = np.random.default_rng(self.seed)
+        known = _known(graph)
         moved: dict[str, _Moved] = {}
         by_key = {q.key: q for q in graph.connectome}
         for q in graph.connectome:
             if q.key in moved:  # the mirror image of an electrical one
                 continue
             moved[q.key] = _Moved.of(q.synapses)
-            rows = _movable(graph, q)
-            post, pre, sign = self._drawn(graph, q, rows, rng)
+            rows = _movable(known, q)
+            post, pre, sign = self._drawn(graph, q, _pairs(known, q), rows, rng)
             moved[q.key].put(rows, post, pre, sign)
             if q.kind == "electrical":
                 back = by_key[f"{q.post}->{q.pre}:electrical"]
@@ -101,10 +103,15 @@ class NullModel:
         )
 
     def _drawn(
-        self, graph: Graph, q: Projection, rows: npt.NDArray[np.intp], rng: np.random.Generator
+        self,
+        graph: Graph,
+        q: Projection,
+        pairs: Pairs,
+        rows: npt.NDArray[np.intp],
+        rng: np.random.Generator,
     ) -> tuple[Index, Index, npt.NDArray[np.int8] | None]:
         """Return the new ends, and signs if there are any, of the connections ``rows``."""
-        edges, pairs = q.synapses, _pairs(graph, q)
+        edges = q.synapses
         post, pre = edges.post[rows], edges.pre[rows]
         sign = None if edges.sign is None else edges.sign[rows]
         ends = graph.population(q.post), graph.population(q.pre)
@@ -136,8 +143,8 @@ class NullModel:
         else:
             n = sum(_n_new(a.synapses, b.synapses) for a, b in pairs)
             yield f"{_share(n, total)} are not in the data"
-        stay = [np.setdiff1d(_whole(q), _movable(before, q, both=True)) for q in before.connectome]
-        if n := sum(map(len, stay)):
+        known = _known(before)
+        if n := total - sum(len(_movable(known, q, both=True)) for q in before.connectome):
             yield f"{_share(n, total)} stay: of a neuron with itself, or from an axon not read"
         if self.model == "blocks":
             columns = [p.column(self.column) for p in before.biological if p.neurons is not None]
@@ -178,31 +185,28 @@ class _Moved:
         )
 
 
-def _whole(q: Projection) -> npt.NDArray[np.intp]:
-    return np.arange(len(q.synapses.post))
+def _known(graph: Graph) -> Known:
+    return {p.name: p.has_outputs() for p in graph.biological}
 
 
-def _movable(graph: Graph, q: Projection, *, both: bool = False) -> npt.NDArray[np.intp]:
+def _movable(known: Known, q: Projection, *, both: bool = False) -> npt.NDArray[np.intp]:
     """Return the connections that may move; of a junction's two, the first, unless ``both``."""
     edges = q.synapses
-    able = graph.population(q.pre).has_outputs()[edges.pre]
+    able = known[q.pre][edges.pre]
     if q.kind == "electrical":
-        able &= graph.population(q.post).has_outputs()[edges.post]
+        able &= known[q.post][edges.post]
     if q.pre == q.post:
         halved = q.kind == "electrical" and not both
         able &= edges.post > edges.pre if halved else edges.post != edges.pre
     return np.flatnonzero(able)
 
 
-def _pairs(graph: Graph, q: Projection) -> Pairs:
-    known_pre = graph.population(q.pre).has_outputs()
-    known_post = graph.population(q.post).has_outputs()
-    if q.kind == "chemical":
-        known_post = np.ones_like(known_post)
+def _pairs(known: Known, q: Projection) -> Pairs:
+    able = known[q.post] if q.kind == "electrical" else np.ones_like(known[q.post])
     return Pairs(
-        post=np.flatnonzero(known_post).astype(np.int32),
-        pre=np.flatnonzero(known_pre).astype(np.int32),
-        n_pre=len(known_pre),
+        post=np.flatnonzero(able).astype(np.int32),
+        pre=np.flatnonzero(known[q.pre]).astype(np.int32),
+        n_pre=len(known[q.pre]),
         within=q.pre == q.post,
         mutual=q.pre == q.post and q.kind == "electrical",
     )

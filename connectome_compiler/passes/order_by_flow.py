@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.edit import regroup, reorder, set_column
+from connectome_compiler.ir.edit import reorder, set_column
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.passes._digraph import (
     Places,
@@ -22,7 +22,7 @@ from connectome_compiler.passes._digraph import (
     strong_components,
 )
 from connectome_compiler.passes._edge_list import by_population, edge_list, rank_of_ids, starts
-from connectome_compiler.passes._groups import MOST, sizes
+from connectome_compiler.passes._groups import MOST, into_groups, sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,9 @@ class OrderByFlow:
     "feedback-arcs": connections between components all run forward, by level; inside a component
     few run back (the heuristic of Eades, Lin & Smyth 1993, in batches; then up to ``sweeps`` rounds
     in which neurons move to the place that is best for them). ``flow`` is the place in the order,
-    from 0 (first) to 1 (last). "signal-flow": the continuous hierarchy
-    of Carmel et al. 2004; ``flow`` is large at the input and falls by about 1 with each connection
-    forward; equal neurons keep their order.
+    from 0 (first) to 1 (last). "signal-flow": the continuous hierarchy of Carmel et al. 2004;
+    ``flow`` is large at the input and falls by about 1 with each connection forward; equal neurons
+    stand in the order of their ids.
 
     Chemical connections of all populations count together, each one once for "feedback-arcs", by
     its weight's size for "signal-flow"; autapses do not. The result does not depend on the order of
@@ -68,10 +68,8 @@ class OrderByFlow:
         if self.stages:
             names = [f"stage{k + 1}" for k in range(self.stages)]
             stage = place * self.stages // len(place)
-            graph = regroup(graph, stage, names)
-            place = place[np.argsort(stage, kind="stable")]  # as `regroup` sorts the neurons
-            staged = (replace(p, stage=k) for k, p in enumerate(graph.populations))
-            graph = replace(graph, populations=tuple(staged))
+            graph = into_groups(self.name, graph, stage, names, range(self.stages))
+            place = place[np.argsort(stage, kind="stable")]  # as the neurons are sorted now
         places = by_population(graph, place)
         return reorder(graph, {name: np.argsort(at) for name, at in places.items()})
 
@@ -83,7 +81,7 @@ class OrderByFlow:
         component, level = strong_components(n, pre, post)
         if self.method == "signal-flow":
             flow = signal_flow(n, pre, post, edges.weight)
-            place = inverse(np.lexsort((inverse(rank), -flow)))
+            place = inverse(np.argsort(-flow, kind="stable"))
         else:
             inside = component[pre] == component[post]
             pre, post = pre[inside], post[inside]

@@ -44,7 +44,9 @@ def geometries(draw: st.DrawFn) -> Conv2d | ConvTranspose2d:
     return ConvTranspose2d(**numbers, output_padding=more)
 
 
-def torch_layer(operator: Conv2d | ConvTranspose2d, n_pre: int, n_post: int) -> nn.Module:
+def torch_layer(
+    operator: Conv2d | ConvTranspose2d, n_pre: int, n_post: int
+) -> nn.Conv2d | nn.ConvTranspose2d:
     numbers: dict[str, Any] = {
         name: getattr(operator, name) for name in ("stride", "padding", "dilation", "groups")
     }
@@ -103,8 +105,14 @@ def test_one_number_stands_for_two() -> None:
         (lambda: Conv2d((0, 3)), "kernel"),
         (lambda: Conv2d((3, 3), padding=(-1, 0)), "padding"),
         (lambda: Conv2d((3, 3), groups=0), "groups"),
-        (lambda: Conv2d((3, 3, 3)), "kernel"),
-        (lambda: Conv2d((3.5, 3)), "no whole number"),
+        (
+            lambda: Conv2d((3, 3, 3)),  # type: ignore[arg-type]
+            "kernel",
+        ),
+        (
+            lambda: Conv2d((3.5, 3)),  # type: ignore[arg-type]
+            "no whole number",
+        ),
         (lambda: ConvTranspose2d((3, 3), output_padding=(1, 0)), "output_padding"),
     ],
 )
@@ -130,7 +138,10 @@ def test_numbers_of_no_convolution_are_refused(make: Any, problem: str) -> None:
         ),
         (
             lambda: joined(
-                (2, 3, 3), (2, 3, 3), operator=Conv2d((1, 1)), law=Synapses([2], [0], [1])
+                (2, 3, 3),
+                (2, 3, 3),
+                operator=Conv2d((1, 1)),
+                law=Synapses.from_edges([2], [0], [1]),
             ),
             "outside 0..1",
         ),

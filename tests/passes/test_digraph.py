@@ -98,6 +98,15 @@ def test_no_connection_of_an_acyclic_graph_runs_back(arcs: Arcs) -> None:
     assert back(arcs, position) == 0
 
 
+@given(digraphs(acyclic=True), st.data())
+def test_of_a_pair_connected_both_ways_one_runs_back(arcs: Arcs, data: st.DataObject) -> None:
+    n, pre, post = arcs
+    m = len(pre)
+    turned = np.array(data.draw(st.lists(st.booleans(), min_size=m, max_size=m)), bool)
+    both = n, np.append(pre, post[turned]), np.append(post, pre[turned])
+    assert back(both, feedback_order(*both)) == turned.sum()
+
+
 @given(digraphs(), st.integers(0, 30))
 def test_at_most_half_of_the_connections_run_back(arcs: Arcs, sweeps: int) -> None:
     n, pre, post = arcs

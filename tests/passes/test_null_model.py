@@ -350,6 +350,8 @@ def test_mixes_a_larger_network_and_says_so() -> None:
         )
         assert f"{int((post == pre).sum())} of 8,000" in step.notes[2]
         assert edges(run(graph, [NullModel(model, seed=4)])) != edges(ran)
+    few = set(edges(NullModel("degrees", swaps=0.01)(graph))) - set(edges(graph))
+    assert 100 < len(few) <= 200  # two for each of about 80 swaps
     weights = run(graph, [NullModel("weights")]).provenance.steps[0]
     assert "have another weight than in the data" in weights.notes[1]
 

@@ -33,6 +33,7 @@ from connectome_compiler.ir import (
     neuron_table,
 )
 from connectome_compiler.ir.ties import groups
+from connectome_compiler.passes.ablate import Ablate
 from connectome_compiler.passes.apply_dale import ApplyDale
 from connectome_compiler.passes.attach_ports import AttachPorts
 from connectome_compiler.passes.runner import run
@@ -333,6 +334,16 @@ def test_passes_its_own_check(case: str, modules: dict[str, Any], tmp_path: Path
     certificate = probe(Path(modules[case].__file__), graph.save(tmp_path / "graph"))
     assert certificate["n_connections"] == graph.n_connections
     assert certificate["n_projections"] == len(graph.connectome)
+
+
+@pytest.mark.parametrize("case", ["parts", "low rank"], indirect=True)
+def test_projections_that_lost_all_connections_pass_too(case: str, tmp_path: Path) -> None:
+    step = Ablate(what="connections", pre='role == "sensory"', post='role == "inter"')
+    graph = run(made(case), [step])
+    assert [q.kind for q in graph.connectome if not graph.count(q)].count("electrical") == 2
+    path = tmp_path / "net.py"
+    style(case).emit(graph, "toy").write(path)
+    assert probe(path, graph.save(tmp_path / "graph"))["n_connections"] == graph.n_connections
 
 
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.AdamW])
