@@ -205,19 +205,20 @@ def _roll_back(
     )
     # Of some steps, the gradients of what the activation is taken of, and of the states after.
     inner, outer = alpha.new_empty(2, many, n, columns)
+    actives, befores, intos, totals = (x.unbind() for x in (activity, states, inner, outer))
     into: Tensor | None = None
     back = torch.zeros_like(grad_last)  # of a state, times alpha: so that a step back is one lerp
     for last in range(steps, 0, -many):
         first = max(0, last - many)
         _add_at(outputs, grad_rates[first:last], outer.zero_()[: last - first])
         for t in range(last - 1, first - 1, -1):
-            active, state, before = activity[t], states[t], outer[t - first]
+            active, state, total = actives[t], befores[t], totals[t - first]
             if into is None:
-                before += grad_last
+                total += grad_last
             else:
-                add_current(into, before)
-            torch.lerp(back, before, alpha, out=back)
-            into = inner[t - first]
+                add_current(into, total)
+            torch.lerp(back, total, alpha, out=back)
+            into = intos[t - first]
             _times_slope(activation, back, active, out=into)
             if want_bias:
                 by_bias += into

@@ -184,7 +184,7 @@ class _Reader:
     def literal(self, node: ast.expr) -> str | int | float | bool:
         try:
             value = ast.literal_eval(node)
-        except ValueError:
+        except (ValueError, TypeError):  # such as a list in a set
             raise self.refuse(node) from None
         if not isinstance(value, str | int | float | bool):
             raise self.refuse(node)

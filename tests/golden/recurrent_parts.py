@@ -26,7 +26,7 @@ Made by connectome-compiler 0.1.0 from the recipe toy-worm:
     - 1 neurons without cell type are treated as one type
   attach-ports(inputs=3, outputs=2, into="auto", out_of="auto", read_in="direct",
       read_out="linear"): 6 neurons, 16 connections
-    - 2 of 6 neurons are driven
+    - 2 of 6 neurons are driven, through a channel each
     - 2 of 6 neurons are read
     - 1 neurons have no input: they rest at their bias
   recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20,
@@ -101,7 +101,7 @@ PROVENANCE: dict[str, Any] = {
             "neurons": [6, 6],
             "connections": [16, 16],
             "notes": [
-                "2 of 6 neurons are driven",
+                "2 of 6 neurons are driven, through a channel each",
                 "2 of 6 neurons are read",
                 "1 neurons have no input: they rest at their bias",
             ],
@@ -265,9 +265,9 @@ PROVENANCE: dict[str, Any] = {
         "bias_of_sha256": "5102f2e6578edd0b30cfe21eeda782c418d0baa39c3de4e5eaf3d293c007d2ed",
     },
     "graph_sha256": "6c335bad3c9b49631dbe6a5f0e2784971307bb0c248ff636e946c211509e43b3",
-    "header_sha256": "677f9f1c4657da0b8892c22902873ebf98cca0a282e658c25d1d84893b1d90b0",
+    "header_sha256": "47b8a83161d7d7f7287d997556113164923820170f9dc8f88d3a0bd77b1ba8cd",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "7d2da6b49ad9e2ef8b40e35c034fbaa127ff6e9151171465e272d0a3c7f7645c",
+    "sha256": "5fda8e1a53490fab89cce8d51fa5eb4de2ba23d98f344463218e77b2c689bb0e",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

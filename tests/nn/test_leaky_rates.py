@@ -44,6 +44,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True)
+def _same_draws() -> None:
+    """Make every run draw the same numbers."""
+    torch.manual_seed(0)
+
+
 def random_mask(n_post: int = N, n_pre: int = N, density: float = 0.3, seed: int = 0) -> Mask:
     mask = np.random.default_rng(seed).random((n_post, n_pre)) < density
     mask[3 % n_post], mask[:, 5 % n_pre] = False, False
@@ -632,9 +638,10 @@ def test_other_precisions(batch: int, dtype: torch.dtype, dense: bool) -> None:
 
 
 @pytest.mark.parametrize("dense", KERNELS)
-def test_under_autocast(dense: bool) -> None:
+@pytest.mark.parametrize("batch", [1, 4, 16, 70])
+def test_under_autocast(batch: int, dense: bool) -> None:
     net = Net(dense)
-    u = torch.randn(4, 16, 2)
+    u = torch.randn(4, batch, 2)
     with torch.autocast("cpu", torch.bfloat16):
         y, last = net(u)
         assert last.dtype == torch.float32

@@ -1,0 +1,627 @@
+"""Put windows into a network that exists, and count what it uses.
+
+plan(net, rules)           the table of what would be used, without building anything
+mimic(net, rules)          a copy of the network whose chosen layers are windowed
+usage_table(net)           the table of what is used, with every denominator named
+"""
+
+from __future__ import annotations
+
+import copy
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
+from itertools import product
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.nn.window_layers import (
+    GAINS,
+    KERNELS,
+    WindowConv2d,
+    WindowConvTranspose2d,
+    WindowLinear,
+)
+from connectome_compiler.nn.window_rules import FORMS, PER_WEIGHT, WindowRule, widths_near
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEEP = "keep"
+KINDS: dict[str, type[nn.Module]] = {
+    "linear": nn.Linear,
+    "conv2d": nn.Conv2d,
+    "conv_transpose2d": nn.ConvTranspose2d,
+}
+CHOOSING = ("names", "kinds", "min_channels", "skip_first", "skip_last", "every", "form")
+OURS = {"mask", "values", "window", "gain", "kernel", "usage", "sizes"}  # of windowed layers
+OURS |= {"live", "pre", "order", "place"}
+WINDOWED = (WindowLinear, WindowConv2d, WindowConvTranspose2d)
+MOST_GRIDS = 64  # pairs of widths tried before a layer is refused
+
+Plain = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
+Windowed = WindowLinear | WindowConv2d | WindowConvTranspose2d
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which layers, and which window they get. Of several rules, the first that fits a layer wins.
+
+    Which layers: all conditions must hold.
+
+    - ``names``: one pattern or several for the dotted name, as in `named_modules`; ``*`` also
+      matches dots, so "up.*.conv?" is every ``conv1`` and ``conv2`` below ``up``.
+    - ``kinds``: any of "linear", "conv2d", "conv_transpose2d".
+    - ``min_channels``: both the inputs (of one group) and the outputs are at least so many.
+    - ``skip_first``, ``skip_last``, ``every``: of the layers that the conditions above choose, in
+      the order of `named_modules`, leave out so many at either end, then take every k-th of the
+      rest, starting with its first.
+
+    Which window: ``form``, and the numbers of `WindowRule` that belong to it; or ``form="keep"``,
+    which leaves the layer as it is. Here ``mode`` is "clean" unless "paper" is asked for. Layers
+    that draw their mask get ``seed``, ``seed + 1``, ... in order.
+
+    ``grid_widths`` are those of a "2d" window: "root" takes the divisor of the number of
+    channels that is nearest to its square root, for inputs and outputs each, and, where that window
+    would leave a unit unconnected, the nearest pair that does not (the table says so). "paper" is
+    ``2**round(log2(outputs) / 2)`` on both sides, as the published diffusion model has it. A pair
+    of numbers is (inputs, outputs). ``gain`` rescales the weights once, and ``kernel`` is how the
+    product is computed: see `WindowLinear`.
+    """
+
+    names: str | Sequence[str] = "*"
+    kinds: str | Sequence[str] = tuple(KINDS)
+    min_channels: int = 1
+    skip_first: int = 0
+    skip_last: int = 0
+    every: int = 1
+    form: str = "2d"
+    radius: float = 0.5
+    mode: str = "clean"
+    torus: bool = False
+    grid_widths: str | tuple[int, int] = "root"
+    reduction: float | None = None
+    halfbandwidth: float | None = None
+    width: int | None = None
+    seed: int = 0
+    gain: str = "1/usage"
+    kernel: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("names", "kinds"):
+            if isinstance(value := getattr(self, name), str):
+                object.__setattr__(self, name, (value,))
+            else:
+                object.__setattr__(self, name, tuple(value))
+        named = [("window form", self.form, (*FORMS, KEEP)), ("gain", self.gain, GAINS)]
+        named += [("kernel", self.kernel, KERNELS)]
+        named += [("kind of layer", kind, tuple(KINDS)) for kind in self.kinds]
+        if isinstance(self.grid_widths, str):
+            named += [("choice of grid widths", self.grid_widths, ("root", "paper"))]
+        for what, name, known in named:
+            if name not in known:
+                raise UnknownNameError.among(what, name, known)
+        for name, least in (("min_channels", 1), ("skip_first", 0), ("skip_last", 0), ("every", 1)):
+            if getattr(self, name) < least:
+                raise CompileError(self.where, f"{name} must be at least {least}")
+        numbers = [] if self.form == KEEP else [*FORMS[self.form], "gain", "kernel"]
+        if self.form == "2d":
+            numbers = [n for n in numbers if n not in ("pre_width", "post_width")] + ["grid_widths"]
+        for option in fields(self):
+            if option.name in (*CHOOSING, *numbers):
+                continue
+            if getattr(self, option.name) != option.default:
+                problem = f"form {self.form!r} has no {option.name}"
+                raise CompileError(self.where, problem, f"it has {', '.join(numbers) or 'none'}")
+
+    @property
+    def where(self) -> str:
+        """Return how errors name the rule."""
+        return f"rule for {', '.join(self.names)}"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerUsage:
+    """What a layer has and uses. ``shape`` is that of the weight in torch's layout."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    window: WindowRule | None
+    n_weights: int
+    n_before: int  # used before the rules were applied; what is used now, if none were
+    n_kept: int
+    is_convolution: bool
+    note: str = ""
+
+    @property
+    def size(self) -> str:
+        """Return the shape as text: 64x32x3x3."""
+        return "x".join(map(str, self.shape))
+
+    @property
+    def share(self) -> float:
+        """Return the share of the weights that is used."""
+        return self.n_kept / self.n_weights
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A named denominator: ``n_kept`` of ``n_weights`` are used."""
+
+    n_weights: int
+    n_before: int
+    n_kept: int
+
+    @property
+    def share(self) -> float:
+        """Return the share that is used."""
+        return self.n_kept / self.n_weights if self.n_weights else 1.0
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class UsageTable:
+    """Weights that act, layer by layer and by named denominators. Prints as a table.
+
+    ``n_other`` counts the parameters that are not weights of layers listed (biases, normalisation)
+    and ``n_other_weights`` those of them with two or more dimensions (embeddings, recurrent
+    weights). A parameter that several modules share counts once.
+    """
+
+    layers: tuple[LayerUsage, ...]
+    n_other: int
+    n_other_weights: int
+
+    @property
+    def totals(self) -> dict[str, Total]:
+        """Return the totals by denominator, from the narrowest to the widest."""
+        convolutions = [u for u in self.layers if u.is_convolution]
+        masked = [u for u in self.layers if u.window is not None]
+        totals = {"masked layers": _total(masked)}
+        if len({u.kind for u in masked}) > 1:
+            for kind in sorted({u.kind for u in masked}):
+                totals[f"masked {kind}"] = _total([u for u in masked if u.kind == kind])
+        if convolutions:
+            totals["all convolution weights"] = _total(convolutions)
+        if linear := [u for u in self.layers if not u.is_convolution]:
+            totals["all linear weights"] = _total(linear)
+        totals["all weights"] = _total(self.layers, self.n_other_weights)
+        totals["all parameters, biases too"] = _total(self.layers, self.n_other)
+        return totals
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return layers and totals as a data frame, one row each."""
+        import pandas as pd
+
+        def row(
+            name: str, kind: str, shape: str, window: str, n: LayerUsage | Total
+        ) -> dict[str, object]:
+            words = {"layer": name, "kind": kind, "shape": shape, "window": window}
+            counts = {"weights": n.n_weights, "used_before": n.n_before, "used": n.n_kept}
+            return {**words, **counts, "share": n.share}
+
+        layers = [
+            row(u.name, u.kind, u.size, u.window.describe() if u.window else "", u)
+            for u in self.layers
+        ]
+        totals = [row(name, "total", "", "", total) for name, total in self.totals.items()]
+        return pd.DataFrame(layers + totals)
+
+    def _cells(self) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+        changed = any(u.n_before != u.n_kept for u in self.layers)
+        head = ("layer", "kind", "shape", "window", "weights", *(["before"] * changed), "used", "%")
+
+        def numbers(u: LayerUsage | Total) -> tuple[str, ...]:
+            counts = (u.n_weights, *((u.n_before,) * changed), u.n_kept)
+            return (*(f"{n:,}" for n in counts), f"{100 * u.share:.2f}")
+
+        rows = [head]
+        for u in self.layers:
+            window = _short(u.window) + ("*" if u.note else "")
+            rows.append((u.name or ".", u.kind, u.size, window, *numbers(u)))
+        totals = [(name, "", "", "", *numbers(t)) for name, t in self.totals.items()]
+        return rows, totals
+
+    def _footnotes(self) -> list[str]:
+        return [f"* {u.name or '.'}: {u.note}" for u in self.layers if u.note]
+
+    def __repr__(self) -> str:
+        rows, totals = self._cells()
+        widths = [max(len(row[k]) for row in [*rows, *totals]) for k in range(len(rows[0]))]
+        widths[0] = max(len(row[0]) for row in rows)  # a total's name runs over empty cells
+        text = widths[0] + widths[1] + widths[2] + widths[3] + 6
+
+        def line(row: tuple[str, ...]) -> str:
+            if row[1]:
+                left = "  ".join(c.ljust(w) for c, w in zip(row[:4], widths[:4], strict=True))
+            else:
+                left = row[0].ljust(text)
+            right = (c.rjust(w) for c, w in zip(row[4:], widths[4:], strict=True))
+            return "  ".join([left, *right])
+
+        lines = [line(row) for row in rows]
+        rule = "-" * len(lines[0])
+        lines = [lines[0], rule, *lines[1:], rule, *(line(row) for row in totals)]
+        return "\n".join([*lines, *self._footnotes()])
+
+    def _repr_html_(self) -> str:
+        (head, *rows), totals = self._cells()
+
+        def line(row: tuple[str, ...], tag: str) -> str:
+            cells = [
+                f'<{tag} style="text-align:{"left" if k < 4 else "right"}">{html.escape(c)}</{tag}>'
+                for k, c in enumerate(row)
+            ]
+            return f"<tr>{''.join(cells)}</tr>"
+
+        body = "".join(line(row, "td") for row in rows) + "".join(line(t, "th") for t in totals)
+        notes = "".join(f"<br>{html.escape(note)}" for note in self._footnotes())
+        return f"<table><thead>{line(head, 'th')}</thead><tbody>{body}</tbody></table>{notes}"
+
+
+def mimic(module: ModuleT, rules: Rule | Sequence[Rule], *, inplace: bool = False) -> ModuleT:
+    """Return ``module`` with the layers that ``rules`` choose windowed; the rest stays as it is.
+
+    Weights on the mask are kept (times the gain of the rule), and so are biases, hooks, training
+    mode, device, dtype, ``requires_grad``, and modules that appear in several places. Works on a
+    deep copy; ``inplace=True`` changes ``module`` itself and keeps its parameters, the same
+    tensors, so that an optimiser goes on; kernels are then "dense". If ``module`` itself is the
+    layer, a new layer is returned.
+
+    Raises `CompileError` for a rule that fits no layer, for a window that cannot work in a layer,
+    and for chosen layers whose weight is not a plain parameter: parametrised, pruned, quantised,
+    lazy, tied to another module, of a class derived from torch's, or windowed already.
+    """
+    chosen = _choose(module, _as_rules(rules))  # all errors come before any change
+    if inplace:
+        for c in chosen:
+            if c.layer is module:
+                raise CompileError("mimic", "the module is itself the layer to replace inplace")
+            if c.kernel == "patches":
+                problem = "patches need another parameter, which an optimiser would not know"
+                raise CompileError(f"layer {c.name!r}", problem, 'kernel="dense", or a copy')
+        chosen = [replace(c, kernel="dense") for c in chosen]
+    else:
+        module = copy.deepcopy(module)
+    windowed: dict[int, nn.Module] = {}
+    for c in chosen:
+        layer = cast(Plain, module.get_submodule(c.name))
+        windowed[id(layer)] = _windowed(layer, c)
+    if id(module) in windowed:
+        return cast(ModuleT, windowed[id(module)])
+    for parent in list(module.modules()):
+        for key, child in parent._modules.items():
+            if id(child) not in windowed:
+                continue
+            parent._modules[key] = twin = windowed[id(child)]
+            if isinstance(parent, nn.TransformerEncoderLayer):
+                # Its fast path reads the raw weights; any hook makes it call the layer.
+                twin.register_forward_pre_hook(_call_me)
+    return module
+
+
+def plan(module: nn.Module, rules: Rule | Sequence[Rule]) -> UsageTable:
+    """Return the usage before and after ``mimic(module, rules)``, without building anything.
+
+    Raises what `mimic` raises.
+    """
+    chosen = {c.name: c for c in _choose(module, _as_rules(rules))}
+    table = usage_table(module)
+    rows = []
+    for u in table.layers:
+        if (c := chosen.get(u.name)) is not None:
+            u = replace(u, window=c.window, n_kept=c.n_kept(), note=c.note)
+        rows.append(u)
+    return replace(table, layers=tuple(rows))
+
+
+def usage_table(module: nn.Module) -> UsageTable:
+    """Count the weights that act in every linear and convolution layer of ``module``.
+
+    "all weights" are all parameters of two or more dimensions; "all parameters" adds biases and
+    normalisation. A "gaussian" window has no zero, so it uses all of its weights.
+    """
+    layers, seen = [], set()
+    for name, layer in module.named_modules():
+        if not isinstance(layer, nn.Linear | _ConvNd):
+            continue
+        weight = layer._parameters.get("weight")
+        if weight is None or id(weight) in seen or _is_lazy(layer):
+            continue
+        seen.add(id(weight))
+        shape, n_kept, window = tuple(weight.shape), weight.numel(), None
+        if isinstance(layer, WINDOWED):  # its weight may be packed
+            shape, window = tuple(layer.mask.shape), layer.window
+            n_kept = round(layer.usage * layer.mask.numel())
+        layers.append(
+            LayerUsage(
+                name=name,
+                kind=type(layer).__name__,
+                shape=shape,
+                window=window,
+                n_weights=math.prod(shape),
+                n_before=n_kept,
+                n_kept=n_kept,
+                is_convolution=isinstance(layer, _ConvNd),
+            )
+        )
+    others = [p for p in module.parameters() if id(p) not in seen and not _is_lazy(p)]
+    return UsageTable(
+        tuple(layers),
+        n_other=sum(p.numel() for p in others),
+        n_other_weights=sum(p.numel() for p in others if p.dim() >= 2),
+    )
+
+
+# --- choosing -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A layer by name, and the window it gets."""
+
+    name: str
+    layer: nn.Module
+    window: WindowRule
+    gain: str
+    kernel: str
+    note: str = ""
+
+    def n_kept(self) -> int:
+        n_post, n_pre, n_positions = _sizes(self.layer)
+        if self.window.form in PER_WEIGHT:
+            return self.window.draw(n_post, n_pre, n_positions).count(1)
+        return self.window.count(n_post, n_pre) * n_positions
+
+
+def _as_rules(rules: Rule | Sequence[Rule]) -> tuple[Rule, ...]:
+    return (rules,) if isinstance(rules, Rule) else tuple(rules)
+
+
+def _choose(module: nn.Module, rules: tuple[Rule, ...]) -> list[_Choice]:
+    """Return the layers that get a window, in the order of `named_modules`."""
+    names: dict[int, list[str]] = {}  # a shared layer has several
+    layers: dict[int, nn.Module] = {}
+    for name, layer in module.named_modules(remove_duplicate=False):
+        if _kind(layer) is not None:
+            names.setdefault(id(layer), []).append(name)
+            layers[id(layer)] = layer
+    taken: dict[int, tuple[Rule, int]] = {}
+    for rule in rules:
+        fit = [key for key, layer in layers.items() if _fits(rule, layer, names[key])]
+        fit = fit[rule.skip_first : len(fit) - rule.skip_last][:: rule.every]
+        if not fit:
+            known = ", ".join(n or "." for ns in names.values() for n in ns[:1])
+            raise CompileError(
+                rule.where,
+                "it fits no layer: check names, kinds, min_channels and positions",
+                f"there are {known or 'no linear or convolution layers'}",
+            )
+        for key in fit:
+            taken.setdefault(key, (rule, sum(r is rule for r, _ in taken.values())))
+    owners: dict[int, list[str]] = {}
+    for name, owner in module.named_modules():
+        for parameter in owner._parameters.values():
+            if parameter is not None:
+                owners.setdefault(id(parameter), []).append(name)
+    chosen = []
+    for key, layer in layers.items():
+        if key not in taken or (rule := taken[key][0]).form == KEEP:
+            continue
+        name = names[key][0]
+        _refuse(layer, name, owners)
+        chosen.append(_choice(rule, taken[key][1], name, layer))
+    return chosen
+
+
+def _kind(layer: nn.Module) -> str | None:
+    """Return the kind of a layer; other libraries' layers of the same class name count."""
+    for kind, cls in KINDS.items():
+        if isinstance(layer, cls) or type(layer).__name__ == cls.__name__:
+            return kind
+    return None
+
+
+def _fits(rule: Rule, layer: nn.Module, names: list[str]) -> bool:
+    if _kind(layer) not in rule.kinds:
+        return False
+    if not any(fnmatchcase(name, pattern) for name in names for pattern in rule.names):
+        return False
+    weight = getattr(layer, "weight", None)
+    known = isinstance(weight, Tensor) and not _is_lazy(weight) and weight.dim() >= 2
+    known = known or isinstance(layer, WINDOWED)
+    return not known or min(_sizes(layer)[:2]) >= rule.min_channels
+
+
+def _refuse(layer: nn.Module, name: str, owners: dict[int, list[str]]) -> None:
+    """Raise `CompileError` if a window could not hold in this layer, or would change more."""
+    kind = _kind(layer)
+    assert kind is not None
+    cls = KINDS[kind]
+    problem, hint = "", f"leave it as it is: Rule({name!r}, form='keep') before the others"
+    if isinstance(layer, WINDOWED):
+        problem = f"it has a window already, {layer.window!r}"
+    elif _is_lazy(layer):
+        problem, hint = "it is lazy and has no shape yet", "call the network once, then mimic it"
+    elif isinstance(layer, cls) and layer._parameters.get("weight") is None:
+        problem = "its weight is computed (parametrised, normalised, pruned), not a plain parameter"
+        hint = "remove the parametrisation, mimic, then put it back; or " + hint
+    elif type(layer) is not cls:
+        found = f"{type(layer).__module__}.{type(layer).__qualname__}"
+        problem = f"it is a {found}, not a torch.nn.{cls.__name__}"
+    elif "forward" in vars(layer):
+        problem = "its forward was replaced on the instance, which would pass the window by"
+    elif own := sorted(OURS & {*vars(layer), *layer._buffers, *layer._parameters, *layer._modules}):
+        problem = f"it has {' and '.join(own)} of its own, names that the window needs"
+    elif len(tied := owners[id(layer.weight)]) > 1:
+        problem = f"its weight is tied: {' and '.join(tied)} share it"
+    if problem:
+        raise CompileError(f"layer {name or '.'!r}", problem, hint)
+
+
+def _choice(rule: Rule, k: int, name: str, layer: nn.Module) -> _Choice:
+    """Return the window that ``rule`` gives to the ``k``-th layer it takes."""
+    n_post, n_pre, n_positions = _sizes(layer)
+    try:
+        if rule.form == "2d":
+            window, note = _on_grids(rule, n_post, n_pre, _transposed(layer))
+        else:
+            numbers = {f: getattr(rule, f) for f in FORMS[rule.form]}
+            if "seed" in numbers:
+                numbers["seed"] += k
+            window, note = WindowRule(rule.form, **numbers, transposed=_transposed(layer)), ""
+        window.check(n_post, n_pre, n_positions)
+    except ValueError as error:
+        raise CompileError(
+            f"layer {name or '.'!r}, {rule.where}",
+            str(error),
+            f"or leave it as it is: Rule({name!r}, form='keep') before the others",
+        ) from None
+    return _Choice(name, layer, window, rule.gain, rule.kernel, note)
+
+
+def _on_grids(rule: Rule, n_post: int, n_pre: int, transposed: bool) -> tuple[WindowRule, str]:
+    """Return the first window, the best first, that reaches all units, and why if it had to move.
+
+    If none does, the best one: its check says what is wrong.
+    """
+    windows = [
+        WindowRule(
+            "2d",
+            radius=rule.radius,
+            pre_width=pre_width,
+            post_width=post_width,
+            mode=rule.mode,
+            torus=rule.torus,
+            transposed=transposed,
+        )
+        for pre_width, post_width in _grids(rule.grid_widths, n_post, n_pre)
+    ]
+    best = windows[0]
+    dead = best.dead(n_post, n_pre)
+    if dead == (0, 0):
+        return best, ""
+    what = ("outputs without input", "inputs without output")
+    lost = " and ".join(f"{n} {w}" for n, w in zip(dead, what, strict=True) if n)
+    for window in windows[1:]:
+        if window.dead(n_post, n_pre) == (0, 0):
+            widths = f"{best.pre_width} to {best.post_width}"
+            return window, f"grids nearer to square, {widths} wide, would leave {lost}"
+    return best, ""
+
+
+def _grids(widths: str | tuple[int, int], n_post: int, n_pre: int) -> list[tuple[int, int]]:
+    """Return the widths (inputs, outputs) to try, the best first."""
+    if widths == "paper":
+        width = 2 ** round(math.log2(n_post) / 2)
+        return [(width, width)]
+    if not isinstance(widths, str):
+        return [widths]
+
+    def apart(width: int, n: int) -> float:
+        return abs(width / math.sqrt(n) - 1)
+
+    pairs = product(widths_near(n_pre, 1, n_pre), widths_near(n_post, 1, n_post))  # all divisors
+    key = {pair: (apart(pair[0], n_pre) + apart(pair[1], n_post), *pair) for pair in pairs}
+    return sorted(key, key=key.__getitem__)[:MOST_GRIDS]
+
+
+def _sizes(layer: nn.Module) -> tuple[int, int, int]:
+    """Return outputs, inputs (each as the weight has them, per group) and kernel positions."""
+    weight = layer.mask if isinstance(layer, WINDOWED) else cast(Tensor, layer.weight)
+    first, second, *kernel = weight.shape
+    if _transposed(layer):
+        first, second = second, first
+    return first, second, math.prod(kernel)
+
+
+def _transposed(layer: nn.Module) -> bool:
+    return isinstance(layer, _ConvTransposeNd)
+
+
+def _is_lazy(thing: nn.Module | Tensor) -> bool:
+    if isinstance(thing, nn.Module):
+        return any(_is_lazy(p) for p in thing._parameters.values() if p is not None)
+    return isinstance(thing, nn.parameter.UninitializedParameter)
+
+
+# --- replacing ------------------------------------------------------------------------------------
+
+
+def _call_me(layer: nn.Module, inputs: Any) -> None:
+    """Do nothing; that there is a hook is what counts."""
+
+
+def _build(layer: Plain, options: dict[str, Any]) -> Windowed:
+    if isinstance(layer, nn.Linear):
+        return WindowLinear(layer.in_features, layer.out_features, **options)
+    cls: type[WindowConv2d | WindowConvTranspose2d] = WindowConv2d
+    options |= {"stride": layer.stride, "padding": layer.padding, "dilation": layer.dilation}
+    options |= {"groups": layer.groups, "padding_mode": layer.padding_mode}
+    if isinstance(layer, nn.ConvTranspose2d):
+        cls = WindowConvTranspose2d
+        options["output_padding"] = layer.output_padding
+    size = cast(tuple[int, int], layer.kernel_size)
+    return cls(layer.in_channels, layer.out_channels, size, **options)
+
+
+def _windowed(layer: Plain, c: _Choice) -> Windowed:
+    """Return the windowed twin of ``layer``, with its parameters, buffers, hooks and mode."""
+    weight = layer.weight
+    options: dict[str, Any] = {
+        "bias": layer.bias is not None,
+        "window": c.window,
+        "gain": c.gain,
+        "kernel": c.kernel,
+        "device": weight.device,
+        "dtype": weight.dtype,
+    }
+    # What it draws is overwritten: the caller's stream stays where it is.
+    devices = [weight.device] if weight.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        twin = _build(layer, options)
+    with torch.no_grad():
+        if twin.kernel == "dense":
+            twin._start(weight, twin.mask)
+            twin.weight = weight
+        else:
+            started = weight.clone()
+            twin._start(started, twin.mask)
+            twin.set_weight(started)
+            twin.weight.requires_grad_(weight.requires_grad)
+    twin._parameters.update({n: p for n, p in layer._parameters.items() if n != "weight"})
+    for name, value in vars(layer).items():
+        mine = vars(twin).get(name)
+        if name == "_parameters":
+            continue
+        if isinstance(mine, dict):  # hooks, buffers, submodules
+            mine |= {key: entry for key, entry in value.items() if key not in mine}
+        elif isinstance(mine, set):
+            mine |= value
+        elif name not in vars(twin) or name in ("training", "_is_full_backward_hook"):
+            vars(twin)[name] = value
+    return twin
+
+
+def _total(layers: Sequence[LayerUsage], more: int = 0) -> Total:
+    n = sum(u.n_weights for u in layers)
+    return Total(
+        n + more, sum(u.n_before for u in layers) + more, sum(u.n_kept for u in layers) + more
+    )
+
+
+def _short(window: WindowRule | None) -> str:
+    if window is None:
+        return ""
+    if window.form != "2d":
+        return window.describe().replace(" window,", "")
+    more = ", torus" if window.torus else ""
+    grids = f"{window.pre_width} to {window.post_width} wide"
+    return f"{window.form} r={window.radius:g}, {grids}, {window.mode}{more}"

@@ -1,0 +1,186 @@
+"""Artificial networks with windowed layers, from a table of their layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import isqrt
+from typing import Any, ClassVar, Literal
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.connectivity import AllToAll, Connectivity
+from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection
+from connectome_compiler.ir.operators import LINEAR, Conv2d, ConvTranspose2d, Operator
+from connectome_compiler.ir.provenance import BY_RULE, Evidence, Provenance, Step
+from connectome_compiler.ir.window import Window
+from connectome_compiler.nn.window_rules import FORMS, widths_near
+from connectome_compiler.options import spell
+
+from ._citations import MIZUTANI_2022, SAIGA_2025
+
+PAPERS = {"2d": (SAIGA_2025,), "diagonal": (MIZUTANI_2022,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """The units of one layer, and how those of the layer before drive them.
+
+    ``shape`` is ``(n,)`` or, of maps, ``(channels, height, width)``. A convolution has a square
+    ``kernel`` and torch's other numbers. Where ``window``, only units (of a convolution, channels)
+    near each other are joined; ``widths`` are those of the grids of inputs and outputs, by default
+    near the square root of their number.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    name: str
+    shape: tuple[int, ...]
+    operator: Literal["linear", "conv2d", "conv-transpose2d"] = "linear"
+    kernel: int = 1
+    stride: int = 1
+    padding: int = 0
+    output_padding: int = 0
+    dilation: int = 1
+    groups: int = 1
+    window: bool = False
+    widths: tuple[int, ...] = ()
+    normalisation: Literal["none", "batch"] = "none"
+    activation: Literal["linear", "relu", "tanh", "sigmoid", "softplus"] = "linear"
+
+    def __post_init__(self) -> None:
+        where = f"layer {self.name}"
+        if len(self.shape) not in (1, 3) or min(self.shape) < 1:
+            hint = "[n] units, or maps: [channels, height, width]"
+            raise CompileError(where, f"shape {list(self.shape)} is none", hint)
+        if len(self.widths) not in (0, 2):
+            raise CompileError(where, f"widths {list(self.widths)}: of inputs and of outputs")
+        if self.widths and not self.window:
+            raise CompileError(where, "has widths of grids, but no window", "window = true")
+
+    def made_operator(self) -> Operator:
+        """Return how the weights act; raise `CompileError` for a geometry that is none."""
+        if self.operator == "linear":
+            return LINEAR
+        numbers: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("kernel", "stride", "padding", "dilation", "groups")
+        }
+        if self.operator == "conv2d":
+            return Conv2d(**numbers)
+        return ConvTranspose2d(**numbers, output_padding=(self.output_padding,) * 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Mimetic:
+    """A feed-forward network of which some layers have windows: mouse- and schizophrenia-mimetic.
+
+    ``layers`` is a table; the first is the input. Windows have one ``form`` in all layers: "2d"
+    joins units less than ``radius`` of the grid's side apart, in the ``mode`` "paper" by the rule
+    that ran in the published layers, or "clean" by the exact distance, with opposite sides joined
+    where ``torus``. "diagonal" keeps a band, "random" single weights and "kernel" single kernels,
+    all less ``reduction``, the share to leave out; the last two are drawn with ``seed``.
+
+    Layers that a window leads to or from count as neurons, the others as artificial: their weights
+    are those of ordinary layers.
+    """
+
+    name: ClassVar[str] = "mimetic"
+
+    layers: tuple[Layer, ...]
+    form: Literal["2d", "diagonal", "random", "kernel"] = "2d"
+    radius: float = 0.4
+    mode: Literal["paper", "clean"] = "paper"
+    torus: bool = False
+    reduction: float = 0.5
+    seed: int = 0
+    dataset: str = "windowed-network"
+    title: str = "A network with windowed layers"
+
+    def __post_init__(self) -> None:
+        names = [layer.name for layer in self.layers]
+        if len(set(names)) < len(names):
+            raise CompileError(f"{self.name}.layers", f"a name occurs twice in {', '.join(names)}")
+        if not any(layer.window for layer in self.layers[1:]):
+            problem = "no layer after the first has a window"
+            raise CompileError(f"{self.name}.layers", problem, "set window = true in some")
+
+    def load(self) -> Graph:
+        """Return the graph; raise `CompileError` for layers that do not fit each other."""
+        joined = {
+            name
+            for pre, post in pairwise(self.layers)
+            if post.window
+            for name in (pre.name, post.name)
+        }
+        populations = tuple(
+            Population(
+                layer.name,
+                layer.shape,
+                node=NodeModel(
+                    activation=layer.activation, normalisation=layer.normalisation, bias_per="none"
+                ),
+                artificial=layer.name not in joined,
+            )
+            for layer in self.layers
+        )
+        projections = tuple(
+            Projection(
+                pre.name,
+                post.name,
+                self._connectivity(pre, post, k),
+                delay=0,
+                operator=post.made_operator(),
+            )
+            for k, (pre, post) in enumerate(pairwise(self.layers))
+        )
+        graph = Graph(
+            populations,
+            projections,
+            Provenance(
+                dataset=self.dataset,
+                title=self.title,
+                connectivity=Evidence.MODELLED,
+                licence="none needed: made by a rule",
+                citations=PAPERS.get(self.form, ()),
+            ),
+            (
+                Port(self.layers[0].name, self.layers[0].name, "in"),
+                Port(self.layers[-1].name, self.layers[-1].name, "out"),
+            ),
+        )
+        graph.verify()
+        notes = []
+        for q in graph.projections:
+            n_post, n_pre = graph.shape(q)
+            usage = f"{graph.count(q) / (n_post * n_pre):.2%} kept"
+            notes.append(f"{q.key}: {q.connectivity.describe()}, {usage}")
+        size = graph.n_neurons, 0, graph.n_connections
+        step = Step(BY_RULE, self._numbers(), 0, *size, tuple(notes))
+        return Graph(
+            graph.populations, graph.projections, graph.provenance.with_step(step), graph.ports
+        )
+
+    def _connectivity(self, pre: Layer, post: Layer, number: int) -> Connectivity:
+        if not post.window:
+            return AllToAll()
+        operator = post.made_operator()
+        numbers: dict[str, Any] = {"transposed": isinstance(operator, ConvTranspose2d)}
+        if self.form == "2d":
+            n_post, n_pre = operator.pairs(post.shape, pre.shape)
+            widths = post.widths or tuple(widths_near(n, isqrt(n), 1)[0] for n in (n_pre, n_post))
+            numbers |= {"pre_width": widths[0], "post_width": widths[1]}
+            numbers |= {"radius": self.radius, "mode": self.mode, "torus": self.torus}
+        elif post.widths:
+            problem = f"has widths of grids, which form {self.form!r} does not read"
+            raise CompileError(f"layer {post.name}", problem, 'leave them out, or form="2d"')
+        else:
+            numbers["reduction"] = self.reduction
+        if "seed" in FORMS[self.form]:
+            numbers["seed"] = self.seed + number
+        return Window.of(f"layer {post.name}", form=self.form, **numbers)
+
+    def _numbers(self) -> str:
+        """Return the options that the form reads."""
+        read = {"2d": ("radius", "mode", "torus"), "diagonal": ("reduction",)}
+        names = read.get(self.form, ("reduction", "seed"))
+        return ", ".join(f"{name}={spell(getattr(self, name))}" for name in ("form", *names))
