@@ -9,6 +9,8 @@ tens of microseconds (networkx 3, `directed_edge_swap`).
     python benchmarks/null_models.py [--neurons N] [--connections N] [--models degrees density]
 """
 
+# mypy: disable-error-code="untyped-decorator"
+
 import argparse
 import time
 from collections.abc import Callable

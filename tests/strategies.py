@@ -139,8 +139,8 @@ def gap_junctions(
             if one is other:  # one triangle, and its mirror image
                 low = half.pre < half.post
                 ends = half.post[low], half.pre[low]
-                twice = [np.concatenate(both) for both in (ends, ends[::-1])]
-                whole = Synapses.from_edges(*twice, np.tile(weight[low], 2), unit=unit)
+                post, pre = (np.concatenate(both) for both in (ends, ends[::-1]))
+                whole = Synapses.from_edges(post, pre, np.tile(weight[low], 2), unit=unit)
                 made.append(Projection(one.name, one.name, whole, kind="electrical"))
             else:
                 there = Synapses(half.post, half.pre, weight, unit)

@@ -100,6 +100,7 @@ def test_means(expression: str, expected: list[int]) -> None:
         ("x == layer", r"compares x \(a number\) with layer \(text\)"),
         ("checked == 1", r"\(true or false\) with 1"),
         ("x < 1j", "does not allow"),
+        ("x == {[]: 1}", "does not allow"),
         ('layer == b"L4"', "does not allow"),
         ("x < 1" + "0" * 30, "cannot be read"),
         ("x < 1" + "0" * 5000, "not an expression"),
