@@ -95,7 +95,7 @@ def test_build_tells_a_newcomer_all_that_matters(built: Said, module: Path) -> N
         assert name in built.out
     for words in ("CC BY", "neurons", "connections", "parameters", "verified column.py"):
         assert words in built.out
-    for path in ("made/column.py", "made/column.safetensors", "made/column.graphs/10-attach-io"):
+    for path in ("made/column.py", "made/column.safetensors", "made/column.graphs/11-attach-io"):
         assert path in built.out
         assert (module.parents[1] / path).exists()
     assert "inspect made/column.py" in built.out
@@ -204,7 +204,7 @@ BAD_BUILDS: list[tuple[Sequence[str], Sequence[str]]] = [
     (["mine.toml", "--out", "model"], ["model", ".py"]),
     (["mine.toml", "--out", "my-model.py"], ["my-model.py", "cannot be imported"]),
     (["mine.toml", "--out", "."], [".py"]),
-    (["mine.toml", "--out", "file/model.py"], ["file/model.py", "cannot be written"]),
+    (["mine.toml", "--out", "file/model.py"], ["file: is a file, not a folder"]),
     (["mine.toml", "--out", "folder.py"], ["folder.py"]),
     (["mine.toml", "--out", "/proc/model.py"], ["/proc/model.py", "cannot be written"]),
     (["wrong.toml"], ["key 'sourse'", "did you mean 'source'"]),

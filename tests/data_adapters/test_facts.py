@@ -61,7 +61,10 @@ def test_peak_probabilities_are_square_and_are_probabilities() -> None:
     assert all(0 < float(r[post]) < 1 for r in rows for post in posts)
 
 
-@pytest.mark.parametrize("name", sorted(set(TABLES) - {"column_axis", "column_census"}))
+OF_V1 = {name for name in TABLES if not name.startswith("celegans_")}
+
+
+@pytest.mark.parametrize("name", sorted(OF_V1 - {"column_axis", "column_census"}))
 def test_rows_are_as_collected(name: str, test_data: Path) -> None:
     collected = test_data / "v1_statistics" / f"{name}.csv"
     lines = (FOLDER / f"{name}.csv").read_text("utf-8").splitlines()

@@ -33,7 +33,7 @@ def test_a_folder_in_the_way_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_of_the_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CompileError, match="cannot be written"):
+    with pytest.raises(CompileError, match="file: is a file, not a folder"):
         EMISSION.write(tmp_path / "file" / "net.py")
 
 
