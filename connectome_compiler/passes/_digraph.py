@@ -16,6 +16,7 @@ Ints = npt.NDArray[np.integer[Any]]
 Places = npt.NDArray[np.intp]
 BATCH = 200  # of that many neurons left one is placed at a time; fewer are faster, and worse
 DECIMALS = 6  # of the signal flow: sums differ in their last bits between machines
+SMALL = 1000  # neurons, for which a dense system is solved where iterations fail
 
 
 def strong_components(
@@ -198,7 +199,9 @@ def signal_flow(n: int, pre: Ints, post: Ints, weight: npt.NDArray[Any]) -> npt.
     laplacian = csr_array(diags_array(degree) - both)
     scale = diags_array(1 / np.where(degree > 0, degree, 1.0))
     flow, missed = cg(laplacian, step.sum(axis=1), rtol=1e-10, maxiter=10 * n + 100, M=scale)
-    if missed:
+    if missed and n <= SMALL:  # weights of very different sizes
+        flow = np.linalg.lstsq(laplacian.toarray(), step.sum(axis=1), rcond=None)[0]
+    elif missed:
         raise CompileError("signal flow", f"did not converge in {missed:,} steps")
     joined = weight != 0
     k, part = weak_or_strong(n, pre[joined], post[joined], "weak")
