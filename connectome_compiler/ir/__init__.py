@@ -1,9 +1,11 @@
 """One graph, from synapses to layers: its types, its rules, and how it is stored."""
 
 from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne, Synapses
+from connectome_compiler.ir.gaussian import GaussianKernel, GaussianLaw
 from connectome_compiler.ir.graph import (
     Graph,
     NodeModel,
+    Place,
     Population,
     Port,
     Projection,
@@ -20,10 +22,13 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "Evidence",
+    "GaussianKernel",
+    "GaussianLaw",
     "Graph",
     "Linear",
     "NodeModel",
     "OneToOne",
+    "Place",
     "Population",
     "Port",
     "Projection",

@@ -26,6 +26,8 @@ def digest(graph: Graph) -> str:
     for p in graph.populations:
         names = None if p.neurons is None else p.neurons.column_names
         _text(sha, ["population", p.name, p.shape, _fields(p.node), p.artificial, p.stage, names])
+        if p.place is not None:
+            _text(sha, ["place", _fields(p.place)])
         for name in names or ():
             _column(sha, f"{p.name}.{name}", p.column(name))
     for q in graph.projections:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.ir.connectivity import Connectivity, Synapses
+from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne, Synapses
 from connectome_compiler.ir.neurons import canonical
 from connectome_compiler.ir.operators import LINEAR, Linear, Operator
 from connectome_compiler.ir.provenance import Provenance
@@ -51,6 +51,22 @@ class NodeModel:
     bias_per: Literal["none", "shared", "cell_type", "neuron"] = "neuron"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the brain a population lies, where it is known by its area and not by its cells.
+
+    ``level`` is that of the area in the hierarchy of areas, 0 first. ``n_neurons`` is how many
+    neurons the units stand for, ``surface_mm2`` the surface of the layer on a flat map, in square
+    millimetres. What is not known is None.
+    """
+
+    area: str
+    cortical_layer: str | None = None
+    level: int | None = None
+    n_neurons: int | None = None
+    surface_mm2: float | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
     """Units treated alike: ``L4.exc``, or the pixels of an image.
@@ -60,7 +76,7 @@ class Population:
     has: the image that is shown, the classes that are read out.
 
     ``stage`` is the place in the flow of information, where a pass has given it one: populations of
-    one stage act side by side (L1 goes with L2/3, which it modulates).
+    one stage act side by side (L1 goes with L2/3, which it modulates). ``place`` is its area.
 
     The table is kept in the plain form of `canonical`: one chunk, no dictionaries, no metadata.
     """
@@ -71,6 +87,7 @@ class Population:
     node: NodeModel = NodeModel()
     artificial: bool = False
     stage: int | None = None
+    place: Place | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(index(n) for n in self.shape))
@@ -209,11 +226,20 @@ class Graph:
 
     @property
     def connectome(self) -> tuple[Projection, ...]:
-        """The projections between neurons, without read-in and read-out."""
+        """The projections between neurons, without read-in and read-out.
+
+        An image whose wiring onto neurons is that of a brain counts as their source.
+        """
         return tuple(
             p
             for p in self.projections
-            if not (self.population(p.pre).artificial or self.population(p.post).artificial)
+            if not (
+                self.population(p.post).artificial
+                or (
+                    self.population(p.pre).artificial
+                    and isinstance(p.connectivity, AllToAll | OneToOne)
+                )
+            )
         )
 
     @property
@@ -230,7 +256,7 @@ class Graph:
         """Return ``(n_post, n_pre)`` of ``projection``: of units, or of a convolution's channels.
 
         With groups, a convolution has ``(post, pre per group)``, a transposed one ``(post per
-        group, pre)``.
+        group, pre)``; one that is joined per position has as many sources for each position.
         """
         post, pre = self.population(projection.post), self.population(projection.pre)
         return projection.operator.pairs(post.shape, pre.shape)

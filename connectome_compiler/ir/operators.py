@@ -2,7 +2,9 @@
 
 Connectivity and operator are independent. A connection of a convolution joins two channels of two
 maps, and has one weight for each position of the kernel (`area`); its connectivity is one over
-channels, whatever the size of the maps. Orientation is ``[post, pre]``, as everywhere.
+channels, whatever the size of the maps. Where it is ``per_position``, a connection is a single
+weight of a kernel: it joins a post channel and a pre channel at one position, and counts as the pre
+index ``channel * positions + row * width + column``. Orientation is ``[post, pre]``, as everywhere.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ class Conv2d:
     """A convolution of maps ``(channels, height, width)``, as `torch.nn.Conv2d` has it.
 
     ``kernel``, ``stride``, ``padding`` and ``dilation`` are of (height, width). With ``groups``,
-    each group of post channels sees its own group of pre channels.
+    each group of post channels sees its own group of pre channels. ``end_padding`` is what is added
+    beyond ``padding`` below and at the right.
     """
 
     kernel: Pair
@@ -48,25 +51,33 @@ class Conv2d:
     padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
+    end_padding: Pair = (0, 0)
+    per_position: bool = False
 
     def __post_init__(self) -> None:
         _own_numbers(self)
 
     @property
     def area(self) -> int:
-        """Number of weights of one connection: one for each position of the kernel."""
-        return self.kernel[0] * self.kernel[1]
+        """Number of weights of one connection: one for each position that it has."""
+        return 1 if self.per_position else self.kernel[0] * self.kernel[1]
 
     def pairs(self, post: Shape, pre: Shape) -> Pair:
-        """Return how many channels can be joined: ``(post, pre per group)``."""
+        """Return how many channels can be joined: ``(post, pre per group)``, times positions."""
         n_post, n_pre = _channels(self, post, pre)
-        return n_post, n_pre // self.groups
+        return n_post, n_pre // self.groups * _positions(self)
 
     def check(self, post: Shape, pre: Shape) -> None:
         """Raise `CompileError` unless maps shaped ``pre`` become maps shaped ``post``."""
         _channels(self, post, pre)
         made = tuple(
-            (pre[k + 1] + 2 * self.padding[k] - self.dilation[k] * (self.kernel[k] - 1) - 1)
+            (
+                pre[k + 1]
+                + 2 * self.padding[k]
+                + self.end_padding[k]
+                - self.dilation[k] * (self.kernel[k] - 1)
+                - 1
+            )
             // self.stride[k]
             + 1
             for k in range(2)
@@ -88,6 +99,7 @@ class ConvTranspose2d:
     output_padding: Pair = (0, 0)
     dilation: Pair = (1, 1)
     groups: int = 1
+    per_position: bool = False
 
     def __post_init__(self) -> None:
         _own_numbers(self)
@@ -98,13 +110,13 @@ class ConvTranspose2d:
 
     @property
     def area(self) -> int:
-        """Number of weights of one connection: one for each position of the kernel."""
-        return self.kernel[0] * self.kernel[1]
+        """Number of weights of one connection: one for each position that it has."""
+        return 1 if self.per_position else self.kernel[0] * self.kernel[1]
 
     def pairs(self, post: Shape, pre: Shape) -> Pair:
-        """Return how many channels can be joined: ``(post per group, pre)``."""
+        """Return how many channels can be joined: ``(post per group, pre)``, times positions."""
         n_post, n_pre = _channels(self, post, pre)
-        return n_post // self.groups, n_pre
+        return n_post // self.groups, n_pre * _positions(self)
 
     def check(self, post: Shape, pre: Shape) -> None:
         """Raise `CompileError` unless maps shaped ``pre`` become maps shaped ``post``."""
@@ -134,6 +146,10 @@ def _own_numbers(geometry: Conv2d | ConvTranspose2d) -> None:
     kind = type(geometry).__name__
     for field in fields(geometry):
         value = getattr(geometry, field.name)
+        if field.name == "per_position":
+            if not isinstance(value, bool):
+                raise CompileError(kind, f"per_position {value!r} is neither true nor false")
+            continue
         try:
             if field.name == "groups":
                 numbers: Any = index(value)
@@ -147,6 +163,11 @@ def _own_numbers(geometry: Conv2d | ConvTranspose2d) -> None:
         if (field.name != "groups" and len(flat) != 2) or min(flat, default=0) < least:
             raise CompileError(kind, f"{field.name} {value!r} is none: two numbers from {least} on")
         object.__setattr__(geometry, field.name, numbers)
+
+
+def _positions(geometry: Conv2d | ConvTranspose2d) -> int:
+    """Return how many pre indices one channel has."""
+    return geometry.kernel[0] * geometry.kernel[1] if geometry.per_position else 1
 
 
 def _channels(geometry: Conv2d | ConvTranspose2d, post: Shape, pre: Shape) -> Pair:

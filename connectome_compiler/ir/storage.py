@@ -21,16 +21,27 @@ import pyarrow.parquet as pq
 
 from connectome_compiler.errors import CompileError, UnknownNameError, VerifyError
 from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne, Synapses
-from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection, Weights
+from connectome_compiler.ir.gaussian import GaussianKernel, GaussianLaw
+from connectome_compiler.ir.graph import (
+    Graph,
+    NodeModel,
+    Place,
+    Population,
+    Port,
+    Projection,
+    Weights,
+)
 from connectome_compiler.ir.operators import OPERATORS
 from connectome_compiler.ir.provenance import Provenance
 from connectome_compiler.ir.window import Window
 from connectome_compiler.nn.window_rules import WindowRule
 
-FORMAT = 2
+FORMAT = 3
 PAGE = "graph.json"
 FOLDERS = ("neurons", "connections")
-LAWS: dict[str, type[Any]] = {"AllToAll": AllToAll, "OneToOne": OneToOne, "Window": Window}
+LAWS: dict[str, type[Any]] = {
+    law.__name__: law for law in (AllToAll, OneToOne, Window, GaussianLaw, GaussianKernel)
+}
 
 
 def save(graph: Graph, folder: Path) -> Path:
@@ -151,6 +162,7 @@ def _write(graph: Graph, folder: Path) -> None:
             "node": asdict(p.node),
             "artificial": p.artificial,
             "stage": p.stage,
+            "place": None if p.place is None else asdict(p.place),
             "neurons": None,
         }
         if p.neurons is not None:
@@ -222,6 +234,7 @@ def _population(folder: Path, entry: dict[str, Any]) -> Population:
         NodeModel(**entry["node"]),
         entry["artificial"],
         entry["stage"],
+        None if entry["place"] is None else Place(**entry["place"]),
     )
 
 

@@ -15,9 +15,10 @@ import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir.connectivity import Synapses, edge_order
-from connectome_compiler.ir.graph import Graph, NodeModel, Population, Projection
+from connectome_compiler.ir.gaussian import GaussianKernel
+from connectome_compiler.ir.graph import Graph, NodeModel, Place, Population, Projection
 from connectome_compiler.ir.neurons import COVERAGES, ROLES, STANDARD, is_supported
-from connectome_compiler.ir.operators import ConvTranspose2d, Linear
+from connectome_compiler.ir.operators import ConvTranspose2d, Linear, Operator
 from connectome_compiler.ir.window import Window
 from connectome_compiler.nn.window_rules import PER_WEIGHT, WindowRule
 
@@ -77,6 +78,8 @@ def _population(population: Population) -> None:
     if any(n < 0 for n in population.shape) or not population.shape:
         raise VerifyError(where, f"shape {population.shape} is not a shape")
     _node(where, population.node)
+    if population.place is not None:
+        _place(where, population.place)
     if population.neurons is not None:
         _neurons(where, population.neurons, population.n_units)
 
@@ -90,6 +93,15 @@ def _node(where: str, node: NodeModel) -> None:
         raise VerifyError(where, f"noise_std {node.noise_std} is not a standard deviation")
     if not isfinite(node.inhibition_strength):
         raise VerifyError(where, f"inhibition_strength is {node.inhibition_strength}")
+
+
+def _place(where: str, place: Place) -> None:
+    for field in ("level", "n_neurons"):
+        if (number := getattr(place, field)) is not None and number < 0:
+            raise VerifyError(where, f"{field} {number} is negative")
+    surface = place.surface_mm2
+    if surface is not None and not (isfinite(surface) and surface > 0):
+        raise VerifyError(where, f"surface_mm2 {surface} is no surface")
 
 
 def _neurons(where: str, table: pa.Table, n_units: int) -> None:
@@ -192,6 +204,8 @@ def _projection(graph: Graph, projection: Projection, by_key: Mapping[str, Proje
     if projection.kind == "electrical":
         problem = f"is {projection.connectivity.describe()}: gap junctions stand in an edge list"
         raise VerifyError(where, problem)
+    if isinstance(projection.connectivity, GaussianKernel):
+        _kernel(where, projection.connectivity, projection.operator)
     if isinstance(projection.connectivity, Window):
         _window(where, projection.connectivity.rule, projection)
     try:
@@ -206,9 +220,24 @@ def _window(where: str, rule: WindowRule, projection: Projection) -> None:
         kind = type(projection.operator).__name__
         problem = f"is {kind}, but its window has transposed={rule.transposed}"
         raise VerifyError(where, problem, "as transposed convolutions have")
-    if rule.form in PER_WEIGHT and not isinstance(projection.operator, Linear):
+    if isinstance(projection.operator, Linear):
+        return
+    if rule.form in PER_WEIGHT and not projection.operator.per_position:
         problem = f"form {rule.form!r} has a mask for each weight of a kernel"
         raise VerifyError(where, problem, "a connection joins two channels: use form 'kernel'")
+    if projection.operator.per_position and (rule.form not in PER_WEIGHT or rule.transposed):
+        problem = f"form {rule.form!r} joins whole channels, not single weights of a kernel"
+        raise VerifyError(where, problem, "leave out per_position")
+
+
+def _kernel(where: str, law: GaussianKernel, operator: Operator) -> None:
+    """Refuse a law that is not one of this kernel's single weights."""
+    if isinstance(operator, Linear) or not operator.per_position:
+        problem = f"is {law.describe()}, but its operator is {operator}"
+        raise VerifyError(where, problem, "a convolution with per_position")
+    if law.kernel != operator.kernel:
+        problem = f"is a convolution of {operator.kernel}, but its law is one of {law.kernel}"
+        raise VerifyError(where, problem, "both have one kernel")
 
 
 def _synapses(where: str, edges: Synapses, n_post: int, n_pre: int) -> None:

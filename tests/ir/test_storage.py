@@ -211,7 +211,7 @@ ALTERED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "page of bytes": (lambda f: (f / "graph.json").write_bytes(b"\xff\xfe"), "graph.json: cannot"),
     "page of another kind": (lambda f: (f / "graph.json").write_text("[]"), "format None"),
-    "other format": (edit_page(lambda p: p.update(format=99)), "format 99, this version reads 2"),
+    "other format": (edit_page(lambda p: p.update(format=99)), "format 99, this version reads 3"),
     "lacks a field": (edit_page(lambda p: p.pop("ports")), "graph.json: lacks 'ports'"),
     "field too many": (
         edit_page(lambda p: p["populations"][0]["node"].update(magic=1)),
