@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import html
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
@@ -41,7 +42,7 @@ KINDS: dict[str, type[nn.Module]] = {
 }
 CHOOSING = ("names", "kinds", "min_channels", "skip_first", "skip_last", "every", "form")
 OURS = {"mask", "values", "window", "gain", "kernel", "usage", "sizes"}  # of windowed layers
-OURS |= {"live", "pre", "order", "place"}
+OURS |= {"factor", "live", "pre", "order", "place"}
 WINDOWED = (WindowLinear, WindowConv2d, WindowConvTranspose2d)
 MOST_GRIDS = 64  # pairs of widths tried before a layer is refused
 
@@ -74,6 +75,8 @@ class Rule:
     ``2**round(log2(outputs) / 2)`` on both sides, as the published diffusion model has it. A pair
     of numbers is (inputs, outputs). ``gain`` rescales the weights once, and ``kernel`` is how the
     product is computed: see `WindowLinear`.
+
+    Raises `CompileError` for numbers that no layer could use, and for those that ``form`` ignores.
     """
 
     names: str | Sequence[str] = "*"
@@ -96,10 +99,11 @@ class Rule:
 
     def __post_init__(self) -> None:
         for name in ("names", "kinds"):
-            if isinstance(value := getattr(self, name), str):
-                object.__setattr__(self, name, (value,))
-            else:
-                object.__setattr__(self, name, tuple(value))
+            given = getattr(self, name)
+            words = (given,) if isinstance(given, str) else given
+            if not isinstance(words, Sequence) or not all(isinstance(w, str) for w in words):
+                raise CompileError("rule", f"{name} must be text, one or several, found {given!r}")
+            object.__setattr__(self, name, tuple(words))
         named = [("window form", self.form, (*FORMS, KEEP)), ("gain", self.gain, GAINS)]
         named += [("kernel", self.kernel, KERNELS)]
         named += [("kind of layer", kind, tuple(KINDS)) for kind in self.kinds]
@@ -109,8 +113,9 @@ class Rule:
             if name not in known:
                 raise UnknownNameError.among(what, name, known)
         for name, least in (("min_channels", 1), ("skip_first", 0), ("skip_last", 0), ("every", 1)):
-            if getattr(self, name) < least:
-                raise CompileError(self.where, f"{name} must be at least {least}")
+            if not isinstance(value := getattr(self, name), int) or value < least:
+                problem = f"{name} must be a whole number of {least} or more, found {value!r}"
+                raise CompileError(self.where, problem)
         numbers = [] if self.form == KEEP else [*FORMS[self.form], "gain", "kernel"]
         if self.form == "2d":
             numbers = [n for n in numbers if n not in ("pre_width", "post_width")] + ["grid_widths"]
@@ -120,6 +125,32 @@ class Rule:
             if getattr(self, option.name) != option.default:
                 problem = f"form {self.form!r} has no {option.name}"
                 raise CompileError(self.where, problem, f"it has {', '.join(numbers) or 'none'}")
+        if self.form == "gaussian" and self.kernel == "patches":
+            problem = "form 'gaussian' leaves nothing out, so that there are no patches"
+            raise CompileError(self.where, problem, "kernel='auto'")
+        if self.form != KEEP:
+            self._check_numbers()
+
+    def _check_numbers(self) -> None:
+        """Refuse what no layer could use."""
+        widths = (1, 1) if isinstance(self.grid_widths, str) else self.grid_widths
+        if not isinstance(widths, Sequence) or len(widths) != 2:
+            problem = f"grid_widths {widths!r} are not two, of inputs and of outputs"
+            raise CompileError(self.where, problem, "such as (16, 16), or 'root'")
+        try:
+            self.window(*widths)
+        except ValueError as error:
+            raise CompileError(self.where, str(error)) from None
+
+    def window(
+        self, pre_width: int, post_width: int, *, drawn: int = 0, transposed: bool = False
+    ) -> WindowRule:
+        """Return the window of a layer; ``drawn`` counts those that drew a mask before it."""
+        numbers: dict[str, Any] = {"pre_width": pre_width, "post_width": post_width}
+        numbers = {n: numbers[n] if n in numbers else getattr(self, n) for n in FORMS[self.form]}
+        if "seed" in numbers:
+            numbers["seed"] += drawn
+        return WindowRule(self.form, **numbers, transposed=transposed)
 
     @property
     def where(self) -> str:
@@ -382,7 +413,13 @@ class _Choice:
 
 
 def _as_rules(rules: Rule | Sequence[Rule]) -> tuple[Rule, ...]:
-    return (rules,) if isinstance(rules, Rule) else tuple(rules)
+    rules = (rules,) if isinstance(rules, Rule) else tuple(rules)
+    for rule in rules:
+        if not isinstance(rule, Rule):
+            raise CompileError(
+                "mimic", f"{rule!r} is no rule", "Rule('names', form='2d', radius=0.4)"
+            )
+    return rules
 
 
 def _choose(module: nn.Module, rules: tuple[Rule, ...]) -> list[_Choice]:
@@ -411,12 +448,13 @@ def _choose(module: nn.Module, rules: tuple[Rule, ...]) -> list[_Choice]:
         for parameter in owner._parameters.values():
             if parameter is not None:
                 owners.setdefault(id(parameter), []).append(name)
+    elsewhere = _in_plain_lists(module)
     chosen = []
     for key, layer in layers.items():
         if key not in taken or (rule := taken[key][0]).form == KEEP:
             continue
         name = names[key][0]
-        _refuse(layer, name, owners)
+        _refuse(layer, name, owners, elsewhere)
         chosen.append(_choice(rule, taken[key][1], name, layer))
     return chosen
 
@@ -440,7 +478,21 @@ def _fits(rule: Rule, layer: nn.Module, names: list[str]) -> bool:
     return not known or min(_sizes(layer)[:2]) >= rule.min_channels
 
 
-def _refuse(layer: nn.Module, name: str, owners: dict[int, list[str]]) -> None:
+def _in_plain_lists(module: nn.Module) -> dict[int, str]:
+    """Return which lists, tuples and dicts hold which layers behind torch's back."""
+    found = {}
+    for name, owner in module.named_modules():
+        for key, value in vars(owner).items():
+            if key == "_modules" or not isinstance(value, list | tuple | dict):
+                continue
+            for held in value.values() if isinstance(value, dict) else value:
+                found[id(held)] = f"{name}.{key}".lstrip(".")
+    return found
+
+
+def _refuse(
+    layer: nn.Module, name: str, owners: dict[int, list[str]], elsewhere: dict[int, str]
+) -> None:
     """Raise `CompileError` if a window could not hold in this layer, or would change more."""
     kind = _kind(layer)
     assert kind is not None
@@ -460,6 +512,11 @@ def _refuse(layer: nn.Module, name: str, owners: dict[int, list[str]]) -> None:
         problem = "its forward was replaced on the instance, which would pass the window by"
     elif own := sorted(OURS & {*vars(layer), *layer._buffers, *layer._parameters, *layer._modules}):
         problem = f"it has {' and '.join(own)} of its own, names that the window needs"
+    elif id(layer) in elsewhere:
+        problem = (
+            f"it is also in {elsewhere[id(layer)]!r}, no list of torch's, and would stay there"
+        )
+        hint = f"make that an nn.ModuleList or an nn.ModuleDict; or {hint}"
     elif len(tied := owners[id(layer.weight)]) > 1:
         problem = f"its weight is tied: {' and '.join(tied)} share it"
     if problem:
@@ -469,15 +526,18 @@ def _refuse(layer: nn.Module, name: str, owners: dict[int, list[str]]) -> None:
 def _choice(rule: Rule, k: int, name: str, layer: nn.Module) -> _Choice:
     """Return the window that ``rule`` gives to the ``k``-th layer it takes."""
     n_post, n_pre, n_positions = _sizes(layer)
+    transposed, note = _transposed(layer), ""
     try:
         if rule.form == "2d":
-            window, note = _on_grids(rule, n_post, n_pre, _transposed(layer))
+            window, note = _on_grids(rule, n_post, n_pre, transposed)
         else:
-            numbers = {f: getattr(rule, f) for f in FORMS[rule.form]}
-            if "seed" in numbers:
-                numbers["seed"] += k
-            window, note = WindowRule(rule.form, **numbers, transposed=_transposed(layer)), ""
+            window = rule.window(0, 0, drawn=k, transposed=transposed)
         window.check(n_post, n_pre, n_positions)
+        if rule.kernel == "patches":  # which some layers do not have
+            with warnings.catch_warnings(action="ignore"):
+                _build(
+                    cast(Plain, layer), {"window": window, "kernel": "patches", "device": "meta"}
+                )
     except ValueError as error:
         raise CompileError(
             f"layer {name or '.'!r}, {rule.where}",
@@ -493,16 +553,8 @@ def _on_grids(rule: Rule, n_post: int, n_pre: int, transposed: bool) -> tuple[Wi
     If none does, the best one: its check says what is wrong.
     """
     windows = [
-        WindowRule(
-            "2d",
-            radius=rule.radius,
-            pre_width=pre_width,
-            post_width=post_width,
-            mode=rule.mode,
-            torus=rule.torus,
-            transposed=transposed,
-        )
-        for pre_width, post_width in _grids(rule.grid_widths, n_post, n_pre)
+        rule.window(*widths, transposed=transposed)
+        for widths in _grids(rule.grid_widths, n_post, n_pre)
     ]
     best = windows[0]
     dead = best.dead(n_post, n_pre)
@@ -588,13 +640,11 @@ def _windowed(layer: Plain, c: _Choice) -> Windowed:
     with torch.random.fork_rng(devices=devices):
         twin = _build(layer, options)
     with torch.no_grad():
+        twin._start(weight, twin.mask)  # ours to change: it is a copy, or to be changed in place
         if twin.kernel == "dense":
-            twin._start(weight, twin.mask)
             twin.weight = weight
         else:
-            started = weight.clone()
-            twin._start(started, twin.mask)
-            twin.set_weight(started)
+            twin.set_weight(weight)
             twin.weight.requires_grad_(weight.requires_grad)
     twin._parameters.update({n: p for n, p in layer._parameters.items() if n != "weight"})
     for name, value in vars(layer).items():

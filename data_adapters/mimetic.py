@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isqrt
@@ -13,10 +14,11 @@ from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Pro
 from connectome_compiler.ir.operators import LINEAR, Conv2d, ConvTranspose2d, Operator
 from connectome_compiler.ir.provenance import BY_RULE, Evidence, Provenance, Step
 from connectome_compiler.ir.window import Window
-from connectome_compiler.nn.window_rules import FORMS, widths_near
+from connectome_compiler.nn.window_rules import widths_near
 from connectome_compiler.options import spell
 
 from ._citations import MIZUTANI_2022, SAIGA_2025
+from ._windows import window_numbers
 
 PAPERS = {"2d": (SAIGA_2025,), "diagonal": (MIZUTANI_2022,)}
 
@@ -28,7 +30,7 @@ class Layer:
     ``shape`` is ``(n,)`` or, of maps, ``(channels, height, width)``. A convolution has a square
     ``kernel`` and torch's other numbers. Where ``window``, only units (of a convolution, channels)
     near each other are joined; ``widths`` are those of the grids of inputs and outputs, by default
-    near the square root of their number.
+    near the square root of their number. Only form "2d" has grids.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -78,7 +80,8 @@ class Mimetic:
     joins units less than ``radius`` of the grid's side apart, in the ``mode`` "paper" by the rule
     that ran in the published layers, or "clean" by the exact distance, with opposite sides joined
     where ``torus``. "diagonal" keeps a band, "random" single weights and "kernel" single kernels,
-    all less ``reduction``, the share to leave out; the last two are drawn with ``seed``.
+    all less ``reduction``, the share to leave out; the last two are drawn with ``seed``, plus one
+    for each layer before. What the form does not read must be left as it is.
 
     Layers that a window leads to or from count as neurons, the others as artificial: their weights
     are those of ordinary layers.
@@ -103,6 +106,7 @@ class Mimetic:
         if not any(layer.window for layer in self.layers[1:]):
             problem = "no layer after the first has a window"
             raise CompileError(f"{self.name}.layers", problem, "set window = true in some")
+        self._numbers()
 
     def load(self) -> Graph:
         """Return the graph; raise `CompileError` for layers that do not fit each other."""
@@ -149,13 +153,15 @@ class Mimetic:
             ),
         )
         graph.verify()
-        notes = []
-        for q in graph.projections:
-            n_post, n_pre = graph.shape(q)
-            usage = f"{graph.count(q) / (n_post * n_pre):.2%} kept"
-            notes.append(f"{q.key}: {q.connectivity.describe()}, {usage}")
+        notes = [
+            note
+            for q, layer in zip(graph.projections, self.layers[1:], strict=True)
+            for note in self._notes(graph, q, layer)
+        ]
         size = graph.n_neurons, 0, graph.n_connections
-        step = Step(BY_RULE, self._numbers(), 0, *size, tuple(notes))
+        numbers = {"form": self.form, **self._numbers()}
+        options = ", ".join(f"{name}={spell(value)}" for name, value in numbers.items())
+        step = Step(BY_RULE, options, 0, *size, tuple(notes))
         return Graph(
             graph.populations, graph.projections, graph.provenance.with_step(step), graph.ports
         )
@@ -164,23 +170,30 @@ class Mimetic:
         if not post.window:
             return AllToAll()
         operator = post.made_operator()
-        numbers: dict[str, Any] = {"transposed": isinstance(operator, ConvTranspose2d)}
+        numbers = self._numbers() | {"transposed": isinstance(operator, ConvTranspose2d)}
+        if "seed" in numbers:
+            numbers["seed"] += number
         if self.form == "2d":
             n_post, n_pre = operator.pairs(post.shape, pre.shape)
             widths = post.widths or tuple(widths_near(n, isqrt(n), 1)[0] for n in (n_pre, n_post))
             numbers |= {"pre_width": widths[0], "post_width": widths[1]}
-            numbers |= {"radius": self.radius, "mode": self.mode, "torus": self.torus}
-        elif post.widths:
-            problem = f"has widths of grids, which form {self.form!r} does not read"
-            raise CompileError(f"layer {post.name}", problem, 'leave them out, or form="2d"')
-        else:
-            numbers["reduction"] = self.reduction
-        if "seed" in FORMS[self.form]:
-            numbers["seed"] = self.seed + number
         return Window.of(f"layer {post.name}", form=self.form, **numbers)
 
-    def _numbers(self) -> str:
+    def _notes(self, graph: Graph, q: Projection, layer: Layer) -> Iterator[str]:
+        """Yield how much a projection keeps, and what is odd about it."""
+        n_post, n_pre = graph.shape(q)
+        n_kept = graph.count(q)
+        yield f"{q.key}: {q.connectivity.describe()}, {n_kept / (n_post * n_pre):.2%} kept"
+        if not isinstance(q.connectivity, Window):
+            return
+        if n_kept == n_post * n_pre:
+            yield f"{q.key}: the window keeps every weight, as an ordinary layer does"
+        unfed, unread = q.connectivity.rule.dead(n_post, n_pre)
+        if unfed or unread:
+            yield f"{q.key}: {unfed:,} outputs without input, {unread:,} inputs without output"
+        if layer.widths and self.form != "2d":
+            yield f"{q.key}: form {self.form!r} has no grids, so their widths are not read"
+
+    def _numbers(self) -> dict[str, Any]:
         """Return the options that the form reads."""
-        read = {"2d": ("radius", "mode", "torus"), "diagonal": ("reduction",)}
-        names = read.get(self.form, ("reduction", "seed"))
-        return ", ".join(f"{name}={spell(getattr(self, name))}" for name in ("form", *names))
+        return window_numbers(self, "radius", "mode", "torus", "reduction", "seed")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from connectome_compiler.ir.window import Window
 from connectome_compiler.options import spell_options
 
 from ._citations import SAIGA_2025
+from ._windows import window_numbers
 
 Grid = tuple[int, int]  # rows, columns
 
@@ -35,7 +36,7 @@ class Synthetic:
     opposite sides joined where ``torus``; "diagonal" keeps a band around the diagonal, "random"
     single connections, both less ``reduction``, the share to leave out. A share ``exc_fraction`` of
     each sheet is excitatory, in places drawn with ``seed``, and the rest inhibitory. Every
-    connection is one synapse.
+    connection is one synapse. What the form does not read must be left as it is.
     """
 
     name: ClassVar[str] = "synthetic"
@@ -74,6 +75,7 @@ class Synthetic:
             raise CompileError(
                 f"{self.name}.within", "is false with one layer: nothing is joined", "name more"
             )
+        self._numbers()
 
     def load(self) -> Graph:
         """Return the graph; raise `CompileError` for windows that leave neurons unconnected."""
@@ -88,6 +90,8 @@ class Synthetic:
             i, j = law.entries(sizes[target], sizes[source])
             if source == target:
                 i, j = i[i != j], j[i != j]
+                if not len(i):
+                    self._refuse_empty(self.layers[source], grids[source])
             post.append(i + first[target])
             pre.append(j + first[source])
             names = f"{self.layers[source]} to {self.layers[target]}"
@@ -124,19 +128,28 @@ class Synthetic:
                 if self.feedback:
                     yield k + 1, k
 
-    def _window(self, pre: Grid, post: Grid, number: int) -> Window:
-        if self.form == "2d":
-            return Window.of(
-                self.name,
-                form="2d",
-                radius=self.radius,
-                pre_width=pre[1],
-                post_width=post[1],
-                mode="clean",
-                torus=self.torus,
+    def _refuse_empty(self, layer: str, grid: Grid) -> NoReturn:
+        """Raise `CompileError` for a sheet whose window joins each neuron to itself alone."""
+        hint = "a smaller reduction"
+        if max(grid) == 1:
+            hint = "more than one neuron, or within=false"
+        elif self.form == "2d":
+            hint = (
+                f"a radius of more than {1 / max(grid):g}, which the nearest neighbours are apart"
             )
-        drawn = {"seed": self.seed + number} if self.form == "random" else {}
-        return Window.of(self.name, form=self.form, reduction=self.reduction, **drawn)
+        raise CompileError(self.name, f"nothing is joined within {layer}", hint)
+
+    def _numbers(self) -> dict[str, Any]:
+        """Return the options that the form reads, but for the seed, which signs are drawn with."""
+        return window_numbers(self, "radius", "torus", "reduction")
+
+    def _window(self, pre: Grid, post: Grid, number: int) -> Window:
+        numbers = self._numbers()
+        if self.form == "2d":
+            numbers |= {"pre_width": pre[1], "post_width": post[1], "mode": "clean"}
+        elif self.form == "random":
+            numbers["seed"] = self.seed + number
+        return Window.of(self.name, form=self.form, **numbers)
 
     def _columns(self, grids: tuple[Grid, ...]) -> dict[str, Any]:
         """Return the columns of the neuron table."""

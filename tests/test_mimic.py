@@ -20,12 +20,15 @@ from torch.nn.utils import parametrizations, prune
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.mimetic import mLinear
 from connectome_compiler.mimetic_nets import DiffusionUNet, dcgan_generator
-from connectome_compiler.mimic import Rule, UsageTable, mimic, plan, usage_table
+from connectome_compiler.mimic import OURS, Rule, UsageTable, mimic, plan, usage_table
 from connectome_compiler.nn.window_layers import (
     WindowConv2d,
     WindowConvTranspose2d,
     WindowLinear,
 )
+
+# Windows over groups leave some inputs unread; the layer says so.
+pytestmark = pytest.mark.filterwarnings("ignore:.* without output:UserWarning")
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 GAN_RULES = [  # (inputs, outputs) of the published (a, b): x is the outputs
@@ -432,6 +435,10 @@ def spoilt(how: str) -> nn.Module:
         other = nn.Embedding(16, 16)
         layer.weight = other.weight
         return nn.ModuleDict({"layer": layer, "other": other})
+    elif how == "listed":
+        block: Any = nn.ReLU()
+        block.order = {"first": layer}
+        return nn.ModuleDict({"layer": layer, "block": block})
     return nn.ModuleDict({"layer": layer})
 
 
@@ -451,6 +458,7 @@ def spoilt(how: str) -> nn.Module:
         ("names taken", "mask and usage of its own"),
         ("attention", "NonDynamicallyQuantizableLinear"),
         ("tied", "layer and other share it"),
+        ("listed", "also in 'block.order'"),
     ],
 )
 @pytest.mark.parametrize("verb", [mimic, plan])
@@ -463,6 +471,15 @@ def test_layers_that_cannot_be_windowed_are_refused_by_name(
         verb(net, Rule())
     assert name in caught.value.where
     assert "keep" in caught.value.hint or how == "lazy"
+
+
+def test_names_that_a_window_needs_are_known() -> None:
+    """What a windowed layer has and torch's has not; else a layer's own would be overwritten."""
+    for plain in (nn.Linear(16, 16), nn.Conv2d(16, 16, 3), nn.ConvTranspose2d(16, 16, 3)):
+        for kernel in ("dense", "patches"):
+            made = mimic(plain, Rule(kernel=kernel))
+            names = [{*vars(m), *m._buffers, *m._parameters} for m in (made, plain)]
+            assert {n for n in names[0] - names[1] if not n.startswith("_")} <= OURS
 
 
 def test_nothing_is_changed_before_an_error() -> None:
@@ -485,15 +502,30 @@ def test_nothing_is_changed_before_an_error() -> None:
         (lambda: Rule(form="keep", seed=3), "'keep' has no seed"),
         (lambda: Rule(form="2d", reduction=0.3), "has no reduction.*it has radius"),
         (lambda: Rule(kernel="sparse"), "sparse"),
-        (lambda: Rule(every=0), "every must be at least 1"),
+        (lambda: Rule(every=0), "every must be a whole number of 1 or more, found 0"),
+        (lambda: Rule(every=1.5), "whole number"),  # type: ignore[arg-type]
+        (lambda: Rule(0), "names must be text"),  # type: ignore[arg-type]
+        (lambda: Rule(kinds=[nn.Linear]), "kinds must be text"),  # type: ignore[list-item]
+        (lambda: Rule(radius=0), r"rule for \*: radius .* 0\.\.2, 0 excluded"),
+        (lambda: Rule("up", radius=3.0), r"rule for up: radius .* 0\.\.2"),
+        (lambda: Rule(radius="0.4"), "radius must be a number"),  # type: ignore[arg-type]
+        (lambda: Rule(form="diagonal"), "needs one of reduction, halfbandwidth, width"),
+        (lambda: Rule(form="diagonal", reduction=1.0), "1 excluded"),
+        (lambda: Rule(torus=True, mode="paper"), "mode='clean'"),
+        (lambda: Rule(grid_widths=3), "not two"),  # type: ignore[arg-type]
+        (lambda: Rule(grid_widths=(3, 3, 3)), "not two.*such as"),  # type: ignore[arg-type]
+        (lambda: Rule(grid_widths=(0, 3)), "pre_width must be a whole number"),
+        (lambda: Rule(form="gaussian", reduction=0.5, kernel="patches"), "kernel='auto'"),
+        (lambda: plan(mlp(), "2d"), "'2' is no rule"),  # type: ignore[arg-type]
+        (lambda: plan(mlp(), [Rule(), {"form": "2d"}]), "no rule"),  # type: ignore[list-item]
+        (lambda: plan(cnn(), Rule("3", kernel="patches")), "layer '3'.*groups=1"),
         (lambda: plan(mlp(), Rule("head")), "fits no layer"),
         (lambda: plan(mlp(), [Rule(), Rule("head", form="keep")]), "there are 0, 2, 4"),
         (lambda: plan(mlp(), Rule(min_channels=100)), "fits no layer"),
         (lambda: plan(mlp(), Rule(grid_widths=(7, 8))), "layer '0'.*does not divide"),
-        (lambda: plan(mlp(), Rule(radius=3.0)), "layer '0'.*radius"),
         (lambda: plan(mlp(), Rule(radius=0.01)), "layer '0'.*radius 0.01 leaves"),
-        (lambda: plan(mlp(), Rule(form="individual")), "needs reduction"),
-        (lambda: plan(mlp(), Rule(mode="papers")), "mode"),
+        (lambda: Rule(form="individual"), "needs reduction"),
+        (lambda: Rule(mode="papers"), "mode"),
     ],
 )
 def test_bad_rules_are_refused(make: Callable[[], object], words: str) -> None:

@@ -3,15 +3,16 @@
 `mLinear`, `mConv2d` and `mConvTranspose2d` take what the layers of ``mizutanilab/biomimetic-nn``
 take, in the same order with the same defaults, and have the same masks, bit for bit. They differ
 where those were wrong: the mask is not trained and cannot leak, what used to be a dead layer is
-refused, and nothing is drawn from a global generator, hence the keyword ``mask_seed``.
+refused, and nothing is drawn from a global generator, hence the keyword ``mask_seed``. States of
+the published PyTorch port load, with a warning that says what had become of the masks.
 """
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ from connectome_compiler.nn.window_layers import (
     WindowLinear,
 )
 from connectome_compiler.nn.window_rules import WindowRule
+
+Windowed = WindowLinear | WindowConv2d | WindowConvTranspose2d
 
 FORMS = ("2d", "diagonal", "individual", "kernel", "random", "gaussian")
 
@@ -38,11 +41,13 @@ def lab_rule(
     window2d_width: float,
     mask_seed: int = 0,
     *,
+    halfbandwidth: float = 0,
     transposed: bool = False,
 ) -> WindowRule:
     """Return the rule that the lab's arguments stand for, from ``n_pre`` to ``n_post`` units.
 
     In a transposed convolution ``input2d_width`` is the width of the *outputs'* grid, as published.
+    ``halfbandwidth``, unless it is 0, is that of "gaussian"; the other forms do not read it.
     Raises `ValueError` where the published layers are dead, wholly or in part.
     """
     if form not in FORMS:
@@ -62,6 +67,8 @@ def lab_rule(
                 post_width=post_width,
                 transposed=transposed,
             )
+        elif form == "gaussian" and halfbandwidth:
+            rule = WindowRule(form, halfbandwidth=halfbandwidth, transposed=transposed)
         elif form in ("diagonal", "gaussian"):
             rule = WindowRule(form, reduction=param_reduction, transposed=transposed)
         else:
@@ -86,21 +93,20 @@ class _Lab:
     """What the lab's layers can be asked, and say of themselves."""
 
     mask: Tensor
-    values: Tensor | None
     window: WindowRule
     usage: float
+    _sizes: Callable[[], tuple[int, int, tuple[int, ...]]]
     _halfbandwidth: float
 
-    def _finish(self, halfbandwidth: float, print_param_usage: bool, n_post: int) -> None:
+    def _finish(self, halfbandwidth: float, print_param_usage: bool) -> None:
         self._halfbandwidth = halfbandwidth
         if self.window.form in ("diagonal", "gaussian"):
-            n_pairs = self.mask.shape[0] * self.mask.shape[1]
-            self._halfbandwidth = self.window.spread(n_post, n_pairs // n_post)
-        if halfbandwidth and halfbandwidth != self._halfbandwidth:
+            self._halfbandwidth = self.window.spread(*self._sizes()[:2])
+        if halfbandwidth and self.window.form != "gaussian":
             warnings.warn(
-                f"halfbandwidth={halfbandwidth:g} has no effect, as in the published layer: "
-                f"param_reduction gives {self._halfbandwidth:.6g}; to set it, use a Window layer "
-                f"with WindowRule({self.window.form!r}, halfbandwidth={halfbandwidth:g})",
+                f"halfbandwidth={halfbandwidth:g} has no effect, as in the published layer; "
+                f"a Window layer takes it with WindowRule('diagonal', halfbandwidth="
+                f"{halfbandwidth:g})",
                 stacklevel=3,
             )
         if print_param_usage:
@@ -109,6 +115,20 @@ class _Lab:
                 f"{type(self).__name__}: {100 * self.usage:.5f} % of the weights are used "
                 f"({kept} of {self.get_num_weights()})"
             )
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *rest: Any, **more: Any
+    ) -> None:
+        """Take a state of the published port, too."""
+        if prefix + "window" in state_dict:
+            layer = cast(Windowed, self)
+            try:
+                state_dict, report = _read_published(layer, state_dict, prefix.removesuffix("."))
+            except (KeyError, ValueError) as error:
+                rest[-1].append(error.args[0])
+                return
+            warnings.warn(str(report), stacklevel=2)
+        super()._load_from_state_dict(state_dict, prefix, *rest, **more)  # type: ignore[misc]
 
     def get_num_zeros(self) -> int:
         """Return how many weights are off the mask."""
@@ -120,12 +140,12 @@ class _Lab:
 
     def get_reduced_ratio(self) -> float:
         """Return the share of weights off the mask; of "gaussian", how much the bell takes away."""
-        if self.values is not None and not self.values.is_meta:
-            return 1 - 1 / self.values.flatten()[0].item()  # the bell is 1 at its first entry
+        if self.window.form == "gaussian":  # the bell is 1 at its first entry
+            return 1 - 1 / next(self.window.values(*self._sizes()[:2]))[0]
         return 1 - self.usage
 
     def get_halfbandwidth(self) -> float:
-        """Return the half-width of the band that ``param_reduction`` has led to."""
+        """Return the half-width of the band or bell; of other forms, what was given."""
         return self._halfbandwidth
 
 
@@ -155,12 +175,20 @@ class mLinear(_Lab, WindowLinear):  # noqa: N801  # the published name
             in_features,
             out_features,
             bias,
-            window=lab_rule(*sizes, form, param_reduction, *widths, window2d_width, mask_seed),
+            window=lab_rule(
+                *sizes,
+                form,
+                param_reduction,
+                *widths,
+                window2d_width,
+                mask_seed,
+                halfbandwidth=halfbandwidth,
+            ),
             kernel="dense",
             device=device,
             dtype=dtype,
         )
-        self._finish(halfbandwidth, print_param_usage, out_features)
+        self._finish(halfbandwidth, print_param_usage)
 
 
 class mConv2d(_Lab, WindowConv2d):  # noqa: N801
@@ -201,11 +229,19 @@ class mConv2d(_Lab, WindowConv2d):  # noqa: N801
             groups,
             bias,
             padding_mode,
-            window=lab_rule(*sizes, form, param_reduction, *widths, window2d_width, mask_seed),
+            window=lab_rule(
+                *sizes,
+                form,
+                param_reduction,
+                *widths,
+                window2d_width,
+                mask_seed,
+                halfbandwidth=halfbandwidth,
+            ),
             device=device,
             dtype=dtype,
         )
-        self._finish(halfbandwidth, print_param_usage, out_channels)
+        self._finish(halfbandwidth, print_param_usage)
 
 
 class mConvTranspose2d(_Lab, WindowConvTranspose2d):  # noqa: N801
@@ -249,12 +285,19 @@ class mConvTranspose2d(_Lab, WindowConvTranspose2d):  # noqa: N801
             dilation,
             padding_mode,
             window=lab_rule(
-                *sizes, form, param_reduction, *widths, window2d_width, mask_seed, transposed=True
+                *sizes,
+                form,
+                param_reduction,
+                *widths,
+                window2d_width,
+                mask_seed,
+                halfbandwidth=halfbandwidth,
+                transposed=True,
             ),
             device=device,
             dtype=dtype,
         )
-        self._finish(halfbandwidth, print_param_usage, out_channels // groups)
+        self._finish(halfbandwidth, print_param_usage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,42 +329,53 @@ def load_published_state(module: nn.Module, state: Mapping[str, Any]) -> list[Pu
     Weights become the ones that acted, ``weight * window``, without what is off the mask. All else
     is loaded as `nn.Module.load_state_dict` does. Returns, for each windowed layer, what its mask
     had become. Raises `KeyError` or `ValueError`, naming the entry, if the state is of another
-    network.
+    network or of other masks.
     """
     ours, reports = dict(state), []
     for name, layer in module.named_modules():
-        if not isinstance(layer, WindowLinear | WindowConv2d | WindowConvTranspose2d):
-            continue
-        prefix = f"{name}." if name else ""
-        for key in ("weight", "window"):
-            if prefix + key not in state:
-                raise KeyError(f"{prefix}{key} is not in the state: is it of the published port?")
-        if layer.values is not None:
-            raise ValueError(f"{name or 'layer'} is of form 'gaussian', which the port has not")
-        mask = layer.mask.cpu()
-        weight, window = (state[prefix + key].detach().cpu() for key in ("weight", "window"))
-        if weight.shape != mask.shape or window.shape != mask.shape:
-            raise ValueError(
-                f"{prefix}weight is {tuple(weight.shape)} and {prefix}window "
-                f"{tuple(window.shape)}, expected {tuple(mask.shape)}"
-            )
-        acted = weight * window
-        leaked = acted[~mask]
-        on_mask = window[mask]
-        energy = acted.double().square().sum().item()
-        reports.append(
-            PublishedLayer(
-                name=name,
-                n_weights=mask.numel(),
-                n_on_mask=int(mask.sum()),
-                n_drifted=int((window != mask.to(window.dtype)).sum()),
-                drift=(on_mask.min().item(), on_mask.max().item()),
-                n_leaked=int(leaked.count_nonzero()),
-                leaked_energy=leaked.double().square().sum().item() / energy if energy else 0.0,
-            )
-        )
-        del ours[prefix + "window"]
-        ours[prefix + "mask"] = mask
-        ours[prefix + "weight"] = acted.masked_fill(~mask, 0)
+        if isinstance(layer, Windowed):
+            ours, report = _read_published(layer, ours, name)
+            reports.append(report)
     module.load_state_dict(ours)
     return reports
+
+
+def _read_published(
+    layer: Windowed, state: Mapping[str, Any], name: str
+) -> tuple[dict[str, Any], PublishedLayer]:
+    """Return the state as one of ours, as far as the layer called ``name`` goes."""
+    prefix = f"{name}." if name else ""
+    for key in ("weight", "window"):
+        if prefix + key not in state:
+            raise KeyError(f"{prefix}{key} is not in the state: is it of the published port?")
+    if layer.values is not None:
+        raise ValueError(f"{name or 'layer'} is of form 'gaussian', which the port has not")
+    mask = layer._build_mask()
+    weight, window = (state[prefix + key].detach().cpu() for key in ("weight", "window"))
+    if weight.shape != mask.shape or window.shape != mask.shape:
+        raise ValueError(
+            f"{prefix}weight is {tuple(weight.shape)} and {prefix}window "
+            f"{tuple(window.shape)}, expected {tuple(mask.shape)}"
+        )
+    on_mask = window[mask]
+    # What is off a mask starts at zero and may stay there; what is on it starts at 1.
+    if lost := int((on_mask == 0).sum()):
+        raise ValueError(
+            f"{prefix}window is of another mask: {lost} of the {len(on_mask)} entries that "
+            f"{layer.window!r} keeps are zero in it"
+        )
+    acted = weight * window
+    leaked = acted[~mask]
+    energy = acted.double().square().sum().item()
+    report = PublishedLayer(
+        name=name,
+        n_weights=mask.numel(),
+        n_on_mask=len(on_mask),
+        n_drifted=int((window != mask.to(window.dtype)).sum()),
+        drift=(on_mask.min().item(), on_mask.max().item()),
+        n_leaked=int(leaked.count_nonzero()),
+        leaked_energy=leaked.double().square().sum().item() / energy if energy else 0.0,
+    )
+    ours = {key: entry for key, entry in state.items() if key != prefix + "window"}
+    ours |= {prefix + "mask": mask, prefix + "weight": acted.masked_fill(~mask, 0)}
+    return ours, report

@@ -9,19 +9,31 @@ layer is made and whenever its state is read, and its gradient is zero.
 import hashlib
 import math
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from connectome_compiler.nn.window_products import (
+    ConvolutionPlan,
+    Sizes,
+    cover,
+    has_shape,
+    keep_live,
+    parts_of,
+    patch_convolution,
+    patch_formula,
+    patch_product,
+    patches_of,
+    runs_eagerly,
+    strip_product,
+)
 from connectome_compiler.nn.window_rules import PER_WEIGHT, WindowRule
 
 GAINS = ("none", "1/usage", "1/sqrt(usage)", "fan-in")
 KERNELS = ("auto", "dense", "patches")
 
-PATCH = 8  # units a side of a patch of outputs; 64 in a row where there is no grid
 # Measured on one x86 core, for batches of 1 to 256: patches win where all that they see is less
 # than this share of the matrix. Where the matrix is small, calls cost more than products; where it
 # is large, so do the fresh pages of memory that a masked copy of it is written to at each step.
@@ -31,218 +43,9 @@ SMALL_COVER = 0.45
 SMALL_CELLS = 2**20
 CONVOLUTION_COVER = 0.75
 CONVOLUTION_CELLS = 2**18
-# Hence large matrices are masked strip by strip, in the cache, where they are multiplied.
-STRIP_CELLS = 2**19
 
 Device = torch.device | str | int | None
 Size = int | tuple[int, int]
-Sizes = tuple[tuple[int, int], ...]
-Patches = list[tuple[Tensor, Tensor]]  # the outputs of each patch and the inputs that it sees
-# Whether a transform of `torch.func` is running, such as grad or vmap; torch does not document it.
-_in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
-
-
-def _keep(values: Tensor, live: Tensor, out: Tensor | None = None) -> Tensor:
-    """Return ``values`` where ``live`` is -1 (int8), and zero where it is 0."""
-    if values.dtype != torch.float32:
-        return torch.mul(values, live.bool(), out=out)
-    bits = None if out is None else out.view(torch.int32)  # all bits or none: no multiplication
-    return torch.bitwise_and(values.view(torch.int32), live, out=bits).view(torch.float32)
-
-
-def _runs_eagerly(x: Tensor, weight: Tensor) -> bool:
-    """Say whether the functions below may run; they mean nothing to transforms of a program."""
-    return (
-        x.device.type == weight.device.type == "cpu"
-        and x.dtype == weight.dtype
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        and not _in_transform()
-        and not torch.is_autocast_enabled("cpu")
-    )
-
-
-class _StripProduct(torch.autograd.Function):
-    """``x @ (weight * mask).T``, strip by strip of outputs; ``x`` is ``(rows, n_pre)``."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight, mask)
-        y = x.new_empty(x.shape[0], weight.shape[0])
-        for rows, strip, _ in _strips(weight, mask):
-            torch.mm(x, strip.t(), out=y[:, rows])
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        x, weight, mask = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again
-            return grad @ (weight * mask), (grad.t() @ x) * mask, None
-        grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
-        for rows, strip, live in _strips(weight, mask):
-            if grad_x is not None:
-                grad_x.addmm_(grad[:, rows], strip)
-            if grad_weight is not None:
-                part = grad_weight[rows]
-                torch.mm(grad[:, rows].t(), x, out=part)
-                _keep(part, live, out=part)
-        return grad_x, grad_weight, None
-
-
-_strip_product: Callable[..., Tensor] = _StripProduct.apply
-
-
-def _strips(weight: Tensor, mask: Tensor) -> Iterable[tuple[slice, Tensor, Tensor]]:
-    """Yield the rows of each strip, its masked weights (overwritten by the next), its mask."""
-    n_post, n_pre = weight.shape
-    height = min(n_post, max(1, STRIP_CELLS // n_pre))
-    strip = weight.new_empty(height, n_pre)
-    live = mask.new_empty(height, n_pre, dtype=torch.int8)
-    for first in range(0, n_post, height):
-        rows = slice(first, min(first + height, n_post))
-        n = rows.stop - first
-        torch.neg(mask[rows].view(torch.int8), out=live[:n])
-        yield rows, _keep(weight[rows], live[:n], out=strip[:n]), live[:n]
-
-
-class _PatchProduct(torch.autograd.Function):
-    """One product per patch of outputs, over the inputs that it sees; ``x`` is ``(n_pre, k)``."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        live: Tensor,
-        pre: Tensor,
-        order: Tensor,
-        place: Tensor,
-        sizes: Sizes,
-    ) -> Tensor:
-        if weight.numel() <= STRIP_CELLS:  # in the cache at once, else patch by patch
-            parts = _parts(_keep(weight, live), sizes)
-        else:
-            pairs = zip(_parts(weight, sizes), _parts(live, sizes), strict=True)
-            parts = [_keep(part, alive) for part, alive in pairs]
-        sources = pre.split([n_pre for _, n_pre in sizes])
-        rows = [part @ x.index_select(0, seen) for part, seen in zip(parts, sources, strict=True)]
-        ctx.save_for_backward(x, weight, live, pre, order, place)
-        ctx.sizes, ctx.parts = sizes, parts
-        return torch.cat(rows).index_select(0, place)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, live, pre, order, place = ctx.saved_tensors
-        sizes = ctx.sizes
-        if torch.is_grad_enabled():  # to be differentiated again
-            with torch.enable_grad():
-                y = _patch_formula(x, weight, live, pre, place, sizes)
-                found = torch.autograd.grad(y, (x, weight), grad, create_graph=True)
-            return *found, None, None, None, None, None
-        grad_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
-        grad_weight = torch.empty_like(weight) if ctx.needs_input_grad[1] else None
-        sources = pre.split([n_pre for _, n_pre in sizes])
-        grads = grad.index_select(0, order).split([n_post for n_post, _ in sizes])
-        if grad_x is not None:
-            for part, g, seen in zip(ctx.parts, grads, sources, strict=True):
-                grad_x.index_add_(0, seen, part.t() @ g)
-        if grad_weight is not None:
-            at_once = weight.numel() <= STRIP_CELLS
-            out, bits = _parts(grad_weight, sizes), _parts(live, sizes)
-            for part, alive, g, seen in zip(out, bits, grads, sources, strict=True):
-                torch.mm(g, x.index_select(0, seen).t(), out=part)
-                if not at_once:
-                    _keep(part, alive, out=part)
-            if at_once:
-                _keep(grad_weight, live, out=grad_weight)
-        return grad_x, grad_weight, None, None, None, None, None
-
-
-_patch_product: Callable[..., Tensor] = _PatchProduct.apply
-
-
-def _parts(packed: Tensor, sizes: Iterable[tuple[int, int]]) -> list[Tensor]:
-    sizes = list(sizes)
-    flat = packed.split([n_post * n_pre for n_post, n_pre in sizes])
-    return [part.view(shape) for part, shape in zip(flat, sizes, strict=True)]
-
-
-def _patch_formula(
-    x: Tensor,
-    weight: Tensor,
-    live: Tensor,
-    pre: Tensor,
-    place: Tensor,
-    sizes: Sizes,
-) -> Tensor:
-    """Do what `_PatchProduct` does, in plain torch, for everything that takes programs apart."""
-    masked = _parts(weight * live.bool(), sizes)
-    sources = pre.split([n_pre for _, n_pre in sizes])
-    rows = [part @ x.index_select(0, seen) for part, seen in zip(masked, sources, strict=True)]
-    return torch.cat(rows).index_select(0, place)
-
-
-class _PatchConvolution(torch.autograd.Function):
-    """One convolution per patch of output channels, over the input channels that it sees."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, pairs: Tensor, plan: "_Plan", how: tuple[Any, ...]
-    ) -> Tensor:
-        transposed = how[3]
-        parts = [
-            _cut(weight, patch, transposed).mul_(_cut(pairs, patch, transposed))
-            for patch in plan.patches
-        ]
-        maps = [
-            torch.ops.aten.convolution(x.index_select(1, pre), part, None, *how, 1)
-            for part, (_, pre) in zip(parts, plan.patches, strict=True)
-        ]
-        ctx.save_for_backward(x, weight, pairs)
-        ctx.parts, ctx.plan, ctx.how = parts, plan, how
-        return torch.cat(maps, 1).index_select(1, plan.place)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, pairs = ctx.saved_tensors
-        plan, how = ctx.plan, ctx.how
-        if torch.is_grad_enabled():  # to be differentiated again
-            y = torch.ops.aten.convolution(x, weight * pairs, None, *how, 1)
-            found = torch.autograd.grad(y, (x, weight), grad, create_graph=True)
-            return *found, None, None, None
-        wanted = [*ctx.needs_input_grad[:2], False]
-        grad_x = torch.zeros_like(x) if wanted[0] else None
-        grad_weight = torch.zeros_like(weight) if wanted[1] else None
-        for part, patch in zip(ctx.parts, plan.patches, strict=True):
-            post, pre = patch
-            part_x, part_weight, _ = torch.ops.aten.convolution_backward(
-                grad.index_select(1, post), x.index_select(1, pre), part, None, *how, 1, wanted
-            )
-            if grad_x is not None:
-                grad_x.index_add_(1, pre, part_x)
-            if grad_weight is not None:
-                rows, columns = (pre, post) if how[3] else (post, pre)
-                part_weight *= _cut(pairs, patch, how[3])
-                grad_weight[rows[:, None], columns] = part_weight
-        return grad_x, grad_weight, None, None, None
-
-
-_patch_convolution: Callable[..., Tensor] = _PatchConvolution.apply
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """The patches of a convolution, on the CPU: nothing else is made for them."""
-
-    patches: Patches
-    place: Tensor  # int64, where each output is when the patches follow each other
-
-
-def _cut(matrix: Tensor, patch: tuple[Tensor, Tensor], transposed: bool) -> Tensor:
-    """Return the part of a weight that a patch uses, as a copy."""
-    post, pre = patch
-    return matrix[pre[:, None], post] if transposed else matrix[post[:, None], pre]
 
 
 class _Windowed(nn.Module):
@@ -303,12 +106,23 @@ class _Windowed(nn.Module):
         elif self.usage == 1:
             _warn(f"{self.window.describe()} keeps every weight: this is an ordinary layer")
         else:
-            rest = [d for d in range(mask.dim()) if d != int(self._transposed_layout)]
-            if dead := int((~mask).all(dim=rest).sum()):
-                _warn(f"{self.window.describe()} leaves {dead} of {n_post} outputs without input")
+            self._warn_of_dead(mask)
         self.register_buffer("mask", mask.to(self.weight.device))
         self.register_buffer("values", values)
         return mask
+
+    def _warn_of_dead(self, mask: Tensor) -> None:
+        """Warn of units without a connection; with groups, each sees only those of its group."""
+        groups: int = getattr(self, "groups", 1)
+        first, second, *_ = mask.shape
+        pairs = mask.view(groups, first // groups, second, -1).any(3)
+        live = [pairs.any(2), pairs.any(1)]
+        post, pre = live[::-1] if self._transposed_layout else live
+        if not (post.all() and pre.all()):
+            _warn(
+                f"{self.window.describe()} leaves {int((~post).sum())} of {post.numel()} outputs "
+                f"without input and {int((~pre).sum())} of {pre.numel()} inputs without output"
+            )
 
     def _start(self, weight: Tensor, mask: Tensor) -> None:
         """Mask what torch has drawn and make up for the missing weights, once, in place."""
@@ -342,7 +156,7 @@ class _Windowed(nn.Module):
         """Return the weights that act, dense, in torch's layout."""
         if self.values is not None:
             return self.weight * self.values
-        if self.weight.dim() == 2 or self.window.form in PER_WEIGHT:
+        if self.mask.dim() == 2 or self.window.form in PER_WEIGHT:
             return self.weight * self.mask
         # The same at all positions of the kernel: read once, not once for each.
         return self.weight * self.mask[..., :1, :1].to(self.weight.dtype)
@@ -433,11 +247,18 @@ class WindowLinear(_Windowed, nn.Linear):
     ``weight`` is a list of numbers and not a matrix; `effective_weight`, `set_weight`, ``mask`` and
     the state are dense either way, and a state of one kernel loads into the other.
 
+    The weights that act are those of `effective_weight`; ``weight`` is raw, and off the mask it may
+    hold anything after an initialiser has been at it. What reads it without calling the layer goes
+    past the mask. `nn.TransformerEncoderLayer` does so when it is evaluated, but not where a layer
+    has a hook, and hence this one has. `nn.MultiheadAttention` always does: do not put a windowed
+    layer in place of its ``out_proj``.
+
     ``gain`` multiplies the weights once, when they are drawn: "1/usage" is that of the papers,
     "1/sqrt(usage)" keeps the variance, "fan-in" does so for each output by itself.
 
     Raises `ValueError` for a window that does not fit or leaves units dead; the message names
-    numbers that would work. Warns if the window keeps every weight.
+    numbers that would work. Warns if the window keeps every weight, or if a form without grids
+    leaves units dead.
     """
 
     factor: Tensor | None  # a small dense mask once more as numbers: twice as fast to multiply by
@@ -466,14 +287,15 @@ class WindowLinear(_Windowed, nn.Linear):
         if self.values is not None and kernel == "patches":
             raise ValueError("form 'gaussian' leaves nothing out: use kernel='auto'")
         if self.values is None and kernel != "dense":
-            plan = _patches(window, mask)
+            plan = patches_of(window, mask)
             large = mask.numel() >= LARGE_CELLS
-            pays = (large or mask.numel() >= SMALL_CELLS) and _cover(plan, mask) <= (
+            pays = (large or mask.numel() >= SMALL_CELLS) and cover(plan, mask) <= (
                 LARGE_COVER if large else SMALL_COVER
             )
             if kernel == "patches" or pays:
                 self.kernel = "patches"
                 self._fill_plan(mask)
+        self.register_forward_pre_hook(_must_be_called)
         small = self.values is None and self.kernel == "dense" and mask.numel() < LARGE_CELLS
         factor = self.mask.to(self.weight.dtype) if small else None
         self.register_buffer("factor", factor, persistent=False)
@@ -484,7 +306,7 @@ class WindowLinear(_Windowed, nn.Linear):
 
     def _fill_plan(self, mask: Tensor, device: Device = None) -> None:
         """Register what `_PatchProduct` reads."""
-        plan = _patches(self.window, mask)
+        plan = patches_of(self.window, mask)
         self.sizes = tuple((len(post), len(pre)) for post, pre in plan)
         order = torch.cat([post for post, _ in plan])
         cells = [mask[post][:, pre].flatten().view(torch.int8) for post, pre in plan]
@@ -502,7 +324,7 @@ class WindowLinear(_Windowed, nn.Linear):
         posts = self.order.split([n_post for n_post, _ in self.sizes])
         sources = self.pre.split([n_pre for _, n_pre in self.sizes])
         cells = [weight[post][:, seen].flatten() for post, seen in zip(posts, sources, strict=True)]
-        return _keep(torch.cat(cells), self.live)
+        return keep_live(torch.cat(cells), self.live)
 
     def _sizes(self) -> tuple[int, int, tuple[int, ...]]:
         return self.out_features, self.in_features, ()
@@ -526,7 +348,7 @@ class WindowLinear(_Windowed, nn.Linear):
             return self.weight * self.factor
         if self.kernel == "dense":
             return super().effective_weight()
-        parts = _parts(self.weight * self.live.bool(), self.sizes)
+        parts = parts_of(self.weight * self.live.bool(), self.sizes)
         sources = self.pre.split([n_pre for _, n_pre in self.sizes])
         rows = [
             part.new_zeros(part.shape[0], self.in_features).index_copy(1, seen, part)
@@ -575,22 +397,21 @@ class WindowLinear(_Windowed, nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., in_features)`` to ``(..., out_features)``."""
         large = self.factor is None and self.values is None
-        if self.kernel == "dense" and not (large and _runs_eagerly(x, self.weight)):
+        dense = self.kernel == "dense"
+        if (dense and not (large and runs_eagerly(x, self.weight))) or not has_shape(x):
             return nn.functional.linear(x, self.effective_weight(), self.bias)
         if x.shape[-1] != self.in_features:
             raise ValueError(f"input is {tuple(x.shape)}, expected (..., {self.in_features})")
         rows = x.reshape(-1, self.in_features)
-        if self.kernel == "dense":
-            y = _strip_product(rows, self.weight, self.mask)
+        if dense:
+            y = strip_product(rows, self.weight, self.mask)
         else:
             columns = rows.t().contiguous()
-            if _runs_eagerly(x, self.weight):
+            if runs_eagerly(x, self.weight):
                 plan = self.live, self.pre, self.order, self.place, self.sizes
-                y = _patch_product(columns, self.weight, *plan)
+                y = patch_product(columns, self.weight, *plan)
             else:
-                y = _patch_formula(
-                    columns, self.weight, self.live, self.pre, self.place, self.sizes
-                )
+                y = patch_formula(columns, self.weight, self.live, self.pre, self.place, self.sizes)
             y = y.t().contiguous()
         y = y.view(*x.shape[:-1], self.out_features)
         return y if self.bias is None else y + self.bias.to(y.dtype)
@@ -602,7 +423,7 @@ class _WindowedConvolution(_Windowed):
     groups: int
     padding_mode: Any
     padding: Any
-    _plan: _Plan | None
+    _plan: ConvolutionPlan | None
 
     def _add_window(self, window: WindowRule, gain: str, kernel: str) -> Tensor:
         mask = super()._add_window(window, gain, kernel)
@@ -624,31 +445,35 @@ class _WindowedConvolution(_Windowed):
         if possible and kernel != "dense":
             pairs = mask.flatten(2)[..., 0]
             pairs = pairs.t() if self._transposed_layout else pairs
-            patches = _patches(window, pairs)
-            pays = mask.numel() >= CONVOLUTION_CELLS and _cover(patches, pairs) <= CONVOLUTION_COVER
+            patches = patches_of(window, pairs)
+            pays = mask.numel() >= CONVOLUTION_CELLS and cover(patches, pairs) <= CONVOLUTION_COVER
             if kernel == "patches" or pays:
-                self._plan = _Plan(patches, torch.cat([post for post, _ in patches]).argsort())
+                self._plan = ConvolutionPlan(
+                    patches, torch.cat([post for post, _ in patches]).argsort()
+                )
         self.kernel = "dense" if self._plan is None else "patches"
         return mask
 
     def _by_patches(self, x: Tensor, bias: Tensor | None, *how: Any) -> Tensor | None:
         """Convolve patch by patch, or return None where that cannot be done."""
-        if self._plan is None or x.dim() != 4 or not _runs_eagerly(x, self.weight):
+        if self._plan is None or not runs_eagerly(x, self.weight) or x.dim() != 4:
             return None
         if x.shape[1] != self.mask.shape[int(not self._transposed_layout)]:
             return None  # torch says what is wrong
         pairs = self.mask[..., :1, :1].to(self.weight.dtype)
-        y = _patch_convolution(x, self.weight, pairs, self._plan, how)
+        y = patch_convolution(x, self.weight, pairs, self._plan, how)
         return y if bias is None else y + bias.view(-1, 1, 1)
 
 
 class WindowConv2d(_WindowedConvolution, nn.Conv2d):
     """`nn.Conv2d` whose channels are connected within a window, the same at all kernel positions.
 
-    With ``groups`` the window is over the input channels of one group. ``kernel`` is as in
-    `WindowLinear`, but ``weight`` is always dense: "patches" convolves, for each patch of output
-    channels, the input channels that it sees, and is used where torch runs step by step on the
-    CPU. ``gain`` and what is refused are those of `WindowLinear`.
+    With ``groups`` the window is from the input channels of one group to all outputs, as published,
+    though each group feeds only its own: a small one leaves inputs unread, with a warning.
+
+    ``kernel`` is as in `WindowLinear`, but ``weight`` is always dense: "patches" convolves, for
+    each patch of output channels, the input channels that it sees, and is used where torch runs
+    step by step on the CPU. ``gain`` and what is refused are those of `WindowLinear`.
     """
 
     def __init__(
@@ -694,8 +519,12 @@ class WindowConv2d(_WindowedConvolution, nn.Conv2d):
 class WindowConvTranspose2d(_WindowedConvolution, nn.ConvTranspose2d):
     """`nn.ConvTranspose2d` whose channels are connected within a window.
 
-    With ``groups`` the window is over the output channels of one group. ``window`` is taken as a
-    transposed rule. ``kernel``, ``gain`` and what is refused are those of `WindowConv2d`.
+    With ``groups`` the window is from all inputs to the output channels of one group, as published,
+    though each group is fed only by its own: a small one leaves outputs with nothing but their
+    bias, with a warning.
+
+    ``window`` is taken as a transposed rule. ``kernel``, ``gain`` and what is refused are those of
+    `WindowConv2d`.
     """
 
     _transposed_layout = True
@@ -762,24 +591,8 @@ class WindowConvTranspose2d(_WindowedConvolution, nn.ConvTranspose2d):
         )
 
 
-def _patches(window: WindowRule, mask: Tensor) -> Patches:
-    """Cut the outputs of a mask ``[post, pre]`` into patches."""
-    units = torch.arange(mask.shape[0], device=mask.device)
-    width = window.post_width
-    if width is None or mask.shape[0] % width:
-        posts = list(units.split(PATCH * PATCH))
-    else:
-        posts = [
-            patch.flatten()
-            for rows in units.view(-1, width).split(PATCH)
-            for patch in rows.split(PATCH, 1)
-        ]
-    return [(post, mask[post].any(0).nonzero().squeeze(1)) for post in posts]
-
-
-def _cover(patches: Patches, mask: Tensor) -> float:
-    """Return the share of the matrix that the patches see."""
-    return sum(len(post) * len(pre) for post, pre in patches) / mask.numel()
+def _must_be_called(layer: nn.Module, inputs: Any) -> None:
+    """Do nothing: where there is a hook, a fused path does not take the weight past the mask."""
 
 
 def _digest(structure: Tensor, transposed: bool) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from fractions import Fraction
+from numbers import Integral, Real
 
 # Which fields a form reads, beside `form` and `transposed`.
 FORMS: dict[str, tuple[str, ...]] = {
@@ -91,8 +92,7 @@ class WindowRule:
                 raise ValueError(
                     f"form {self.form!r} has no {field.name}; it has {', '.join(read)}"
                 )
-        if not 0 <= self.seed < SEEDS:
-            raise ValueError(f"seed must lie in 0..{SEEDS - 1}, found {self.seed}")
+        self._take_numbers()
         if self.form == "2d":
             self._check_grid_numbers()
             return
@@ -112,8 +112,21 @@ class WindowRule:
             )
         if self.halfbandwidth is not None and not 0 < self.halfbandwidth < math.inf:
             raise ValueError(f"halfbandwidth must be positive, found {self.halfbandwidth}")
-        if self.width is not None:
-            _check_count("width", self.width)
+
+    def _take_numbers(self) -> None:
+        """Make numbers of all libraries plain ones: others round otherwise, or cannot be saved."""
+        for name in ("radius", "reduction", "halfbandwidth"):
+            if (value := getattr(self, name)) is not None:
+                if isinstance(value, bool) or not isinstance(value, Real):
+                    raise ValueError(f"{name} must be a number, found {value!r}")
+                object.__setattr__(self, name, float(value))
+        for name in ("pre_width", "post_width", "width"):
+            if (value := getattr(self, name)) is not None:
+                _check_count(name, value)
+                object.__setattr__(self, name, int(value))
+        if not _is_whole(self.seed) or not 0 <= self.seed < SEEDS:
+            raise ValueError(f"seed must be a whole number in 0..{SEEDS - 1}, found {self.seed!r}")
+        object.__setattr__(self, "seed", int(self.seed))
 
     def _check_grid_numbers(self) -> None:
         for name in ("radius", "pre_width", "post_width"):
@@ -125,8 +138,6 @@ class WindowRule:
                 "radius is a fraction of the grid's side and must lie in 0..2, 0 excluded: 0.4 "
                 f"keeps about a third of the weights, 1.4 all; found {self.radius}"
             )
-        _check_count("pre_width", self.pre_width)
-        _check_count("post_width", self.post_width)
         if self.mode not in ("paper", "clean"):
             raise ValueError(f"mode must be 'paper' or 'clean', found {self.mode!r}")
         if self.torus and self.mode == "paper":
@@ -535,8 +546,12 @@ def widths_near(n: int, width: int, how_many: int = 4) -> list[int]:
     return sorted(sorted(divisors, key=lambda d: (abs(d - width), d))[:how_many])
 
 
-def _check_count(name: str, value: int | None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _check_count(name: str, value: int) -> None:
+    if not _is_whole(value) or value < 1:
         raise ValueError(f"{name} must be a whole number of 1 or more, found {value!r}")
 
 

@@ -75,6 +75,30 @@ def test_a_drawn_mask_differs_between_layers() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"form": "random"}, ["widths are not read"]),
+        ({"radius": 1.5}, ["keeps every weight"]),
+        ({"form": "diagonal", "reduction": 0.9999}, ["outputs without input", "are not read"]),
+        ({}, []),
+    ],
+)
+def test_what_is_odd_about_a_window_is_noted(options: dict[str, Any], words: list[str]) -> None:
+    layers = (Layer("a", (64,)), Layer("b", (36,), window=True, widths=(8, 6)), Layer("c", (2,)))
+    first, *odd, last = Mimetic(layers, **options).load().provenance.steps[-1].notes
+    assert first.startswith("a->b: ")
+    assert last.startswith("b->c: ")
+    assert len(odd) == len(words)
+    assert all(word in note for word, note in zip(words, odd, strict=True))
+
+
+def test_a_control_of_drawn_weights_keeps_as_many() -> None:
+    _, windowed, _ = usage("mouse-mimetic-mlp")
+    _, drawn, _ = usage("mouse-mimetic-mlp", form="random", reduction=1 - windowed[0] / windowed[1])
+    assert drawn[0] == pytest.approx(windowed[0], rel=0.01)
+
+
+@pytest.mark.parametrize(
     ("make", "problem"),
     [
         (lambda: Mimetic(()), "no layer"),
@@ -87,11 +111,10 @@ def test_a_drawn_mask_differs_between_layers() -> None:
             lambda: Mimetic((IMAGE, Layer("h", (64,), window=True, widths=(28, 10)))).load(),
             "post_width 10 does not divide the 64 outputs",
         ),
+        (lambda: Mimetic((IMAGE, HIDDEN), seed=3), "mimetic.seed: form '2d' has none"),
         (
-            lambda: Mimetic(
-                (IMAGE, Layer("h", (64,), window=True, widths=(28, 8))), form="diagonal"
-            ).load(),
-            "does not read",
+            lambda: Mimetic((IMAGE, HIDDEN), form="diagonal", radius=0.3),
+            "mimetic.radius: form 'diagonal' has none\n  hint: it has reduction",
         ),
         (
             lambda: Mimetic(

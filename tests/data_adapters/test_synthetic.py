@@ -80,6 +80,11 @@ def test_other_forms() -> None:
     assert share == pytest.approx(0.25, abs=0.01)
 
 
+def test_a_radius_just_above_that_of_the_hint_joins_neighbours() -> None:
+    degree = joined(Synthetic(grids=((8, 16),), radius=0.0626).load()).sum(1)
+    assert (degree == 2).all()  # left and right; rows are twice as far apart
+
+
 def test_it_says_that_no_brain_is_so() -> None:
     p = Synthetic().load().provenance
     assert p.dataset == "synthetic-window"
@@ -100,7 +105,15 @@ def test_it_says_that_no_brain_is_so() -> None:
         ({"within": False}, "nothing is joined"),
         ({"radius": -0.1}, "radius"),
         ({"form": "random", "reduction": 1.5}, "reduction"),
-        ({"radius": 0.01, "layers": ("a", "b"), "grids": ((4, 4), (6, 6))}, "without"),
+        ({"radius": 0.0625}, "within L1\n  hint: a radius of more than 0.0625"),
+        ({"grids": ((1, 1),)}, "more than one neuron"),
+        ({"form": "random", "reduction": 0.99999}, "a smaller reduction"),
+        ({"form": "diagonal", "radius": 0.4}, "synthetic.radius: form 'diagonal' has none"),
+        ({"reduction": 0.6}, "synthetic.reduction: form '2d' has none"),
+        (
+            {"radius": 0.01, "within": False, "layers": ("a", "b"), "grids": ((4, 4), (6, 6))},
+            "without",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(options: dict[str, Any], problem: str) -> None:

@@ -32,7 +32,7 @@ Made by connectome-compiler 0.1.0 from the recipe small-stack:
     - same->more: all to all, 100.00% kept
     - more->flat: 2d window of radius 0.6, grid width 9 to 6 (paper), 61.73% kept
     - flat->classes: all to all, 100.00% kept
-  mimetic(gain="1/usage", kernel="auto", class_name="")
+  mimetic(start="torch", gain="1/usage", kernel="auto", class_name="")
 """
 
 import hashlib
@@ -44,6 +44,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from fractions import Fraction
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -78,7 +79,7 @@ PROVENANCE: dict[str, Any] = {
             ],
         },
     ],
-    "template": 'mimetic(gain="1/usage", kernel="auto", class_name="")',
+    "template": 'mimetic(start="torch", gain="1/usage", kernel="auto", class_name="")',
     "populations": [
         {
             "name": "maps",
@@ -215,6 +216,7 @@ PROVENANCE: dict[str, Any] = {
                     "output_padding": [1, 1],
                     "dilation": [1, 1],
                     "groups": 1,
+                    "per_position": False,
                 },
             },
             {
@@ -228,6 +230,8 @@ PROVENANCE: dict[str, Any] = {
                     "padding": [1, 1],
                     "dilation": [1, 1],
                     "groups": 2,
+                    "end_padding": [0, 0],
+                    "per_position": False,
                 },
             },
             {
@@ -241,6 +245,8 @@ PROVENANCE: dict[str, Any] = {
                     "padding": [0, 0],
                     "dilation": [1, 1],
                     "groups": 1,
+                    "end_padding": [0, 0],
+                    "per_position": False,
                 },
             },
             {
@@ -267,10 +273,10 @@ PROVENANCE: dict[str, Any] = {
         "layers with a window": [1968, 2988],
         "all layers": [2742, 3762],
     },
-    "graph_sha256": "de1c0b74134755884a4517927c88c765bb0295a9e10f57da54521f9143feddfa",
-    "header_sha256": "1b41ec1020f8301d8b5419c0001a13dc2d3fc24e832f300d1bb9878b5be446ca",
+    "graph_sha256": "fd56bb11af3c678c44165d4729e347b86ef0b4cff6039ef4e58304f7c59d4e0f",
+    "header_sha256": "f173012c2afdab33f171b8ef15d998c5905f09735644f32efee42ae3e1d12fce",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "9bbc3f06b463cacad667dad66fdeabbe337eb11f4ce8e106dbe4bad4280c6458",
+    "sha256": "4ebb890308ba3b7e4c5c176379cc921b04d5738b5a6bc4d31d853ef7be3d74e0",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

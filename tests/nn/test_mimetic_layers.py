@@ -198,6 +198,22 @@ def test_bells() -> None:
     i, j = np.indices((20, 20))
     bell = np.exp(-((i - j) ** 2) / (2 * spread**2))
     assert layer.get_reduced_ratio() == pytest.approx(1 - bell.mean())
+    assert mLinear(20, 20, form="gaussian", device="meta").get_reduced_ratio() == pytest.approx(
+        1 - bell.mean()
+    )
+
+
+def test_a_bell_takes_the_halfbandwidth_that_it_is_given() -> None:
+    """As the dense layer of the Keras version, which alone had bells, does: not times 1.5."""
+    layer = mLinear(20, 30, form="gaussian", halfbandwidth=4)
+    assert layer.get_halfbandwidth() == 4
+    y, x = np.indices((30, 20))
+    bell = np.exp(-((x - y * 19 / 29) ** 2) / (2 * 4.0**2))
+    assert layer.get_reduced_ratio() == pytest.approx(1 - bell.mean())
+    assert layer.values is not None
+    np.testing.assert_allclose(layer.values.numpy(), bell / bell.mean(), rtol=1e-5)
+    with pytest.raises(ValueError, match="halfbandwidth must be positive"):
+        mLinear(20, 30, form="gaussian", halfbandwidth=-4)
 
 
 # --- states of the published port -----------------------------------------------------------------
@@ -246,6 +262,36 @@ def test_published_states_load_with_a_report(leak: bool, kernel: str) -> None:
         assert 1 < report.drift[0] < report.drift[1] < 1.11
         assert (report.leaked_energy > 0) == leak
         assert f"{report.n_leaked} of {n_off} weights off the mask acted" in str(report)
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_the_labs_layers_take_published_states_as_they_take_their_own(assign: bool) -> None:
+    def made() -> nn.Module:
+        return nn.Sequential(mLinear(20, 20), nn.Tanh(), mConvTranspose2d(4, 6, 3))
+
+    net, other = made(), made()
+    state = published_state(net, leak=True)
+    reports = load_published_state(other, state)
+    with pytest.warns(UserWarning, match="weights off the mask acted") as caught:
+        net.load_state_dict(state, assign=assign)
+    assert [str(w.message) for w in caught] == [str(r) for r in reports]
+    for name, value in other.state_dict().items():
+        assert torch.equal(net.state_dict()[name], value)
+    assert all(p.requires_grad for p in net.parameters())
+
+
+def test_a_published_state_of_another_mask_is_refused() -> None:
+    layer = mLinear(100, 100)
+    state = published_state(mLinear(100, 100, param_reduction=0.6), leak=False)
+    with pytest.raises(ValueError, match=r"window is of another mask: .* are zero in it"):
+        load_published_state(layer, state)
+    before = layer.weight.detach().clone()
+    with pytest.raises(RuntimeError, match="window is of another mask"):
+        layer.load_state_dict(state)
+    del state["weight"]
+    with pytest.raises(RuntimeError, match="weight is not in the state"):
+        layer.load_state_dict(state)
+    assert torch.equal(layer.weight, before)
 
 
 def test_published_states_of_other_networks() -> None:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from connectome_compiler.nn import window_layers
+from connectome_compiler.nn import window_layers, window_products
 from connectome_compiler.nn.window_layers import (
     GAINS,
     WindowConv2d,
@@ -46,8 +46,8 @@ def _one_thread() -> Iterator[None]:
 def _small_is_big(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small layers take the ways of large ones."""
     monkeypatch.setattr(window_layers, "LARGE_CELLS", 1000)
-    monkeypatch.setattr(window_layers, "STRIP_CELLS", 256)
-    monkeypatch.setattr(window_layers, "PATCH", 3)
+    monkeypatch.setattr(window_products, "CACHE_CELLS", 256)
+    monkeypatch.setattr(window_products, "PATCH", 3)
 
 
 @pytest.fixture(params=["small", "large"])
@@ -171,6 +171,7 @@ def test_gradients_of_gradients(make: Make, kernel: str) -> None:
     assert found.any()
 
 
+@pytest.mark.filterwarnings("ignore:.*without")
 @pytest.mark.parametrize("groups", [1, 2, 4])
 @pytest.mark.parametrize("mode", ["zeros", "circular", "reflect", "replicate"])
 def test_convolutions_take_what_those_of_torch_take(groups: int, mode: str) -> None:
@@ -193,6 +194,7 @@ def test_convolutions_take_what_those_of_torch_take(groups: int, mode: str) -> N
     assert WindowConv2d(48, 32, 3, padding="same", window=window)(x).shape == (2, 32, 9, 8)
 
 
+@pytest.mark.filterwarnings("ignore:.*without")
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_transposed_convolutions_take_what_those_of_torch_take(groups: int) -> None:
     window = grid(0.5, 4, 4)
@@ -531,6 +533,9 @@ def test_transforms_and_export(make: Make, kernel: str) -> None:
     torch.testing.assert_close(slopes["weight"], layer.weight.grad, rtol=1e-3, atol=1e-4)
     exported = torch.export.export(layer, (x,)).module()
     torch.testing.assert_close(exported(x), wanted, rtol=1e-4, atol=1e-5)
+    if layer.weight.shape == layer.mask.shape:  # a packed weight cannot be taken apart by proxy
+        traced = torch.fx.symbolic_trace(nn.Sequential(layer))
+        torch.testing.assert_close(traced(x), wanted, rtol=1e-4, atol=1e-5)
 
 
 @BOTH
@@ -570,6 +575,49 @@ def test_kernels_agree(a: int, hx: int, b: int, hy: int, radius: float, batch: i
     assert torch.equal(patches.effective_weight(), dense.effective_weight())
 
 
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize(
+    ("window", "kernel"),
+    [
+        (grid(0.4, 4, 6), "dense"),
+        (grid(0.4, 4, 6), "patches"),
+        (WindowRule("gaussian", reduction=0.5), "dense"),
+    ],
+)
+def test_transformers_do_not_read_past_the_mask(
+    window: WindowRule, kernel: str, padded: bool
+) -> None:
+    """In evaluation their fused path would take the raw weight, without calling the layer."""
+    torch.manual_seed(0)
+    encoder = nn.TransformerEncoderLayer(16, 2, 36, dropout=0.0, batch_first=True)
+    encoder.linear1 = WindowLinear(16, 36, window=window, kernel=kernel)
+    net = nn.TransformerEncoder(encoder, 2)
+    for module in net.modules():
+        if isinstance(module, WindowLinear):
+            nn.init.normal_(module.weight)
+    x = torch.randn(2, 5, 16)
+    absent = torch.zeros(2, 5, dtype=torch.bool)
+    absent[1, 3:] = padded
+    options = {"src_key_padding_mask": absent} if padded else {}
+    wanted = net(x, **options)
+    net = pickle.loads(pickle.dumps(net)).eval()
+    with torch.no_grad():
+        found = net(x, **options)
+    torch.testing.assert_close(found[~absent], wanted[~absent], rtol=1e-4, atol=1e-5)
+
+
+def test_attention_reads_the_raw_weight_of_its_projection() -> None:
+    """A limit: it never calls the layer. If this fails, torch has changed: say so in the docs."""
+    attention = nn.MultiheadAttention(16, 2, batch_first=True)
+    layer = WindowLinear(16, 16, window=grid(0.4, 4, 4))
+    attention.out_proj = layer  # type: ignore[assignment]
+    x = torch.randn(2, 5, 16)
+    before = attention(x, x, x)[0]
+    with torch.no_grad():
+        layer.weight[~layer.mask] = 1.0
+    assert not torch.allclose(attention(x, x, x)[0], before)
+
+
 # --- what is said and refused ---------------------------------------------------------------------
 
 
@@ -598,6 +646,16 @@ def test_what_is_warned_of() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         linear()
+
+
+def test_groups_see_only_their_part_of_the_outputs() -> None:
+    """The published rule spreads the inputs of one group over the grid of all outputs."""
+    with pytest.warns(UserWarning, match="0 of 32 outputs .* 8 of 64 inputs without output"):
+        layer = WindowConv2d(64, 32, 3, groups=2, window=grid())
+    reads = [layer.mask[16 * g : 16 * (g + 1)].flatten(2).any(2).any(0) for g in (0, 1)]
+    assert int((~torch.cat(reads)).sum()) == 8
+    with pytest.warns(UserWarning, match="8 of 64 outputs .* 0 of 32 inputs without output"):
+        WindowConvTranspose2d(32, 64, 3, groups=2, window=grid(0.4, 4, 8))
 
 
 def test_they_are_layers_of_torch() -> None:

@@ -417,6 +417,35 @@ def test_sizes_that_do_not_work(rule: WindowRule, n_post: int, n_pre: int, messa
         rule.check(n_post, n_pre)
 
 
+@pytest.mark.parametrize("wrong", ["4", None, True, 4.5, -1])
+def test_numbers_that_are_none(wrong: Any) -> None:
+    def message(**options: Any) -> str:
+        with pytest.raises(ValueError, match="found") as caught:
+            WindowRule(**options)
+        return str(caught.value)
+
+    assert "seed must be a whole number" in message(form="kernel", reduction=0.5, seed=wrong)
+    if wrong is not None:
+        for name in ("pre_width", "post_width"):
+            grids = {"pre_width": 4, "post_width": 4, name: wrong}
+            assert f"{name} must be a whole" in message(form="2d", radius=0.4, **grids)
+    if wrong is True or isinstance(wrong, str):
+        assert "reduction must be a number" in message(form="diagonal", reduction=wrong)
+        widths = {"pre_width": 4, "post_width": 4}
+        assert "radius must be a number" in message(form="2d", radius=wrong, **widths)
+
+
+def test_numbers_of_any_library_are_the_same_rule() -> None:
+    plain = WindowRule("2d", radius=0.5, pre_width=4, post_width=2)
+    theirs: Any = np.float32(0.5), np.int64(4), np.int8(2)
+    rule = WindowRule("2d", *theirs)
+    assert rule == plain
+    assert repr(rule) == repr(plain)
+    seeded: Any = np.uint32(3)
+    rule = WindowRule("individual", reduction=0.5, seed=seeded)
+    assert rule.digest(4, 4) == WindowRule("individual", reduction=0.5, seed=3).digest(4, 4)
+
+
 def test_the_numbers_that_are_named_would_work() -> None:
     for width in widths_near(105, 10):
         grid(0.5, 10, width).check(105, 100)

@@ -24,6 +24,7 @@ from connectome_compiler.emit.probe import Wrong, probe
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Graph, NodeModel, Window
 from connectome_compiler.passes.materialise_laws import MaterialiseLaws
+from connectome_compiler.recipe import load_recipe
 from connectome_compiler.templates.bionic.style import Bionic
 from connectome_compiler.templates.mimetic.style import Mimetic
 
@@ -32,7 +33,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*leaves .* outputs without inpu
 
 def stack(**options: Any) -> Graph:
     """Make a network in which every operator occurs with and without a window."""
-    widths = (lambda *w: w) if options.get("form", "2d") == "2d" else (lambda *w: ())
+    on_grids = options.get("form", "2d") == "2d"
+    widths = (lambda *w: w) if on_grids else (lambda *w: ())
     graph: Graph = Source(
         (
             Layer("seed", (6,)),
@@ -46,7 +48,7 @@ def stack(**options: Any) -> Graph:
                   activation="sigmoid"),
             Layer("classes", (3,)),
         ),
-        **{"radius": 0.6, "dataset": "small", **options},
+        **{"dataset": "small", **({"radius": 0.6} if on_grids else {}), **options},
     ).load()  # fmt: skip
     return graph
 
@@ -263,6 +265,47 @@ def test_the_gain_is_an_option(modules: dict[str, Any]) -> None:
     assert spread["1/sqrt(usage)"] == pytest.approx(spread["none"] / share**0.5)
 
 
+def test_units_of_relu_start_he_normal(tmp_path: Path) -> None:
+    g = stack()
+    path = tmp_path / "net.py"
+    Mimetic(start="he-normal").emit(g, "small").write(path)
+    module = load_module(path)
+    torch.manual_seed(0)
+    nets = [module.build(gain="none") for _ in range(40)]
+    for name, count in {"seed_to_maps": 6, "maps_to_wide": 16 * 9}.items():  # fan-in of torch
+        layers = [getattr(net, name) for net in nets]
+        on = getattr(layers[0], "mask", torch.ones_like(layers[0].weight)).bool()
+        weights = torch.cat([layer.weight[on.expand_as(layer.weight)] for layer in layers])
+        spread = (2 / count) ** 0.5
+        assert weights.std().item() == pytest.approx(spread, rel=0.02)
+        assert weights.abs().max().item() == pytest.approx(2 * spread / 0.8796, rel=0.01)
+        assert not any(layer.bias.any() for layer in layers)
+        assert not any(layer.weight[~on.expand_as(layer.weight)].any() for layer in layers)
+    for name in ("wide_to_same", "flat_to_classes"):  # into other units: as torch does
+        assert all(getattr(net, name).bias.all() for net in nets)
+    for gain in ("1/usage", "fan-in"):  # of the same draws
+        torch.manual_seed(0)
+        plain = module.build(gain="none").maps_to_wide
+        torch.manual_seed(0)
+        gained = module.build(gain=gain).maps_to_wide
+        factor = gained.weight[plain.mask] / plain.weight[plain.mask]
+        assert (factor > 1).any()
+        if gain == "1/usage":
+            torch.testing.assert_close(factor, torch.full_like(factor, 1 / plain.usage))
+    assert probe(path, None)["n_connections"] == g.n_connections
+
+
+def test_he_normal_needs_relu() -> None:
+    g = Source((Layer("a", (16,)), Layer("b", (16,), window=True)), radius=0.6).load()
+    with pytest.raises(CompileError, match="no layer is of ReLU"):
+        Mimetic(start="he-normal").emit(g, "small")
+
+
+def test_the_schizophrenia_mimetic_network_starts_as_published() -> None:
+    template = load_recipe("schizophrenia-mimetic").template.make()
+    assert template == Mimetic(start="he-normal")
+
+
 def test_usage_is_stated(modules: dict[str, Any]) -> None:
     g = stack()
     usage = modules["paper"].PROVENANCE["usage"]
@@ -328,6 +371,17 @@ def test_a_statement_of_other_windows_is_found(modules: dict[str, Any], tmp_path
         probe(altered(modules["paper"], tmp_path, *swaps), None)
 
 
+def with_operator(g: Graph, name: str, value: Any) -> Graph:
+    """Change an operator of one projection."""
+    changed = []
+    for q in g.projections:
+        if q.key == "wide->same":
+            operator: Any = replace(q.operator, **{name: value})
+            q = replace(q, operator=operator)
+        changed.append(q)
+    return g.with_projections(changed)
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -354,6 +408,8 @@ def test_a_statement_of_other_windows_is_found(modules: dict[str, Any], tmp_path
             ),
             "has signs",
         ),
+        (lambda g: with_operator(g, "end_padding", (1, 1)), "wide->same: has end_padding"),
+        (lambda g: with_operator(g, "per_position", True), "wide->same: has per_position True"),
     ],
 )
 def test_other_graphs_are_refused(change: Any, problem: str) -> None:

@@ -1,0 +1,138 @@
+"""Stacks of layers in source: what styles of image networks write in the same way.
+
+A stack is gone through population by population, in their order: the layers that reach one are
+summed, then normalised, then rectified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from connectome_compiler.emit.literal import literal
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.graph import Graph, NodeModel, Population, Projection
+from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
+
+WIDTH = 100
+# What `rates()` calls by name itself; no population has "->" in its own.
+OWN = ("self->", "torch->", "nn->", "tuple->", "expected->", "len->", "range->", "drive->")
+ACTIVATIONS = {
+    "relu": "torch.relu",
+    "tanh": "torch.tanh",
+    "sigmoid": "torch.sigmoid",
+    "softplus": "nn.functional.softplus",
+    "linear": "",
+}
+
+
+def call(function: str, arguments: Sequence[str], always: bool = False, room: int = 8) -> list[str]:
+    """Return the lines of a call; one argument per line where it is long, or ``always``."""
+    short = f"{function}({', '.join(arguments)})"
+    if not always and len(short) + room <= WIDTH and "\n" not in short:
+        return [short]
+    lines = [line for a in arguments for line in f"{a},".split("\n")]
+    return [f"{function}(", *(f"    {line}" for line in lines), ")"]
+
+
+def geometry(operator: Conv2d | ConvTranspose2d) -> list[str]:
+    """Return what torch's layer is told, but for what it has by default."""
+    default = type(operator)(operator.kernel)
+    given = [literal(_short(operator.kernel))]
+    for field in fields(operator)[1:]:
+        value = getattr(operator, field.name)
+        if field.name != "per_position" and value != getattr(default, field.name):
+            given.append(f"{field.name}={literal(_short(value))}")
+    return given
+
+
+def _short(value: Any) -> Any:
+    """Return one number for two that are the same."""
+    return value[0] if isinstance(value, tuple) and value[0] == value[1] else value
+
+
+def check_units(style: str, p: Population, is_input: bool) -> None:
+    """Refuse units that a stack of layers does not have."""
+    node = p.node
+    plain = NodeModel(node.activation, node.normalisation, bias_per=node.bias_per)
+    known = node.normalisation in ("none", "batch") and node.activation in ACTIVATIONS
+    if node != plain or not known:
+        problem = f"has {node}: the style has batch normalisation and an activation, no more"
+        raise CompileError(f"{style}: {p.name}", problem, "use another style")
+    if is_input and (node.activation, node.normalisation) != ("linear", "none"):
+        problem = "is the input: it has neither activation nor normalisation"
+        raise CompileError(f"{style}: {p.name}", problem, "leave them out")
+
+
+def steps(
+    graph: Graph, p: Population, names: Mapping[str, str], layers: Mapping[str, str], norm: str
+) -> list[str]:
+    """Return the lines that compute the activity of one population; of the input none."""
+    var = names[p.name]
+    drive = "drive" if any(q.pre == p.name == q.post for q in graph.projections) else var
+    lines: list[str] = []
+    for q in graph.projections:
+        if q.post != p.name:
+            continue
+        source = names[q.pre]
+        linear = isinstance(q.operator, Linear)
+        if linear and len(graph.population(q.pre).shape) > 1:
+            source += ".flatten(1)"
+        term = f"self.{layers[q.key]}({source})"
+        if linear and len(p.shape) > 1:
+            term += f".unflatten(1, {p.shape})"
+        lines.append(f"{drive} = {drive} + {term}" if lines else f"{drive} = {term}")
+    if not lines:
+        return []
+    activity = f"self.{norm}({drive})" if norm else drive
+    if function := ACTIVATIONS[p.node.activation]:
+        activity = f"{function}({activity})"
+    return lines if activity == var else [*lines, f"{var} = {activity}"]
+
+
+def norms(graph: Graph, names: Mapping[str, str]) -> dict[str, str]:
+    """Return the attribute of the normalisation of each population, "" of those without."""
+    batch = {p.name for p in graph.populations if p.node.normalisation == "batch"}
+    return {p.name: f"{names[p.name]}_norm" * (p.name in batch) for p in graph.populations}
+
+
+def norm_lines(graph: Graph, attributes: Mapping[str, str]) -> list[str]:
+    """Return the lines that make the normalisations."""
+    return [
+        f"self.{attributes[p.name]} = nn.BatchNorm{2 if len(p.shape) == 3 else 1}d({p.shape[0]})"
+        for p in graph.populations
+        if attributes[p.name]
+    ]
+
+
+def stated(
+    populations: Iterable[Population],
+    projections: Iterable[Projection],
+    layers: Mapping[str, str],
+    norms: Mapping[str, str],
+) -> dict[str, Any]:
+    """Return what `emit.reference` needs to compute the same."""
+    return {
+        "units": [
+            {
+                "name": p.name,
+                "shape": list(p.shape),
+                "activation": p.node.activation,
+                "normalisation": norms[p.name],
+            }
+            for p in populations
+        ],
+        "layers": [
+            {
+                "pre": q.pre,
+                "post": q.post,
+                "layer": layers[q.key],
+                "operator": {"kind": type(q.operator).__name__}
+                | {
+                    k: list(v) if isinstance(v, tuple) else v for k, v in asdict(q.operator).items()
+                },
+            }
+            for q in projections
+        ],
+    }
