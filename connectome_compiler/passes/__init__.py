@@ -21,8 +21,11 @@ BUILTIN = {
         "connectome_compiler.passes.keep_largest_component:KeepLargestComponent"
     ),
     "laminar-partition": "connectome_compiler.passes.laminar_partition:LaminarPartition",
+    "lay-kernels": "connectome_compiler.passes.lay_kernels:LayKernels",
+    "level-areas": "connectome_compiler.passes.level_areas:LevelAreas",
     "materialise-laws": "connectome_compiler.passes.materialise_laws:MaterialiseLaws",
     "merge-populations": "connectome_compiler.passes.merge_populations:MergePopulations",
+    "normalise-in-degree": "connectome_compiler.passes.normalise_in_degree:NormaliseInDegree",
     "null-model": "connectome_compiler.passes.null_model:NullModel",
     "order-by-flow": "connectome_compiler.passes.order_by_flow:OrderByFlow",
     "partition-by": "connectome_compiler.passes.partition_by:PartitionBy",
@@ -33,5 +36,8 @@ BUILTIN = {
     "set-dynamics": "connectome_compiler.passes.set_dynamics:SetDynamics",
     "set-weights": "connectome_compiler.passes.set_weights:SetWeights",
     "set-node-model": "connectome_compiler.passes.set_node_model:SetNodeModel",
+    "sign-channels": "connectome_compiler.passes.sign_channels:SignChannels",
+    "size-maps": "connectome_compiler.passes.size_maps:SizeMaps",
     "split-flow": "connectome_compiler.passes.split_flow:SplitFlow",
+    "wire-levels": "connectome_compiler.passes.wire_levels:WireLevels",
 }

@@ -1,14 +1,20 @@
 from dataclasses import replace
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pytest
+from areas import LAID, mousenet, published_kernels
 from hypothesis import given
+from hypothesis import strategies as st
 from strategies import graphs
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import (
     AllToAll,
+    Conv2d,
     ConvTranspose2d,
+    GaussianKernel,
     Graph,
     Population,
     Projection,
@@ -103,3 +109,108 @@ def test_all_to_all_between_neurons_is_listed() -> None:
 def test_no_seed() -> None:
     with pytest.raises(CompileError, match=r"materialise-laws.seed: -1"):
         MaterialiseLaws(-1)
+
+
+def masks(graph: Graph, step: MaterialiseLaws) -> list[tuple[list[int], list[int]]]:
+    return [
+        (q.synapses.post.tolist(), q.synapses.pre.tolist()) for q in run(graph, [step]).projections
+    ]
+
+
+@st.composite
+def stacks(draw: st.DrawFn) -> Graph:
+    """Maps in a chain, joined by kernels of any size, some transposed."""
+    channels = draw(st.lists(st.integers(1, 4), min_size=2, max_size=4))
+    names = [f"m{k}" for k in range(len(channels))]
+    maps = [Population(name, (n, 6, 6)) for name, n in zip(names, channels, strict=True)]
+    projections = []
+    for pre, post in pairwise(names):
+        h, w = draw(st.integers(0, 2)), draw(st.integers(0, 2))
+        kernel = 2 * h + 1, 2 * w + 1
+        law = GaussianKernel(draw(st.floats(0.01, 3)), draw(st.floats(0.2, 4)), kernel)
+        kind = draw(st.sampled_from([Conv2d, ConvTranspose2d]))
+        operator = kind(kernel, padding=(h, w), per_position=True)
+        projections.append(Projection(pre, post, law, delay=0, operator=operator))
+    return Graph(tuple(maps), tuple(projections), Provenance("t"))
+
+
+@given(stacks(), st.integers(0, 2**32 - 1))
+def test_the_legacy_stream_is_that_of_four_loops(g: Graph, seed: int) -> None:
+    random = np.random.RandomState(seed)
+    wanted = []
+    for q in g.projections:
+        law = q.connectivity
+        assert isinstance(law, GaussianKernel)
+        h, w = law.kernel
+        post, pre = [], []
+        for out in range(g.population(q.post).shape[0]):
+            for channel in range(g.population(q.pre).shape[0]):
+                for y in range(h):
+                    for x in range(w):
+                        apart = (y - h // 2) ** 2 + (x - w // 2) ** 2
+                        chance = law.peak * np.exp(-apart / (2 * law.width**2))
+                        if random.random_sample() < chance:
+                            post.append(out)
+                            pre.append((channel * h + y) * w + x)
+        wanted.append((post, pre))
+    assert masks(g, MaterialiseLaws(seed, "legacy")) == wanted
+
+
+@given(stacks(), st.integers(0, 2**70))
+def test_the_fast_stream_draws_each_projection_for_itself(g: Graph, seed: int) -> None:
+    drawn = masks(g, MaterialiseLaws(seed))
+    assert masks(g, MaterialiseLaws(seed)) == drawn
+    first = replace(g, projections=g.projections[:1])
+    assert masks(first, MaterialiseLaws(seed)) == drawn[:1]
+
+
+def test_seeds_and_projections_do_not_share_streams() -> None:
+    law = GaussianKernel(0.5, 9.0, (3, 3))
+    operator = Conv2d((3, 3), padding=(1, 1), per_position=True)
+    maps = tuple(Population(name, (9, 4, 4)) for name in "abc")
+    pairs = (("a", "b"), ("b", "c"))
+    chain = [Projection(pre, post, law, delay=0, operator=operator) for pre, post in pairs]
+    g = Graph(maps, tuple(chain), Provenance("t"))
+    drawn = [mask for seed in range(3) for mask in masks(g, MaterialiseLaws(seed))]
+    assert all(mask != other for k, mask in enumerate(drawn) for other in drawn[:k])
+
+
+def test_the_published_masks() -> None:
+    before = mousenet(*LAID)
+    after = run(before, [MaterialiseLaws(2021, "legacy")])
+    opened = [after.count(q) for q in after.projections]
+    assert opened == [row["open_seed_2021"] for row in published_kernels()]
+    assert after.n_connections == 86_164
+    assert after.provenance.steps[-1].notes == (
+        "86,164 of 2,151,649 weights of 49 kernels are open",
+    )
+    after.verify()
+
+
+@pytest.mark.parametrize("stream", ["fast", "legacy"])
+def test_any_seed_opens_about_as_many(stream: Literal["fast", "legacy"]) -> None:
+    before = mousenet(*LAID)
+    counts = [run(before, [MaterialiseLaws(k, stream)]).n_connections for k in range(8)]
+    assert all(abs(n - 86_567) < 1_000 for n in counts)
+    assert len(set(counts)) == len(counts)
+    # The mean of eight is within four of its standard deviations (288 each).
+    assert abs(np.mean(counts) - 86_567) < 4 * 288 / np.sqrt(8)
+
+
+def test_positions_open_with_their_probability() -> None:
+    law = GaussianKernel(1.5, 1.1, (5, 5))
+    maps = Population("a", (60, 8, 8)), Population("b", (60, 8, 8))
+    operator = Conv2d((5, 5), padding=(2, 2), per_position=True)
+    g = Graph(maps, (Projection("a", "b", law, delay=0, operator=operator),), Provenance("t"))
+    for stream in ("fast", "legacy"):
+        e = run(g, [MaterialiseLaws(3, stream)]).projections[0].synapses
+        share = np.bincount(e.pre % 25, minlength=25) / 3600
+        error = 5 * np.sqrt(0.25 / 3600)
+        np.testing.assert_allclose(share, law.probability().reshape(-1), atol=error)
+        assert share[12] == 1
+
+
+def test_no_legacy_seed() -> None:
+    MaterialiseLaws(2**32)
+    with pytest.raises(CompileError, match="4294967296 is above 4294967295"):
+        MaterialiseLaws(2**32, "legacy")

@@ -1,0 +1,80 @@
+"""Give every area its level in the hierarchy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import ClassVar, Literal
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.graph import Graph
+from connectome_compiler.passes._places import levels, listed, places
+
+
+@dataclass(frozen=True, slots=True)
+class LevelAreas:
+    """Give every area its level in the hierarchy, 0 first; all layers of an area share it.
+
+    By "table" an area has the level that the source gives any of its populations. By "flow" it has
+    the length of the longest way from an area that receives nothing, over the projections between
+    areas; areas that project in a cycle have none, and are refused.
+    """
+
+    name: ClassVar[str] = "level-areas"
+
+    by: Literal["table", "flow"] = "table"
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the graph with levels; raise `CompileError` naming areas that have none."""
+        level = self._by_flow(graph) if self.by == "flow" else self._by_table(graph)
+        return replace(
+            graph,
+            populations=tuple(
+                p
+                if p.artificial or p.place is None
+                else replace(p, place=replace(p.place, level=level[p.place.area]))
+                for p in graph.populations
+            ),
+        )
+
+    def _by_table(self, graph: Graph) -> dict[str, int]:
+        given: dict[str, set[int]] = {}
+        for place in places(self.name, graph).values():
+            found = given.setdefault(place.area, set())
+            if place.level is not None:
+                found.add(place.level)
+        if lost := [area for area, found in given.items() if not found]:
+            problem = f"the source gives no level for {listed(lost)}"
+            raise CompileError(f"{self.name}.by", problem, "add them there, or set by=flow")
+        for area, found in given.items():
+            if len(found) > 1:
+                problem = f"populations of {area} have levels {listed(map(str, sorted(found)))}"
+                raise CompileError(f"{self.name}.by", problem, "an area has one level")
+        return {area: found.pop() for area, found in given.items()}
+
+    def _by_flow(self, graph: Graph) -> dict[str, int]:
+        place = places(self.name, graph)
+        sources: dict[str, set[str]] = {p.area: set() for p in place.values()}
+        for q in graph.connectome:
+            if q.pre in place and place[q.pre].area != place[q.post].area:
+                sources[place[q.post].area].add(place[q.pre].area)
+        try:
+            order = tuple(TopologicalSorter(sources).static_order())
+        except CycleError as error:
+            problem = f"areas project in a cycle: {' -> '.join(error.args[1])}"
+            hint = "set by=table and give levels, or leave out the projections that run back"
+            raise CompileError(f"{self.name}.by", problem, hint) from None
+        level: dict[str, int] = {}
+        for area in order:
+            level[area] = max((level[pre] + 1 for pre in sources[area]), default=0)
+        return level
+
+    def report(self, before: Graph, after: Graph) -> Iterator[str]:
+        """List the areas of each level."""
+        areas: dict[int, dict[str, None]] = {}
+        found = levels(self.name, after)
+        for name, place in places(self.name, after).items():
+            areas.setdefault(found[name], {})[place.area] = None
+        for level in sorted(areas):
+            yield f"level {level}: {', '.join(areas[level])}"

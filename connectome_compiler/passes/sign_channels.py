@@ -1,0 +1,81 @@
+"""Make some channels of every map inhibitory, the others excitatory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.operators import Linear
+from connectome_compiler.ir.provenance import Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class SignChannels:
+    """Give all weights out of a channel one sign, by a policy.
+
+    "none" leaves weights free, as in the published MouseNet. "dale": of every population's
+    channels the last ones, a share of ``inhibitory`` rounded down, are inhibitory and all others
+    excitatory (Dale's principle), and weights keep that sign in training. No data says which
+    channel is which, so the signs are modelled. What comes from the image stays free.
+    """
+
+    name: ClassVar[str] = "sign-channels"
+
+    policy: Literal["none", "dale"] = "none"
+    inhibitory: float = 0.0  # share of the channels, 0 to 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.inhibitory <= 1:
+            raise CompileError(f"{self.name}.inhibitory", f"{self.inhibitory} is outside 0 to 1")
+        if self.inhibitory and self.policy == "none":
+            problem = f"{self.inhibitory} has no effect with policy=none"
+            raise CompileError(f"{self.name}.inhibitory", problem, "set policy=dale as well")
+
+    def __call__(self, graph: Graph) -> Graph:
+        """Return the graph with signs; laws must have been materialised."""
+        if self.policy == "none":
+            return graph
+        inner = {q.key for q in graph.connectome}
+        signed = graph.with_projections(
+            self._signed(graph, q)
+            if q.key in inner and not graph.population(q.pre).artificial
+            else q
+            for q in graph.projections
+        )
+        return replace(signed, provenance=replace(graph.provenance, signs=Evidence.MODELLED))
+
+    def _signed(self, graph: Graph, q: Projection) -> Projection:
+        operator = q.operator
+        if isinstance(operator, Linear) or operator.groups != 1:
+            problem = f"is {operator}: no convolution of all channels"
+            raise CompileError(f"projection {q.key}", problem, "sign-channels is for maps")
+        channels = graph.population(q.pre).shape[0]
+        positions = operator.kernel[0] * operator.kernel[1] if operator.per_position else 1
+        first_inhibitory = channels - self._n_inhibitory(channels)
+        inhibitory = q.synapses.pre // positions >= first_inhibitory
+        sign = np.where(inhibitory, -1, 1).astype(np.int8)
+        return replace(
+            q,
+            connectivity=replace(q.synapses, sign=sign),
+            weights=replace(q.weights, sign="abs"),
+        )
+
+    def _n_inhibitory(self, channels: int) -> int:
+        # 0.29 of 100 is 28.999999999999996 in floating point.
+        return int(self.inhibitory * channels + 1e-9)
+
+    def report(self, before: Graph, after: Graph) -> Iterator[str]:
+        """Count the channels of each sign."""
+        if self.policy == "none":
+            return
+        channels = {p.name: p.shape[0] for p in after.biological}
+        inhibitory = {name: self._n_inhibitory(n) for name, n in channels.items()}
+        n = sum(inhibitory.values())
+        yield f"{sum(channels.values()) - n:,} channels are excitatory, {n:,} inhibitory"
+        if self.inhibitory and (none := [name for name, k in inhibitory.items() if not k]):
+            yield f"too few channels for an inhibitory one: {', '.join(none)}"

@@ -1,0 +1,1 @@
+"""Visual areas as maps, joined by masked convolutions."""

@@ -1,0 +1,295 @@
+"""Decisions of the MouseNet style; `module.py.jinja` only places their text."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from connectome_compiler.emit.arrays import Arrays
+from connectome_compiler.emit.describe import Wiring
+from connectome_compiler.emit.emission import Emission
+from connectome_compiler.emit.literal import literal
+from connectome_compiler.emit.module import assemble
+from connectome_compiler.emit.names import identifiers
+from connectome_compiler.emit.stack import (
+    OWN,
+    call,
+    check_units,
+    geometry,
+    norm_lines,
+    norms,
+    stated,
+    steps,
+)
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.connectivity import Synapses
+from connectome_compiler.ir.graph import Graph, Population, Projection, Weights
+from connectome_compiler.ir.operators import ConvTranspose2d, Linear
+from connectome_compiler.options import spell_options
+
+STYLE = (
+    "Populations are maps, whose units stand for the neurons of an area and layer. What reaches one"
+    " is summed, then normalised over the batch, then rectified. Of each convolution's weights only"
+    " some are open, drawn once from an anatomical probability; the others are zero in every"
+    " forward pass, whatever draws or trains the weights."
+)
+CLASSES = {
+    ("masked", False): "MaskedConv2d",
+    ("masked", True): "MaskedConvTranspose2d",
+    ("live", False): "LiveConv2d",
+    ("live", True): "LiveConvTranspose2d",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mousenet:
+    """Areas and layers as maps, joined by masked convolutions: MouseNet (Shi et al. 2022).
+
+    Needs maps with one port in, whose convolutions are joined per position, as `lay-kernels` and
+    `materialise-laws` leave them. The maps of the ports out are averaged to ``pool`` x ``pool``,
+    concatenated in the order of the ports, and read by one linear layer into ``classes``.
+    ``weights`` "masked" holds each kernel whole, with a mask, as the published network does; "live"
+    holds the open weights alone. ``fan_in`` is what starts are scaled by: "dense" the size of the
+    kernel, as published, or "open" the number of open weights, which lets every projection start
+    with its share. ``bias`` gives each convolution one, though normalisation takes it away again.
+    With feedback the populations are gone through ``steps`` times; 0 is once without feedback, and
+    six times with it. Classes, ``fan_in`` and steps are defaults of the emitted ``build()``.
+    ``class_name`` names the network; by default its recipe does.
+    """
+
+    name: ClassVar[str] = "mousenet"
+
+    classes: int = 1000
+    pool: int = 4
+    weights: Literal["masked", "live"] = "masked"
+    fan_in: Literal["dense", "open"] = "dense"
+    bias: bool = True
+    steps: int = 0
+    class_name: str = ""
+
+    def __post_init__(self) -> None:
+        for field, least in (("classes", 1), ("pool", 1), ("steps", 0)):
+            if getattr(self, field) < least:
+                raise CompileError(f"template.{field}", f"{getattr(self, field)} is under {least}")
+        if self.class_name and not self.class_name.isidentifier():
+            raise CompileError("template.class_name", f"{self.class_name!r} is no Python name")
+
+    def emit(self, graph: Graph, recipe: str) -> Emission:
+        """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
+        image, read = _ends(graph)
+        for p in graph.populations:
+            check_units(self.name, p, p is image)
+        for q in graph.projections:
+            _check_projection(graph, q)
+        names = identifiers([*OWN, *(p.name for p in graph.populations)])
+        layers = {q.key: f"{names[q.pre]}_to_{names[q.post]}" for q in graph.projections}
+        normed = norms(graph, names)
+        sweeps = self._sweeps(graph)
+        back = {q.pre for q in graph.projections if q.delay}
+        features = sum(p.shape[0] for p in read) * self.pool**2
+        wiring = Wiring(
+            template=f"{self.name}({spell_options(self)})",
+            layers=normed,
+            read_in={},
+            read_out={p.name: "read_out" for p in read},
+            more={
+                "stack": {
+                    **stated(graph.populations, graph.projections, layers, normed),
+                    "sweeps": sweeps,
+                    "read_out": {
+                        "layer": "read_out",
+                        "pool": self.pool,
+                        "maps": [p.name for p in read],
+                    },
+                },
+            },
+        )
+        return assemble(
+            graph,
+            recipe,
+            "mousenet/module.py.jinja",
+            layers=["open_entries", "open_weight", *self._classes(graph)],
+            class_name=self.class_name,
+            wiring=wiring,
+            paragraphs=[STYLE, self._said(graph, features)],
+            arrays=_arrays(graph),
+            context={
+                "doc": _doc(image, read, sweeps),
+                "classes": self.classes,
+                "fan_in": self.fan_in,
+                "bias": self.bias,
+                "pool": self.pool,
+                "features": features,
+                "sweeps": sweeps if back else 0,
+                "input": {"name": names[image.name], "shape": image.shape},
+                "read": [{"name": literal(p.name), "channels": p.shape[0]} for p in read],
+                "holders": self._holders(graph),
+                "projections": [
+                    {
+                        "attr": layers[q.key],
+                        "pre": literal(q.pre),
+                        "post": literal(q.post),
+                        "made": _made(graph, q, layers[q.key]),
+                        "inner": True,
+                    }
+                    for q in graph.projections
+                ],
+                "norms": norm_lines(graph, normed),
+                "silent": [
+                    {"var": names[p.name], "shape": p.shape}
+                    for p in graph.populations
+                    if p.name in back
+                ],
+                "units": [
+                    {
+                        "var": names[p.name],
+                        "name": literal(p.name),
+                        "steps": steps(graph, p, names, layers, normed[p.name]),
+                    }
+                    for p in graph.populations
+                ],
+            },
+        )
+
+    def _sweeps(self, graph: Graph) -> int:
+        """Return how often the populations are gone through for one image."""
+        delayed = [q for q in graph.projections if q.delay]
+        if not delayed:
+            if self.steps > 1:
+                problem = f"is {self.steps}, but nothing acts on the sweep before"
+                raise CompileError("template.steps", problem, "have feedback, or steps=0")
+            return 1
+        if self.steps == 1:
+            problem = f"is 1: {delayed[0].key} would never act, nor any feedback"
+            raise CompileError("template.steps", problem, "at least 2, or 0 for six")
+        return self.steps or 6
+
+    def _holders(self, graph: Graph) -> list[dict[str, Any]]:
+        """Return the classes of layers, and the function in the module that makes each."""
+        kinds = sorted({isinstance(q.operator, ConvTranspose2d) for q in graph.projections})
+        signed = any(q.weights.sign != "none" for q in graph.projections)
+        return [
+            {
+                "function": "conv_transpose" if transposed else "conv",
+                "class": CLASSES[self.weights, transposed],
+                "transposed": transposed,
+                "signed": signed,
+            }
+            for transposed in kinds
+        ]
+
+    def _classes(self, graph: Graph) -> list[str]:
+        return [holder["class"] for holder in self._holders(graph)]
+
+    def _said(self, graph: Graph, features: int) -> str:
+        """Return how many weights there are, and how many of them act."""
+        whole = sum(np.prod(graph.shape(q)).item() for q in graph.projections)
+        n_open = sum(graph.count(q) for q in graph.projections)
+        biases = sum(graph.population(q.post).shape[0] for q in graph.projections) * self.bias
+        others = (
+            sum(2 * p.shape[0] for p in graph.populations if p.node.normalisation == "batch")
+            + (features + 1) * self.classes
+        )
+        held = n_open if self.weights == "live" else whole
+        return (
+            f"{n_open:,} of {whole:,} weights of the convolutions are open ({n_open / whole:.2%})."
+            f" {held + biases + others:,} numbers are trained, {n_open + biases + others:,} of them"
+            f" act: open weights, {biases:,} biases, {others:,} of normalisation and read-out."
+        )
+
+
+def _ends(graph: Graph) -> tuple[Population, list[Population]]:
+    """Return the population of the input, and those that are read, in the order of their ports."""
+    entering = [p for p in graph.ports if p.direction == "in"]
+    if len(entering) != 1:
+        problem = f"has {len(entering)} ports of direction 'in', not one"
+        raise CompileError("mousenet", problem, "use the adapter mesoscale")
+    read = [graph.population(p.population) for p in graph.ports if p.direction == "out"]
+    if not read:
+        raise CompileError("mousenet", "no population is read out", "give one a port out")
+    for p in graph.populations:
+        if len(p.shape) != 3:
+            problem = f"has shape {p.shape}: the style has maps (channels, height, width)"
+            raise CompileError(f"mousenet: {p.name}", problem, 'add [[pass]] use = "size-maps"')
+    image = graph.population(entering[0].population)
+    for p in graph.populations:
+        if (p is image) == any(q.post == p.name and not q.delay for q in graph.projections):
+            problem = (
+                "is not reached from the input in one sweep" if p is not image else "is driven"
+            )
+            raise CompileError(f"mousenet: {p.name}", problem, "join it, or leave it out")
+    return image, read
+
+
+def _check_projection(graph: Graph, q: Projection) -> None:
+    where = f"mousenet: {q.key}"
+    if isinstance(q.operator, Linear):
+        hint = 'add [[pass]] use = "lay-kernels"'
+        raise CompileError(where, "is no convolution", hint)
+    if not isinstance(q.connectivity, Synapses):
+        problem = f"is {q.connectivity.describe()}: which weights are open is not drawn yet"
+        raise CompileError(where, problem, 'add [[pass]] use = "materialise-laws"')
+    if not q.operator.per_position or q.operator.groups != 1 or q.operator.dilation != (1, 1):
+        problem = f"is {q.operator}: the style has kernels joined per position, in one group"
+        raise CompileError(where, problem, "use the mimetic style")
+    if len({q.operator.kernel, q.operator.kernel[::-1]}) > 1:
+        raise CompileError(where, f"has a kernel of {q.operator.kernel}, which is not square")
+    if q.weights != Weights(q.weights.sign):
+        raise CompileError(where, "has weights that are shared, frozen or start from data")
+    place = {p.name: k for k, p in enumerate(graph.populations)}
+    if q.kind != "chemical" or q.delay != (place[q.pre] >= place[q.post]):
+        problem = f"is {q.kind}, with delay {q.delay}; forward ones act at once, others a sweep on"
+        raise CompileError(where, problem, 'add [[pass]] use = "wire-levels"')
+
+
+def _arrays(graph: Graph) -> Arrays:
+    """Return which weights are open, as indices into each kernel in torch's layout, and signs."""
+    arrays: Arrays = {}
+    for q in graph.projections:
+        order, index = _native(graph, q)
+        arrays[f"{q.key}.open"] = index.astype(np.int32)
+        if q.weights.sign != "none":
+            arrays[f"{q.key}.sign"] = graph.enforced_signs(q)[order]
+    return arrays
+
+
+def _native(
+    graph: Graph, q: Projection
+) -> tuple[npt.NDArray[np.intp] | slice, npt.NDArray[np.int64]]:
+    """Return the order of connections, and the index of each, in torch's layout of the kernel."""
+    edges, (n_post, n_pre) = q.synapses, graph.shape(q)
+    post, pre = edges.post.astype(np.int64), edges.pre.astype(np.int64)
+    if not isinstance(q.operator, ConvTranspose2d):
+        return slice(None), post * n_pre + pre
+    area = q.operator.kernel[0] * q.operator.kernel[1]  # torch has [pre, post]
+    index = (pre // area * n_post + post) * area + pre % area
+    order = np.argsort(index)
+    return order, index[order]
+
+
+def _made(graph: Graph, q: Projection, attr: str) -> list[str]:
+    """Return the lines that make one layer."""
+    pre, post = graph.population(q.pre).shape[0], graph.population(q.post).shape[0]
+    assert not isinstance(q.operator, Linear)
+    function = "conv_transpose" if isinstance(q.operator, ConvTranspose2d) else "conv"
+    given = [literal(q.key), str(pre), str(post), *geometry(q.operator)]
+    return call(f"self.{attr} = {function}", given)
+
+
+def _doc(image: Population, read: list[Population], sweeps: int) -> str:
+    """Return the class's docstring: what it maps, and which options it has."""
+    shape = ", ".join(["batch", *map(str, image.shape)])
+    first = "An image, through the areas of visual cortex, to classes."
+    text = (
+        f"Maps images ``({shape})`` to logits ``(batch, classes)``, read out of"
+        f" {', '.join(p.name for p in read)}, averaged and concatenated in this order. Weights"
+        ' start within ``1 / sqrt(fan_in)``: "dense" counts the whole kernel, "open" what is open.'
+    )
+    if sweeps > 1:
+        text += " Feedback acts over ``steps`` sweeps, on the activity of the one before."
+    body = textwrap.fill(text, 96, initial_indent="    ", subsequent_indent="    ")
+    return f"{first}\n\n{body}"
