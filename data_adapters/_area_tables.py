@@ -1,0 +1,157 @@
+"""Small tables of areas, layers and projections: a user's CSV file, or one that ships."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+
+from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.ir.provenance import SourceFile
+
+from ._content import delimiter
+from ._facts import read_fact
+
+ORIGINS = ("measured", "derived", "chosen", "placeholder")  # what a ``..._status`` may say
+MOST = 10**9  # a slip of the pen must not fill the memory; all the neurons of a mouse are 10**8
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row; ``where`` names file and line. A column that the table lacks is blank."""
+
+    where: str
+    cells: Mapping[str, str]
+
+    def at(self, column: str) -> str:
+        """Return where a cell is, for errors."""
+        return f"{self.where}, column {column}"
+
+    def has(self, column: str) -> bool:
+        """Whether a cell holds anything."""
+        return bool(self.cells.get(column, ""))
+
+    def text(self, column: str) -> str:
+        """Return a cell; raise `CompileError` if it is blank."""
+        if not self.has(column):
+            raise CompileError(self.at(column), "is missing")
+        return self.cells[column]
+
+    def number(
+        self, column: str, *, above: float | None = None, most: float | None = None
+    ) -> float:
+        """Return a number from 0 on, or ``above`` a limit, and at most ``most``."""
+        text = self.text(column)
+        try:
+            value = float(text)
+        except ValueError:
+            raise CompileError(self.at(column), f"{text!r} is no number") from None
+        if not isfinite(value):
+            raise CompileError(self.at(column), f"{text} is no finite number")
+        if value < 0 or (above is not None and value <= above):
+            limit = "not above" if above == 0 and value == 0 else "below"
+            raise CompileError(self.at(column), f"{text} is {limit} 0")
+        if most is not None and value > most:
+            raise CompileError(self.at(column), f"{text} is above {most:g}")
+        return value
+
+    def whole(self, column: str, least: int) -> int:
+        """Return a whole number from ``least`` on, at most `MOST`."""
+        value = self.number(column, most=MOST)
+        if value != int(value) or value < least:
+            problem = f"{self.cells[column]} is no whole number from {least} on"
+            raise CompileError(self.at(column), problem)
+        return int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class AreaTable:
+    """The rows of one table, where they are from, and the columns that nothing is read from."""
+
+    file: SourceFile
+    where: str
+    shipped: bool
+    rows: tuple[Row, ...]
+    unread: tuple[str, ...]
+
+    def origins(self) -> str:
+        """Return how often each column is measured, derived, chosen or a placeholder, if told.
+
+        Raises `CompileError` for any other word.
+        """
+        told: dict[str, Counter[str]] = {}
+        for row in self.rows:
+            for name in row.cells:
+                if name.endswith("_status") and row.has(name):
+                    if (word := row.cells[name]) not in ORIGINS:
+                        raise UnknownNameError.among(row.at(name), word, ORIGINS)
+                    told.setdefault(name.removesuffix("_status"), Counter())[word] += 1
+        parts = [
+            f"{column} {', '.join(f'{words[w]:,} {w}' for w in ORIGINS if words[w])}"
+            for column, words in told.items()
+        ]
+        return "; ".join(parts)
+
+
+def read_table(path: str, fact: str, required: Sequence[str], optional: Sequence[str]) -> AreaTable:
+    """Read the CSV file ``path``, or the shipped table ``fact`` if there is no path.
+
+    Any other column is unread, but for those that end in ``_source`` and ``_status``. Raises
+    `CompileError` naming file, line and column for what is no table or lacks a required column.
+    """
+    if not path:
+        shipped = read_fact(fact)
+        where, file = shipped.file.name, shipped.file
+        names = list(shipped.rows[0])
+        rows = [Row(f"{where}, line {k + 2}", cells) for k, cells in enumerate(shipped.rows)]
+    else:
+        where = path
+        file, names, rows = _read(path, required)
+    known = {*required, *optional}
+    told = tuple(f"{name}{end}" for name in known for end in ("_source", "_status"))
+    unread = tuple(name for name in names if name not in known and name not in told)
+    return AreaTable(file, where, not path, tuple(rows), unread)
+
+
+def _read(path: str, required: Sequence[str]) -> tuple[SourceFile, list[str], list[Row]]:
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise CompileError(path, "no such file") from None
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        why = getattr(error, "strerror", None) or error
+        raise CompileError(repr(path)[1:-1], f"cannot be read: {why}") from error
+    file = SourceFile(Path(path).name, hashlib.sha256(content).hexdigest(), len(content))
+    try:
+        lines = content.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise CompileError(f"{path}, line {line}", "is not UTF-8 text", "save as CSV") from error
+    if not lines or not lines[0].strip():
+        raise CompileError(f"{path}, line 1", "is blank, expected the names of columns")
+    reader = csv.reader(lines, delimiter=delimiter(lines[0]), strict=True)
+    try:
+        table = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+    except csv.Error as error:
+        raise CompileError(f"{path}, line {reader.line_num}", f"is no CSV: {error}") from error
+    names = [name.lower().replace(" ", "_") for name in table[0][1]]
+    if twice := sorted(name for name, n in Counter(names).items() if n > 1):
+        raise CompileError(f"{path}, line 1", f"column {twice[0]!r} occurs twice")
+    for name in required:
+        if name not in names:
+            raise UnknownNameError.among(f"{path}, line 1: column", name, names)
+    rows = []
+    for line, cells in table[1:]:
+        if not any(cells):
+            continue
+        if len(cells) != len(names):
+            problem = f"has {len(cells)} values, expected {len(names)}"
+            raise CompileError(f"{path}, line {line}", problem)
+        rows.append(Row(f"{path}, line {line}", dict(zip(names, cells, strict=True))))
+    if not rows:
+        raise CompileError(path, "has no rows under its header")
+    return file, names, rows

@@ -1,0 +1,638 @@
+"""SmallMasked: areas by hand.
+
+Populations are maps, whose units stand for the neurons of an area and layer. What reaches one is
+summed, then normalised over the batch, then rectified. Of each convolution's weights only some are
+open, drawn once from an anatomical probability; the others are zero in every forward pass, whatever
+draws or trains the weights.
+
+473 of 5,336 weights of the convolutions are open (8.86%). 5,561 numbers are trained, 698 of them
+act: open weights, 32 biases, 193 of normalisation and read-out.
+
+Data       areas by hand (measured; signs: none)
+Licence    not stated by the source
+
+Made by connectome-compiler 0.1.0 from the recipe small-masked:
+  level-areas(by="table"): 4,080 neurons, 88,400 connections
+    - level 0: T
+    - level 1: V
+    - level 2: W
+  wire-levels(within=["4->2/3", "2/3->5"], sources=["2/3", "4", "5"], targets=["4"], skips=[],
+      feedback="none", within_feedback=["2/3->4", "5->2/3"]): 4,080 neurons, 88,400 -> 46,000
+      connections
+    - 9 projections forward: 1 from the input, 4 to the next level, 4 within areas
+    - 8 projections dropped: 8 within areas
+  normalise-in-degree(total=20.0): 4,080 neurons, 46,000 -> 64,599 connections
+    - V2/3: 1 projection of in-degree 10, now 20
+    - W4: 3 projections of in-degree 30, now 20
+    - V5: 1 projection of in-degree 10, now 20
+    - W2/3: 1 projection of in-degree 10, now 20
+    - W5: 1 projection of in-degree 10, now 20
+  size-maps(input_size=16, halve_at=[2]): 4,080 -> 3,840 neurons, 64,599 -> 61,441 connections
+    - 4,080 neurons -> 3,840 units, since channels are whole: 5.9% lost, most in T4, 14.7%
+    - T4: 3 x 16 x 16 for 900 neurons, 14.7% lost
+    - V4: 3 x 16 x 16 for 800 neurons, 4.0% lost
+    - V2/3: 3 x 16 x 16 for 800 neurons, 4.0% lost
+    - V5: 3 x 16 x 16 for 800 neurons, 4.0% lost
+    - W4: 4 x 8 x 8 for 260 neurons, 1.5% lost
+    - W2/3: 4 x 8 x 8 for 260 neurons, 1.5% lost
+    - W5: 4 x 8 x 8 for 260 neurons, 1.5% lost
+  lay-kernels(z=1.0): 3,840 neurons, 61,441 -> 471 connections
+    - 9 kernels of 3 to 9 pixels: 470 of 5,336 weights open in the mean (8.80%)
+    - a connection is from here on one weight of a kernel, shared by all places of a map
+    - 2 keep their peak and hold 48% to 48% of their Gaussian
+  materialise-laws(seed=3, stream="fast"): 3,840 neurons, 471 -> 473 connections
+    - 473 of 5,336 weights of 9 kernels are open
+  mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=true, steps=0, class_name="")
+"""
+
+import base64
+import hashlib
+import math
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from safetensors.torch import load
+from torch import Tensor, nn
+
+PROVENANCE: dict[str, Any] = {
+    "recipe": "small-masked",
+    "dataset": "areas by hand",
+    "version": "",
+    "title": "",
+    "measured": True,
+    "connectivity": "measured",
+    "signs": "none",
+    "licence": "",
+    "citations": [],
+    "files": [],
+    "steps": [
+        {
+            "name": "level-areas",
+            "options": 'by="table"',
+            "neurons": [4080, 4080],
+            "connections": [88400, 88400],
+            "notes": ["level 0: T", "level 1: V", "level 2: W"],
+        },
+        {
+            "name": "wire-levels",
+            "options": 'within=["4->2/3", "2/3->5"], sources=["2/3", "4", "5"], targets=["4"], skips=[], feedback="none", within_feedback=["2/3->4", "5->2/3"]',
+            "neurons": [4080, 4080],
+            "connections": [88400, 46000],
+            "notes": [
+                "9 projections forward: 1 from the input, 4 to the next level, 4 within areas",
+                "8 projections dropped: 8 within areas",
+            ],
+        },
+        {
+            "name": "normalise-in-degree",
+            "options": "total=20.0",
+            "neurons": [4080, 4080],
+            "connections": [46000, 64599],
+            "notes": [
+                "V2/3: 1 projection of in-degree 10, now 20",
+                "W4: 3 projections of in-degree 30, now 20",
+                "V5: 1 projection of in-degree 10, now 20",
+                "W2/3: 1 projection of in-degree 10, now 20",
+                "W5: 1 projection of in-degree 10, now 20",
+            ],
+        },
+        {
+            "name": "size-maps",
+            "options": "input_size=16, halve_at=[2]",
+            "neurons": [4080, 3840],
+            "connections": [64599, 61441],
+            "notes": [
+                "4,080 neurons -> 3,840 units, since channels are whole: 5.9% lost, most in T4, 14.7%",
+                "T4: 3 x 16 x 16 for 900 neurons, 14.7% lost",
+                "V4: 3 x 16 x 16 for 800 neurons, 4.0% lost",
+                "V2/3: 3 x 16 x 16 for 800 neurons, 4.0% lost",
+                "V5: 3 x 16 x 16 for 800 neurons, 4.0% lost",
+                "W4: 4 x 8 x 8 for 260 neurons, 1.5% lost",
+                "W2/3: 4 x 8 x 8 for 260 neurons, 1.5% lost",
+                "W5: 4 x 8 x 8 for 260 neurons, 1.5% lost",
+            ],
+        },
+        {
+            "name": "lay-kernels",
+            "options": "z=1.0",
+            "neurons": [3840, 3840],
+            "connections": [61441, 471],
+            "notes": [
+                "9 kernels of 3 to 9 pixels: 470 of 5,336 weights open in the mean (8.80%)",
+                "a connection is from here on one weight of a kernel, shared by all places of a map",
+                "2 keep their peak and hold 48% to 48% of their Gaussian",
+            ],
+        },
+        {
+            "name": "materialise-laws",
+            "options": 'seed=3, stream="fast"',
+            "neurons": [3840, 3840],
+            "connections": [471, 473],
+            "notes": ["473 of 5,336 weights of 9 kernels are open"],
+        },
+    ],
+    "template": 'mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=true, steps=0, class_name="")',
+    "populations": [
+        {
+            "name": "T4",
+            "units": 768,
+            "layer": "t4_norm",
+            "axons_read": None,
+            "normalisation": "batch",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "V4",
+            "units": 768,
+            "layer": "v4_norm",
+            "axons_read": None,
+            "normalisation": "batch",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "V2/3",
+            "units": 768,
+            "layer": "v2_3_norm",
+            "axons_read": None,
+            "normalisation": "batch",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "V5",
+            "units": 768,
+            "layer": "v5_norm",
+            "axons_read": None,
+            "normalisation": "batch",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "W4",
+            "units": 256,
+            "layer": "w4_norm",
+            "axons_read": None,
+            "normalisation": "batch",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "W2/3",
+            "units": 256,
+            "layer": "w2_3_norm",
+            "axons_read": None,
+            "normalisation": "batch",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "W5",
+            "units": 256,
+            "layer": "w5_norm",
+            "axons_read": None,
+            "normalisation": "batch",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+    ],
+    "projections": [
+        {
+            "key": "input->T4",
+            "shape": [3, 27],
+            "delay": 0,
+            "connections": 51,
+            "excitatory": 0,
+            "inhibitory": 0,
+            "indices_sha256": "ccaf74d6a15ac04e01af186fcefabfd6bfc79904b97eb48e7d204d6e4e22e2aa",
+            "signs_sha256": "28f67c21e37b181b816272814d26aaed9e4a283642a076f72f566ca0be3333ea",
+            "weights": 51,
+        },
+        {
+            "key": "T4->V4",
+            "shape": [3, 27],
+            "delay": 0,
+            "connections": 64,
+            "excitatory": 0,
+            "inhibitory": 0,
+            "indices_sha256": "20c1eb8d2bc1783818fcdf071260e2f2da736d45431167e3a6709b57bbfc731d",
+            "signs_sha256": "74fb3800fc8a8a97365eb301952651584c08c77e45127a3be55bad37b717c884",
+            "weights": 64,
+        },
+        {
+            "key": "V4->V2/3",
+            "shape": [3, 243],
+            "delay": 0,
+            "connections": 65,
+            "excitatory": 0,
+            "inhibitory": 0,
+            "indices_sha256": "e73d2c2c5a35240a109c53dc2f020b25642c38e09833adebad8f807fe11e7631",
+            "signs_sha256": "c345853832fe1b46bc81b2d1eea8d583724e1c3c65c58588e0702eb962571068",
+            "weights": 65,
+        },
+        {
+            "key": "V4->W4",
+            "shape": [4, 243],
+            "delay": 0,
+            "connections": 24,
+            "excitatory": 0,
+            "inhibitory": 0,
+            "indices_sha256": "e6b404c81034a8b24245fe14fbd37629ad54dc21af93e5928ae7a69d4a0bdb0b",
+            "signs_sha256": "cb9a601e5407e04203982acd736a8b2b1aa283bfd2be6373a5e2cd973d9e7b47",
+            "weights": 24,
+        },
+        {
+            "key": "V2/3->V5",
+            "shape": [3, 243],
+            "delay": 0,
+            "connections": 54,
+            "excitatory": 0,
+            "inhibitory": 0,
+            "indices_sha256": "b7840f084d65533a00ddf96ff4149cf229337a96c5e1975c1589fa4c83e311f0",
+            "signs_sha256": "6ed1b9807f70ab16803e3eb152a0b13e84fb6d829e8c362957e72a9bbd522659",
+            "weights": 54,
+        },
+        {
+            "key": "V2/3->W4",
+            "shape": [4, 243],
+            "delay": 0,
+            "connections": 30,
+            "excitatory": 0,
+            "inhibitory": 0,
+            "indices_sha256": "dada242e9d6d35eaf7624d2e2e720dd1fac095a1c5fd92142f4a2370505f1773",
+            "signs_sha256": "2a9971eef3e6ee66a9638ea33807e56475b55104ee1ea1a23622f808b9360dc4",
+            "weights": 30,
+        },
+        {
+            "key": "W4->W2/3",
+            "shape": [4, 100],
+            "delay": 0,
+            "connections": 80,
+            "excitatory": 0,
+            "inhibitory": 0,
+            "indices_sha256": "9c3edaf3fc2ae56e8ff7515e35dcefa8f56562d529bf87248506b991c2472c11",
+            "signs_sha256": "cd1b4d2d3e98fffcd9c1a65fe187f3a1bbca154a43334be066f6e70fb036d267",
+            "weights": 80,
+        },
+        {
+            "key": "V5->W4",
+            "shape": [4, 243],
+            "delay": 0,
+            "connections": 27,
+            "excitatory": 0,
+            "inhibitory": 0,
+            "indices_sha256": "97288132724741f988e0ec37457ba27e752f8a68e05023ff926d14d520425d2f",
+            "signs_sha256": "24f5e40dc5cb4440fcac2916145145c85d32533888bbc948f6003100f339cd67",
+            "weights": 27,
+        },
+        {
+            "key": "W2/3->W5",
+            "shape": [4, 100],
+            "delay": 0,
+            "connections": 78,
+            "excitatory": 0,
+            "inhibitory": 0,
+            "indices_sha256": "49d80174c4f15a3f035d30ba49aa7dc6c66b265798c035a438e67e0c78eff3b1",
+            "signs_sha256": "cd81f823690587da953c218cea429870325ffc0e558e9fd80c8c70842ba0419b",
+            "weights": 78,
+        },
+    ],
+    "read_in": {},
+    "read_out": {"W5": "read_out", "V5": "read_out"},
+    "stack": {
+        "units": [
+            {"name": "input", "shape": [3, 16, 16], "activation": "linear", "normalisation": ""},
+            {"name": "T4", "shape": [3, 16, 16], "activation": "relu", "normalisation": "t4_norm"},
+            {"name": "V4", "shape": [3, 16, 16], "activation": "relu", "normalisation": "v4_norm"},
+            {
+                "name": "V2/3",
+                "shape": [3, 16, 16],
+                "activation": "relu",
+                "normalisation": "v2_3_norm",
+            },
+            {"name": "V5", "shape": [3, 16, 16], "activation": "relu", "normalisation": "v5_norm"},
+            {"name": "W4", "shape": [4, 8, 8], "activation": "relu", "normalisation": "w4_norm"},
+            {
+                "name": "W2/3",
+                "shape": [4, 8, 8],
+                "activation": "relu",
+                "normalisation": "w2_3_norm",
+            },
+            {"name": "W5", "shape": [4, 8, 8], "activation": "relu", "normalisation": "w5_norm"},
+        ],
+        "layers": [
+            {
+                "pre": "input",
+                "post": "T4",
+                "layer": "input_to_t4",
+                "operator": {
+                    "kind": "Conv2d",
+                    "kernel": [3, 3],
+                    "stride": [1, 1],
+                    "padding": [1, 1],
+                    "dilation": [1, 1],
+                    "groups": 1,
+                    "end_padding": [0, 0],
+                    "per_position": True,
+                },
+            },
+            {
+                "pre": "T4",
+                "post": "V4",
+                "layer": "t4_to_v4",
+                "operator": {
+                    "kind": "Conv2d",
+                    "kernel": [3, 3],
+                    "stride": [1, 1],
+                    "padding": [1, 1],
+                    "dilation": [1, 1],
+                    "groups": 1,
+                    "end_padding": [0, 0],
+                    "per_position": True,
+                },
+            },
+            {
+                "pre": "V4",
+                "post": "V2/3",
+                "layer": "v4_to_v2_3",
+                "operator": {
+                    "kind": "Conv2d",
+                    "kernel": [9, 9],
+                    "stride": [1, 1],
+                    "padding": [4, 4],
+                    "dilation": [1, 1],
+                    "groups": 1,
+                    "end_padding": [0, 0],
+                    "per_position": True,
+                },
+            },
+            {
+                "pre": "V4",
+                "post": "W4",
+                "layer": "v4_to_w4",
+                "operator": {
+                    "kind": "Conv2d",
+                    "kernel": [9, 9],
+                    "stride": [2, 2],
+                    "padding": [3, 3],
+                    "dilation": [1, 1],
+                    "groups": 1,
+                    "end_padding": [1, 1],
+                    "per_position": True,
+                },
+            },
+            {
+                "pre": "V2/3",
+                "post": "V5",
+                "layer": "v2_3_to_v5",
+                "operator": {
+                    "kind": "Conv2d",
+                    "kernel": [9, 9],
+                    "stride": [1, 1],
+                    "padding": [4, 4],
+                    "dilation": [1, 1],
+                    "groups": 1,
+                    "end_padding": [0, 0],
+                    "per_position": True,
+                },
+            },
+            {
+                "pre": "V2/3",
+                "post": "W4",
+                "layer": "v2_3_to_w4",
+                "operator": {
+                    "kind": "Conv2d",
+                    "kernel": [9, 9],
+                    "stride": [2, 2],
+                    "padding": [3, 3],
+                    "dilation": [1, 1],
+                    "groups": 1,
+                    "end_padding": [1, 1],
+                    "per_position": True,
+                },
+            },
+            {
+                "pre": "W4",
+                "post": "W2/3",
+                "layer": "w4_to_w2_3",
+                "operator": {
+                    "kind": "Conv2d",
+                    "kernel": [5, 5],
+                    "stride": [1, 1],
+                    "padding": [2, 2],
+                    "dilation": [1, 1],
+                    "groups": 1,
+                    "end_padding": [0, 0],
+                    "per_position": True,
+                },
+            },
+            {
+                "pre": "V5",
+                "post": "W4",
+                "layer": "v5_to_w4",
+                "operator": {
+                    "kind": "Conv2d",
+                    "kernel": [9, 9],
+                    "stride": [2, 2],
+                    "padding": [3, 3],
+                    "dilation": [1, 1],
+                    "groups": 1,
+                    "end_padding": [1, 1],
+                    "per_position": True,
+                },
+            },
+            {
+                "pre": "W2/3",
+                "post": "W5",
+                "layer": "w2_3_to_w5",
+                "operator": {
+                    "kind": "Conv2d",
+                    "kernel": [5, 5],
+                    "stride": [1, 1],
+                    "padding": [2, 2],
+                    "dilation": [1, 1],
+                    "groups": 1,
+                    "end_padding": [0, 0],
+                    "per_position": True,
+                },
+            },
+        ],
+        "sweeps": 1,
+        "read_out": {"layer": "read_out", "pool": 2, "maps": ["W5", "V5"]},
+    },
+    "graph_sha256": "b722cb5f6ccfcb66f06801d16360d46387074f62e1504725694d14b3c9fda7f2",
+    "header_sha256": "24fbafd7fea001f6e78d9d89ba787dfe785d754f09aa98de8b562262a9fb7dea",
+    "compiler": "connectome-compiler 0.1.0",
+    "sha256": "2369482b6ff05c2253a473fe97ad22095bc148dee40bb999d57567d69d904620",
+}
+
+# --- layers ---------------------------------------------------------------------------------------
+
+# as in connectome_compiler.nn
+
+# --- the network ----------------------------------------------------------------------------------
+
+# Whose maps are read out, in the order of the classifier's inputs, and their channels.
+READ_OUT = {
+    "W5": 4,
+    "V5": 3,
+}
+
+
+class SmallMasked(nn.Module):
+    """An image, through the areas of visual cortex, to classes.
+
+    Maps images ``(batch, 3, 16, 16)`` to logits ``(batch, classes)``, read out of W5, V5,
+    averaged and concatenated in this order. Weights start within ``1 / sqrt(fan_in)``: "dense"
+    counts the whole kernel, "open" what is open.
+    """
+
+    def __init__(
+        self,
+        *,
+        classes: int = 5,
+        fan_in: str = "dense",
+    ) -> None:
+        super().__init__()
+        if classes < 1:
+            raise ValueError(f"classes is {classes}: at least one is needed")
+        arrays = read_arrays()
+
+        def conv(key: str, pre: int, post: int, kernel: int, **geometry: Any) -> MaskedConv2d:
+            shape = (post, pre, kernel, kernel)
+            return MaskedConv2d(
+                pre,
+                post,
+                kernel,
+                mask=open_entries(arrays[f"{key}.open"], shape),
+                fan_in=fan_in,
+                **geometry,
+            )
+
+        # Projections: channels of source and target, size of the kernel.
+        self.input_to_t4 = conv("input->T4", 3, 3, 3, padding=1)
+        self.t4_to_v4 = conv("T4->V4", 3, 3, 3, padding=1)
+        self.v4_to_v2_3 = conv("V4->V2/3", 3, 3, 9, padding=4)
+        self.v4_to_w4 = conv("V4->W4", 3, 4, 9, stride=2, padding=3, end_padding=1)
+        self.v2_3_to_v5 = conv("V2/3->V5", 3, 3, 9, padding=4)
+        self.v2_3_to_w4 = conv("V2/3->W4", 3, 4, 9, stride=2, padding=3, end_padding=1)
+        self.w4_to_w2_3 = conv("W4->W2/3", 4, 4, 5, padding=2)
+        self.v5_to_w4 = conv("V5->W4", 3, 4, 9, stride=2, padding=3, end_padding=1)
+        self.w2_3_to_w5 = conv("W2/3->W5", 4, 4, 5, padding=2)
+
+        # Populations, in the order of evaluation.
+        self.t4_norm = nn.BatchNorm2d(3)
+        self.v4_norm = nn.BatchNorm2d(3)
+        self.v2_3_norm = nn.BatchNorm2d(3)
+        self.v5_norm = nn.BatchNorm2d(3)
+        self.w4_norm = nn.BatchNorm2d(4)
+        self.w2_3_norm = nn.BatchNorm2d(4)
+        self.w5_norm = nn.BatchNorm2d(4)
+
+        self.pool = nn.AdaptiveAvgPool2d(2)
+        self.read_out = nn.Linear(sum(READ_OUT.values()) * 2**2, classes)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the logits of each image."""
+        rates = self.rates(input)
+        pooled = [self.pool(rates[name]).flatten(1) for name in READ_OUT]
+        logits: Tensor = self.read_out(torch.cat(pooled, 1))
+        return logits
+
+    def rates(self, input: Tensor) -> dict[str, Tensor]:
+        """Return the activity of every population, the input included."""
+        if input.shape[1:] != (3, 16, 16):
+            expected = "(batch, 3, 16, 16)"
+            raise ValueError(f"input is {tuple(input.shape)}, expected {expected}")
+        t4 = self.input_to_t4(input)
+        t4 = torch.relu(self.t4_norm(t4))
+        v4 = self.t4_to_v4(t4)
+        v4 = torch.relu(self.v4_norm(v4))
+        v2_3 = self.v4_to_v2_3(v4)
+        v2_3 = torch.relu(self.v2_3_norm(v2_3))
+        v5 = self.v2_3_to_v5(v2_3)
+        v5 = torch.relu(self.v5_norm(v5))
+        w4 = self.v4_to_w4(v4)
+        w4 = w4 + self.v2_3_to_w4(v2_3)
+        w4 = w4 + self.v5_to_w4(v5)
+        w4 = torch.relu(self.w4_norm(w4))
+        w2_3 = self.w4_to_w2_3(w4)
+        w2_3 = torch.relu(self.w2_3_norm(w2_3))
+        w5 = self.w2_3_to_w5(w2_3)
+        w5 = torch.relu(self.w5_norm(w5))
+        return {
+            "input": input,
+            "T4": t4,
+            "V4": v4,
+            "V2/3": v2_3,
+            "V5": v5,
+            "W4": w4,
+            "W2/3": w2_3,
+            "W5": w5,
+        }
+
+    def example_input(self, batch: int = 1) -> Tensor:
+        """Return images of uniform noise, the same at every call."""
+        source = torch.Generator().manual_seed(0)
+        images = torch.rand(batch, 3, 16, 16, generator=source)
+        return images.to(self.read_out.weight)
+
+    def named_projections(self) -> Iterator[tuple[str, str, nn.Module]]:
+        """Yield ``(pre, post, layer)`` of each projection, in graph order."""
+        yield "input", "T4", self.input_to_t4
+        yield "T4", "V4", self.t4_to_v4
+        yield "V4", "V2/3", self.v4_to_v2_3
+        yield "V4", "W4", self.v4_to_w4
+        yield "V2/3", "V5", self.v2_3_to_v5
+        yield "V2/3", "W4", self.v2_3_to_w4
+        yield "W4", "W2/3", self.w4_to_w2_3
+        yield "V5", "W4", self.v5_to_w4
+        yield "W2/3", "W5", self.w2_3_to_w5
+
+    def effective_weights(self, all: bool = False) -> dict[str, Tensor]:
+        """Return the weights that act, as sparse COO tensors in torch's layout, by projection.
+
+        ``all`` adds the read-out, ``[class, feature]`` by the map that is read.
+        """
+        weights = {
+            f"{pre}->{post}": open_weight(layer).detach()
+            for pre, post, layer in self.named_projections()
+        }
+        if all:
+            parts = self.read_out.weight.detach().split(
+                [channels * 2**2 for channels in READ_OUT.values()], 1
+            )
+            for name, part in zip(READ_OUT, parts, strict=True):
+                weights[f"{name}->classes"] = part.to_sparse()
+        return weights
+
+
+def build(**options: Any) -> SmallMasked:
+    """Return the network; ``options`` are those of `SmallMasked`."""
+    return SmallMasked(**options)
+
+
+# --- data -----------------------------------------------------------------------------------------
+
+ARRAYS_SHA256 = "9bb42d7f2a832b3a686aba14a6e0ef2ce5983e93655522bda8b0551e8ea08c39"
+ARRAYS = """
+as in the graph
+"""  # safetensors, deflated, in base64
+
+
+def read_arrays() -> dict[str, Tensor]:
+    """Return what comes from data: the rows and sources of the connections, signs and so on.
+
+    Raises `RuntimeError` if it is not what this module was written with.
+    """
+    data = zlib.decompress(base64.b64decode(ARRAYS))
+    where = f"ARRAYS in {__file__}"
+    if hashlib.sha256(data).hexdigest() != ARRAYS_SHA256:
+        raise RuntimeError(f"{where}: not the data this module was written with; build it again")
+    return load(data)
