@@ -125,3 +125,16 @@ def spell(value: Any) -> str:
             return f"'{value}'"  # an expression with quoted words stays readable
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return "none" if value is None else str(value)
+
+
+def guess(text: str) -> Any:
+    """Return ``true``, ``none``, ``7`` and ``0.5`` as what they are; all else stays text."""
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text

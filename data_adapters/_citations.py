@@ -134,3 +134,35 @@ MIZUTANI_2022 = (
     "Mizutani et al. (2022). Schizophrenia-mimicking layers outperform conventional neural network"
     " layers. Frontiers in Neurorobotics 16:851471. https://doi.org/10.3389/fnbot.2022.851471"
 )
+SHI_2022 = (
+    "Shi et al. (2022). MouseNet: a biologically constrained convolutional neural network model for"
+    " the mouse visual cortex. PLoS Comput Biol 18:e1010427."
+    " https://doi.org/10.1371/journal.pcbi.1010427"
+)
+BILLEH_2020 = (
+    "Billeh et al. (2020). Systematic integration of structural and functional data into"
+    " multi-scale models of mouse primary visual cortex. Neuron 106:388-403."
+    " https://doi.org/10.1016/j.neuron.2020.01.040"
+)
+STEPANYANTS_2008 = (
+    "Stepanyants et al. (2008). Local potential connectivity in cat primary visual cortex."
+    " Cereb Cortex 18:13-28. https://doi.org/10.1093/cercor/bhm027"
+)
+LEVY_REYES_2012 = (
+    "Levy and Reyes (2012). Spatial profile of excitatory and inhibitory synaptic connectivity in"
+    " mouse primary auditory cortex. J Neurosci 32:5609-5619."
+    " https://doi.org/10.1523/JNEUROSCI.5158-11.2012"
+)
+KNOX_2018 = (
+    "Knox et al. (2018). High-resolution data-driven model of the mouse connectome."
+    " Network Neuroscience 3:217-236. https://doi.org/10.1162/netn_a_00066"
+)
+DURAND_2016 = (
+    "Durand et al. (2016). A comparison of visual response properties in the lateral geniculate"
+    " nucleus and primary visual cortex of awake and anesthetized mice. J Neurosci 36:12144-12156."
+    " https://doi.org/10.1523/JNEUROSCI.1741-16.2016"
+)
+BHATTASALI_2022 = (
+    "Bhattasali, Zador & Engel (2022). Neural circuit architectural priors for embodied control."
+    " Advances in Neural Information Processing Systems 35. https://arxiv.org/abs/2201.05242"
+)

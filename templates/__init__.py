@@ -5,6 +5,8 @@ if __name__ != "connectome_compiler.templates":
 
 BUILTIN = {
     "mimetic": "connectome_compiler.templates.mimetic.style:Mimetic",
+    "mousenet": "connectome_compiler.templates.mousenet.style:Mousenet",
+    "ncap": "connectome_compiler.templates.ncap.style:Ncap",
     "recurrent": "connectome_compiler.templates.recurrent.style:Recurrent",
     "bionic": "connectome_compiler.templates.bionic.style:Bionic",
 }

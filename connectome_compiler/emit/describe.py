@@ -20,7 +20,13 @@ from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.operators import Linear
-from connectome_compiler.ir.provenance import BY_RULE, NULL_MODEL, Evidence, Provenance
+from connectome_compiler.ir.provenance import (
+    BY_MOTIF,
+    BY_RULE,
+    NULL_MODEL,
+    Evidence,
+    Provenance,
+)
 from connectome_compiler.ir.ties import groups, n_junctions
 from connectome_compiler.ir.window import Window
 
@@ -34,6 +40,10 @@ MODELLED = (
 RULE = (
     "MODELLED, NOT MEASURED: the connections follow a rule. No such network was seen in a brain,"
     " and results obtained with it say nothing about a particular brain."
+)
+MOTIF = (
+    "MODELLED, NOT MEASURED: a motif of cell classes, the same at every joint. No such network was"
+    " seen in a brain, and results obtained with it say nothing about a particular brain."
 )
 NULL = (
     "MODELLED, NOT MEASURED: this is a null model, a control, not the connectome. Its neurons are"
@@ -136,7 +146,9 @@ def _projection(graph: Graph, q: Projection) -> dict[str, Any]:
     if group is not None:
         stated["weights"] = int(group.max(initial=-1)) + 1
         stated["groups_sha256"] = array_digest(group)
-    if q.weights.tie != "none":
+    if q.weights.tie == "named":
+        stated["weight"] = q.weights.tie_by
+    elif q.weights.tie != "none":
         stated["scale_sha256"] = array_digest(scale(q))
     if q.kind == "electrical":
         stated["junctions"] = n_junctions(q)
@@ -207,7 +219,8 @@ def _modelled(p: Provenance) -> str:
     marked = marks(p.dataset)
     ruled = any(s.name == BY_RULE for s in p.steps)
     if "null" not in marked:
-        return RULE if ruled else MODELLED
+        motif = any(s.name == BY_MOTIF for s in p.steps)
+        return MOTIF if motif else RULE if ruled else MODELLED
     randomised = f"{NULL} {'; '.join(p.first_notes(NULL_MODEL))}."
     if ruled:
         return f"{randomised} {RULE}"

@@ -75,6 +75,7 @@ def assemble(
 
 def connection_arrays(graph: Graph) -> Arrays:
     """Return rows and sources of every projection of the connectome, and signs that differ."""
+    _refuse_motif(graph)
     arrays: Arrays = {}
     for q in graph.connectome:
         if not isinstance(q.operator, Linear):
@@ -87,6 +88,18 @@ def connection_arrays(graph: Graph) -> Arrays:
         if not shared_sign(graph, q):
             arrays[f"{q.key}.sign"] = graph.enforced_signs(q)
     return arrays
+
+
+def _refuse_motif(graph: Graph) -> None:
+    """Refuse what only a motif has, and layers of other styles do not."""
+    hint = "use the ncap style"
+    for p in graph.populations:
+        if p.node.activation in ("graded", "square-wave") or p.node.rest:
+            problem = f"has {p.node.activation} units, resting at {p.node.rest:g}, of a motif"
+            raise CompileError(f"population {p.name}", problem, hint)
+    for q in graph.projections:
+        if q.weights.sign == "clamp" or q.weights.tie == "named" or q.weights.start[:4] == "unit":
+            raise CompileError(f"projection {q.key}", "has weights of a motif", hint)
 
 
 def weight_arrays(graph: Graph) -> Arrays:

@@ -60,6 +60,7 @@ def network_name(chosen: str, recipe: str, dataset: str) -> str:
 
 
 RESERVED = {"PROVENANCE", "ARRAYS", "ARRAYS_SHA256", "build", "read_arrays"}  # of every module
+RESERVED |= {"SIGNS", "TERMS"}  # of motifs
 
 
 def check_class_name(name: str, source: str) -> None:

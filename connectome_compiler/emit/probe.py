@@ -15,7 +15,6 @@ import math
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,6 +26,8 @@ from torch import Tensor, nn
 
 from connectome_compiler.emit.describe import header_digest, scale, statement_digest
 from connectome_compiler.emit.emission import MARK
+from connectome_compiler.emit.findings import Wrong as Wrong
+from connectome_compiler.emit.findings import alone, finding
 from connectome_compiler.emit.reference import acted, acting, rates_and_output
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
@@ -38,19 +39,12 @@ WIDE = 13  # another batch, for which other code runs in the layers
 TOLERANCE = 1e-6  # of rates in double precision, relative to the largest
 PULSES = 4096  # neurons pulsed per projection; above it a sample with a fixed seed
 MANY = 500_000  # connections; above, recurrent networks are compared over fewer steps
+HEAVY = 500_000_000  # products for one sample; above, stacks are compared over fewer samples
 FEW = 512  # neurons; up to so many, all eigenvalues are looked at
 CELLS = 2**22  # numbers in a batch of pulses: 16 MB, whatever the number of neurons
 CHANNELS = 128  # pulsed per convolution; above it a sample with a fixed seed
 Signs = npt.NDArray[np.int8]
 Index = npt.NDArray[np.int32]
-
-
-class Wrong(Exception):  # noqa: N818  not an error of ours: a finding
-    """Something that the module does and the graph does not say, or the reverse."""
-
-    def __init__(self, where: str, problem: str) -> None:
-        super().__init__(where, problem)
-        self.where, self.problem = where, problem
 
 
 def probe(module: Path, saved: Path | None) -> dict[str, Any]:
@@ -61,6 +55,10 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
         raise Wrong("PROVENANCE", "was altered: it does not have the hash that it was written with")
     if stated["header_sha256"] != header_digest(emitted.__doc__ or ""):
         raise Wrong("header", "was altered: it does not have the hash that it was written with")
+    if "motif" in stated:
+        from connectome_compiler.emit.probe_motif import probe_motif
+
+        return probe_motif(emitted, saved)
     torch.manual_seed(0)
     with alone(), finding("build()"):
         network: Any = emitted.build()
@@ -106,29 +104,6 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
         "checks": checks,
         "notes": list(_notes(stated)),
     }
-
-
-@contextmanager
-def finding(where: str) -> Iterator[None]:
-    """Turn whatever goes wrong inside the module into a finding at ``where``."""
-    try:
-        yield
-    except Wrong:
-        raise
-    except Exception as error:
-        raise Wrong(where, f"{type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Keep the compiler out of reach: the module must do without it."""
-    mine = {name: m for name, m in sys.modules.items() if name.startswith("connectome_compiler")}
-    blocked: Any = dict.fromkeys(mine)
-    sys.modules.update(blocked)  # importing them fails from here on
-    try:
-        yield
-    finally:
-        sys.modules.update(mine)
 
 
 def load_alone(path: Path) -> ModuleType:
@@ -202,17 +177,24 @@ def _listed(
 ) -> tuple[Index, Index, npt.NDArray[Any], list[int]]:
     """Return post and pre of the connections, sorted, their weights, and how many there can be.
 
-    A convolution's connections join channels, and have a weight for each position of its kernel.
+    A convolution's connections join channels, and have a weight for each position of its kernel, or
+    join them per position: then a source is a channel at one position.
     """
     listed = weight.coalesce()
-    post, pre = listed.indices().numpy().astype(np.int32)
+    post, pre, *place = listed.indices().numpy().astype(np.int32)
     values, sizes = listed.values().numpy(), list(listed.shape[:2])
     if operator["kind"] != "Linear" and list(listed.shape[2:]) != operator["kernel"]:
         raise Wrong("kernel", f"is {list(listed.shape[2:])}, not {operator['kernel']}")
     values = values.reshape(len(values), math.prod(values.shape[1:]))  # there may be none
     if operator["kind"] == "ConvTranspose2d":  # torch has [pre, post]
-        order = np.lexsort((post, pre))
-        post, pre, values, sizes = pre[order], post[order], values[order], sizes[::-1]
+        post, pre, sizes = pre, post, sizes[::-1]
+    if operator.get("per_position"):
+        high, wide = operator["kernel"]
+        pre = (pre * high + place[0]) * wide + place[1]
+        sizes[1] *= high * wide
+    if operator["kind"] == "ConvTranspose2d":
+        order = np.lexsort((pre, post))
+        post, pre, values = post[order], pre[order], values[order]
     return post, pre, values, sizes
 
 
@@ -266,7 +248,8 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
         tied = groups(graph, q) if isinstance(q.connectivity, Synapses) else None
         if tied is not None and (layers[q.key].group.numpy() != tied).any():
             raise Wrong(q.key, "shares its weights otherwise than the saved graph")
-        if q.weights.tie != "none" and (layers[q.key].scale.numpy() != scale(q)).any():
+        scaled = q.weights.tie not in ("none", "named")
+        if scaled and (layers[q.key].scale.numpy() != scale(q)).any():
             raise Wrong(q.key, "multiplies its weights otherwise than the saved graph")
 
 
@@ -401,9 +384,10 @@ def _computes(network: Any, stated: dict[str, Any]) -> None:
     # The plain reading keeps a number per connection, sample and step.
     n_connections = sum(p["connections"] for p in stated["projections"])
     large = "dynamics" in stated and n_connections > MANY
+    few = _products(stated) > HEAVY
     for training, batch in ((False, BATCH), (True, BATCH), (False, WIDE)):
         double.train(training)
-        size = (2 if training else batch, 3) if large else (batch,)
+        size = (2 if training else batch, 3) if large else (2 + (batch == WIDE) if few else batch,)
         image = double.example_input(*size)
         # Only where gradients are compared: what is kept for them takes memory.
         with torch.set_grad_enabled(training), finding("forward"):
@@ -430,6 +414,17 @@ def _computes(network: Any, stated: dict[str, Any]) -> None:
             for name, one, other in zip(parameters, *answers, strict=True):
                 if (one is None) != (other is None) or not (one is None or _agree(one, other)):
                     raise Wrong(name, "learns by another gradient than the graph's")
+
+
+def _products(stated: dict[str, Any]) -> int:
+    """Return how many products the convolutions of a stack need for one sample."""
+    stack = stated.get("stack", {"units": (), "layers": ()})
+    shapes = {p["name"]: p["shape"] for p in stack["units"]}
+    return sum(
+        math.prod(q["operator"]["kernel"]) * shapes[q["pre"]][0] * math.prod(shapes[q["post"]])
+        for q in stack["layers"]
+        if q["operator"]["kind"] == "Conv2d"
+    )
 
 
 def _goes_on(network: Any) -> None:
@@ -634,8 +629,8 @@ def _notes(stated: dict[str, Any]) -> Iterator[str]:
     populations = stated["populations"]
     units = sum(p["units"] for p in populations)
     unread = sum(p["units"] - p["axons_read"] for p in populations if p["axons_read"] is not None)
-    windowed = any("window" in p for p in stated["projections"])  # nothing was read, nor missed
-    if all(p["axons_read"] is None for p in populations) and not windowed:
+    drawn = "stack" in stated  # nothing was read, nor missed
+    if all(p["axons_read"] is None for p in populations) and not drawn:
         yield "axon coverage not known: absent connections may be unread ones"
     elif unread:
         yield f"{unread:,} of {units:,} axons not proofread: their outputs are missing, not zero"

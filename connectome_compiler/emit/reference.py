@@ -5,7 +5,7 @@ One population after the other, in double precision, by the populations and proj
 read-out are the module's own: no connectome says how they should be.
 
 Three kinds: `swept` populations, through which an image passes in a few sweeps, `leaky` ones, which
-change in time, and a `stacked` network, whose layers act once, one after the other.
+change in time, and a `stacked` network, whose layers act one after the other, once or in sweeps.
 """
 
 from __future__ import annotations
@@ -36,26 +36,41 @@ def rates_and_output(
 
 
 def stacked(network: Any, stated: dict[str, Any], x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """Return the activity of every layer, ``(batch, *shape)``, and of the last."""
-    rates: dict[str, Tensor] = {}
-    for p in stated["stack"]["units"]:
-        drive = None
-        for q in stated["stack"]["layers"]:
-            if q["post"] != p["name"]:
+    """Return the activity of every population, ``(batch, *shape)``, and what is read out."""
+    stack = stated["stack"]
+    rates = {p["name"]: x.new_zeros(len(x), *p["shape"]) for p in stack["units"]}
+    for _ in range(stack.get("sweeps", 1)):
+        for p in stack["units"]:
+            drive = None
+            for q in stack["layers"]:
+                if q["post"] != p["name"]:
+                    continue
+                layer = getattr(network, q["layer"])
+                term = acted(q["operator"], acting(layer), rates[q["pre"]])
+                if layer.bias is not None:
+                    term = term + layer.bias.reshape(-1, *[1] * (term.dim() - 2))
+                term = term.unflatten(1, p["shape"]) if term.dim() == 2 else term
+                drive = term if drive is None else drive + term
+            if drive is None:  # the input
+                rates[p["name"]] = x
                 continue
-            layer = getattr(network, q["layer"])
-            term = acted(q["operator"], acting(layer), rates[q["pre"]])
-            if layer.bias is not None:
-                term = term + layer.bias.reshape(-1, *[1] * (term.dim() - 2))
-            term = term.unflatten(1, p["shape"]) if term.dim() == 2 else term
-            drive = term if drive is None else drive + term
-        if drive is None:  # the input
-            rates[p["name"]] = x
-            continue
-        if p["normalisation"]:
-            drive = _by_sample(drive, getattr(network, p["normalisation"]))
-        rates[p["name"]] = PHI[p["activation"]](drive)
-    return rates, rates[p["name"]]
+            if p["normalisation"]:
+                drive = _by_sample(drive, getattr(network, p["normalisation"]))
+            rates[p["name"]] = PHI[p["activation"]](drive)
+    if "read_out" not in stack:
+        return rates, rates[p["name"]]
+    read, layer = stack["read_out"], getattr(network, stack["read_out"]["layer"])
+    seen = [averaged(rates[name], read["pool"]).flatten(1) for name in read["maps"]]
+    return rates, torch.cat(seen, 1) @ layer.weight.t() + layer.bias
+
+
+def averaged(x: Tensor, size: int) -> Tensor:
+    """Return maps of ``size`` x ``size`` means, each over its share of the rows and columns."""
+    for dim in (2, 3):
+        n = x.shape[dim]
+        ends = [(k * n // size, -(-(k + 1) * n // size)) for k in range(size)]
+        x = torch.stack([x.narrow(dim, a, b - a).mean(dim) for a, b in ends], dim)
+    return x
 
 
 def acting(layer: Any) -> Tensor:
@@ -88,7 +103,8 @@ def acted(operator: dict[str, Any], weight: Tensor, x: Tensor) -> Tensor:
             (wide - 1) * right + apart_x * (kernel_x - 1) + 1 + more_x,
         )
     else:
-        x = torch.nn.functional.pad(x, (left, left, top, top))
+        more_y, more_x = operator["end_padding"]
+        x = torch.nn.functional.pad(x, (left, left + more_x, top, top + more_y))
         high = (x.shape[2] - apart_y * (kernel_y - 1) - 1) // down + 1
         wide = (x.shape[3] - apart_x * (kernel_x - 1) - 1) // right + 1
         made = x.new_zeros(len(x), weight.shape[0], high, wide)

@@ -1,6 +1,12 @@
 """One graph, from synapses to layers: its types, its rules, and how it is stored."""
 
-from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne, Synapses
+from connectome_compiler.ir.connectivity import (
+    AllToAll,
+    Connectivity,
+    OneToOne,
+    Shift,
+    Synapses,
+)
 from connectome_compiler.ir.gaussian import GaussianKernel, GaussianLaw
 from connectome_compiler.ir.graph import (
     Graph,
@@ -33,6 +39,7 @@ __all__ = [
     "Port",
     "Projection",
     "Provenance",
+    "Shift",
     "SourceFile",
     "Step",
     "Synapses",

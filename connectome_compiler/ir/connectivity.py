@@ -7,6 +7,7 @@ how it prints (`describe`). Orientation is ``[post, pre]`` everywhere.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import index
 from typing import Any, Protocol
 
 import numpy as np
@@ -174,15 +175,44 @@ class OneToOne:
         return "one to one" + _selected(self.post_units, self.pre_units)
 
 
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Unit ``i`` of ``pre`` to unit ``i + by`` of ``post``; both have as many: body segments.
+
+    Those that would be beyond the end have no partner.
+    """
+
+    by: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by", index(self.by))
+
+    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
+        """Return the pairs, sorted by post."""
+        pre = np.arange(max(0, -self.by), n_pre - max(0, self.by), dtype=np.int32)
+        self.count(n_post, n_pre)
+        return (pre + self.by).astype(np.int32), pre
+
+    def count(self, n_post: int, n_pre: int) -> int:
+        """Return the number of pairs."""
+        if n_post != n_pre:
+            raise CompileError("shift", f"{n_pre} units cannot pair with {n_post}")
+        return max(0, n_post - abs(self.by))
+
+    def describe(self) -> str:
+        """Return the name of the law."""
+        return f"one to one, shifted by {self.by}"
+
+
 def units(selected: tuple[int, ...] | None, n: int, side: str) -> Index:
     """Return the indices of the selected units of a population of ``n``, by default all."""
     if selected is None:
         return np.arange(n, dtype=np.int32)
-    index = np.array(selected, np.int64)
-    if index.size and (index[0] < 0 or index[-1] >= n or (np.diff(index) <= 0).any()):
+    chosen = np.array(selected, np.int64)
+    if chosen.size and (chosen[0] < 0 or chosen[-1] >= n or (np.diff(chosen) <= 0).any()):
         problem = f"the selected units do not ascend within 0..{n - 1}"
         raise CompileError(f"selected {side} units", problem)
-    return index.astype(np.int32)
+    return chosen.astype(np.int32)
 
 
 def _n_units(selected: tuple[int, ...] | None, n: int, side: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -55,8 +55,13 @@ def array_digest(*arrays: np.ndarray[Any, Any]) -> str:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    """Return the options of a model or law; a float that is whole is spelled as the integer."""
-    return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    """Return the options of a model or law that are not at their defaults.
+
+    So an option that is added later leaves digests as they are. A whole float is spelled as the
+    integer.
+    """
+    given = {f.name: getattr(value, f.name) for f in fields(value)}
+    return {f.name: _plain(given[f.name]) for f in fields(value) if given[f.name] != f.default}
 
 
 def _plain(value: Any) -> Any:

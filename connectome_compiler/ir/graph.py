@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne, Synapses
+from connectome_compiler.ir.gaussian import GaussianLaw
 from connectome_compiler.ir.neurons import canonical
 from connectome_compiler.ir.operators import LINEAR, Linear, Operator
 from connectome_compiler.ir.provenance import Provenance
@@ -39,9 +40,16 @@ class NodeModel:
     With ``tau_ms`` above 0 the unit is leaky: ``tau dr/dt = -r + activation(drive + bias)``. Its
     time constant starts at ``tau_ms`` and, like its bias, is trained one for all neurons of the
     population ("shared"), one per "cell_type", or one per "neuron"; or it is not.
+
+    Motifs have two more activations. "graded" is the drive between 0 and 1, cut off outside. A
+    "square-wave" has two units and a count of steps as its drive: the first is 1 during the first
+    ``period_steps // 2`` steps of a period, the second during the others. ``rest`` is the drive
+    without any input.
     """
 
-    activation: Literal["relu", "linear", "tanh", "sigmoid", "softplus"] = "relu"
+    activation: Literal[
+        "relu", "linear", "tanh", "sigmoid", "softplus", "graded", "square-wave"
+    ] = "relu"
     normalisation: Literal["layer", "rms", "batch", "none"] = "none"
     noise_std: float = 0.0  # standard deviation, in units of activity; training only
     inhibition: Literal["none", "multiplicative", "subtractive"] = "none"
@@ -49,6 +57,11 @@ class NodeModel:
     tau_ms: float = 0.0  # milliseconds; 0: no memory
     tau_per: Literal["fixed", "shared", "cell_type", "neuron"] = "fixed"
     bias_per: Literal["none", "shared", "cell_type", "neuron"] = "neuron"
+    period_steps: int = 0  # of a square wave
+    rest: float = 0.0  # in units of drive
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "period_steps", index(self.period_steps))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,28 +137,33 @@ class Weights:
 
     ``sign`` "none": free real numbers. "abs": ``sign * |w|``, the sign being data (of the
     connection, else of its presynaptic neuron), so that no training step can flip it; a connection
-    whose sign is not known stays free, and is counted.
+    whose sign is not known stays free, and is counted. "clamp": a number of the wrong sign acts as
+    0, and gets no gradient from then on. ``polarity`` is the sign of all connections, +1 or -1,
+    where neither they nor neurons have one of their own; 0: not known.
 
     ``tie`` says which connections of the projection share one number: "none" does; "type-pair"
     those from one value of the column ``tie_by`` to one other; "pre-type" those from one value;
     "kernel" those of a type pair whose ends are equally far apart in the columns ``u`` and ``v`` (a
     convolution over a hexagonal grid). What acts is that number times the size of the connection's
-    own weight, its synapse count.
+    own weight, its synapse count. "named" is for motifs: all connections of all projections whose
+    ``tie_by`` is one name share one number.
 
     ``start`` is where training starts: "uniform" within the fan-in, "weight" at the synapse counts
-    divided by each neuron's sum, or "low-rank": the entries of a random matrix of ``rank``. Without
-    ``trained`` they stay there.
+    divided by each neuron's sum, or "low-rank": the entries of a random matrix of ``rank``; "unit"
+    at the polarity, "unit-uniform" between that and 0. Without ``trained`` they stay there.
     """
 
-    sign: Literal["none", "abs"] = "none"
-    tie: Literal["none", "type-pair", "pre-type", "kernel"] = "none"
+    sign: Literal["none", "abs", "clamp"] = "none"
+    tie: Literal["none", "type-pair", "pre-type", "kernel", "named"] = "none"
     tie_by: str = "cell_type"
-    start: Literal["uniform", "weight", "low-rank"] = "uniform"
+    start: Literal["uniform", "weight", "low-rank", "unit", "unit-uniform"] = "uniform"
     rank: int = 1
     trained: bool = True
+    polarity: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rank", index(self.rank))
+        for name in ("rank", "polarity"):
+            object.__setattr__(self, name, index(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -283,7 +301,8 @@ class Graph:
         possible = int(known.sum()) * (n_post - within)
         if not possible:
             return 0.0
-        if known.all() and not within:
+        law = isinstance(projection.connectivity, GaussianLaw)  # it has no list to look into
+        if law or (known.all() and not within):
             return self.count(projection) / possible  # a law need not list its connections
         post, pre = projection.connectivity.entries(n_post, n_pre)
         counted = known[pre]
@@ -294,8 +313,8 @@ class Graph:
     def signs(self, projection: Projection) -> npt.NDArray[np.int8]:
         """Return the sign of every connection, shape ``(n_connections,)``; 0 = not known.
 
-        The connection's own sign where the source has one, else that of its presynaptic neuron. Gap
-        junctions have none, and channels are no neurons.
+        The connection's own sign where the source has one, else that of its presynaptic neuron,
+        else the polarity of the projection. Gap junctions have none, and channels are no neurons.
         """
         if projection.kind == "electrical":
             return np.zeros(self.count(projection), np.int8)
@@ -310,12 +329,14 @@ class Graph:
             own = projection.connectivity.sign
             if own is not None:
                 signs = np.where(own != 0, own, signs)
+        if polarity := projection.weights.polarity:
+            signs = np.where(signs != 0, signs, np.int8(polarity))
         return signs
 
     def enforced_signs(self, projection: Projection) -> npt.NDArray[np.int8]:
         """Return the signs that the weights must keep, 0 where they are free to take any."""
         signs = self.signs(projection)
-        return signs if projection.weights.sign == "abs" else np.zeros_like(signs)
+        return np.zeros_like(signs) if projection.weights.sign == "none" else signs
 
     def with_projections(self, projections: Iterator[Projection] | Sequence[Projection]) -> Graph:
         """Return the graph with other projections."""

@@ -9,6 +9,7 @@ from typing import Any
 
 FALLBACK = "fall-back-to-statistics"  # the step by which an adapter owns up to a substitute
 BY_RULE = "lay-windows"  # the step by which an adapter makes connections of no brain
+BY_MOTIF = "lay-motif"  # the step by which an adapter repeats a motif of cell classes
 NULL_MODEL = "null-model"  # the step that randomises the wiring; its first note says how
 
 

@@ -20,7 +20,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectome_compiler.errors import CompileError, UnknownNameError, VerifyError
-from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne, Synapses
+from connectome_compiler.ir.connectivity import (
+    AllToAll,
+    Connectivity,
+    OneToOne,
+    Shift,
+    Synapses,
+)
 from connectome_compiler.ir.gaussian import GaussianKernel, GaussianLaw
 from connectome_compiler.ir.graph import (
     Graph,
@@ -36,11 +42,11 @@ from connectome_compiler.ir.provenance import Provenance
 from connectome_compiler.ir.window import Window
 from connectome_compiler.nn.window_rules import WindowRule
 
-FORMAT = 3
+FORMAT = 4
 PAGE = "graph.json"
 FOLDERS = ("neurons", "connections")
 LAWS: dict[str, type[Any]] = {
-    law.__name__: law for law in (AllToAll, OneToOne, Window, GaussianLaw, GaussianKernel)
+    law.__name__: law for law in (AllToAll, OneToOne, Shift, Window, GaussianLaw, GaussianKernel)
 }
 
 

@@ -22,12 +22,15 @@ def groups(graph: Graph, projection: Projection) -> Groups | None:
     None where every connection has a weight of its own, in the order of the connections. Both
     directions of a gap junction share one, and so do a projection and its mirror image. Groups are
     numbered by type of post, type of pre, and distance, in ascending order; neurons without a type
-    are a type of their own, the first. Gap junctions have no sender: types of both ends count.
+    are a type of their own, the first. Gap junctions have no sender: types of both ends count. The
+    one weight of a name is that of other projections as well.
     """
     tie, edges = projection.weights.tie, projection.synapses
     electrical = projection.kind == "electrical"
     if tie == "none":
         return _junctions(projection) if electrical else None
+    if tie == "named":
+        return np.zeros(len(edges.post), np.int32)
     pre, post = (graph.population(name) for name in (projection.pre, projection.post))
     by = projection.weights.tie_by
     type_of_pre, type_of_post = _codes(pre, post, by)
@@ -47,14 +50,17 @@ def groups(graph: Graph, projection: Projection) -> Groups | None:
 
 def n_weights(graph: Graph) -> int:
     """Return the number of weights of the connectome: a shared one counts once, a kernel whole."""
-    total = 0
+    total, named = 0, set()
     for q in graph.connectome:
         if is_mirror(q):
             continue  # its junctions have the weights of the other direction
+        if q.weights.tie == "named":
+            named.add(q.weights.tie_by)
+            continue
         tied = groups(graph, q) if isinstance(q.connectivity, Synapses) else None
         own = graph.count(q) if tied is None else int(tied.max(initial=-1)) + 1
         total += own * q.operator.area
-    return total
+    return total + len(named)
 
 
 def n_junctions(projection: Projection) -> int:

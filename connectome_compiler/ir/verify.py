@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from math import isfinite
@@ -16,7 +17,14 @@ import pyarrow.compute as pc
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir.connectivity import Synapses, edge_order
 from connectome_compiler.ir.gaussian import GaussianKernel
-from connectome_compiler.ir.graph import Graph, NodeModel, Place, Population, Projection
+from connectome_compiler.ir.graph import (
+    Graph,
+    NodeModel,
+    Place,
+    Population,
+    Projection,
+    Weights,
+)
 from connectome_compiler.ir.neurons import COVERAGES, ROLES, STANDARD, is_supported
 from connectome_compiler.ir.operators import ConvTranspose2d, Linear, Operator
 from connectome_compiler.ir.window import Window
@@ -37,6 +45,7 @@ def verify(graph: Graph) -> None:
             if end not in names:
                 raise VerifyError(f"projection {projection.key}", f"no population {end!r}")
         _projection(graph, projection, by_key)
+    _names(graph)
     _no_instant_cycle(graph)
     _unique("ports", [f"{p.direction} {p.name}" for p in graph.ports])
     for port in graph.ports:
@@ -78,6 +87,8 @@ def _population(population: Population) -> None:
     if any(n < 0 for n in population.shape) or not population.shape:
         raise VerifyError(where, f"shape {population.shape} is not a shape")
     _node(where, population.node)
+    if population.node.activation == "square-wave" and population.shape != (2,):
+        raise VerifyError(where, f"has shape {population.shape}: a square wave has two units")
     if population.place is not None:
         _place(where, population.place)
     if population.neurons is not None:
@@ -91,8 +102,13 @@ def _node(where: str, node: NodeModel) -> None:
         raise VerifyError(where, f"tau_ms {node.tau_ms} is not a time constant")
     if not (isfinite(node.noise_std) and node.noise_std >= 0):
         raise VerifyError(where, f"noise_std {node.noise_std} is not a standard deviation")
-    if not isfinite(node.inhibition_strength):
-        raise VerifyError(where, f"inhibition_strength is {node.inhibition_strength}")
+    for field in ("inhibition_strength", "rest"):
+        if not isfinite(number := getattr(node, field)):
+            raise VerifyError(where, f"{field} is {number}")
+    wave = node.activation == "square-wave"
+    if wave != (node.period_steps > 0) or node.period_steps < 0:
+        problem = f"is {node.activation!r} with a period of {node.period_steps} steps"
+        raise VerifyError(where, problem, "a square wave has a period of at least 1, no other unit")
 
 
 def _place(where: str, place: Place) -> None:
@@ -178,11 +194,9 @@ def _projection(graph: Graph, projection: Projection, by_key: Mapping[str, Proje
     _choice(where, projection, "kind")
     for field in ("sign", "tie", "start"):
         _choice(where, projection.weights, field)
-    if projection.weights.rank < 1:
-        raise VerifyError(where, f"rank {projection.weights.rank} is under 1")
-    if projection.weights.tie != "none" and projection.weights.start != "uniform":
-        problem = f"shares its weights, so they cannot start at {projection.weights.start!r}"
-        raise VerifyError(where, problem, "start them uniformly")
+    _weights(where, projection.weights)
+    if projection.weights.polarity:
+        _polarity(where, graph, projection)
     if projection.delay < 0:
         raise VerifyError(where, f"delay {projection.delay} is negative")
     try:
@@ -212,6 +226,52 @@ def _projection(graph: Graph, projection: Projection, by_key: Mapping[str, Proje
         projection.connectivity.count(n_post, n_pre)
     except CompileError as error:  # a law that does not fit these populations
         raise VerifyError(where, f"{error.where}: {error.problem}", error.hint) from error
+
+
+def _weights(where: str, weights: Weights) -> None:
+    if weights.rank < 1:
+        raise VerifyError(where, f"rank {weights.rank} is under 1")
+    if weights.polarity not in (-1, 0, 1):
+        raise VerifyError(where, f"polarity {weights.polarity} is none of +1, -1, 0 (not known)")
+    of_motif = weights.start in ("unit", "unit-uniform")
+    if of_motif and not weights.polarity:
+        problem = f"starts at {weights.start!r}, but has no polarity"
+        raise VerifyError(where, problem, "polarity +1 or -1")
+    if weights.tie != "none" and weights.start != "uniform" and not of_motif:
+        problem = f"shares its weights, so they cannot start at {weights.start!r}"
+        raise VerifyError(where, problem, "start them uniformly")
+    if weights.tie == "named" and not (weights.tie_by and weights.tie_by.isprintable()):
+        problem = f"shares a weight called {weights.tie_by!r}"
+        raise VerifyError(where, problem, "a name is one line of printable text")
+
+
+def _polarity(where: str, graph: Graph, projection: Projection) -> None:
+    """Refuse a sign for all where there are signs of connections or neurons, or can be none."""
+    if projection.kind == "electrical":
+        raise VerifyError(where, "has a polarity: current flows through a gap junction both ways")
+    bare = replace(projection, weights=replace(projection.weights, polarity=0))
+    try:
+        known = graph.signs(bare).any()
+    except (CompileError, IndexError):
+        return  # what is wrong with its connections is said below
+    if known:
+        problem = "has a polarity, and connections or neurons with signs of their own"
+        raise VerifyError(where, problem, "leave one of them out")
+
+
+def _names(graph: Graph) -> None:
+    """Refuse projections that share a number and differ in how they hold it."""
+    first: dict[str, Projection] = {}
+    for q in graph.projections:
+        if q.weights.tie != "named":
+            continue
+        other = first.setdefault(q.weights.tie_by, q)
+        if q.kind == "electrical":
+            problem = "shares its weights by name: gap junctions have conductances of their own"
+            raise VerifyError(f"projection {q.key}", problem)
+        if q.weights != other.weights:
+            problem = f"and {other.key} share the weight {q.weights.tie_by!r}, but differ in it"
+            raise VerifyError(f"projection {q.key}", problem, "give them two names")
 
 
 def _window(where: str, rule: WindowRule, projection: Projection) -> None:

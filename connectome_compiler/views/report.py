@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import OneToOne, Synapses
+from connectome_compiler.ir.gaussian import GaussianKernel, GaussianLaw
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import Step
 from connectome_compiler.ir.ties import constants, is_mirror, n_junctions, n_weights
@@ -66,10 +67,10 @@ def _network(graph: Graph) -> list[str]:
     if (more := len(chain) - MOST_ROWS) > 0:
         chain[MOST_ROWS // 2 : -MOST_ROWS // 2] = [f"{more} more"]
     rows: list[Row] = []
+    inner = {q.key for q in graph.connectome}
     for q in graph.projections:
-        artificial = graph.population(q.pre).artificial or graph.population(q.post).artificial
         what = f"connections, density {graph.density(q):.4f}" + ", within" * (q.pre == q.post)
-        if artificial:
+        if q.key not in inner:
             law = q.connectivity.describe()
             noun = "units" if isinstance(q.connectivity, OneToOne) else "weights"
             what = f"{noun}, {law}, not of the connectome"
@@ -193,6 +194,9 @@ def _of_graph(graph: Graph) -> str:
     for q in graph.connectome:
         if q.kind == "electrical":  # has no sign to resolve
             continue
+        if isinstance(q.connectivity, GaussianLaw | GaussianKernel):  # nothing is drawn yet
+            unsigned += graph.count(q)
+            continue
         signs = graph.signs(q)
         excitatory += int((signs > 0).sum())
         inhibitory += int((signs < 0).sum())
@@ -211,20 +215,34 @@ def _of_graph(graph: Graph) -> str:
     )
     degree = {p.name: np.zeros(p.n_units, np.int64) for p in graph.biological}
     for q in graph.connectome:
+        n_post, _ = graph.shape(q)  # of a convolution, channels: their units have equal inputs
         if isinstance(q.connectivity, Synapses):
-            degree[q.post] += np.bincount(q.synapses.post, minlength=len(degree[q.post]))
+            inputs = np.bincount(q.synapses.post, minlength=n_post) * q.operator.area
+            degree[q.post] += np.repeat(inputs, len(degree[q.post]) // max(1, n_post))
         else:
-            degree[q.post] += graph.count(q) // max(1, len(degree[q.post]))
+            degree[q.post] += graph.count(q) * q.operator.area // max(1, n_post)
     if graph.n_neurons:
         degrees = np.concatenate(list(degree.values()))
         lines.append(
             f"in-degree   median {np.median(degrees):.0f}, largest {degrees.max():,}, "
             f"{int((degrees == 0).sum()):,} neurons without input from neurons"
         )
+    lines += _in_the_worm(graph)
     lines += ["", "steps"]
     for step in graph.provenance.steps:
         lines += [*_wrapped(str(step), "  ", "      "), *_notes(step.notes)]
     return "\n".join(lines)
+
+
+def _in_the_worm(graph: Graph) -> list[str]:
+    """Return what the worm's connectome says for the edges of a motif, if there are any."""
+    from connectome_compiler import motif_support
+    from connectome_compiler.registry import find
+
+    if not motif_support.motif_edges(graph):
+        return []
+    worm = find("adapter", "celegans")(cells="neurons+muscles").load()
+    return ["", *motif_support.as_text(graph, worm)]
 
 
 def _balance(excitatory: int, inhibitory: int, unsigned: int) -> str:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectome_compiler.ir.connectivity import OneToOne, Synapses
+from connectome_compiler.ir.gaussian import GaussianLaw
 from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.ties import n_junctions
 
@@ -43,7 +44,7 @@ def projection_rows(graph: Graph, most: int | None = None) -> Rows:
             (
                 q.key,
                 f"{graph.count(q):,}",
-                f"{graph.density(q):.4f}",
+                _density(graph, q),
                 _edge_signs(graph, q),
                 str(q.delay),
                 _weight(q),
@@ -128,14 +129,22 @@ def _coverage(p: Population) -> str:
 
 def _types(p: Population) -> str:
     if p.neurons is None:
-        return "artificial" if p.artificial else "-"
+        level = None if p.place is None else p.place.level
+        return "artificial" if p.artificial else "-" if level is None else f"level {level}"
     return _counted(p.column("cell_type").fill_null("?"))
 
 
+def _density(graph: Graph, q: Projection) -> str:
+    if isinstance(q.connectivity, GaussianLaw) and q.connectivity.unit == "px":
+        return "-"  # there is no map yet whose pixels they are
+    return f"{graph.density(q):.4f}"
+
+
 def _edge_signs(graph: Graph, q: Projection) -> str:
-    if q.kind == "electrical" or isinstance(q.connectivity, OneToOne):
+    known = bool(q.weights.polarity)
+    if q.kind == "electrical" or (isinstance(q.connectivity, OneToOne) and not known):
         return "-"
-    if not isinstance(q.connectivity, Synapses):
+    if not isinstance(q.connectivity, Synapses) and not known:
         return "free"
     signs = graph.signs(q)
     parts = [

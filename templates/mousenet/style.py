@@ -238,7 +238,7 @@ def _check_projection(graph: Graph, q: Projection) -> None:
         raise CompileError(where, problem, "use the mimetic style")
     if len({q.operator.kernel, q.operator.kernel[::-1]}) > 1:
         raise CompileError(where, f"has a kernel of {q.operator.kernel}, which is not square")
-    if q.weights != Weights(q.weights.sign):
+    if q.weights not in (Weights(), Weights("abs")):
         raise CompileError(where, "has weights that are shared, frozen or start from data")
     place = {p.name: k for k, p in enumerate(graph.populations)}
     if q.kind != "chemical" or q.delay != (place[q.pre] >= place[q.post]):

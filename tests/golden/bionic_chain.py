@@ -251,10 +251,10 @@ PROVENANCE: dict[str, Any] = {
     "read_in": {"L4.exc": "image_to_l4_exc"},
     "read_out": {"L6.exc": "l6_exc_to_classes"},
     "sweeps": 1,
-    "graph_sha256": "8c5aacd8b6d3663dc407472ec59a4379b3e105171fceff375e137947ffcd4fef",
+    "graph_sha256": "050e66f190b2a2e97c0a843c512a0bbde61a11d0aeb540c2f5188075312a9c65",
     "header_sha256": "932eda9423285d914d0ff76623a9a209b06fbaf938f1a3ad6d5b69a144d34ce0",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "3a3a78051a518982446077ce97d8aead584ee505eec4394a118c23520bdad390",
+    "sha256": "c579a0184e68adac54ab84f793a8ceda01146f1affdd714f4810f944269d6416",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -599,10 +599,10 @@ PROVENANCE: dict[str, Any] = {
     "read_in": {"L4.inh": "image_to_l4_inh", "L4.exc": "image_to_l4_exc"},
     "read_out": {"L6.exc": "l6_exc_to_classes"},
     "sweeps": 3,
-    "graph_sha256": "30476ff5fa62b1cceaa9acb9719d9e015a40a140cdb1f4df891464def61303f9",
+    "graph_sha256": "d9b2879da07ca3d54d95d29941aea12b8295f264610372548ca5e9a1785d0d78",
     "header_sha256": "292bed11908c4cb18bf7dff4cb732e61b0a8a98b77736db0e92388771ec9228a",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "b9781346243039908e4a48caa2ed9f74f71958ed6eb859fe8269d01a09b414c3",
+    "sha256": "c4f08264b86ec89c2a386cb0da81f78dc619391928616dedfc505dc6a7fdc269",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

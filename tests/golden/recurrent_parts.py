@@ -264,10 +264,10 @@ PROVENANCE: dict[str, Any] = {
         "tau_of_sha256": "6806f304cb3c90f9d87fe25bcfb915e4664b965942f3c1db165b0b3ce7f0b4b6",
         "bias_of_sha256": "5102f2e6578edd0b30cfe21eeda782c418d0baa39c3de4e5eaf3d293c007d2ed",
     },
-    "graph_sha256": "6c335bad3c9b49631dbe6a5f0e2784971307bb0c248ff636e946c211509e43b3",
+    "graph_sha256": "74589de87e5fe8595c911fdfd0474c551c72578f80bf68505bee7fe39b9ed3ee",
     "header_sha256": "47b8a83161d7d7f7287d997556113164923820170f9dc8f88d3a0bd77b1ba8cd",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "5fda8e1a53490fab89cce8d51fa5eb4de2ba23d98f344463218e77b2c689bb0e",
+    "sha256": "89e8a7d2765f9e56da8a4788df83f23879426c804c62e08208e74210384b7032",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

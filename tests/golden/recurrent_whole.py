@@ -132,10 +132,10 @@ PROVENANCE: dict[str, Any] = {
         "tau_of_sha256": "9a5b420213c436c5254bd29abbb4b985adc70599deeca338ba801a1c26b029c0",
         "bias_of_sha256": "9a5b420213c436c5254bd29abbb4b985adc70599deeca338ba801a1c26b029c0",
     },
-    "graph_sha256": "41713d912cf230517d2e3069b9e1bd233d65b845ab9e602885b82abc7d2c821f",
+    "graph_sha256": "69c5424a9de00a53aefe33dd6a4545b570a275a48395207d6efa9812b05feebe",
     "header_sha256": "7db9a9de9db42eab7eda7b0a6e4983a2b4b0dc36239188112f52f17fa8653d8f",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "7a70f7b1eb784b62fb9a2dd6a310162503e111b93ed0934cce201db15311defd",
+    "sha256": "1d7b8c9fd8f4548bf044c14b71a8c2330754660ace47c4ada9f3c87f578939b8",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

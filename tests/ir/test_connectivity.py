@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 from strategies import masks, synapses
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir import AllToAll, OneToOne, Synapses
+from connectome_compiler.ir import AllToAll, OneToOne, Shift, Synapses
 
 
 def one(**changed: Any) -> Synapses:
@@ -168,3 +168,20 @@ def test_laws_say_what_they_select() -> None:
     assert AllToAll().describe() == "all to all"
     assert AllToAll(pre_units=(0, 2)).describe() == "all to all, from 2 selected"
     assert OneToOne((1,), (0,)).describe() == "one to one, from 1 to 1 selected"
+
+
+@given(st.integers(0, 6), st.integers(-8, 8))
+def test_shift_pairs_each_unit_with_the_one_so_many_places_on(n: int, by: int) -> None:
+    post, pre = Shift(by).entries(n, n)
+    assert list(zip(post, pre, strict=True)) == [(i + by, i) for i in range(n) if 0 <= i + by < n]
+    assert Shift(by).count(n, n) == len(post)
+    assert post.dtype == pre.dtype == np.int32
+
+
+def test_shift_needs_as_many_units_on_both_sides() -> None:
+    for ask in (Shift(1).entries, Shift(1).count):
+        with pytest.raises(CompileError, match="3 units cannot pair with 2"):
+            ask(2, 3)
+    assert Shift(-2).describe() == "one to one, shifted by -2"
+    with pytest.raises(TypeError):
+        Shift(0.5)  # type: ignore[arg-type]

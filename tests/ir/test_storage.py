@@ -25,6 +25,7 @@ from connectome_compiler.ir import (
     Population,
     Projection,
     Provenance,
+    Shift,
     SourceFile,
     Step,
     Synapses,
@@ -211,7 +212,7 @@ ALTERED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "page of bytes": (lambda f: (f / "graph.json").write_bytes(b"\xff\xfe"), "graph.json: cannot"),
     "page of another kind": (lambda f: (f / "graph.json").write_text("[]"), "format None"),
-    "other format": (edit_page(lambda p: p.update(format=99)), "format 99, this version reads 3"),
+    "other format": (edit_page(lambda p: p.update(format=99)), "format 99, this version reads 4"),
     "lacks a field": (edit_page(lambda p: p.pop("ports")), "graph.json: lacks 'ports'"),
     "field too many": (
         edit_page(lambda p: p["populations"][0]["node"].update(magic=1)),
@@ -478,6 +479,30 @@ def test_selected_units_and_ties_are_stored(tmp_path: Path) -> None:
     # Which units a law selects is part of what a graph is.
     moved = replace(g.projections[0], connectivity=OneToOne((1, 3)))
     assert g.with_projections([moved, *g.projections[1:]]).digest() != g.digest()
+
+
+def test_motifs_are_stored(tmp_path: Path) -> None:
+    wave = NodeModel("square-wave", bias_per="none", period_steps=7)
+    cells = [
+        Population("wave", (2,), node=wave),
+        Population("a", (3,), node=NodeModel("graded", rest=0.5)),
+        Population("b", (3,)),
+    ]
+    held = Weights("clamp", "named", "gain", "unit-uniform", polarity=-1)
+    g = Graph(
+        tuple(cells),
+        (
+            Projection("wave", "a", AllToAll((0,), (1,)), held, delay=0),
+            Projection("a", "b", Shift(-2), held, delay=0),
+        ),
+        Provenance("t"),
+    )
+    g.save(tmp_path / "g")
+    back = Graph.load(tmp_path / "g")
+    assert back.digest() == g.digest()
+    assert [p.node for p in back.populations] == [p.node for p in cells]
+    assert [q.weights for q in back.projections] == [held] * 2
+    assert back.projections[1].connectivity == Shift(-2)
 
 
 def test_laws_are_stored_by_name(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from connectome_compiler.ir import (
     AllToAll,
     Graph,
     NodeModel,
+    OneToOne,
     Population,
     Projection,
     Provenance,
@@ -181,3 +182,31 @@ def test_constants_agree_with_a_slow_reading(graph: Graph, per: Any) -> None:
     assert found == sorted(found) or per == "cell_type"
     assert not len(constants(graph, "bias_per"))  # units without memory have none to train
     assert not len(constants(leaky(graph, bias_per="none"), "bias_per"))
+
+
+def test_a_name_is_one_weight_wherever_it_stands() -> None:
+    cells = [Population(name, (3,)) for name in "abc"]
+    one, other = (Weights(tie="named", tie_by=name) for name in ("one", "other"))
+    listed = Synapses([0, 2], [1, 1], [5, 6])  # type: ignore[arg-type]
+    graph = Graph(
+        tuple(cells),
+        (
+            Projection("a", "b", OneToOne(), one),
+            Projection("b", "c", listed, one),
+            Projection("a", "c", AllToAll(), other),
+            Projection("c", "a", OneToOne()),
+        ),
+        Provenance("t"),
+    )
+    assert groups(graph, graph.projections[1]).tolist() == [0, 0]  # type: ignore[union-attr]
+    assert n_weights(graph) == 2 + 3
+
+
+def test_polarity_is_the_sign_of_what_has_none() -> None:
+    cells = (Population("a", (3,)), Population("b", (3,)))
+    for sign, enforced in (("none", 0), ("clamp", -1), ("abs", -1)):
+        q = Projection("a", "b", OneToOne(), Weights(sign, polarity=-1))  # type: ignore[arg-type]
+        graph = Graph(cells, (q,), Provenance("t"))
+        assert graph.signs(q).tolist() == [-1] * 3
+        assert graph.enforced_signs(q).tolist() == [enforced] * 3
+        assert graph.signs(q).dtype == np.int8

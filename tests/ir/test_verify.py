@@ -16,6 +16,7 @@ from connectome_compiler.ir import (
     Port,
     Projection,
     Provenance,
+    Shift,
     Synapses,
     Weights,
     neuron_table,
@@ -38,6 +39,8 @@ AB = Projection("a", "b", edges((0, 1, 1), (1, 0, 2)))
 BA = Projection("b", "a", edges((0, 1, 2), (1, 0, 1), (2, 1, 3)))
 GAP = (replace(AB, kind="electrical"), replace(BA, kind="electrical"))
 IMAGE = Population("image", (1, 2, 2), artificial=True)
+C = Population("c", (2,))
+WAVE = Population("wave", (2,), node=NodeModel("square-wave", period_steps=3))
 
 
 def graph(*parts: Population | Projection | Port) -> Graph:
@@ -51,6 +54,10 @@ def graph(*parts: Population | Projection | Port) -> Graph:
 
 def gap_back(post: Any, pre: Any, weight: Any) -> Projection:
     return Projection("b", "a", edges(post, pre, weight), kind="electrical")
+
+
+def shared(**held: Any) -> Projection:
+    return Projection("b", "c", OneToOne(), Weights(**{"tie": "named", "tie_by": "w", **held}))
 
 
 def of_unit(q: Projection, factor: float) -> Synapses:
@@ -365,6 +372,66 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
         lambda: graph(replace(AB, connectivity=edges(sign=[1, 0, -1]))),
         lambda: graph(replace(AB, connectivity=edges(sign=[1, 0, -2]))),
         "projection a->b, connection 2: sign -2 is none of +1, -1, 0 (not known)",
+    ),
+    "polarities are +1, -1, 0": (
+        lambda: graph(B, C, shared(polarity=-1)),
+        lambda: graph(B, C, shared(polarity=2)),
+        "projection b->c: polarity 2 is none of +1, -1, 0 (not known)",
+    ),
+    "a sign is given once": (
+        lambda: graph(B, C, shared(polarity=1)),
+        lambda: graph(replace(AB, weights=Weights(polarity=1), connectivity=edges(sign=[1, 0, 0]))),
+        "projection a->b: has a polarity, and connections or neurons with signs of their own",
+    ),
+    "gap junctions have no polarity": (
+        lambda: graph(replace(AB, weights=Weights(polarity=1))),
+        lambda: graph(replace(AB, weights=Weights(polarity=1), kind="electrical")),
+        "projection a->b:electrical: has a polarity: current flows",
+    ),
+    "units start at a sign": (
+        lambda: graph(B, C, shared(start="unit", polarity=1)),
+        lambda: graph(B, C, shared(start="unit-uniform")),
+        "projection b->c: starts at 'unit-uniform', but has no polarity",
+    ),
+    "shared weights have a name": (
+        lambda: graph(B, C, shared()),
+        lambda: graph(B, C, shared(tie_by="")),
+        "projection b->c: shares a weight called ''",
+    ),
+    "what has one name is held in one way": (
+        lambda: graph(B, C, shared(), replace(shared(), pre="c", post="b")),
+        lambda: graph(B, C, shared(), replace(shared(trained=False), pre="c", post="b")),
+        "projection c->b: and b->c share the weight 'w', but differ in it",
+    ),
+    "gap junctions share no weight by name": (
+        lambda: graph(B, C, shared()),
+        lambda: graph(*(replace(q, weights=shared().weights) for q in GAP)),
+        "projection a->b:electrical: shares its weights by name",
+    ),
+    "rests are finite": (
+        lambda: graph(replace(A, node=NodeModel(rest=-1.0))),
+        lambda: graph(replace(A, node=NodeModel(rest=np.inf))),
+        "population a: rest is inf",
+    ),
+    "square waves have periods": (
+        lambda: graph(replace(WAVE, node=NodeModel("square-wave", period_steps=1))),
+        lambda: graph(replace(WAVE, node=NodeModel("square-wave"))),
+        "population wave: is 'square-wave' with a period of 0 steps",
+    ),
+    "others have none": (
+        lambda: graph(WAVE),
+        lambda: graph(replace(WAVE, node=NodeModel("graded", period_steps=2))),
+        "population wave: is 'graded' with a period of 2 steps",
+    ),
+    "square waves have two units": (
+        lambda: graph(WAVE),
+        lambda: graph(replace(WAVE, shape=(3,))),
+        "population wave: has shape (3,): a square wave has two units",
+    ),
+    "shifts fit": (
+        lambda: graph(B, C, replace(shared(), connectivity=Shift(5))),
+        lambda: graph(A, B, Projection("a", "b", Shift(1))),
+        "projection a->b: shift: 3 units cannot pair with 2",
     ),
     "no cycle is without delay": (
         lambda: graph(replace(AB, delay=0), Projection("b", "a", AllToAll(), delay=1)),

@@ -1,0 +1,310 @@
+"""Put an emitted motif to the test: bodies of several lengths, with several choices of parts.
+
+Each is compared with `emit.reference_motif`, to the last bit, before and after training.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import io
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from connectome_compiler.emit.findings import Wrong, alone, finding
+from connectome_compiler.emit.probe import _against_graph, _pulses, _structure
+from connectome_compiler.emit.reference_motif import motif_rates, weight_names
+from connectome_compiler.ir.graph import Graph
+
+BODIES = (1, 2, 3, 5, 8)  # joints, beside those of the graph
+CHOICES = 24  # bodies with parts chosen at random
+BATCH = 5
+OPTIMIZERS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
+Options = dict[str, Any]
+
+
+def probe_motif(emitted: ModuleType, saved: Path | None) -> dict[str, Any]:
+    """Return the fields of the certificate; raise `Wrong` at the first finding."""
+    stated: dict[str, Any] = emitted.PROVENANCE
+    motif = stated["motif"]
+    torch.manual_seed(0)
+    network = _built(emitted, {})
+    checks = ["imports and builds alone, without the compiler; its statement is unaltered"]
+    _options_are_those_stated(emitted, motif["options"])
+    checks.append("options and their defaults are those stated")
+    pulsed = neurons = 0
+    for sharing in (True, False):
+        whole = _built(emitted, _everything(motif) | {"weight_sharing": sharing})
+        _shake(whole, 1)
+        _structure(whole, stated)
+        if saved is not None:
+            with finding("graph"):
+                graph = Graph.load(saved)
+            _against_graph(whole, stated, graph)
+        pulsed, neurons = _pulses(whole, stated)
+    checks.append("with all parts on, connections and signs are those stated, no more, no less")
+    if saved is not None:
+        checks.append("connections, signs and origin are those of the saved graph, one by one")
+    checks.append(f"{pulsed:,} unit pulses came out at their targets alone, with their signs")
+    choices = list(_choices(motif))
+    for seed, options in enumerate(choices):
+        _agrees(emitted, motif, options, seed)
+    lengths = sorted({options[_length(motif)] for options in choices})
+    bodies = f"{len(choices)} choices of options, {_listed(lengths)} joints"
+    checks.append(f"weights by name, rates and gradients are those of a plain reading: {bodies}")
+    for kind in OPTIMIZERS:
+        for options in choices[:6]:
+            _trains(emitted, motif, options, kind)
+    checks.append("all this holds after SGD, Adam and AdamW with weight decay from any start")
+    if motif["clock"]:
+        _counts(emitted, motif)
+        checks.append("each row counts its own steps, also after a reset of some rows")
+    _survives_saving(emitted, motif)
+    checks.append("saved and loaded, copied, or spread over the joints, it is the same network")
+    projections = stated["projections"]
+    return {
+        "class_name": type(network).__name__,
+        "measured": bool(stated["measured"]),
+        "n_parameters": sum(p.numel() for p in network.parameters()),
+        "n_connections": sum(p["connections"] for p in projections),
+        "n_projections": len(projections),
+        "n_pulses": pulsed,
+        "n_neurons": neurons,
+        "checks": checks,
+        "notes": [f"the connectivity is {stated['connectivity']}, not measured"],
+    }
+
+
+def _built(emitted: ModuleType, options: Options) -> Any:
+    with alone(), finding(f"build({_spelled(options)})"):
+        return emitted.build(**options)
+
+
+def _spelled(options: Options) -> str:
+    return ", ".join(f"{name}={value}" for name, value in options.items())
+
+
+def _listed(numbers: list[int]) -> str:
+    return f"{', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
+
+
+def _options_are_those_stated(emitted: ModuleType, stated: Options) -> None:
+    found = {n: p.default for n, p in inspect.signature(emitted.build).parameters.items()}
+    if found != stated:
+        raise Wrong("build()", f"has the options {_spelled(found)}, not {_spelled(stated)}")
+
+
+def _everything(motif: dict[str, Any]) -> Options:
+    """Return the options under which all that the graph has is there."""
+    switches = {w["switch"] for w in motif["weights"].values()} - {""}
+    return {**motif["options"], "sign_constraints": True, **dict.fromkeys(switches, True)}
+
+
+def _periods(motif: dict[str, Any]) -> list[str]:
+    """Return the options that are periods."""
+    return [p["period"] for p in motif["populations"] if p["period"]]
+
+
+def _length(motif: dict[str, Any]) -> str:
+    """Return the option that is the number of joints."""
+    return next(str(p["units"]) for p in motif["populations"] if p["name"] == motif["joints"])
+
+
+def _choices(motif: dict[str, Any]) -> Iterator[Options]:
+    """Yield options to try: those that are the default, all parts on, and others at random."""
+    source, whole = random.Random(0), _everything(motif)
+    yield motif["options"]
+    yield whole
+    length = _length(motif)
+    firsts = {t["first"] for t in motif["terms"] if t["first"] in motif["options"]}
+    for k in range(CHOICES):
+        n = BODIES[k % len(BODIES)]
+        yield {
+            name: n
+            if name == length
+            else source.randint(1, n)
+            if name in firsts
+            else source.random() < 0.6
+            if isinstance(value, bool)
+            else source.choice([1, 7, value])
+            for name, value in whole.items()
+        }
+
+
+def _shake(network: Any, seed: int) -> None:
+    """Overwrite every weight by a foreign initialiser, of any sign."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(1.5 * torch.randn(parameter.shape, generator=generator))
+
+
+def _inputs(motif: dict[str, Any], options: Options, seed: int) -> dict[str, Tensor]:
+    """Return inputs by population, some beyond their range; steps half a step from an edge."""
+    generator = torch.Generator().manual_seed(seed)
+    n = options[_length(motif)]
+    found = {motif["joints"]: 1.5 * torch.randn(BATCH, n, generator=generator)}
+    if motif["clock"]:
+        periods = torch.tensor([options[period] for period in _periods(motif)])
+        here = periods[torch.randint(0, len(periods), (BATCH, 1), generator=generator)]
+        k, offset = (torch.randint(0, top, (BATCH, 1), generator=generator) for top in (9, 3))
+        found[motif["clock"]] = k // 2 * here + k % 2 * (here // 2) + (offset - 1) / 2
+    for name in motif["commands"]:
+        found[name] = 0.5 + torch.randn(BATCH, 1, generator=generator)
+    return found
+
+
+def _called(function: Any, motif: dict[str, Any], inputs: dict[str, Tensor]) -> Any:
+    """Call the network, or its rates, on inputs by population."""
+    names = motif["arguments"]
+    commands = {names[name]: inputs[name] for name in motif["commands"]}
+    clock = [inputs[motif["clock"]]] if motif["clock"] in inputs else []
+    return function(inputs[motif["joints"]], *clock, **commands)
+
+
+def _agrees(emitted: ModuleType, motif: dict[str, Any], options: Options, seed: int) -> None:
+    """Compare names, rates and gradients at the start, and with weights of any sign."""
+    torch.manual_seed(seed)
+    network = _built(emitted, options)
+    where = f"build({_spelled(options)})"
+    names = dict(weight_names(motif, options))
+    if [name for name, _ in network.named_parameters()] != list(names):
+        raise Wrong(where, "has other weights, or in another order, than the graph")
+    for name, parameter in network.named_parameters():
+        if parameter.shape != (1,):
+            raise Wrong(where, f"its weight {name} has shape {tuple(parameter.shape)}, not (1,)")
+        _starts_right(f"{where}: {name}", float(parameter), options, motif["weights"][names[name]])
+    for precise in (False, True):
+        tested = copy.deepcopy(network).double() if precise else network
+        inputs = _inputs(motif, options, seed)
+        inputs = {name: x.double() if precise else x for name, x in inputs.items()}
+        _compare(where, tested, motif, options, inputs)
+        _shake(tested, seed)
+        _compare(where, tested, motif, options, inputs)
+
+
+def _starts_right(where: str, value: float, options: Options, stated: dict[str, Any]) -> None:
+    sign = stated["sign"] if options["sign_constraints"] else (1 if value > 0 else -1)
+    right = value == sign if options["constant_init"] else 0 <= sign * value <= 1
+    if not right:
+        raise Wrong(where, f"starts at {value}")
+
+
+def _compare(
+    where: str, network: Any, motif: dict[str, Any], options: Options, inputs: dict[str, Tensor]
+) -> None:
+    """Compare rates with the plain reading's to the last bit, and gradients."""
+    weights = dict(network.named_parameters())
+    with finding(where), alone():
+        found = _called(network.rates, motif, inputs)
+        output = _called(network, motif, inputs)
+    expected = motif_rates(motif, options, weights, inputs)
+    if found.keys() != expected.keys():
+        raise Wrong(where, f"has rates of {', '.join(found)}, not of {', '.join(expected)}")
+    for name, rates in expected.items():
+        if not torch.equal(found[name], rates):
+            raise Wrong(where, f"{name} is not what the graph says, to the last bit")
+    if not torch.equal(output, expected[motif["output"]]):
+        raise Wrong(where, "its output is not that of the graph, to the last bit")
+    if not output.requires_grad:
+        return
+    several = [
+        torch.autograd.grad(y.sin().sum(), list(weights.values()), allow_unused=True)
+        for y in (output, expected[motif["output"]])
+    ]
+    for name, one, other in zip(weights, *several, strict=True):
+        one, other = (torch.zeros(1) if g is None else g for g in (one, other))
+        if not torch.allclose(one.double(), other.double(), rtol=1e-4, atol=1e-6):
+            raise Wrong(f"{where}: {name}", "learns by another gradient than the graph's")
+
+
+def _trains(
+    emitted: ModuleType, motif: dict[str, Any], options: Options, kind: Callable[..., Any]
+) -> None:
+    """Take a few steps at a high rate from any start; signs must hold, and rates agree."""
+    network = _built(emitted, options)
+    if not list(network.parameters()):
+        return
+    _shake(network, 2)
+    optimizer = kind(network.parameters(), lr=0.5, weight_decay=0.1)
+    where = f"build({_spelled(options)})"
+    for seed in range(3):
+        inputs = _inputs(motif, options, seed)
+        optimizer.zero_grad()
+        output = _called(network, motif, inputs)
+        if output.requires_grad:
+            output.tanh().mean().backward()
+        optimizer.step()
+        _compare(where, network, motif, options, inputs)
+        if not options["sign_constraints"]:
+            continue
+        for pre, post, layer in network.named_projections():
+            if bool((layer.sparse_weight().values() * layer.sign < 0).any()):
+                raise Wrong(f"{where}: {pre}->{post}", "acts with the wrong sign after training")
+
+
+def _counts(emitted: ModuleType, motif: dict[str, Any]) -> None:
+    """Compare calls without a step with calls that say it, row by row."""
+    options = _everything(motif)
+    network, inputs = _built(emitted, options), _inputs(motif, options, 0)
+    once = max(options[period] for period in _periods(motif))
+    steps = torch.zeros(BATCH, 1)
+    clock = inputs.pop(motif["clock"])
+    with torch.no_grad(), finding("steps"):
+        for call in range(once + 2):
+            if call == once // 2:
+                rows = torch.arange(BATCH) % 2 == 0
+                network.reset(rows)
+                steps[rows] = 0
+            told = _called(network, motif, {**inputs, motif["clock"]: steps})
+            if not torch.equal(_called(network, motif, inputs), told):
+                raise Wrong("steps", f"call {call + 1} is not at the step that its rows are at")
+            steps += 1
+        if not torch.equal(network.steps.to(clock), steps):
+            raise Wrong("steps", "are not those that were counted")
+        network.reset()
+        if bool(network.steps.any()):
+            raise Wrong("steps", "are not 0 after reset()")
+
+
+def _survives_saving(emitted: ModuleType, motif: dict[str, Any]) -> None:
+    """Save and load, copy, and give the shared weights to each joint of this body and another."""
+    options = _everything(motif) | {"weight_sharing": True}
+    # Long enough that every weight has a place.
+    n = options[_length(motif)] + max(abs(t["shift"] or 0) for t in motif["terms"])
+    options[_length(motif)] = n
+    network = _built(emitted, options)
+    _shake(network, 3)
+    inputs = _inputs(motif, options, 4)
+    for _ in range(3):
+        _called(network, motif, {k: x for k, x in inputs.items() if k != motif["clock"]})
+    file = io.BytesIO()
+    torch.save(network.state_dict(), file)
+    file.seek(0)
+    loaded, spread = _built(emitted, options), _built(emitted, options | {"weight_sharing": False})
+    with finding("state_dict"):
+        loaded.load_state_dict(torch.load(file, weights_only=True))
+    with finding("load_weights()"):
+        left = spread.load_weights(network.state_dict())
+        back = _built(emitted, options)
+        back.load_weights(spread.state_dict())
+        longer = _built(emitted, options | {_length(motif): n + 3})
+        longer.load_weights(network.state_dict())
+    if left:
+        raise Wrong("load_weights()", f"left {', '.join(left)} over")
+    expected = _called(network, motif, inputs)
+    others = {"loaded": loaded, "copied": copy.deepcopy(network), "spread": spread, "shared": back}
+    for name, other in others.items():
+        if not torch.equal(_called(other, motif, inputs), expected):
+            raise Wrong("state_dict", f"the {name} network answers differently")
+    for name, value in longer.named_parameters():
+        if not torch.equal(value, network.get_parameter(name)):
+            raise Wrong("load_weights()", f"gives another body another {name}")
+    if motif["clock"] and not torch.equal(loaded.steps, network.steps):
+        raise Wrong("state_dict", "does not keep the steps")

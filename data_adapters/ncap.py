@@ -1,0 +1,134 @@
+"""The neural circuit architectural prior of a swimmer: the worm's motor circuit as a motif."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne, Shift
+from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection, Weights
+from connectome_compiler.ir.provenance import BY_MOTIF, Evidence, Provenance, Step
+from connectome_compiler.options import spell_options
+
+from ._citations import BHATTASALI_2022
+
+GRADED = NodeModel("graded", bias_per="none")
+LINEAR = NodeModel("linear", bias_per="none")
+SIDES = ("d", "v")  # dorsal, ventral
+OTHER = {"d": "v", "v": "d"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ncap:
+    """Motor neurons and muscles of a swimmer of ``n_joints`` joints, after the worm's (NCAP).
+
+    At every joint a dorsal and a ventral B-type motor neuron drive the muscle of their own side and
+    inhibit that of the other; the torque is dorsal less ventral. Motor neurons sense the bend of
+    the joint ahead, those at the head hear an oscillator of ``oscillator_period`` steps, those of
+    the first ``n_turn_joints`` joints a command to turn, and all a brake, which a command of speed
+    releases. So Bhattasali, Zador & Engel (2022).
+
+    ``mechanism`` is how weights keep their sign: "clamp" is that of the paper, where a weight of
+    the wrong sign acts as 0 and learns no more; "abs" acts by its size.
+    """
+
+    name: ClassVar[str] = "ncap"
+
+    n_joints: int = 5
+    n_turn_joints: int = 1
+    oscillator_period: int = 60
+    mechanism: Literal["clamp", "abs"] = "clamp"
+
+    def __post_init__(self) -> None:
+        for field in ("n_joints", "n_turn_joints", "oscillator_period"):
+            if (value := getattr(self, field)) < 1:
+                raise CompileError(f"{self.name}.{field}", f"{value} is under 1")
+        if self.n_turn_joints > self.n_joints:
+            problem = f"{self.n_turn_joints} of {self.n_joints} joints cannot turn"
+            raise CompileError(f"{self.name}.n_turn_joints", problem, "at most as many as joints")
+
+    def load(self) -> Graph:
+        """Return the whole motif, all parts switched on."""
+        n, period = self.n_joints, self.oscillator_period
+        wave = NodeModel("square-wave", bias_per="none", period_steps=period)
+        brake = NodeModel("graded", bias_per="none", rest=1.0)
+        inputs = {"joints": n, "step": 1, "right": 1, "left": 1, "speed": 1}
+        populations = (
+            *(Population(p, (k,), node=LINEAR, artificial=True) for p, k in inputs.items()),
+            *(Population(f"proprioceptor.{side}", (n,), node=GRADED) for side in SIDES),
+            Population("oscillator", (2,), node=wave),
+            Population("brake", (1,), node=brake),
+            *(Population(f"turn.{side}", (1,), node=GRADED) for side in SIDES),
+            *(Population(f"B.{side}", (n,), node=GRADED) for side in SIDES),
+            *(Population(f"muscle.{side}", (n,), node=GRADED) for side in SIDES),
+            Population("torque", (n,), node=LINEAR, artificial=True),
+        )
+        ports = (*(Port(p, p, "in") for p in inputs), Port("torque", "torque", "out"))
+        bare = Graph(populations, (*_fixed(), *self._named()), self._provenance(), ports)
+        size = bare.n_neurons, 0, bare.n_connections
+        note = f"the same motif at {n} {'joint' if n == 1 else 'joints'}"
+        step = Step(BY_MOTIF, spell_options(self), 0, *size, (note,))
+        return Graph(populations, bare.projections, bare.provenance.with_step(step), ports)
+
+    def _named(self) -> tuple[Projection, ...]:
+        """Return the projections with weights, in the order in which their drives are added."""
+        turning = tuple(range(self.n_turn_joints))
+        ends: tuple[tuple[str, int, str, str, Connectivity], ...] = (
+            *(("prop", 1, f"proprioceptor.{s}", f"B.{s}", Shift(1)) for s in SIDES),
+            *(("speed", -1, "brake", f"B.{s}", AllToAll()) for s in SIDES),
+            *(("turn", 1, f"turn.{s}", f"B.{s}", AllToAll(turning)) for s in SIDES),
+            *(
+                ("osc", 1, "oscillator", f"B.{s}", AllToAll((0,), (k,)))
+                for k, s in enumerate(SIDES)
+            ),
+            *(
+                (name, sign, f"B.{pre}", f"muscle.{s}", OneToOne())
+                for s in SIDES
+                for name, sign, pre in (("ipsi", 1, s), ("contra", -1, OTHER[s]))
+            ),
+        )
+        return tuple(
+            Projection(
+                pre,
+                post,
+                law,
+                Weights(self.mechanism, "named", name, "unit", polarity=sign),
+                delay=0,
+            )
+            for name, sign, pre, post, law in ends
+        )
+
+    def _provenance(self) -> Provenance:
+        return Provenance(
+            dataset="ncap-swimmer",
+            title="Motor circuit of a swimmer, after the worm's",
+            connectivity=Evidence.MODELLED,
+            signs=Evidence.MODELLED,
+            licence="none needed: made by a rule",
+            citations=(BHATTASALI_2022,),
+        )
+
+
+def _fixed() -> tuple[Projection, ...]:
+    """Return what joins inputs to cells, and muscles to torques: weights of +1 and -1."""
+    ends = (
+        ("joints", "proprioceptor.d", OneToOne(), 1),
+        ("joints", "proprioceptor.v", OneToOne(), -1),
+        ("step", "oscillator", AllToAll(), 1),
+        ("speed", "brake", OneToOne(), -1),
+        ("right", "turn.d", OneToOne(), 1),
+        ("left", "turn.v", OneToOne(), 1),
+        ("muscle.d", "torque", OneToOne(), 1),
+        ("muscle.v", "torque", OneToOne(), -1),
+    )
+    return tuple(
+        Projection(
+            pre,
+            post,
+            law,
+            Weights(start="unit", trained=False, polarity=polarity),
+            delay=0,
+        )
+        for pre, post, law, polarity in ends
+    )

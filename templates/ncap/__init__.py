@@ -1,0 +1,1 @@
+"""Motor circuits: a motif of cell classes, the same at every joint of a body."""

@@ -1,0 +1,995 @@
+"""NcapSwimmer: Motor circuit of a swimmer, after the worm's.
+
+MODELLED, NOT MEASURED: a motif of cell classes, the same at every joint. No such network was seen
+in a brain, and results obtained with it say nothing about a particular brain.
+
+Every joint has the same few cells. A weight stands for one connection of the motif, shared by all
+joints and sides, or not; its sign is held in every forward pass.
+
+Data       ncap-swimmer (modelled; signs: modelled)
+Licence    none needed: made by a rule
+Cite       Bhattasali, Zador & Engel (2022). Neural circuit architectural priors for embodied
+           control. Advances in Neural Information Processing Systems 35.
+           https://arxiv.org/abs/2201.05242
+
+Made by connectome-compiler 0.1.0 from the recipe ncap-swimmer:
+  lay-motif(n_joints=5, n_turn_joints=1, oscillator_period=60, mechanism="clamp"): 0 -> 35 neurons,
+      0 -> 42 connections
+    - the same motif at 5 joints
+  ncap(weight_sharing=true, sign_constraints=true, constant_init=true, proprioception=true,
+      oscillator=true, speed_control=false, turn_control=false, class_name="")
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+PROVENANCE: dict[str, Any] = {
+    "recipe": "ncap-swimmer",
+    "dataset": "ncap-swimmer",
+    "version": "",
+    "title": "Motor circuit of a swimmer, after the worm's",
+    "measured": False,
+    "connectivity": "modelled",
+    "signs": "modelled",
+    "licence": "none needed: made by a rule",
+    "citations": [
+        "Bhattasali, Zador & Engel (2022). Neural circuit architectural priors for embodied control. Advances in Neural Information Processing Systems 35. https://arxiv.org/abs/2201.05242",
+    ],
+    "files": [],
+    "steps": [
+        {
+            "name": "lay-motif",
+            "options": 'n_joints=5, n_turn_joints=1, oscillator_period=60, mechanism="clamp"',
+            "neurons": [0, 35],
+            "connections": [0, 42],
+            "notes": ["the same motif at 5 joints"],
+        },
+    ],
+    "template": 'ncap(weight_sharing=true, sign_constraints=true, constant_init=true, proprioception=true, oscillator=true, speed_control=false, turn_control=false, class_name="")',
+    "populations": [
+        {
+            "name": "proprioceptor.d",
+            "units": 5,
+            "layer": "",
+            "axons_read": None,
+            "normalisation": "none",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "proprioceptor.v",
+            "units": 5,
+            "layer": "",
+            "axons_read": None,
+            "normalisation": "none",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "oscillator",
+            "units": 2,
+            "layer": "",
+            "axons_read": None,
+            "normalisation": "none",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "brake",
+            "units": 1,
+            "layer": "",
+            "axons_read": None,
+            "normalisation": "none",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "turn.d",
+            "units": 1,
+            "layer": "",
+            "axons_read": None,
+            "normalisation": "none",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "turn.v",
+            "units": 1,
+            "layer": "",
+            "axons_read": None,
+            "normalisation": "none",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "B.d",
+            "units": 5,
+            "layer": "",
+            "axons_read": None,
+            "normalisation": "none",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "B.v",
+            "units": 5,
+            "layer": "",
+            "axons_read": None,
+            "normalisation": "none",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "muscle.d",
+            "units": 5,
+            "layer": "",
+            "axons_read": None,
+            "normalisation": "none",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+        {
+            "name": "muscle.v",
+            "units": 5,
+            "layer": "",
+            "axons_read": None,
+            "normalisation": "none",
+            "noise_std": 0.0,
+            "inhibition": "none",
+        },
+    ],
+    "projections": [
+        {
+            "key": "proprioceptor.d->B.d",
+            "shape": [5, 5],
+            "delay": 0,
+            "connections": 4,
+            "excitatory": 4,
+            "inhibitory": 0,
+            "indices_sha256": "1fde1574bc9c48d75f6d1480f851d9f5146d1bbd633b9fd81365d37ea225f35c",
+            "signs_sha256": "01aaccac590ef538b7621330153dc8588da38a2dcf23a2e8e116882c000610ce",
+            "weight": "prop",
+        },
+        {
+            "key": "proprioceptor.v->B.v",
+            "shape": [5, 5],
+            "delay": 0,
+            "connections": 4,
+            "excitatory": 4,
+            "inhibitory": 0,
+            "indices_sha256": "1fde1574bc9c48d75f6d1480f851d9f5146d1bbd633b9fd81365d37ea225f35c",
+            "signs_sha256": "01aaccac590ef538b7621330153dc8588da38a2dcf23a2e8e116882c000610ce",
+            "weight": "prop",
+        },
+        {
+            "key": "brake->B.d",
+            "shape": [5, 1],
+            "delay": 0,
+            "connections": 5,
+            "excitatory": 0,
+            "inhibitory": 5,
+            "indices_sha256": "b37553946817cc29c9b005cffbf8a5307e5ead66c8fd935a5a43838609af0a25",
+            "signs_sha256": "25fc7b3f86fb6e5190d20e8a8d4099940dd56bdf6889abc2f891bea4ecb2668a",
+            "weight": "speed",
+        },
+        {
+            "key": "brake->B.v",
+            "shape": [5, 1],
+            "delay": 0,
+            "connections": 5,
+            "excitatory": 0,
+            "inhibitory": 5,
+            "indices_sha256": "b37553946817cc29c9b005cffbf8a5307e5ead66c8fd935a5a43838609af0a25",
+            "signs_sha256": "25fc7b3f86fb6e5190d20e8a8d4099940dd56bdf6889abc2f891bea4ecb2668a",
+            "weight": "speed",
+        },
+        {
+            "key": "turn.d->B.d",
+            "shape": [5, 1],
+            "delay": 0,
+            "connections": 1,
+            "excitatory": 1,
+            "inhibitory": 0,
+            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
+            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
+            "weight": "turn",
+        },
+        {
+            "key": "turn.v->B.v",
+            "shape": [5, 1],
+            "delay": 0,
+            "connections": 1,
+            "excitatory": 1,
+            "inhibitory": 0,
+            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
+            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
+            "weight": "turn",
+        },
+        {
+            "key": "oscillator->B.d",
+            "shape": [5, 2],
+            "delay": 0,
+            "connections": 1,
+            "excitatory": 1,
+            "inhibitory": 0,
+            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
+            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
+            "weight": "osc",
+        },
+        {
+            "key": "oscillator->B.v",
+            "shape": [5, 2],
+            "delay": 0,
+            "connections": 1,
+            "excitatory": 1,
+            "inhibitory": 0,
+            "indices_sha256": "5e99716a539d47054f2626f5140ee9860108e5efd960411f23f9300801c29a9a",
+            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
+            "weight": "osc",
+        },
+        {
+            "key": "B.d->muscle.d",
+            "shape": [5, 5],
+            "delay": 0,
+            "connections": 5,
+            "excitatory": 5,
+            "inhibitory": 0,
+            "indices_sha256": "4da5c91b4005330a5c8d69cc7c4bb2b44abf7e142c0d92e66d1f491238646ac1",
+            "signs_sha256": "b6f6b33a9bffaa7beb2c6e524beda6a2cdd0d2c9dc7f4ed1c93ae9e045579c5c",
+            "weight": "ipsi",
+        },
+        {
+            "key": "B.v->muscle.d",
+            "shape": [5, 5],
+            "delay": 0,
+            "connections": 5,
+            "excitatory": 0,
+            "inhibitory": 5,
+            "indices_sha256": "4da5c91b4005330a5c8d69cc7c4bb2b44abf7e142c0d92e66d1f491238646ac1",
+            "signs_sha256": "25fc7b3f86fb6e5190d20e8a8d4099940dd56bdf6889abc2f891bea4ecb2668a",
+            "weight": "contra",
+        },
+        {
+            "key": "B.v->muscle.v",
+            "shape": [5, 5],
+            "delay": 0,
+            "connections": 5,
+            "excitatory": 5,
+            "inhibitory": 0,
+            "indices_sha256": "4da5c91b4005330a5c8d69cc7c4bb2b44abf7e142c0d92e66d1f491238646ac1",
+            "signs_sha256": "b6f6b33a9bffaa7beb2c6e524beda6a2cdd0d2c9dc7f4ed1c93ae9e045579c5c",
+            "weight": "ipsi",
+        },
+        {
+            "key": "B.d->muscle.v",
+            "shape": [5, 5],
+            "delay": 0,
+            "connections": 5,
+            "excitatory": 0,
+            "inhibitory": 5,
+            "indices_sha256": "4da5c91b4005330a5c8d69cc7c4bb2b44abf7e142c0d92e66d1f491238646ac1",
+            "signs_sha256": "25fc7b3f86fb6e5190d20e8a8d4099940dd56bdf6889abc2f891bea4ecb2668a",
+            "weight": "contra",
+        },
+    ],
+    "read_in": {},
+    "read_out": {},
+    "motif": {
+        "joints": "joints",
+        "clock": "step",
+        "commands": ["right", "left", "speed"],
+        "output": "torque",
+        "options": {
+            "n_joints": 5,
+            "n_turn_joints": 1,
+            "oscillator_period": 60,
+            "weight_sharing": True,
+            "sign_constraints": True,
+            "constant_init": True,
+            "proprioception": True,
+            "oscillator": True,
+            "speed_control": False,
+            "turn_control": False,
+        },
+        "mechanism": "clamp",
+        "arguments": {"joints": "joints", "right": "right", "left": "left", "speed": "speed"},
+        "weights": {
+            "prop": {"switch": "proprioception", "sign": 1},
+            "speed": {"switch": "speed_control", "sign": -1},
+            "turn": {"switch": "turn_control", "sign": 1},
+            "osc": {"switch": "oscillator", "sign": 1},
+            "ipsi": {"switch": "", "sign": 1},
+            "contra": {"switch": "", "sign": -1},
+        },
+        "populations": [
+            {
+                "name": "joints",
+                "units": "n_joints",
+                "activation": "linear",
+                "rest": 0.0,
+                "period": None,
+                "switch": "proprioception",
+            },
+            {
+                "name": "step",
+                "units": 1,
+                "activation": "linear",
+                "rest": 0.0,
+                "period": None,
+                "switch": "oscillator",
+            },
+            {
+                "name": "right",
+                "units": 1,
+                "activation": "linear",
+                "rest": 0.0,
+                "period": None,
+                "switch": "turn_control",
+            },
+            {
+                "name": "left",
+                "units": 1,
+                "activation": "linear",
+                "rest": 0.0,
+                "period": None,
+                "switch": "turn_control",
+            },
+            {
+                "name": "speed",
+                "units": 1,
+                "activation": "linear",
+                "rest": 0.0,
+                "period": None,
+                "switch": "speed_control",
+            },
+            {
+                "name": "proprioceptor.d",
+                "units": "n_joints",
+                "activation": "graded",
+                "rest": 0.0,
+                "period": None,
+                "switch": "proprioception",
+            },
+            {
+                "name": "proprioceptor.v",
+                "units": "n_joints",
+                "activation": "graded",
+                "rest": 0.0,
+                "period": None,
+                "switch": "proprioception",
+            },
+            {
+                "name": "oscillator",
+                "units": 2,
+                "activation": "square-wave",
+                "rest": 0.0,
+                "period": "oscillator_period",
+                "switch": "oscillator",
+            },
+            {
+                "name": "brake",
+                "units": 1,
+                "activation": "graded",
+                "rest": 1.0,
+                "period": None,
+                "switch": "speed_control",
+            },
+            {
+                "name": "turn.d",
+                "units": 1,
+                "activation": "graded",
+                "rest": 0.0,
+                "period": None,
+                "switch": "turn_control",
+            },
+            {
+                "name": "turn.v",
+                "units": 1,
+                "activation": "graded",
+                "rest": 0.0,
+                "period": None,
+                "switch": "turn_control",
+            },
+            {
+                "name": "B.d",
+                "units": "n_joints",
+                "activation": "graded",
+                "rest": 0.0,
+                "period": None,
+                "switch": "",
+            },
+            {
+                "name": "B.v",
+                "units": "n_joints",
+                "activation": "graded",
+                "rest": 0.0,
+                "period": None,
+                "switch": "",
+            },
+            {
+                "name": "muscle.d",
+                "units": "n_joints",
+                "activation": "graded",
+                "rest": 0.0,
+                "period": None,
+                "switch": "",
+            },
+            {
+                "name": "muscle.v",
+                "units": "n_joints",
+                "activation": "graded",
+                "rest": 0.0,
+                "period": None,
+                "switch": "",
+            },
+            {
+                "name": "torque",
+                "units": "n_joints",
+                "activation": "linear",
+                "rest": 0.0,
+                "period": None,
+                "switch": "",
+            },
+        ],
+        "terms": [
+            {
+                "pre": "joints",
+                "post": "proprioceptor.d",
+                "key": "joints->proprioceptor.d",
+                "sign": 1,
+                "weight": "",
+                "side": "d",
+                "shift": 0,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "joints",
+                "post": "proprioceptor.v",
+                "key": "joints->proprioceptor.v",
+                "sign": -1,
+                "weight": "",
+                "side": "v",
+                "shift": 0,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "step",
+                "post": "oscillator",
+                "key": "step->oscillator",
+                "sign": 1,
+                "weight": "",
+                "side": "oscillator",
+                "shift": None,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "speed",
+                "post": "brake",
+                "key": "speed->brake",
+                "sign": -1,
+                "weight": "",
+                "side": "brake",
+                "shift": None,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "right",
+                "post": "turn.d",
+                "key": "right->turn.d",
+                "sign": 1,
+                "weight": "",
+                "side": "d",
+                "shift": None,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "left",
+                "post": "turn.v",
+                "key": "left->turn.v",
+                "sign": 1,
+                "weight": "",
+                "side": "v",
+                "shift": None,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "muscle.d",
+                "post": "torque",
+                "key": "muscle.d->torque",
+                "sign": 1,
+                "weight": "",
+                "side": "torque",
+                "shift": 0,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "muscle.v",
+                "post": "torque",
+                "key": "muscle.v->torque",
+                "sign": -1,
+                "weight": "",
+                "side": "torque",
+                "shift": 0,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "proprioceptor.d",
+                "post": "B.d",
+                "key": "proprioceptor.d->B.d",
+                "sign": 1,
+                "weight": "prop",
+                "side": "d",
+                "shift": 1,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "proprioceptor.v",
+                "post": "B.v",
+                "key": "proprioceptor.v->B.v",
+                "sign": 1,
+                "weight": "prop",
+                "side": "v",
+                "shift": 1,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "brake",
+                "post": "B.d",
+                "key": "brake->B.d",
+                "sign": -1,
+                "weight": "speed",
+                "side": "d",
+                "shift": None,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "brake",
+                "post": "B.v",
+                "key": "brake->B.v",
+                "sign": -1,
+                "weight": "speed",
+                "side": "v",
+                "shift": None,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "turn.d",
+                "post": "B.d",
+                "key": "turn.d->B.d",
+                "sign": 1,
+                "weight": "turn",
+                "side": "d",
+                "shift": None,
+                "unit": 0,
+                "first": "n_turn_joints",
+            },
+            {
+                "pre": "turn.v",
+                "post": "B.v",
+                "key": "turn.v->B.v",
+                "sign": 1,
+                "weight": "turn",
+                "side": "v",
+                "shift": None,
+                "unit": 0,
+                "first": "n_turn_joints",
+            },
+            {
+                "pre": "oscillator",
+                "post": "B.d",
+                "key": "oscillator->B.d",
+                "sign": 1,
+                "weight": "osc",
+                "side": "d",
+                "shift": None,
+                "unit": 0,
+                "first": "1",
+            },
+            {
+                "pre": "oscillator",
+                "post": "B.v",
+                "key": "oscillator->B.v",
+                "sign": 1,
+                "weight": "osc",
+                "side": "v",
+                "shift": None,
+                "unit": 1,
+                "first": "1",
+            },
+            {
+                "pre": "B.d",
+                "post": "muscle.d",
+                "key": "B.d->muscle.d",
+                "sign": 1,
+                "weight": "ipsi",
+                "side": "d",
+                "shift": 0,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "B.v",
+                "post": "muscle.d",
+                "key": "B.v->muscle.d",
+                "sign": -1,
+                "weight": "contra",
+                "side": "d",
+                "shift": 0,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "B.v",
+                "post": "muscle.v",
+                "key": "B.v->muscle.v",
+                "sign": 1,
+                "weight": "ipsi",
+                "side": "v",
+                "shift": 0,
+                "unit": 0,
+                "first": None,
+            },
+            {
+                "pre": "B.d",
+                "post": "muscle.v",
+                "key": "B.d->muscle.v",
+                "sign": -1,
+                "weight": "contra",
+                "side": "v",
+                "shift": 0,
+                "unit": 0,
+                "first": None,
+            },
+        ],
+    },
+    "graph_sha256": "4cf9a311cee0d007e922e03a7633dea1b6cab095bdae79455ef5c735232eb74e",
+    "header_sha256": "2e51310bc83948fdd355d2c49d73af5a40b61ba1ae884f75b884ce4ac1081355",
+    "compiler": "connectome-compiler 0.1.0",
+    "sha256": "42db79bf2e1d3b9af3ea7bc4cdb900be3d0b010bad3f53df6a5194000a4e1417",
+}
+
+# --- layers ---------------------------------------------------------------------------------------
+
+# as in connectome_compiler.nn
+
+# --- the network ----------------------------------------------------------------------------------
+
+# Weights and their signs, in the order in which they are made.
+SIGNS = {"prop": 1, "speed": -1, "turn": 1, "osc": 1, "ipsi": 1, "contra": -1}
+# Projections in the order in which drives are added.
+TERMS = (
+    Term("proprioceptor.d", "B.d", "prop", "d", shift=1),
+    Term("proprioceptor.v", "B.v", "prop", "v", shift=1),
+    Term("brake", "B.d", "speed", "d", unit=0, units=1),
+    Term("brake", "B.v", "speed", "v", unit=0, units=1),
+    Term("turn.d", "B.d", "turn", "d", unit=0, units=1),
+    Term("turn.v", "B.v", "turn", "v", unit=0, units=1),
+    Term("oscillator", "B.d", "osc", "d", unit=0, units=2),
+    Term("oscillator", "B.v", "osc", "v", unit=1, units=2),
+    Term("B.d", "muscle.d", "ipsi", "d", shift=0),
+    Term("B.v", "muscle.d", "contra", "d", shift=0),
+    Term("B.v", "muscle.v", "ipsi", "v", shift=0),
+    Term("B.d", "muscle.v", "contra", "v", shift=0),
+)
+
+
+class NcapSwimmer(nn.Module):
+    """A motor circuit of 6 kinds of weights, the same at every joint.
+
+    Maps ``joints`` ``(batch, n_joints)`` to torque of that shape. Options are those of `build`.
+
+    Without ``step`` ``(batch, 1)`` the network counts: ``steps``, a saved buffer, has for each
+    row of the batch how many calls there were since `reset`. Calls with ``step`` do not count.
+    Rows that were always in step may change in number; after a reset of some the batch must
+    stay as it is.
+
+    The commands ``right``, ``left`` and ``speed`` ``(batch, 1)`` are 0 if left out; a part that
+    is off is deaf.
+
+    Weights are numbers of shape ``(1,)``. A weight of shape ``(batch,)`` in its place, by
+    ``torch.func.functional_call``, gives every row its own.
+    """
+
+    steps: Tensor  # int, (rows, 1)
+
+    def __init__(
+        self,
+        n_joints: int = 5,
+        n_turn_joints: int = 1,
+        oscillator_period: int = 60,
+        weight_sharing: bool = True,
+        sign_constraints: bool = True,
+        constant_init: bool = True,
+        proprioception: bool = True,
+        oscillator: bool = True,
+        speed_control: bool = False,
+        turn_control: bool = False,
+    ) -> None:
+        super().__init__()
+        check_switches(
+            weight_sharing=weight_sharing,
+            sign_constraints=sign_constraints,
+            constant_init=constant_init,
+            proprioception=proprioception,
+            oscillator=oscillator,
+            speed_control=speed_control,
+            turn_control=turn_control,
+        )
+        self.n_joints = whole_number("n_joints", n_joints)
+        self.n_turn_joints = whole_number("n_turn_joints", n_turn_joints, n_joints)
+        self.oscillator_period = whole_number("oscillator_period", oscillator_period)
+        self.weight_sharing = weight_sharing
+        self.sign_constraints = sign_constraints
+        self.constant_init = constant_init
+        self.proprioception = proprioception
+        self.oscillator = oscillator
+        self.speed_control = speed_control
+        self.turn_control = turn_control
+
+        # The joints at which the connections of each weight end; a part that is off has no weight.
+        every = range(self.n_joints)
+        reach = {
+            "prop": every[1:] if proprioception else None,
+            "speed": every if speed_control else None,
+            "turn": every[:n_turn_joints] if turn_control else None,
+            "osc": every[:1] if oscillator else None,
+            "ipsi": every,
+            "contra": every,
+        }
+        self.reach = {weight: joints for weight, joints in reach.items() if joints is not None}
+        for name, weight in self._names():
+            start = draw_weight(SIGNS[weight], sign_constraints, constant_init)
+            self.register_parameter(name, start)
+        self.register_buffer("steps", torch.zeros(1, 1, dtype=torch.int64))
+
+    def forward(
+        self,
+        joints: Tensor,
+        step: Tensor | None = None,
+        *,
+        right: Tensor | None = None,
+        left: Tensor | None = None,
+        speed: Tensor | None = None,
+    ) -> Tensor:
+        """Return the output ``(batch, n_joints)``; see `rates`."""
+        rates = self.rates(joints, step, right=right, left=left, speed=speed)
+        return rates["torque"]
+
+    def rates(
+        self,
+        joints: Tensor,
+        step: Tensor | None = None,
+        *,
+        right: Tensor | None = None,
+        left: Tensor | None = None,
+        speed: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the activity of all cells that are on, ``(batch, units)`` by population.
+
+        Raises `ValueError` for inputs of another shape, and for NaN.
+        """
+        zero = check_input("joints", joints, self.n_joints).new_zeros(len(joints))
+        w, name = self.acting_weights(), self._name
+        reach = {weight: self.reach.get(weight, ()) for weight in SIGNS}
+        rates: dict[str, Tensor] = {}
+        if self.oscillator:
+            if step is None:
+                step = self._count(len(joints))
+            check_input("step", step, 1, len(joints))
+            oscillator = rates["oscillator"] = square_wave(step, self.oscillator_period).to(joints)
+        if self.turn_control:
+            right = read_command("right", right, joints)
+            left = read_command("left", left, joints)
+            turn_d = rates["turn.d"] = right.clamp(0, 1)
+            turn_v = rates["turn.v"] = left.clamp(0, 1)
+        if self.speed_control:
+            speed = read_command("speed", speed, joints)
+            brake = rates["brake"] = (1 - speed).clamp(0, 1)
+        if self.proprioception:
+            proprioceptor_d = rates["proprioceptor.d"] = joints.clamp(0, 1)
+            proprioceptor_v = rates["proprioceptor.v"] = (-joints).clamp(0, 1)
+        b_d: list[Tensor] = []
+        b_v: list[Tensor] = []
+        muscle_d: list[Tensor] = []
+        muscle_v: list[Tensor] = []
+        for i in range(self.n_joints):
+            drive = zero
+            if i in reach["prop"]:
+                drive = drive + proprioceptor_d[:, i - 1] * w[name("prop", "d", i)]
+            if i in reach["speed"]:
+                drive = drive + brake[:, 0] * w[name("speed", "d", i)]
+            if i in reach["turn"]:
+                drive = drive + turn_d[:, 0] * w[name("turn", "d", i)]
+            if i in reach["osc"]:
+                drive = drive + oscillator[:, 0] * w[name("osc", "d", i)]
+            b_d.append(drive.clamp(0, 1))
+            drive = zero
+            if i in reach["prop"]:
+                drive = drive + proprioceptor_v[:, i - 1] * w[name("prop", "v", i)]
+            if i in reach["speed"]:
+                drive = drive + brake[:, 0] * w[name("speed", "v", i)]
+            if i in reach["turn"]:
+                drive = drive + turn_v[:, 0] * w[name("turn", "v", i)]
+            if i in reach["osc"]:
+                drive = drive + oscillator[:, 1] * w[name("osc", "v", i)]
+            b_v.append(drive.clamp(0, 1))
+            drive = b_d[i] * w[name("ipsi", "d", i)]
+            drive = drive + b_v[i] * w[name("contra", "d", i)]
+            muscle_d.append(drive.clamp(0, 1))
+            drive = b_v[i] * w[name("ipsi", "v", i)]
+            drive = drive + b_d[i] * w[name("contra", "v", i)]
+            muscle_v.append(drive.clamp(0, 1))
+        rates["B.d"] = torch.stack(b_d, 1)
+        rates["B.v"] = torch.stack(b_v, 1)
+        rates["muscle.d"] = torch.stack(muscle_d, 1)
+        rates["muscle.v"] = torch.stack(muscle_v, 1)
+        rates["torque"] = rates["muscle.d"] - rates["muscle.v"]
+        return rates
+
+    def reset(self, rows: Tensor | None = None) -> None:
+        """Go back to step 0: in all rows, or where ``rows``, bool ``(batch,)``, is true."""
+        if rows is None:
+            with torch.inference_mode(False):
+                self.steps = self.steps.new_zeros(1, 1)
+            return
+        if rows.dim() != 1 or rows.dtype != torch.bool:
+            raise ValueError(f"rows is {rows.dtype} {tuple(rows.shape)}, expected bool (batch,)")
+        self._resize(len(rows))
+        self.steps.masked_fill_(rows[:, None].to(self.steps.device), 0)
+
+    def _count(self, batch: int) -> Tensor:
+        """Return the step of every row, and count this call; one without rows is none."""
+        if not batch:
+            return self.steps[:0]
+        self._resize(batch)
+        now = self.steps.clone()
+        self.steps.add_(1)
+        return now
+
+    def _resize(self, batch: int) -> None:
+        """Have a counter for each row of another batch, if all are in step."""
+        if len(self.steps) == batch:
+            return
+        if len(self.steps) > 1 and bool((self.steps != self.steps[0]).any()):
+            problem = f"{len(self.steps)} rows of steps of their own, and a batch of {batch}"
+            raise ValueError(f"{problem}: call reset(), or pass step")
+        with torch.inference_mode(False):  # a buffer made in that mode could not count outside
+            self.steps = self.steps[:1].repeat(batch, 1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Load counters of any number of rows."""
+        saved = state_dict.get(f"{prefix}steps")
+        if saved is not None and saved.dim() == 2 and len(saved) and saved.shape[1] == 1:
+            self.steps = self.steps.new_zeros(saved.shape)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def acting_weights(self) -> dict[str, Tensor]:
+        """Return the weights as they act, by the names of their parameters."""
+        if not self.sign_constraints:
+            return {name: getattr(self, name) for name, _ in self._names()}
+        return {
+            name: clamp_to_sign(getattr(self, name), SIGNS[weight])
+            for name, weight in self._names()
+        }
+
+    def load_weights(self, weights: Mapping[str, Tensor], *, average: bool = False) -> list[str]:
+        """Take the weights of another body, shared or not; return the names of those left over.
+
+        ``weights`` is its ``state_dict()``. A shared weight serves every joint; weights of joints
+        make a shared one if they are equal, or by their mean if ``average``. Raises `ValueError`
+        naming a weight that is missing, and takes none then. Steps stay as they are.
+        """
+        sides: dict[str, list[str]] = {}
+        for term in TERMS:
+            sides.setdefault(term.weight, []).append(term.side)
+        found, used = matched_weights(self._names(), sides, weights, average)
+        with torch.no_grad():
+            for name, value in found.items():
+                getattr(self, name).copy_(value)
+        return [name for name in weights if name not in used and name != "steps"]
+
+    def _names(self) -> Iterator[tuple[str, str]]:
+        """Yield each parameter with its weight, in the order in which they are made."""
+        if self.weight_sharing:
+            yield from ((weight, weight) for weight in self.reach)
+            return
+        for i in range(self.n_joints):
+            for term in TERMS:
+                if i in self.reach.get(term.weight, ()):
+                    yield self._name(term.weight, term.side, i), term.weight
+
+    def _name(self, weight: str, side: str, joint: int) -> str:
+        return weight if self.weight_sharing else f"{weight}_{side}_{joint}"
+
+    def example_input(self, batch: int = 1) -> Tensor:
+        """Return uniform noise between -1 and 1, the same at every call."""
+        source = torch.Generator().manual_seed(0)
+        noise = 2 * torch.rand(batch, self.n_joints, generator=source) - 1
+        return noise.to(next(self.parameters(), noise))
+
+    def named_projections(self) -> Iterator[tuple[str, str, Connections]]:
+        """Yield ``(pre, post, layer)`` of each projection that is on, with the weights of now."""
+        acting = self.acting_weights()
+        for term in TERMS:
+            if (joints := self.reach.get(term.weight)) is not None:
+                names = [self._name(term.weight, term.side, i) for i in joints]
+                own = [getattr(self, name) for name in names]
+                yield (
+                    term.pre,
+                    term.post,
+                    Connections(
+                        (self.n_joints, term.units or self.n_joints),
+                        post=joints,
+                        pre=[term.unit if term.shift is None else i - term.shift for i in joints],
+                        weight=getattr(self, term.weight) if self.weight_sharing else joined(own),
+                        acting=joined([acting[name] for name in names]),
+                        sign=SIGNS[term.weight] if self.sign_constraints else 0,
+                    ),
+                )
+
+    def effective_weights(self, all: bool = False) -> dict[str, Tensor]:
+        """Return the weights that act, as sparse COO tensors ``[post, pre]`` by projection.
+
+        What is fixed, +1 or -1 between inputs and cells, and cells and output, is not among them:
+        ``all`` adds nothing.
+        """
+        return {
+            f"{pre}->{post}": layer.sparse_weight().detach()
+            for pre, post, layer in self.named_projections()
+        }
+
+
+def build(
+    n_joints: int = 5,
+    n_turn_joints: int = 1,
+    oscillator_period: int = 60,
+    weight_sharing: bool = True,
+    sign_constraints: bool = True,
+    constant_init: bool = True,
+    proprioception: bool = True,
+    oscillator: bool = True,
+    speed_control: bool = False,
+    turn_control: bool = False,
+) -> NcapSwimmer:
+    """Return the network for a body of so many joints.
+
+    n_joints: joints of the body
+    n_turn_joints: joints, counted from the head, that hear the command of 'turn'
+    oscillator_period: steps of a period of oscillator; its first half is rounded down
+    weight_sharing: one number for all joints and sides, or one for each
+    sign_constraints: a weight of the wrong sign acts as 0, and learns no more; or weights are
+        free
+    constant_init: weights start at their signs, if free at +1 or -1 by chance; or uniform
+    proprioception: the part with ``prop``
+    oscillator: the part with ``osc``
+    speed_control: the part with ``speed``
+    turn_control: the part with ``turn``
+    """
+    return NcapSwimmer(
+        n_joints,
+        n_turn_joints,
+        oscillator_period,
+        weight_sharing,
+        sign_constraints,
+        constant_init,
+        proprioception,
+        oscillator,
+        speed_control,
+        turn_control,
+    )
