@@ -378,8 +378,10 @@ def _computes(network: Any, stated: dict[str, Any]) -> None:
     _shake(double)
     called: set[str] = set()
     layers = {_key(a, b, layer): layer for a, b, layer in double.named_projections()}
-    for key, layer in layers.items():
+    hooks = [
         layer.register_forward_pre_hook(lambda _, __, key=key: called.add(key))
+        for key, layer in layers.items()
+    ]
     _units_are_those_stated(double, stated)
     # The plain reading keeps a number per connection, sample and step.
     n_connections = sum(p["connections"] for p in stated["projections"])
@@ -395,6 +397,8 @@ def _computes(network: Any, stated: dict[str, Any]) -> None:
         for key in layers:
             if key not in called and "dynamics" not in stated:  # those roll weights, not layers
                 raise Wrong(key, "is not used in the forward pass")
+        for hook in hooks:  # layers without any may share work
+            hook.remove()
         with torch.set_grad_enabled(training):
             expected, wanted = rates_and_output(double, stated, image)
         for name, rates in {**expected, "the output": wanted}.items():

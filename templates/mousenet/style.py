@@ -16,6 +16,7 @@ from connectome_compiler.emit.literal import literal
 from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import identifiers
 from connectome_compiler.emit.stack import (
+    ACTIVATIONS,
     OWN,
     call,
     check_units,
@@ -23,7 +24,6 @@ from connectome_compiler.emit.stack import (
     norm_lines,
     norms,
     stated,
-    steps,
 )
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
@@ -86,7 +86,9 @@ class Mousenet:
         for q in graph.projections:
             _check_projection(graph, q)
         names = identifiers([*OWN, *(p.name for p in graph.populations)])
-        layers = {q.key: f"{names[q.pre]}_to_{names[q.post]}" for q in graph.projections}
+        keys = {q.key: f"{names[q.pre]} to {names[q.post]}" for q in graph.projections}
+        unique = identifiers([*OWN, *(p.name for p in graph.populations), *keys.values()])
+        layers = {key: unique[words] for key, words in keys.items()}
         normed = norms(graph, names)
         sweeps = self._sweeps(graph)
         back = {q.pre for q in graph.projections if q.delay}
@@ -112,7 +114,7 @@ class Mousenet:
             graph,
             recipe,
             "mousenet/module.py.jinja",
-            layers=["open_entries", "open_weight", *self._classes(graph)],
+            layers=["convolve_together", "open_entries", "open_weight", *self._classes(graph)],
             class_name=self.class_name,
             wiring=wiring,
             paragraphs=[STYLE, self._said(graph, features)],
@@ -144,11 +146,19 @@ class Mousenet:
                     for p in graph.populations
                     if p.name in back
                 ],
+                "feedback": [
+                    line
+                    for p in graph.populations
+                    for line in _sent(graph, p, names, layers, delay=1)
+                ],
                 "units": [
                     {
                         "var": names[p.name],
                         "name": literal(p.name),
-                        "steps": steps(graph, p, names, layers, normed[p.name]),
+                        "steps": [
+                            *_received(graph, p, names, layers, normed[p.name]),
+                            *_sent(graph, p, names, layers, delay=0),
+                        ],
                     }
                     for p in graph.populations
                 ],
@@ -278,6 +288,43 @@ def _made(graph: Graph, q: Projection, attr: str) -> list[str]:
     function = "conv_transpose" if isinstance(q.operator, ConvTranspose2d) else "conv"
     given = [literal(q.key), str(pre), str(post), *geometry(q.operator)]
     return call(f"self.{attr} = {function}", given)
+
+
+def _received(
+    graph: Graph, p: Population, names: dict[str, str], layers: dict[str, str], norm: str
+) -> list[str]:
+    """Return the lines that compute a population's activity from what was sent to it."""
+    terms = [layers[q.key] for q in graph.projections if q.post == p.name]
+    if not terms:
+        return []
+    var, function = names[p.name], ACTIVATIONS[p.node.activation]
+    lines = []
+    if len(terms) > 1:
+        lines = [f"{var} = {terms[0]}", *(f"{var} = {var} + {term}" for term in terms[1:])]
+        terms = [var]
+    activity = f"self.{norm}({terms[0]})" if norm else terms[0]
+    activity = f"{function}({activity})" if function else activity
+    return lines if activity == var else [*lines, f"{var} = {activity}"]
+
+
+def _sent(
+    graph: Graph, p: Population, names: dict[str, str], layers: dict[str, str], delay: int
+) -> list[str]:
+    """Return the lines that compute what a population sends: all of it at once, which is faster."""
+    sent = [layers[q.key] for q in graph.projections if q.pre == p.name and q.delay == delay]
+    if not sent:
+        return []
+    if len(sent) == 1:
+        return [f"{sent[0]} = self.{sent[0]}({names[p.name]})"]
+    targets = [f"{name}," for name in sent]
+    given = [f"{names[p.name]},", *(f"self.{name}," for name in sent)]
+    return [
+        "(",
+        *(f"    {line}" for line in targets),
+        ") = convolve_together(",
+        *(f"    {line}" for line in given),
+        ")",
+    ]
 
 
 def _doc(image: Population, read: list[Population], sweeps: int) -> str:

@@ -805,30 +805,65 @@ class SmallFeedback(nn.Module):
         w2_3 = input.new_zeros(len(input), 4, 8, 8)
         w5 = input.new_zeros(len(input), 4, 8, 8)
         for _ in range(self.steps):  # feedback acts on the activity of the sweep before
-            t4 = self.input_to_t4(input)
-            t4 = t4 + self.v4_to_t4(v4)
+            v4_to_t4 = self.v4_to_t4(v4)
+            v2_3_to_v4 = self.v2_3_to_v4(v2_3)
+            v5_to_v2_3 = self.v5_to_v2_3(v5)
+            (
+                w4_to_v4,
+                w4_to_v2_3,
+                w4_to_v5,
+            ) = convolve_together(
+                w4,
+                self.w4_to_v4,
+                self.w4_to_v2_3,
+                self.w4_to_v5,
+            )
+            w2_3_to_w4 = self.w2_3_to_w4(w2_3)
+            w5_to_w2_3 = self.w5_to_w2_3(w5)
+            input_to_t4 = self.input_to_t4(input)
+            t4 = input_to_t4
+            t4 = t4 + v4_to_t4
             t4 = torch.relu(self.t4_norm(t4))
-            v4 = self.t4_to_v4(t4)
-            v4 = v4 + self.v2_3_to_v4(v2_3)
-            v4 = v4 + self.w4_to_v4(w4)
+            t4_to_v4 = self.t4_to_v4(t4)
+            v4 = t4_to_v4
+            v4 = v4 + v2_3_to_v4
+            v4 = v4 + w4_to_v4
             v4 = torch.relu(self.v4_norm(v4))
-            v2_3 = self.v4_to_v2_3(v4)
-            v2_3 = v2_3 + self.v5_to_v2_3(v5)
-            v2_3 = v2_3 + self.w4_to_v2_3(w4)
+            (
+                v4_to_v2_3,
+                v4_to_w4,
+            ) = convolve_together(
+                v4,
+                self.v4_to_v2_3,
+                self.v4_to_w4,
+            )
+            v2_3 = v4_to_v2_3
+            v2_3 = v2_3 + v5_to_v2_3
+            v2_3 = v2_3 + w4_to_v2_3
             v2_3 = torch.relu(self.v2_3_norm(v2_3))
-            v5 = self.v2_3_to_v5(v2_3)
-            v5 = v5 + self.w4_to_v5(w4)
+            (
+                v2_3_to_v5,
+                v2_3_to_w4,
+            ) = convolve_together(
+                v2_3,
+                self.v2_3_to_v5,
+                self.v2_3_to_w4,
+            )
+            v5 = v2_3_to_v5
+            v5 = v5 + w4_to_v5
             v5 = torch.relu(self.v5_norm(v5))
-            w4 = self.v4_to_w4(v4)
-            w4 = w4 + self.v2_3_to_w4(v2_3)
-            w4 = w4 + self.v5_to_w4(v5)
-            w4 = w4 + self.w2_3_to_w4(w2_3)
+            v5_to_w4 = self.v5_to_w4(v5)
+            w4 = v4_to_w4
+            w4 = w4 + v2_3_to_w4
+            w4 = w4 + v5_to_w4
+            w4 = w4 + w2_3_to_w4
             w4 = torch.relu(self.w4_norm(w4))
-            w2_3 = self.w4_to_w2_3(w4)
-            w2_3 = w2_3 + self.w5_to_w2_3(w5)
+            w4_to_w2_3 = self.w4_to_w2_3(w4)
+            w2_3 = w4_to_w2_3
+            w2_3 = w2_3 + w5_to_w2_3
             w2_3 = torch.relu(self.w2_3_norm(w2_3))
-            w5 = self.w2_3_to_w5(w2_3)
-            w5 = torch.relu(self.w5_norm(w5))
+            w2_3_to_w5 = self.w2_3_to_w5(w2_3)
+            w5 = torch.relu(self.w5_norm(w2_3_to_w5))
         return {
             "input": input,
             "T4": t4,

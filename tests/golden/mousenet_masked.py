@@ -550,22 +550,37 @@ class SmallMasked(nn.Module):
         if input.shape[1:] != (3, 16, 16):
             expected = "(batch, 3, 16, 16)"
             raise ValueError(f"input is {tuple(input.shape)}, expected {expected}")
-        t4 = self.input_to_t4(input)
-        t4 = torch.relu(self.t4_norm(t4))
-        v4 = self.t4_to_v4(t4)
-        v4 = torch.relu(self.v4_norm(v4))
-        v2_3 = self.v4_to_v2_3(v4)
-        v2_3 = torch.relu(self.v2_3_norm(v2_3))
-        v5 = self.v2_3_to_v5(v2_3)
-        v5 = torch.relu(self.v5_norm(v5))
-        w4 = self.v4_to_w4(v4)
-        w4 = w4 + self.v2_3_to_w4(v2_3)
-        w4 = w4 + self.v5_to_w4(v5)
+        input_to_t4 = self.input_to_t4(input)
+        t4 = torch.relu(self.t4_norm(input_to_t4))
+        t4_to_v4 = self.t4_to_v4(t4)
+        v4 = torch.relu(self.v4_norm(t4_to_v4))
+        (
+            v4_to_v2_3,
+            v4_to_w4,
+        ) = convolve_together(
+            v4,
+            self.v4_to_v2_3,
+            self.v4_to_w4,
+        )
+        v2_3 = torch.relu(self.v2_3_norm(v4_to_v2_3))
+        (
+            v2_3_to_v5,
+            v2_3_to_w4,
+        ) = convolve_together(
+            v2_3,
+            self.v2_3_to_v5,
+            self.v2_3_to_w4,
+        )
+        v5 = torch.relu(self.v5_norm(v2_3_to_v5))
+        v5_to_w4 = self.v5_to_w4(v5)
+        w4 = v4_to_w4
+        w4 = w4 + v2_3_to_w4
+        w4 = w4 + v5_to_w4
         w4 = torch.relu(self.w4_norm(w4))
-        w2_3 = self.w4_to_w2_3(w4)
-        w2_3 = torch.relu(self.w2_3_norm(w2_3))
-        w5 = self.w2_3_to_w5(w2_3)
-        w5 = torch.relu(self.w5_norm(w5))
+        w4_to_w2_3 = self.w4_to_w2_3(w4)
+        w2_3 = torch.relu(self.w2_3_norm(w4_to_w2_3))
+        w2_3_to_w5 = self.w2_3_to_w5(w2_3)
+        w5 = torch.relu(self.w5_norm(w2_3_to_w5))
         return {
             "input": input,
             "T4": t4,

@@ -336,8 +336,8 @@ def test_it_is_the_published_network(published: Any) -> None:
     ("old", "new"),
     [
         ("stride=2", "stride=1"),
-        ("v4 = torch.relu(self.v4_norm(v4))", "v4 = self.v4_norm(v4)"),
-        ("w4 = w4 + self.v5_to_w4(v5)", "w4 = w4 - self.v5_to_w4(v5)"),
+        ("v4 = torch.relu(self.v4_norm(t4_to_v4))", "v4 = self.v4_norm(t4_to_v4)"),
+        ("w4 = w4 + v5_to_w4", "w4 = w4 - v5_to_w4"),
         ("for name in READ_OUT", "for name in reversed(READ_OUT)"),
         ("self.pool = nn.AdaptiveAvgPool2d(2)", "self.pool = nn.AdaptiveMaxPool2d(2)"),
     ],
