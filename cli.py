@@ -203,6 +203,87 @@ def verify(module: Path, graph: Path | None) -> None:
 
 
 @main.command()
+@click.argument("module", type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for checkpoint, weights, history and pictures.",
+)
+@click.option("--task", type=click.Choice(["swim"]), default="swim", show_default=True)
+@click.option(
+    "--method",
+    type=click.Choice(["es", "ppo"]),
+    default="es",
+    show_default=True,
+    help="Evolution strategies, or proximal policy optimisation.",
+)
+@click.option(
+    "--policy",
+    type=click.Choice(["module", "mlp"]),
+    default="module",
+    show_default=True,
+    help="Train MODULE's network, or a multilayer perceptron in the same body.",
+)
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set an option of MODULE's build(), such as n_joints, or of the method: es.sigma.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of starts, noise and episodes.")
+@click.option("--iterations", default=50, show_default=True, help="Where to end, from 0.")
+@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the folder.")
+def train(module: Path, out: Path, **options: Any) -> None:
+    """Train MODULE, a controller that maps joints to torques.
+
+    Needs the extra [swimmer]. The module is imported, which runs its code: train only what you
+    would run. Ctrl-C leaves a checkpoint that --resume goes on from.
+    """
+    from connectome_compiler.tasks.train import train as training
+
+    try:
+        trained = training(module, out, say=_say, **options)
+    finally:
+        _say("")
+    click.echo("\n".join(trained.lines()))
+
+
+@main.command()
+@click.argument("module", type=click.Path(path_type=Path))
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set an option of MODULE's build(), such as turn_control=true.",
+)
+@click.option("--inputs", default=64, show_default=True, help="Random inputs at each start.")
+@click.option("--seeds", default=3, show_default=True, help="Starts.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def analyse(
+    module: Path, settings: tuple[str, ...], inputs: int, seeds: int, as_json: bool
+) -> None:
+    """Find what does nothing in MODULE.
+
+    Parameters that change no output, weights without gradient at the start, units in the flat part
+    of their activation, and the closed form where there is one. The module is imported, which runs
+    its code: analyse only what you would run.
+    """
+    import json
+
+    from connectome_compiler.analysis import analyse as analysis
+
+    _say(f"analysing {module}")
+    try:
+        found = analysis(module, options=settings, n_inputs=inputs, n_seeds=seeds, say=_say)
+    finally:
+        _say("")
+    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else str(found))
+
+
+@main.command()
 @click.argument("target", type=RecipeName())
 @SETTING
 def inspect(target: str, settings: tuple[str, ...]) -> None:

@@ -20,6 +20,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "passes": {"ir", "errors", "options"},
     "emit": {"ir", "errors", "nn"},
     "nn": set(),
+    "analysis": {"emit", "errors", "options", "recipe"},
+    "tasks": {"emit", "errors", "options", "recipe"},
     "views/tables": {"ir", "errors"},  # what Graph's own methods need
     "views/summary": {"ir", "errors"},
 }

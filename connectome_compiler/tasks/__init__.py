@@ -1,0 +1,1 @@
+"""Tasks that emitted controllers are trained on; they need the extra ``[swimmer]``."""
