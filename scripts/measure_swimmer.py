@@ -49,6 +49,15 @@ PERIODS = (20, 30, 40, 50, 60, 70, 80, 100, 120)
 TRAININGS: dict[str, dict[str, Any]] = {
     "NCAP, evolution strategies": {"method": "es", "iterations": 15},
     "NCAP, PPO": {"method": "ppo", "iterations": 10},
+    **{
+        f"{name}, evolution strategies": {"method": "es", "iterations": 15, "settings": options}
+        for name, options in {
+            "uniform start": {"constant_init": False},
+            "start ±1, signs free": {"sign_constraints": False},
+            "not shared": {"weight_sharing": False},
+            **FIXED,
+        }.items()
+    },
     "MLP, evolution strategies": {
         "method": "es",
         "policy": "mlp",
@@ -110,7 +119,8 @@ def trained(module: Path, folder: Path, name: str, seed: int) -> tuple[str, int,
     out = folder / f"{name.replace(', ', '-').replace(' ', '-').lower()}-{seed}"
     resume = (out / CHECKPOINT).exists()
     train(module, out, seed=seed, resume=resume, **options)
-    policy = load_policy(module, {}, options.get("policy", "module"), seed)
+    build = {k: v for k, v in options.get("settings", {}).items() if "." not in k}
+    policy = load_policy(module, build, options.get("policy", "module"), seed)
     network(policy).load_state_dict(load_file(out / "policy.safetensors"))
     print(f"{out.name} done", file=sys.stderr, flush=True)
     return (

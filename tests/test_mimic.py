@@ -20,7 +20,8 @@ from torch.nn.utils import parametrizations, prune
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.mimetic import mLinear
 from connectome_compiler.mimetic_nets import DiffusionUNet, dcgan_generator
-from connectome_compiler.mimic import OURS, Rule, UsageTable, mimic, plan, usage_table
+from connectome_compiler.mimic import OURS, Rule, mimic, plan, usage_table
+from connectome_compiler.mimic_usage import UsageTable
 from connectome_compiler.nn.window_layers import (
     WindowConv2d,
     WindowConvTranspose2d,
