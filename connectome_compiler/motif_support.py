@@ -124,7 +124,8 @@ class Leg:
             marks = (self.excitatory, "+"), (self.inhibitory, "-"), (self.unsigned, "no sign")
             noun += f" ({', '.join(f'{n:,} {mark}' for n, mark in marks if n)})"
         cells = ", ".join(f"{name} {weight:g}" for name, weight in self.by_cell)
-        return f"{self.pre} -> {self.post}: {self.n:,} {noun}, {self.weight:g} {self.unit}: {cells}"
+        unit = self.unit.removesuffix("s") if self.weight == 1 else self.unit
+        return f"{self.pre} -> {self.post}: {self.n:,} {noun}, {self.weight:g} {unit}: {cells}"
 
 
 @dataclass(frozen=True, slots=True)

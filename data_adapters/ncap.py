@@ -42,8 +42,9 @@ class Ncap:
 
     def __post_init__(self) -> None:
         for field in ("n_joints", "n_turn_joints", "oscillator_period"):
-            if (value := getattr(self, field)) < 1:
-                raise CompileError(f"{self.name}.{field}", f"{value} is under 1")
+            if not 1 <= (value := getattr(self, field)) < 2**31:
+                problem = f"{value} is no integer from 1 to {2**31 - 1}"
+                raise CompileError(f"{self.name}.{field}", problem)
         if self.n_turn_joints > self.n_joints:
             problem = f"{self.n_turn_joints} of {self.n_joints} joints cannot turn"
             raise CompileError(f"{self.name}.n_turn_joints", problem, "at most as many as joints")

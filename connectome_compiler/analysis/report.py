@@ -19,7 +19,8 @@ class ParameterFinding:
     ``zero_gradient``: the gradient of every output is exactly 0 for all inputs, at all starts.
     ``inert``: changing them, all that are inert together, changed no output by a bit, and their
     gradient stayed 0, wherever else the parameters were put. ``proved``: they cannot act, whatever
-    the parameters and the (finite) inputs; ``reason`` says why, and for all others what was tried.
+    the parameters and the (finite) inputs, even where a clamp that ends passes a gradient;
+    ``reason`` says why, and for all others what was tried.
     """
 
     name: str

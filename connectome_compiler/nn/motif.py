@@ -43,15 +43,14 @@ def square_wave(step: Tensor, period: int) -> Tensor:
     return torch.cat([first, ~first], 1)
 
 
-def whole_number(name: str, value: int, most: int | None = None) -> int:
+def whole_number(name: str, value: int, most: int = 2**31 - 1) -> int:
     """Return an option that counts; raise `ValueError` unless it is an integer from 1 to `most`."""
     try:
         whole = -1 if isinstance(value, bool) else value.__index__()
-    except AttributeError:
+    except (AttributeError, TypeError):
         whole = -1
-    if whole < 1 or (most is not None and whole > most):
-        upto = "" if most is None else f" and at most {most}"
-        raise ValueError(f"{name} is {value!r}, expected an integer of at least 1{upto}")
+    if not 1 <= whole <= most:
+        raise ValueError(f"{name} is {value!r}, expected an integer from 1 to {most}")
     return whole
 
 

@@ -32,7 +32,7 @@ def curves(history: Sequence[Mapping[str, Any]], title: str) -> bytes:
     reached = [row["reached"] for row in trained]
     low, high = [min(r) for r in reached], [max(r) for r in reached]
     axes.fill_between(steps, low, high, alpha=0.2, linewidth=0, label="training, range")
-    axes.plot(steps, [np.mean(r) for r in reached], label="training, mean")
+    axes.plot(steps, [np.mean(r) for r in reached], ".-", markersize=4, label="training, mean")
     tests = [np.mean(row["test"]) for row in history]
     axes.plot([row["steps"] for row in history], tests, "k.-", markersize=4, label="test, mean")
     axes.set(xlabel="steps of the environment", ylabel="return", ylim=(0, N_STEPS), title=title)

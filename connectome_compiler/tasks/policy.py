@@ -121,7 +121,7 @@ def _network(module: Path, options: Mapping[str, Any]) -> tuple[nn.Module, int]:
     sys.modules[spec.name] = namespace  # dataclasses in it look themselves up there
     try:
         spec.loader.exec_module(namespace)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CompileError(where, f"cannot be imported: {type(error).__name__}: {error}") from error
     build = getattr(namespace, "build", None)
     if not callable(build):

@@ -194,8 +194,13 @@ def _resume(
     """Restore a training; raise `CompileError` if the checkpoint is of another one."""
     tensors, kept = read_tensors(checkpoint)
     for key, value in json.loads(json.dumps(record)).items():
-        if kept.get(key) != value:
-            problem = f"is of another training: {key} was {kept.get(key)}, now {value}"
+        if (was := kept.get(key)) != value:
+            if isinstance(was, dict):  # of many options, those that differ
+                was, value = (
+                    {name: a[name] for name in a if name not in b or a[name] != b[name]}
+                    for a, b in ((was, value), (value, was))
+                )
+            problem = f"is of another training: {key} was {was}, now {value}"
             hint = "resume with what it began with, or start in another folder"
             raise CompileError(str(checkpoint), problem, hint)
     weights, best = (

@@ -81,7 +81,8 @@ def _network(graph: Graph) -> list[str]:
         elif not is_recurrent(graph):
             what += ", feedback" * (q.delay > 0 and q.pre != q.post)
         rows.append((q.key, f"{graph.count(q):,}", what))
-    lines = [*_beside("network", " -> ".join(chain)), *_table(rows[:MOST_ROWS])]
+    between = ", " if _is_motif(graph) else " -> "  # the inputs of a motif do not follow each other
+    lines = [*_beside("network", between.join(chain)), *_table(rows[:MOST_ROWS])]
     if (more := len(rows) - MOST_ROWS) > 0:
         lines += [f"  and {more} more, which `ccompile inspect` shows"]
     return lines
@@ -121,9 +122,17 @@ def is_recurrent(graph: Graph) -> bool:
     return any(p.node.tau_ms > 0 for p in graph.biological)
 
 
+def _is_motif(graph: Graph) -> bool:
+    """Whether connections of several projections share their numbers by name."""
+    return any(q.weights.tie == "named" for q in graph.connectome)
+
+
 def _parameters(graph: Graph, total: int) -> list[str]:
     """Return how many numbers are trained, and what they are."""
     own = n_weights(graph)
+    if _is_motif(graph):  # which parts are on, and what is shared, the module's options say
+        whole = f"{own:,} kinds of weights on {graph.n_connections:,} connections"
+        return _beside("parameters", f"{total:,}; with all parts on, the motif has {whole}")
     trained = n_weights(graph.with_projections([q for q in graph.connectome if q.weights.trained]))
     shared = "" if own == graph.n_connections else f" of {graph.n_connections:,} connections"
     others = total - trained
@@ -143,6 +152,8 @@ def _parameters(graph: Graph, total: int) -> list[str]:
         nouns = "front end, read-in, read-out, normalisation, biases"
         if any(isinstance(q.connectivity, Window) for q in graph.connectome):
             nouns = "layers without a window, normalisation, biases, and what lies off the masks"
+        elif any(getattr(q.operator, "per_position", False) for q in graph.connectome):
+            nouns = "read-out, normalisation, biases, and what lies off the masks, if it is kept"
         parts.append(f"{others:,} others ({nouns})")
     return _beside("parameters", f"{total:,}: {', '.join(parts)}")
 

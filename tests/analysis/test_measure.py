@@ -62,6 +62,15 @@ def test_a_swimmer_as_it_starts_is_a_wave_and_a_chain_and_contra_is_inert(swimme
     assert (muscle.units, muscle.always, muscle.dead) == (5, 1, 0)  # the head is always at an end
 
 
+def test_what_is_proved_inert_may_get_a_gradient_where_clamps_end(swimmer: Path) -> None:
+    network = load_module(swimmer).build()
+    network.contra.data.fill_(0.0)
+    report = analyse(network, **SMALL)
+    assert report.inert == ("contra",)
+    assert findings(report)["contra"] == (0, 1, 1)
+    assert "1 at the end of a clamp, where a gradient passes" in of(report, "contra").reason
+
+
 @pytest.mark.parametrize(
     ("options", "inert"),
     [

@@ -56,9 +56,9 @@ def test_it_does_not_look_measured() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_joints": 0}, "ncap.n_joints: 0 is under 1"),
-        ({"n_turn_joints": 0}, "ncap.n_turn_joints: 0 is under 1"),
-        ({"oscillator_period": -60}, "ncap.oscillator_period: -60 is under 1"),
+        ({"n_joints": 0}, "ncap.n_joints: 0 is no integer from 1 to 2147483647"),
+        ({"n_turn_joints": 0}, "ncap.n_turn_joints: 0 is no integer from 1"),
+        ({"oscillator_period": -60}, "ncap.oscillator_period: -60 is no integer from 1"),
         ({"n_joints": 2, "n_turn_joints": 3}, "ncap.n_turn_joints: 3 of 2 joints cannot turn"),
     ],
 )

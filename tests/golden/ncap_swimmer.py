@@ -848,6 +848,7 @@ class NcapSwimmer(nn.Module):
             with torch.inference_mode(False):
                 self.steps = self.steps.new_zeros(1, 1)
             return
+        rows = torch.as_tensor(rows)  # simulators say in numpy which episodes are over
         if rows.dim() != 1 or rows.dtype != torch.bool:
             raise ValueError(f"rows is {rows.dtype} {tuple(rows.shape)}, expected bool (batch,)")
         self._resize(len(rows))

@@ -139,7 +139,7 @@ def test_a_training_is_not_overwritten(tmp_path: Path) -> None:
         ({"seed": 1}, "seed was 0, now 1"),
         ({"policy": "mlp"}, "policy was module, now mlp"),
         ({"settings": {"n_joints": 3}}, "options was"),
-        ({"settings": {"es.sigma": 0.2}}, "method was"),
+        ({"settings": {"es.sigma": 0.2}}, r"method was {.sigma.: 0.1}, now {.sigma.: 0.2}"),
     ],
 )
 def test_another_training_is_not_resumed(

@@ -8,6 +8,7 @@ import pytest
 from columns import column, laminar, load_module
 from worms import driven, worm
 
+from connectome_compiler.data_adapters.ncap import Ncap as Motif
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.validate import Certificate
 from connectome_compiler.errors import CompileError
@@ -15,6 +16,7 @@ from connectome_compiler.ir import Evidence, Graph
 from connectome_compiler.ir.provenance import FALLBACK, Step
 from connectome_compiler.pipeline import Built
 from connectome_compiler.templates.bionic.style import Bionic
+from connectome_compiler.templates.ncap.style import Ncap
 from connectome_compiler.templates.recurrent.style import Recurrent
 from connectome_compiler.views import report
 
@@ -166,6 +168,12 @@ def test_a_network_says_how_its_parts_are_joined() -> None:
     assert "gap junctions" in said
     assert "feedback" not in said  # every connection of a recurrent network acts a step later
     assert "feedback" in "\n".join(said_of(laminar(column(40), flow="keep")))
+
+
+def test_a_motif_has_no_chain_and_counts_what_is_on(tmp_path: Path) -> None:
+    words = of_network(Ncap(turn_control=True), Motif(n_joints=7).load(), tmp_path)
+    assert "joints 7, step 1, right 1, left 1, speed 1, proprioceptor.d 7," in words
+    assert "parameters 5; with all parts on, the motif has 6 kinds of weights on 58 conn" in words
 
 
 def test_many_populations_are_cut() -> None:
