@@ -139,14 +139,14 @@ def _structure(network: Any, stated: dict[str, Any]) -> None:
         )
         raise Wrong("projections", problem)
     for key, want in expected.items():
-        post, pre, values, sizes = _listed(weights[key], _operator(stated, key))
+        post, pre, values, sizes, order = _listed(weights[key], _operator(stated, key))
         if sizes != want["shape"]:
             raise Wrong(key, f"shape [post, pre] is {sizes}, not {want['shape']}")
         if len(post) != want["connections"]:
             raise Wrong(key, f"has {len(post):,} connections, not {want['connections']:,}")
         if array_digest(post, pre) != want["indices_sha256"]:
             raise Wrong(key, "connects other neurons than the graph")
-        signs = _signs(layers[key], len(post))
+        signs = _signs(layers[key], len(post))[order]
         if array_digest(signs) != want["signs_sha256"]:
             raise Wrong(key, "has other signs than the graph")
         for part, name in (("group", "groups_sha256"), ("scale", "scale_sha256")):
@@ -174,9 +174,10 @@ def _operator(stated: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _listed(
     weight: Tensor, operator: dict[str, Any]
-) -> tuple[Index, Index, npt.NDArray[Any], list[int]]:
+) -> tuple[Index, Index, npt.NDArray[Any], list[int], npt.NDArray[np.intp] | slice]:
     """Return post and pre of the connections, sorted, their weights, and how many there can be.
 
+    Last comes the order in which what the layer has of each connection is sorted likewise.
     A convolution's connections join channels, and have a weight for each position of its kernel, or
     join them per position: then a source is a channel at one position.
     """
@@ -192,10 +193,10 @@ def _listed(
         high, wide = operator["kernel"]
         pre = (pre * high + place[0]) * wide + place[1]
         sizes[1] *= high * wide
-    if operator["kind"] == "ConvTranspose2d":
-        order = np.lexsort((pre, post))
-        post, pre, values = post[order], pre[order], values[order]
-    return post, pre, values, sizes
+    if operator["kind"] != "ConvTranspose2d":
+        return post, pre, values, sizes, slice(None)
+    order = np.lexsort((pre, post))
+    return post[order], pre[order], values[order], sizes, order
 
 
 def _conducts_both_ways(key: str, weights: dict[str, Tensor]) -> None:
@@ -239,11 +240,11 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
     layers = {_key(a, b, layer): layer for a, b, layer in network.named_projections()}
     for q in graph.connectome:
         post, pre = q.connectivity.entries(*graph.shape(q))
-        found_post, found_pre, *_ = _listed(weights[q.key], _operator(stated, q.key))
+        found_post, found_pre, *_, order = _listed(weights[q.key], _operator(stated, q.key))
         for name, found, want in (("post", found_post, post), ("pre", found_pre, pre)):
             if found.shape != want.shape or (found != want).any():
                 raise Wrong(q.key, f"{name} indices differ from the saved graph")
-        if (_signs(layers[q.key], len(post)) != graph.enforced_signs(q)).any():
+        if (_signs(layers[q.key], len(post))[order] != graph.enforced_signs(q)).any():
             raise Wrong(q.key, "signs differ from the saved graph")
         tied = groups(graph, q) if isinstance(q.connectivity, Synapses) else None
         if tied is not None and (layers[q.key].group.numpy() != tied).any():

@@ -8,7 +8,7 @@ entries alone, as a list, and compute the same from the same start.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -297,6 +297,8 @@ class MaskedConv2d(_Masked, nn.Conv2d):
     entry is open. ``end_padding`` are rows and columns of zeros more at the bottom and at the right
     than ``padding`` says. ``sign`` has +1, -1 or 0 (free) for each input channel, or each open
     entry in the order of the mask, or in the shape of the mask; what acts is ``sign * |weight|``.
+    What is open stays so: ``mask`` and ``sign`` of the layer are there to be read and saved, not to
+    be written in; `set_weight` can make entries zero.
 
     Weights and biases are drawn as `nn.Conv2d` does, uniformly up to 1 / sqrt(fan-in), where
     ``fan_in`` counts all entries ("dense"), or those of each output channel that are open.
@@ -540,20 +542,20 @@ class LiveConvTranspose2d(_Live):
         )
 
 
-def convolve_together(x: Tensor, *layers: _OpenConvolution2d) -> list[Tensor]:
+def convolve_together(x: Tensor, *layers: nn.Module) -> list[Tensor]:
     """Return the maps that several layers make of the same one: each is ``layer(x)``.
 
     Layers that multiply by the open entries only, with one stride and to one size, share the
-    table of the map. A layer with hooks is called by itself, so that they run.
+    table of the map. A layer with hooks is called by itself, so that they run, and so is what has
+    been put in a layer's place.
     """
-    hooked = [_is_hooked(layer) for layer in layers]
-    pairs = list(zip(layers, hooked, strict=True))
-    maps = iter(_together(x, *(layer for layer, alone in pairs if not alone)))
-    return [layer(x) if alone else next(maps) for layer, alone in pairs]
+    joined = [layer for layer in layers if _may_join(layer)]
+    maps = dict(zip(joined, _together(x, *joined), strict=True))
+    return [maps[layer] if layer in maps else layer(x) for layer in layers]
 
 
-def _is_hooked(layer: nn.Module) -> bool:
-    return bool(
+def _may_join(layer: nn.Module) -> TypeGuard[_OpenConvolution2d]:
+    return isinstance(layer, _OpenConvolution2d) and not (
         layer._forward_hooks
         or layer._forward_pre_hooks
         or layer._backward_hooks

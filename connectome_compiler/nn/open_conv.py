@@ -12,8 +12,8 @@ A stride turns into channels first: a map of ``(channels, height, width)`` is re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,12 @@ from torch import Tensor, nn
 # Numbers of the tables that one row of a result reads: as much as stays in the cache between two
 # rows. Larger maps are read by groups of channels, smaller ones several images at a time.
 WINDOW_CELLS = 2**17
+MOST_SIZES = 16  # of maps, whose tables are kept for one kernel
 
 Pair = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class OpenEntries:
     """The open entries of a kernel ``(post, pre, height, width)``.
 
@@ -65,14 +66,24 @@ class OpenEntries:
         return self.n_pre * self.stride[0] * self.stride[1]
 
 
-# Found once, as they would take as long as the convolution of a small map; they take little memory.
-@lru_cache(maxsize=256)
-def join_entries(*several: OpenEntries) -> OpenEntries:
+# What follows from entries is found once, as it would take as long as the convolution of a small
+# map, and is forgotten with them.
+_joined: WeakKeyDictionary[OpenEntries, dict[tuple[OpenEntries, ...], OpenEntries]]
+_joined = WeakKeyDictionary()
+
+
+def join_entries(first: OpenEntries, *others: OpenEntries) -> OpenEntries:
     """Return the entries of kernels as those of one; all read the same map with the same stride."""
-    first, *others = several
     if not others:
         return first
-    post, n_post = [], 0
+    known = _joined.setdefault(first, {})
+    if others not in known:
+        known[others] = _join(first, *others)
+    return known[others]
+
+
+def _join(*several: OpenEntries) -> OpenEntries:
+    first, post, n_post = several[0], [], 0
     for entries in several:
         post.append(entries.post + n_post)
         n_post += entries.n_post
@@ -257,8 +268,19 @@ class _Way:
         return self.down.gradient(_split(large, self.stride), small)
 
 
-@lru_cache(maxsize=256)
+_ways: WeakKeyDictionary[OpenEntries, dict[tuple[Pair, Pair], _Way]] = WeakKeyDictionary()
+
+
 def _find_way(entries: OpenEntries, large: Pair, small: Pair) -> _Way:
+    known = _ways.setdefault(entries, {})
+    if (way := known.get((large, small))) is None:
+        if len(known) == MOST_SIZES:
+            known.clear()
+        way = known[large, small] = _lay_way(entries, large, small)
+    return way
+
+
+def _lay_way(entries: OpenEntries, large: Pair, small: Pair) -> _Way:
     e = entries
     units = -(-large[0] // e.stride[0]), -(-large[1] // e.stride[1])
     down = _Sums.of(e.n_units, e.n_post, e.unit, e.post, e.rows, e.columns, small)

@@ -49,6 +49,8 @@ def runs_eagerly(x: Tensor, weight: Tensor) -> bool:
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
         and not _in_transform()
         and not torch.is_autocast_enabled("cpu")
+        and torch.autograd.forward_ad.unpack_dual(x).tangent is None
+        and torch.autograd.forward_ad.unpack_dual(weight).tangent is None
     )
 
 

@@ -51,9 +51,10 @@ class WireLevels:
                 if len(ends := pair.split("->")) != 2 or not all(ends):
                     problem = f"{pair!r} is no pair"
                     raise CompileError(f"{self.name}.{option}", problem, "write source->target")
-        if both := set(self.within) & set(self.within_feedback):
+        both = set(self.within) & set(self.within_feedback)
+        if both and self.feedback != "none":
             problem = f"{min(both)!r} is in within already"
-            raise CompileError(f"{self.name}.within_feedback", problem)
+            raise CompileError(f"{self.name}.within_feedback", problem, "leave it out of one")
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the wired graph; raise `CompileError` for cycles and what the input misses."""
@@ -200,6 +201,8 @@ class WireLevels:
             if n := sum(found.values()):
                 parts = ", ".join(f"{n} {kind}" for kind, n in found.items())
                 yield f"{n} projections {fate}: {parts}"
+        if self.feedback == "table" and not kinds["feedback", "to lower levels"]:
+            yield "no feedback between areas: the source has none to lower levels"
 
 
 def _ends(pairs: Iterable[str]) -> list[str]:

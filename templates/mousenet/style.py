@@ -81,6 +81,7 @@ class Mousenet:
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
         image, read = _ends(graph)
+        self._must_pool(read)
         for p in graph.populations:
             check_units(self.name, p, p is image)
         for q in graph.projections:
@@ -164,6 +165,14 @@ class Mousenet:
                 ],
             },
         )
+
+    def _must_pool(self, read: list[Population]) -> None:
+        """Refuse more means per side than a map has pixels."""
+        smallest = min(read, key=lambda p: min(p.shape[1:]))
+        if self.pool > (most := min(smallest.shape[1:])):
+            problem = f"{self.pool} x {self.pool} means of the {most} pixels a side of"
+            hint = f"use at most {most}"
+            raise CompileError("template.pool", f"{problem} {smallest.name}", hint)
 
     def _sweeps(self, graph: Graph) -> int:
         """Return how often the populations are gone through for one image."""

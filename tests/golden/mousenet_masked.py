@@ -52,8 +52,8 @@ import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
+from weakref import WeakKeyDictionary
 
 import torch
 from safetensors.torch import load

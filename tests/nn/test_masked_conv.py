@@ -1,6 +1,7 @@
 """Masked convolutions: what they compute, what must stay closed, which states load."""
 
 import copy
+import gc
 import io
 import pickle
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from connectome_compiler.emit.source import copy_definitions
 from connectome_compiler.nn import masked_conv, open_conv
@@ -46,12 +48,9 @@ def _seeded() -> None:
 
 
 @pytest.fixture
-def _small_window(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _small_window(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let small maps be read by groups of channels, as large ones are."""
-    open_conv._find_way.cache_clear()
     monkeypatch.setattr(open_conv, "WINDOW_CELLS", 300)
-    yield
-    open_conv._find_way.cache_clear()
 
 
 def is_transposed(kind: Kind) -> bool:
@@ -162,7 +161,6 @@ def test_any_geometry(shape: dict[str, Any], transposed: bool) -> None:
         return
     weight = layer.effective_weight().detach().requires_grad_()
     wanted = plain(layer, x, weight, layer.bias)
-    open_conv._find_way.cache_clear()
     window, open_conv.WINDOW_CELLS = open_conv.WINDOW_CELLS, shape["window"]
     try:
         y = layer(x)
@@ -276,6 +274,25 @@ def test_together_is_one_by_one(live: bool, small: bool, request: pytest.Fixture
     together = convolve_together(x, *layers)
     assert len(heard) == 1  # hooks run
     assert heard[0] is together[1]
+    mixed = convolve_together(x, layers[0], nn.Sequential(layers[1]), layers[4])
+    for a, b in zip(mixed, (alone[0], alone[1], alone[4]), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_what_is_kept_of_a_layer_goes_with_it() -> None:
+    x = torch.randn(1, 6, 9, 9, dtype=torch.float64)
+    gc.collect()
+    before = len(open_conv._joined), len(open_conv._ways)
+    layers = [make(MaskedConv2d), make(LiveConv2d)]
+    convolve_together(x, *layers)
+    layers[0](x)
+    assert (len(open_conv._joined), len(open_conv._ways)) == (before[0] + 1, before[1] + 2)
+    for size in range(7, 7 + 2 * open_conv.MOST_SIZES):
+        layers[0](torch.randn(1, 6, size, 9, dtype=torch.float64))
+    assert len(open_conv._ways[layers[0]._entries]) <= open_conv.MOST_SIZES
+    layers.clear()
+    gc.collect()
+    assert (len(open_conv._joined), len(open_conv._ways)) == before
 
 
 @ALL
@@ -534,6 +551,10 @@ def test_transforms_and_export(kind: Kind, kernel: str) -> None:
     x = torch.randn(2, 6, 9, 9, dtype=torch.float64)
     wanted = layer(x)
     torch.testing.assert_close(torch.func.vmap(layer)(x.unsqueeze(0)), wanted.unsqueeze(0))
+    with forward_ad.dual_level():
+        _, slope = forward_ad.unpack_dual(layer(forward_ad.make_dual(x, torch.ones_like(x))))
+    with torch.no_grad():  # linear, but for the bias
+        torch.testing.assert_close(slope, layer(x + 1) - wanted)
     torch.testing.assert_close(torch.export.export(layer, (x,)).module()(x), wanted)
     torch._dynamo.reset()
     compiled: Kind = torch.compile(layer, fullgraph=True, backend="aot_eager")

@@ -171,7 +171,7 @@ def test_populations_are_sorted_by_need() -> None:
 
 def test_nuclei_without_layers_project_whole() -> None:
     thalamus = areas({"LP": 0, "V1": 1}, [("input", "LP"), ("LP", "V1")])
-    assert keys(run(thalamus, [WireLevels((), (), (), (), within_feedback=())])) == [
+    assert keys(run(thalamus, [WireLevels((), (), (), ())])) == [
         "input->LP",
         "LP->V1",
     ]
@@ -189,7 +189,7 @@ def test_what_the_input_misses_is_refused_by_name() -> None:
 def test_cycles_within_an_area_are_refused_by_name() -> None:
     laws = [*CHAIN, ("A2/3", "A4")]
     graph = areas({"A": 0, "B": 1}, laws, layers=LAYERS)
-    wire = WireLevels(("4->2/3", "2/3->4", "2/3->5"), skips=(), within_feedback=())
+    wire = WireLevels(("4->2/3", "2/3->4", "2/3->5"), skips=())
     with pytest.raises(CompileError, match=r"cycle: A\S+ -> A\S+ -> A") as error:
         run(graph, [wire])
     assert "within_feedback" in str(error.value)
@@ -225,7 +225,10 @@ def test_skips_that_do_nothing_are_refused() -> None:
     [
         ({"within": ("4-2/3",)}, "wire-levels.within: '4-2/3' is no pair"),
         ({"skips": ("VISp->",)}, "wire-levels.skips: 'VISp->' is no pair"),
-        ({"within": ("2/3->4",)}, "wire-levels.within_feedback: '2/3->4' is in within already"),
+        (
+            {"within": ("2/3->4",), "feedback": "mirrored"},
+            "wire-levels.within_feedback: '2/3->4' is in within already",
+        ),
     ],
 )
 def test_senseless_options_are_refused(options: dict[str, Any], message: str) -> None:

@@ -83,7 +83,7 @@ CASES: dict[str, tuple[Mousenet, Callable[[], Graph]]] = {
     ),
     "live feedback": (
         Mousenet(classes=5, pool=2, weights="live", fan_in="open"),
-        lambda: small(SignChannels("dale"), feedback="mirrored"),
+        lambda: small(SignChannels("dale", 0.4), feedback="mirrored"),
     ),
 }
 
@@ -363,6 +363,7 @@ def test_altered_modules_are_found_out(
         (Mousenet(), lambda: replace(small(), ports=small().ports[1:]), "0 ports"),
         (Mousenet(steps=3), small, "nothing acts on the sweep before"),
         (Mousenet(steps=1), lambda: small(feedback="mirrored"), "would never act"),
+        (Mousenet(pool=9), small, "9 x 9 means of the 8 pixels a side of W5"),
         (Mousenet(), lambda: small(SetNodeModel(noise_std=0.1)), "use another style"),
     ],
 )
