@@ -30,7 +30,8 @@ class Ncap:
     releases. So Bhattasali, Zador & Engel (2022).
 
     ``mechanism`` is how weights keep their sign: "clamp" is that of the paper, where a weight of
-    the wrong sign acts as 0 and learns no more; "abs" acts by its size.
+    the wrong sign acts as 0 and learns no more; with "abs" it acts by its size, with "smooth" by a
+    softplus that leaves +1 and -1 where they are.
     """
 
     name: ClassVar[str] = "ncap"
@@ -38,7 +39,7 @@ class Ncap:
     n_joints: int = 5
     n_turn_joints: int = 1
     oscillator_period: int = 60
-    mechanism: Literal["clamp", "abs"] = "clamp"
+    mechanism: Literal["clamp", "abs", "smooth"] = "clamp"
 
     def __post_init__(self) -> None:
         for field in ("n_joints", "n_turn_joints", "oscillator_period"):

@@ -98,7 +98,8 @@ def _refuse_motif(graph: Graph) -> None:
             problem = f"has {p.node.activation} units, resting at {p.node.rest:g}, of a motif"
             raise CompileError(f"population {p.name}", problem, hint)
     for q in graph.projections:
-        if q.weights.sign == "clamp" or q.weights.tie == "named" or q.weights.start[:4] == "unit":
+        held = q.weights.sign in ("clamp", "smooth") or q.weights.tie == "named"
+        if held or q.weights.start[:4] == "unit":
             raise CompileError(f"projection {q.key}", "has weights of a motif", hint)
 
 

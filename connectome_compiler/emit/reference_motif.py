@@ -103,6 +103,10 @@ def _acting(
     if motif["mechanism"] == "abs":
         sized: Tensor = sign * raw.abs()
         return sized
+    if motif["mechanism"] == "smooth":
+        softplus = PHI["softplus"]
+        smooth: Tensor = sign * (softplus(sign * raw) / softplus(torch.ones_like(raw)))
+        return smooth
     return raw.clamp(min=0) if sign > 0 else raw.clamp(max=0)
 
 

@@ -138,8 +138,9 @@ class Weights:
     ``sign`` "none": free real numbers. "abs": ``sign * |w|``, the sign being data (of the
     connection, else of its presynaptic neuron), so that no training step can flip it; a connection
     whose sign is not known stays free, and is counted. "clamp": a number of the wrong sign acts as
-    0, and gets no gradient from then on. ``polarity`` is the sign of all connections, +1 or -1,
-    where neither they nor neurons have one of their own; 0: not known.
+    0, and gets no gradient from then on. "smooth": ``sign * softplus(sign w) / softplus(1)``.
+    ``polarity`` is the sign of all connections, +1 or -1, where neither they nor neurons have one
+    of their own; 0: not known.
 
     ``tie`` says which connections of the projection share one number: "none" does; "type-pair"
     those from one value of the column ``tie_by`` to one other; "pre-type" those from one value;
@@ -153,7 +154,7 @@ class Weights:
     at the polarity, "unit-uniform" between that and 0. Without ``trained`` they stay there.
     """
 
-    sign: Literal["none", "abs", "clamp"] = "none"
+    sign: Literal["none", "abs", "clamp", "smooth"] = "none"
     tie: Literal["none", "type-pair", "pre-type", "kernel", "named"] = "none"
     tie_by: str = "cell_type"
     start: Literal["uniform", "weight", "low-rank", "unit", "unit-uniform"] = "uniform"

@@ -34,6 +34,15 @@ def size_with_sign(weight: Tensor, sign: int) -> Tensor:
     return sign * weight.abs()
 
 
+def smooth_with_sign(weight: Tensor, sign: int) -> Tensor:
+    """Let a weight act by ``softplus(sign w) / softplus(1)``, with the sign that it must have.
+
+    So +1 and -1 act as themselves, and a weight of the wrong sign acts a little, and learns.
+    """
+    softplus = nn.functional.softplus
+    return sign * (softplus(sign * weight) / softplus(torch.ones_like(weight)))
+
+
 def square_wave(step: Tensor, period: int) -> Tensor:
     """Return ``(batch, 2)``, bool: the first half of each period, and the second.
 

@@ -31,7 +31,12 @@ ATTRIBUTES = [
     *("steps", "reach", "rates", "forward", "reset", "training", "train", "eval", "apply"),
     *("type", "to", "float", "half", "double", "parameters", "buffers", "modules", "children"),
 ]
-HOLD = {"clamp": "clamp_to_sign", "abs": "size_with_sign"}
+HOLD = {"clamp": "clamp_to_sign", "abs": "size_with_sign", "smooth": "smooth_with_sign"}
+WRONG = {
+    "clamp": "acts as 0, and learns no more",
+    "abs": "acts by its size",
+    "smooth": "acts a little, and learns",
+}
 ACTIVATIONS = {
     "graded": "{}.clamp(0, 1)",
     "linear": "{}",
@@ -364,9 +369,10 @@ def _doc(motif: Motif, text: _Text) -> str:
 def _option_doc(motif: Motif, text: _Text, options: dict[str, int | bool]) -> list[str]:
     """Return a line or more for each option of ``build()``."""
     said = {count["name"]: count["doc"] for count in text.counts}
-    wrong = "acts as 0, and learns no more" if motif.mechanism == "clamp" else "acts by its size"
     said["weight_sharing"] = "one number for all joints and sides, or one for each"
-    said["sign_constraints"] = f"a weight of the wrong sign {wrong}; or weights are free"
+    said["sign_constraints"] = (
+        f"a weight of the wrong sign {WRONG[motif.mechanism]}; or weights are free"
+    )
     said["constant_init"] = (
         "weights start at their signs, if free at +1 or -1 by chance; or uniform"
     )

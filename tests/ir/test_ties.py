@@ -204,7 +204,7 @@ def test_a_name_is_one_weight_wherever_it_stands() -> None:
 
 def test_polarity_is_the_sign_of_what_has_none() -> None:
     cells = (Population("a", (3,)), Population("b", (3,)))
-    for sign, enforced in (("none", 0), ("clamp", -1), ("abs", -1)):
+    for sign, enforced in (("none", 0), ("clamp", -1), ("abs", -1), ("smooth", -1)):
         q = Projection("a", "b", OneToOne(), Weights(sign, polarity=-1))  # type: ignore[arg-type]
         graph = Graph(cells, (q,), Provenance("t"))
         assert graph.signs(q).tolist() == [-1] * 3

@@ -10,6 +10,7 @@ from connectome_compiler.nn.motif import (
     clamp_to_sign,
     matched_weights,
     size_with_sign,
+    smooth_with_sign,
     square_wave,
     whole_number,
 )
@@ -35,6 +36,11 @@ def test_signs_are_held_in_two_ways(sign: int) -> None:
     assert sized.tolist() == [2.0 * sign, 0.0, 0.5 * sign]
     (gradient,) = torch.autograd.grad(sized.sum(), raw)
     assert gradient.tolist() == [-sign, 0.0, sign]
+    smooth = smooth_with_sign(raw, sign)
+    assert (smooth * sign > 0).all()
+    assert smooth_with_sign(torch.full((1,), float(sign)), sign).tolist() == [sign]
+    (gradient,) = torch.autograd.grad(smooth.sum(), raw)
+    assert (gradient > 0).all()  # the wrong sign learns, too
 
 
 @pytest.mark.parametrize("value", [0, -3, 10, 10**30, 2.0, 2.5, torch.tensor(2.5), "2", None, True])

@@ -565,7 +565,7 @@ def crawler(n: int = 6, **options: Any) -> Graph:
     )
 
 
-@pytest.mark.parametrize("sign", ["clamp", "abs"])
+@pytest.mark.parametrize("sign", ["clamp", "abs", "smooth"])
 def test_another_motif_compiles(tmp_path: Path, sign: str) -> None:
     g = crawler(sign=sign)
     g.verify()
