@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,8 +32,9 @@ from connectome_compiler.analysis.report import (
     ProjectionFinding,
     Report,
 )
+from connectome_compiler.emit.building import build_network
 from connectome_compiler.emit.probe import Wrong, load_alone
-from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.errors import CompileError
 from connectome_compiler.options import guess
 from connectome_compiler.recipe import parse_settings
 
@@ -126,34 +126,12 @@ def _starts(
             source, where = load_alone(path), path.name
         except Wrong as wrong:
             raise CompileError(f"{path}: {wrong.where}", wrong.problem) from wrong
-    _refuse_unknown(where, source, options)
     networks = []
     with torch.random.fork_rng(devices=[]):
         for seed in range(n_seeds):
             torch.manual_seed(seed)
-            try:
-                networks.append(source.build(**options).eval())
-            except Exception as error:  # whatever the module says of its options
-                given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-                raise CompileError(f"{where}: build({given})", str(error)) from error
+            networks.append(build_network(where, source, options).eval())
     return where, networks
-
-
-def _refuse_unknown(where: str, source: ModuleType, options: dict[str, Any]) -> None:
-    """Refuse options that ``build()``, or the class that it passes them on to, does not have."""
-    build: Any = getattr(source, "build", None)
-    if not callable(build):
-        raise CompileError(where, "has no build()", "give it a module that ccompile built")
-    parameters = inspect.signature(build).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        made = inspect.signature(build, eval_str=False).return_annotation
-        cls = getattr(source, made, None) if isinstance(made, str) else made
-        if not isinstance(cls, type):
-            return
-        parameters = inspect.signature(cls).parameters
-    for name in options:
-        if name not in parameters:
-            raise UnknownNameError.among(f"{where}: build: option", name, parameters)
 
 
 # --- one start ------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.emit.building import build_network
+from connectome_compiler.errors import CompileError
 from connectome_compiler.tasks.swim import N_STEPS, Array, joint_limit
 
 DEFAULT_JOINTS = 5
@@ -123,24 +124,10 @@ def _network(module: Path, options: Mapping[str, Any]) -> tuple[nn.Module, int]:
         spec.loader.exec_module(namespace)
     except (Exception, SystemExit) as error:
         raise CompileError(where, f"cannot be imported: {type(error).__name__}: {error}") from error
-    build = getattr(namespace, "build", None)
-    if not callable(build):
-        raise CompileError(where, "has no build()", "give it a built module")
-    taken = inspect.signature(build).parameters
-    if not any(p.kind is p.VAR_KEYWORD for p in taken.values()):
-        for name in options:
-            if name not in taken:
-                raise UnknownNameError.among(f"{where}: build: option", name, taken)
-    try:
-        net = build(**options)
-    except (TypeError, ValueError) as error:
-        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        raise CompileError(f"{where}: build({given})", str(error)) from error
-    if not isinstance(net, nn.Module):
-        raise CompileError(f"{where}: build()", f"returned {type(net).__name__}, no nn.Module")
+    net = build_network(where, namespace, options)
     known = [getattr(net, "n_joints", None), options.get("n_joints")]
-    if "n_joints" in taken:
-        known.append(taken["n_joints"].default)
+    if (taken := inspect.signature(namespace.build).parameters.get("n_joints")) is not None:
+        known.append(taken.default)
     for n_joints in known:
         if isinstance(n_joints, int):
             return net, n_joints
