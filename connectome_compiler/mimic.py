@@ -490,7 +490,7 @@ def _windowed(layer: Plain, c: _Choice) -> Windowed:
     with torch.random.fork_rng(devices=devices):
         twin = _build(layer, options)
     with torch.no_grad():
-        twin._start(weight, twin.mask)  # ours to change: it is a copy, or to be changed in place
+        twin.start_from(weight, twin.mask)  # a copy, or to be changed in place
         if twin.kernel == "dense":
             twin.weight = weight
         else:

@@ -13,11 +13,11 @@ from typing import Any
 from connectome_compiler.emit.literal import literal
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Projection
-from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
+from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d
 
 WIDTH = 100
 # What `rates()` calls by name itself; no population has "->" in its own.
-OWN = ("self->", "torch->", "nn->", "tuple->", "expected->", "len->", "range->", "drive->")
+OWN = ("self->", "torch->", "nn->", "tuple->", "expected->", "len->", "range->")
 ACTIVATIONS = {
     "relu": "torch.relu",
     "tanh": "torch.tanh",
@@ -65,30 +65,16 @@ def check_units(style: str, p: Population, is_input: bool) -> None:
         raise CompileError(f"{style}: {p.name}", problem, "leave them out")
 
 
-def steps(
-    graph: Graph, p: Population, names: Mapping[str, str], layers: Mapping[str, str], norm: str
-) -> list[str]:
-    """Return the lines that compute the activity of one population; of the input none."""
-    var = names[p.name]
-    drive = "drive" if any(q.pre == p.name == q.post for q in graph.projections) else var
-    lines: list[str] = []
-    for q in graph.projections:
-        if q.post != p.name:
-            continue
-        source = names[q.pre]
-        linear = isinstance(q.operator, Linear)
-        if linear and len(graph.population(q.pre).shape) > 1:
-            source += ".flatten(1)"
-        term = f"self.{layers[q.key]}({source})"
-        if linear and len(p.shape) > 1:
-            term += f".unflatten(1, {p.shape})"
-        lines.append(f"{drive} = {drive} + {term}" if lines else f"{drive} = {term}")
-    if not lines:
-        return []
-    activity = f"self.{norm}({drive})" if norm else drive
-    if function := ACTIVATIONS[p.node.activation]:
-        activity = f"{function}({activity})"
-    return lines if activity == var else [*lines, f"{var} = {activity}"]
+def summed(var: str, terms: Sequence[str]) -> list[str]:
+    """Return the lines that add ``terms`` up, in their order."""
+    return [f"{var} = {terms[0]}", *(f"{var} = {var} + {term}" for term in terms[1:])]
+
+
+def activity(p: Population, drive: str, norm: str) -> str:
+    """Return the expression for a population's activity, given its drive."""
+    expression = f"self.{norm}({drive})" if norm else drive
+    function = ACTIVATIONS[p.node.activation]
+    return f"{function}({expression})" if function else expression
 
 
 def norms(graph: Graph, names: Mapping[str, str]) -> dict[str, str]:

@@ -23,7 +23,7 @@ def draw_he_normal(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
     if mask is None:
         layer.weight.copy_(weight)
     else:
-        layer._start(weight, mask)  # type: ignore[operator]
+        layer.start_from(weight, mask)  # type: ignore[operator]
         layer.set_weight(weight)  # type: ignore[operator]
     if layer.bias is not None:
         layer.bias.zero_()

@@ -124,7 +124,7 @@ class _Windowed(nn.Module):
                 f"without input and {int((~pre).sum())} of {pre.numel()} inputs without output"
             )
 
-    def _start(self, weight: Tensor, mask: Tensor) -> None:
+    def start_from(self, weight: Tensor, mask: Tensor) -> None:
         """Mask what torch has drawn and make up for the missing weights, once, in place."""
         factors = mask if self.values is None else self.values.expand(mask.shape)
         weight.mul_(factors)
@@ -150,7 +150,7 @@ class _Windowed(nn.Module):
         if "mask" not in self._buffers:  # called by the constructor of torch's layer
             return
         self._refill()
-        self._start(self.weight, self.mask)
+        self.start_from(self.weight, self.mask)
 
     def effective_weight(self) -> Tensor:
         """Return the weights that act, dense, in torch's layout."""
@@ -300,7 +300,7 @@ class WindowLinear(_Windowed, nn.Linear):
         factor = self.mask.to(self.weight.dtype) if small else None
         self.register_buffer("factor", factor, persistent=False)
         with torch.no_grad():
-            self._start(self.weight, self.mask)
+            self.start_from(self.weight, self.mask)
             if self.kernel == "patches":
                 self.weight = nn.Parameter(self._pack(self.weight))
 
@@ -428,7 +428,7 @@ class _WindowedConvolution(_Windowed):
     def _add_window(self, window: WindowRule, gain: str, kernel: str) -> Tensor:
         mask = super()._add_window(window, gain, kernel)
         with torch.no_grad():
-            self._start(self.weight, self.mask)
+            self.start_from(self.weight, self.mask)
         self._plan = None
         possible = (
             self.values is None

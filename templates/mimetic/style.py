@@ -13,13 +13,14 @@ from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import identifiers
 from connectome_compiler.emit.stack import (
     OWN,
+    activity,
     call,
     check_units,
     geometry,
     norm_lines,
     norms,
     stated,
-    steps,
+    summed,
 )
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import AllToAll
@@ -114,7 +115,7 @@ class Mimetic:
                     {
                         "var": names[p.name],
                         "name": literal(p.name),
-                        "steps": steps(graph, p, names, layers, normed[p.name]),
+                        "steps": _steps(graph, p, names, layers, normed[p.name]),
                     }
                     for p in graph.populations
                 ],
@@ -194,6 +195,29 @@ def _rule(rule: WindowRule) -> str:
     text = repr(rule).replace("'", '"')
     inside = text.removeprefix("WindowRule(").removesuffix(")").split(", ")
     return "\n".join(call("WindowRule", inside, room=20))
+
+
+def _steps(
+    graph: Graph, p: Population, names: dict[str, str], layers: dict[str, str], norm: str
+) -> list[str]:
+    """Return the lines that compute the activity of one population; of the input none."""
+    terms = []
+    for q in graph.projections:
+        if q.post != p.name:
+            continue
+        source = names[q.pre]
+        linear = isinstance(q.operator, Linear)
+        if linear and len(graph.population(q.pre).shape) > 1:
+            source += ".flatten(1)"
+        term = f"self.{layers[q.key]}({source})"
+        if linear and len(p.shape) > 1:
+            term += f".unflatten(1, {p.shape})"
+        terms.append(term)
+    if not terms:
+        return []
+    var = names[p.name]
+    lines, active = summed(var, terms), activity(p, var, norm)
+    return lines if active == var else [*lines, f"{var} = {active}"]
 
 
 def _usage(graph: Graph) -> dict[str, list[int]]:

@@ -16,14 +16,15 @@ from connectome_compiler.emit.literal import literal
 from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import identifiers
 from connectome_compiler.emit.stack import (
-    ACTIVATIONS,
     OWN,
+    activity,
     call,
     check_units,
     geometry,
     norm_lines,
     norms,
     stated,
+    summed,
 )
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
@@ -306,14 +307,11 @@ def _received(
     terms = [layers[q.key] for q in graph.projections if q.post == p.name]
     if not terms:
         return []
-    var, function = names[p.name], ACTIVATIONS[p.node.activation]
-    lines = []
+    var, drive, lines = names[p.name], terms[0], []
     if len(terms) > 1:
-        lines = [f"{var} = {terms[0]}", *(f"{var} = {var} + {term}" for term in terms[1:])]
-        terms = [var]
-    activity = f"self.{norm}({terms[0]})" if norm else terms[0]
-    activity = f"{function}({activity})" if function else activity
-    return lines if activity == var else [*lines, f"{var} = {activity}"]
+        drive, lines = names[p.name], summed(var, terms)
+    active = activity(p, drive, norm)
+    return lines if active == var else [*lines, f"{var} = {active}"]
 
 
 def _sent(
