@@ -142,6 +142,7 @@ def build(
     RECIPE is a shipped one, such as microns-v1 (see: ccompile list), or a file, such as my.toml.
     """
     from connectome_compiler.ir.provenance import NULL_MODEL
+    from connectome_compiler.ir.stages import kept_stages
     from connectome_compiler.pipeline import build as line
     from connectome_compiler.recipe import load_recipe
     from connectome_compiler.views import report
@@ -160,9 +161,7 @@ def build(
         if name in print_after or "all" in print_after:
             click.echo(f"--- after {name}\n{graph!r}\n")
         if name in save_after or "all" in save_after:
-            place = order.index(name)
-            folder = out.parent / f"{out.stem}.graphs" / f"{place:02d}-{name}"
-            saved.append(graph.save(folder))
+            saved.append(keep(f"{order.index(name):02d}-{name}", graph))
         _say(f"building {chosen.name}: {name} done")
 
     def loaded(graph: Graph) -> None:
@@ -177,10 +176,11 @@ def build(
             click.echo(f"Warning: {ran.graph.provenance.caveat}", err=True)
         show(ran.step.name, ran.graph)
 
-    built = _with_status(
-        f"building {chosen.name}: reading {chosen.source.use}",
-        lambda: line(chosen, out, verify=verify, require=require, loaded=loaded, after=after),
-    )
+    with kept_stages(out.parent / f"{out.stem}.graphs") as keep:
+        built = _with_status(
+            f"building {chosen.name}: reading {chosen.source.use}",
+            lambda: line(chosen, out, verify=verify, require=require, loaded=loaded, after=after),
+        )
     click.echo(report.of_build(built, saved))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from connectome_compiler import files
 from connectome_compiler.emit.emission import Emission, check_path
 from connectome_compiler.emit.names import recipe_name
 from connectome_compiler.emit.validate import Certificate, validate
@@ -127,8 +128,12 @@ def publish(
 
     if not verify:
         return emission.write(out), None
-    with tempfile.TemporaryDirectory(prefix="ccompile-") as folder:
-        draft = Path(folder) / out.name
-        emission.write(draft)
-        certificate = validate(draft, shown=str(out))
+    with files.scratch(Path(tempfile.gettempdir())) as folder:
+        try:
+            for name, data in emission.contents(out.name).items():
+                (folder / name).write_bytes(data)
+        except OSError as error:
+            problem = f"cannot be written: {error.strerror or error}"
+            raise CompileError(str(folder), problem, "make room, or set TMPDIR") from error
+        certificate = validate(folder / out.name, shown=str(out))
     return emission.write(out), certificate

@@ -1,21 +1,33 @@
-"""What a template makes, and how it reaches the disk."""
+"""What a template makes, and how it reaches the disk.
+
+Beside ``model.py`` its arrays have a name with their hash in it, which the module knows. So writing
+them first and replacing ``model.py`` last swaps both at once, and a file called
+``model.safetensors`` is the user's: weights that were trained, as a rule.
+"""
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import hashlib
 import keyword
 import os
+import re
 import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from connectome_compiler import files
 from connectome_compiler.errors import CompileError
 
 # What a module imports, and what torch does: a file of such a name would be imported instead.
 NEEDED = {"torch", "safetensors", "numpy", "sympy", "mpmath", "networkx", "jinja2", "markupsafe"}
 NEEDED |= {"filelock", "fsspec", "typing_extensions", "packaging", "setuptools"}
 MARK = "PROVENANCE: dict[str, Any] = {"  # in every emitted module: no other file is overwritten
+
+
+SEAL = "# sha256 of the lines above: "  # the last line of every written module
+STATED = re.compile(r'^ARRAYS_SHA256 = "([0-9a-f]{64})"$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,54 +40,79 @@ class Emission:
         repr=False
     )  # the content of the .safetensors file beside the module, if any
 
+    def contents(self, module: str) -> dict[str, bytes]:
+        """Return the files to write, by name, the module last; ``module`` is its file name."""
+        text = self.source.rstrip("\n") + "\n"
+        sealed = f"{text}\n\n{SEAL}{_sha256(text)}\n"
+        if self.arrays is None:
+            return {module: sealed.encode()}
+        sha256 = hashlib.sha256(self.arrays).hexdigest()
+        return {arrays_name(Path(module).stem, sha256): self.arrays, module: sealed.encode()}
+
     def write(self, path: Path) -> tuple[Path, ...]:
         """Write the module to ``path`` and its arrays beside it; return what was written.
 
-        Folders are made. Both files appear whole, or not at all: a full disk or an interrupt
-        leaves what was there before.
+        Folders are made. Both files appear whole and at once, or not at all: a full disk, an
+        interrupt or a kill leaves what was there before. Of a link, what it points to is replaced.
         """
         check_path(path)
-        beside = path.with_suffix(".safetensors")
-        contents = {path: self.source.encode("utf-8")}
-        if self.arrays is not None:
-            contents = {beside: self.arrays, **contents}
-        drafts: dict[Path, Path] = {}
+        place = Path(os.path.realpath(path)) if path.is_symlink() else path
+        *beside, (module, source) = self.contents(place.name).items()
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for target, data in contents.items():
-                drafts[target] = _draft(target, data)
-            _swap(drafts, stale=() if self.arrays is not None else (beside,))
+            with files.locked(place.parent) as folder:
+                check_path(path)  # another build may have been there
+                replaced = _read(place)
+                for name, data in beside:
+                    folder.add(name, data)
+                folder.swap(module, source)
+                with contextlib.suppress(OSError):  # the build has succeeded
+                    _sweep(folder, place, {name for name, _ in beside}, replaced)
         except OSError as error:
             problem = f"cannot be written: {error.strerror or error}"
             raise CompileError(str(path), problem, "choose another --out, or make room") from error
-        finally:
-            for draft in drafts.values():
-                with contextlib.suppress(OSError):
-                    draft.unlink(missing_ok=True)
-        return tuple(contents)
+        return (*(place.with_name(name) for name, _ in beside), path)
 
 
-def _swap(drafts: dict[Path, Path], stale: tuple[Path, ...]) -> None:
-    """Put ``drafts`` in place and take ``stale`` files away, all together or not at all."""
-    old: dict[Path, Path] = {}
-    placed: list[Path] = []
-    try:
-        for target in (*drafts, *stale):
-            if target.exists():
-                aside = target.with_name(f".{target.name}.old")
-                target.replace(aside)
-                old[target] = aside
-        for target, draft in drafts.items():
-            draft.replace(target)
-            placed.append(target)
-    except BaseException:  # an interrupt as well: what was there comes back
-        for target in placed:
-            target.unlink(missing_ok=True)
-        for target, aside in old.items():
-            aside.replace(target)
-        raise
-    for aside in old.values():
-        aside.unlink(missing_ok=True)
+def arrays_name(stem: str, sha256: str) -> str:
+    """Return what the file of arrays is called, as ``templates/parts/data.jinja`` reads it."""
+    return f"{stem}.connectome-{sha256[:12]}.safetensors"
+
+
+def _sweep(folder: files.Folder, module: Path, written: set[str], replaced: str) -> None:
+    """Take away arrays of older builds that nothing names any more.
+
+    Those of the module just replaced stay until the next build: whoever has read it may not have
+    read them yet. They are ours by the hash in their name; version 0.1.0 called them
+    ``model.safetensors``, and those are ours if the replaced module states their hash.
+    """
+    if not (folder.alone and replaced):
+        return
+    stated = STATED.findall(replaced)[-1:]
+    kept = written | {arrays_name(module.stem, sha256) for sha256 in stated}
+    stale = [
+        path
+        for path in folder.path.glob("*.safetensors")
+        if path.name.startswith(f"{module.stem}.connectome-")
+        and path.name not in kept
+        and files.is_hashed(path)
+    ]
+    oldest = module.with_suffix(".safetensors")
+    if stated == [files.sha256(oldest)]:
+        stale.append(oldest)
+    for path in stale:
+        if not _named_elsewhere(files.sha256(path), module):
+            folder.remove(path)
+
+
+def _named_elsewhere(sha256: str, module: Path) -> bool:
+    """Return whether another module in the folder states this hash: a renamed one, a copy."""
+    others = (p for p in module.parent.glob("*.py") if p.name != module.name)
+    return any(sha256 in _read(path) for path in others)
+
+
+def _read(path: Path) -> str:
+    """Return the text of a regular file, "" where there is none."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def check_path(path: Path) -> None:
@@ -85,10 +122,59 @@ def check_path(path: Path) -> None:
     for folder in path.parents:
         if folder.is_file():
             raise CompileError(str(folder), "is a file, not a folder", "choose another --out")
-    ours = path.is_file() and MARK in path.read_text(encoding="utf-8", errors="replace")
-    for file in (path, path.with_suffix(".safetensors")):
-        if file.exists() and not ours:
-            raise CompileError(str(file), "is there and was not made by ccompile", "move it away")
+    if path.exists():
+        _must_be_ours(path)
+    _check_name(path)
+    if path.is_symlink():
+        target = Path(os.path.realpath(path))
+        if target.is_symlink():
+            raise CompileError(str(path), "is a link in a circle", "remove it")
+        _check_name(target)
+
+
+def _must_be_ours(path: Path) -> None:
+    """Refuse to replace what ccompile did not write, or what was edited since."""
+    text = _read(path)
+    if MARK not in text:
+        raise CompileError(str(path), "is there and was not made by ccompile", "move it away")
+    if not _is_as_written(text):
+        names = [arrays_name(path.stem, sha256) for sha256 in STATED.findall(text)[-1:]]
+        beside = "".join(f" and {n}" for n in names if path.with_name(n).exists())
+        hint = f"keep it under another name ({path.name}{beside}), or choose another --out"
+        raise CompileError(str(path), "was edited since ccompile wrote it", hint)
+
+
+def _is_as_written(text: str) -> bool:
+    """Return whether a module has the text that it was written with, by the hash in its last line.
+
+    Version 0.1.0 wrote no such line: there the hashes of the statement and of the header must fit.
+    """
+    from connectome_compiler.emit.describe import header_digest, statement_digest
+
+    above, seal, rest = text.rpartition(f"\n{SEAL}")
+    if seal:
+        return rest.strip() == _sha256(above.rstrip("\n") + "\n")
+    try:
+        tree = ast.parse(text)
+        stated = next(
+            ast.literal_eval(node.value)
+            for node in tree.body
+            if isinstance(node, ast.AnnAssign)
+            and node.value
+            and ast.unparse(node.target) == "PROVENANCE"
+        )
+        header = header_digest(ast.get_docstring(tree, clean=False) or "")
+        found = statement_digest(stated), header
+        return found == (stated["sha256"], stated["header_sha256"])
+    except (StopIteration, SyntaxError, ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_name(path: Path) -> None:
     if path.suffix != ".py":
         hint = f"--out {path}.py" if path.name.strip(".") != "py" else "--out model.py"
         raise CompileError(str(path), "a module's name ends in .py", hint)
@@ -97,19 +183,3 @@ def check_path(path: Path) -> None:
     if path.stem in {*sys.stdlib_module_names, *NEEDED}:
         problem = f"would hide the library {path.stem!r}, which it needs itself"
         raise CompileError(str(path), problem, "choose another name")
-
-
-def _draft(target: Path, data: bytes) -> Path:
-    """Write ``data`` beside ``target`` under a hidden name."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    draft = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        umask = os.umask(0)
-        os.umask(umask)
-        draft.chmod(0o666 & ~umask)  # mkstemp makes it private
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    return draft

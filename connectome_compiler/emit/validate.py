@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from connectome_compiler.errors import CompileError, VerifyError
+from connectome_compiler.files import settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,10 @@ def validate(module: Path, graph: Path | None = None, shown: str = "") -> Certif
         raise CompileError(str(module), "no such file", "ccompile build RECIPE --out model.py")
     if graph is not None and not (graph / "graph.json").is_file():
         raise CompileError(str(graph), "is not a saved graph", "it has no graph.json")
+    return settled(module, lambda: _certificate(module, graph, shown))  # it may be built meanwhile
+
+
+def _certificate(module: Path, graph: Path | None, shown: str) -> Certificate:
     command = [sys.executable, "-P", "-m", "connectome_compiler.emit.probe", str(module.resolve())]
     if graph is not None:
         command.append(str(graph.resolve()))

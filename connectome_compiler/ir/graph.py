@@ -366,9 +366,10 @@ class Graph:
     @staticmethod
     def load(folder: Path | str) -> Graph:
         """Read a folder written by `save`; raise `CompileError` if anything in it was altered."""
-        from connectome_compiler.ir.storage import load
+        from connectome_compiler.files import settled
+        from connectome_compiler.ir.storage import PAGE, load
 
-        return load(Path(folder))
+        return settled(Path(folder) / PAGE, lambda: load(Path(folder)))  # it may be saved meanwhile
 
     def neurons(self) -> pd.DataFrame:
         """Return all neurons as a pandas table, one row each, with their population."""

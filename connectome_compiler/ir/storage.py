@@ -1,16 +1,19 @@
 """A graph as a folder that a person can look into.
 
-``graph.json`` names populations, projections, ports and provenance; the tables lie beside it:
-``neurons/<population>.parquet`` and ``connections/<projection>.parquet``. Equal graphs make equal
-files, byte for byte (with one version of pyarrow).
+``graph.json`` names populations, projections, ports and provenance; the tables lie beside it, with
+the hash of their content in their names: ``neurons/<population>.<hash>.parquet`` and
+``connections/<projection>.<hash>.parquet``. So a graph is replaced by replacing its page. Equal
+graphs make equal files, byte for byte (with one version of pyarrow).
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
-import secrets
-import shutil
+import os
 import unicodedata
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from connectome_compiler import files
 from connectome_compiler.errors import CompileError, UnknownNameError, VerifyError
 from connectome_compiler.ir.connectivity import (
     AllToAll,
@@ -54,32 +58,54 @@ def save(graph: Graph, folder: Path) -> Path:
     """Write ``graph`` to ``folder``, whole or not at all; a graph that stands there is replaced."""
     graph.verify()
     try:
-        target = folder.resolve()  # of a link, what it points to is replaced
+        tables, page = _write(graph)
+        target = Path(os.path.realpath(folder))  # of a link, what it points to is replaced
         if target.exists():
-            _must_be_ours(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        mark = secrets.token_hex(4)
-        draft, old = (target.parent / f".graph-{mark}-{word}" for word in ("new", "old"))
-        try:
-            draft.mkdir()
-            _write(graph, draft)
-            if target.exists():
-                target.replace(old)
-            try:
-                draft.replace(target)
-            except BaseException:
-                if old.exists():
-                    old.replace(target)
-                raise
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)
+            must_be_ours(folder)
+        with files.locked(target) as desk:
+            must_be_ours(folder)  # another process may have been there
+            stale = _tables_of_old_format(target)
+            for name, data in tables.items():
+                desk.add(name, data)
+            desk.swap(PAGE, page)
+            with contextlib.suppress(OSError):  # the graph is saved
+                _sweep(desk, tables.keys(), stale)
     except OSError as error:
         problem = f"cannot be written: {error.strerror or error}"
         raise CompileError(str(folder), problem, "choose another folder, or make room") from error
     except UnicodeEncodeError as error:
         raise CompileError(str(folder), f"provenance holds no text: {error.object!r}") from error
     return folder
+
+
+def _sweep(desk: files.Folder, named: Collection[str], stale: list[Path]) -> None:
+    """Take away the tables of the graph that was replaced, and of saves that were killed."""
+    if not desk.alone:
+        return
+    for name in FOLDERS:
+        folder = desk.path / name
+        if folder.is_dir() and not folder.is_symlink():
+            stale += [p for p in folder.iterdir() if files.is_hashed(p)]
+    for path in stale:
+        if path.relative_to(desk.path).as_posix() not in named:
+            desk.remove(path)
+    for name in FOLDERS:
+        with contextlib.suppress(OSError):  # it holds tables
+            (desk.path / name).rmdir()
+
+
+def _tables_of_old_format(folder: Path) -> list[Path]:
+    """Return the tables of a graph whose tables have plain names; they are ours if it loads."""
+    try:
+        page = json.loads((folder / PAGE).read_text(encoding="utf-8"))
+        entries = [p["neurons"] for p in page["populations"]]
+        entries += [q["connectivity"].get("table") for q in page["projections"]]
+        tables = [folder / name for name in entries if name and not files.is_hashed(folder / name)]
+        if tables:
+            load(folder)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, CompileError):
+        return []
+    return tables
 
 
 def load(folder: Path) -> Graph:
@@ -137,28 +163,44 @@ def file_name(name: str, taken: set[str]) -> str:
     return unique
 
 
-def _must_be_ours(folder: Path) -> None:
+def must_be_ours(folder: Path) -> None:
     """Refuse to replace a folder that holds anything but a saved graph."""
     hint = "choose another folder, or remove it"
     if not folder.is_dir():
         raise CompileError(str(folder), "is a file, not a folder", hint)
-    inside = sorted(p.name for p in folder.iterdir())
-    if not inside:
-        return
+    inside = sorted(p.name for p in folder.iterdir() if not files.DRAFT.fullmatch(p.name))
     if strange := [name for name in inside if name not in (PAGE, *FOLDERS)]:
         raise CompileError(str(folder), f"holds {strange[0]}, which is no part of a graph", hint)
-    try:
-        page = json.loads((folder / PAGE).read_text(encoding="utf-8"))
-        ours = isinstance(page, dict) and {"format", "digest", "populations"} <= page.keys()
-    except (FileNotFoundError, ValueError):
-        ours = False
+    if PAGE in inside:
+        ours = _is_page(folder / PAGE)
+    else:  # a save may have been killed before it wrote its page
+        ours = all(files.is_hashed(p) for name in inside for p in (folder / name).iterdir())
     if not ours:
         raise CompileError(str(folder), "exists and is not a saved graph", hint)
 
 
-def _write(graph: Graph, folder: Path) -> None:
-    for name in FOLDERS:
-        (folder / name).mkdir()
+def _is_page(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(page, dict) and {"format", "digest", "populations"} <= page.keys()
+
+
+def _write(graph: Graph) -> tuple[dict[str, bytes], bytes]:
+    """Return the tables of a graph, by name, and its page."""
+    tables: dict[str, bytes] = {}
+
+    def place(table: pa.Table, folder: str, name: str) -> str:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        data = sink.getvalue().to_pybytes()
+        path = f"{folder}/{name}.{hashlib.sha256(data).hexdigest()[:12]}.parquet"
+        tables[path] = data
+        return path
+
     populations, projections = [], []
     taken: set[str] = set()
     for p in graph.populations:
@@ -172,8 +214,7 @@ def _write(graph: Graph, folder: Path) -> None:
             "neurons": None,
         }
         if p.neurons is not None:
-            entry["neurons"] = f"neurons/{file_name(p.name, taken)}.parquet"
-            _write_table(p.neurons, folder / entry["neurons"])
+            entry["neurons"] = place(p.neurons, "neurons", file_name(p.name, taken))
         populations.append(entry)
     taken = set()
     for q in graph.projections:
@@ -186,18 +227,17 @@ def _write(graph: Graph, folder: Path) -> None:
             "weights": asdict(q.weights),
         }
         if isinstance(q.connectivity, Synapses):
-            entry["connectivity"] = {
-                "kind": "Synapses",
-                "unit": q.connectivity.unit,
-                "n_connections": len(q.connectivity.post),
-                "table": f"connections/{file_name(q.key, taken)}.parquet",
-            }
             columns = {
                 name: values
                 for name in ("post", "pre", "weight", "size", "sign")
                 if (values := getattr(q.connectivity, name)) is not None
             }
-            _write_table(pa.table(columns), folder / entry["connectivity"]["table"])
+            entry["connectivity"] = {
+                "kind": "Synapses",
+                "unit": q.connectivity.unit,
+                "n_connections": len(q.connectivity.post),
+                "table": place(pa.table(columns), "connections", file_name(q.key, taken)),
+            }
         else:
             law: Any = q.connectivity
             entry["connectivity"] = {"kind": type(law).__name__, **asdict(law)}
@@ -211,11 +251,7 @@ def _write(graph: Graph, folder: Path) -> None:
         "provenance": graph.provenance.to_dict(),
     }
     text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
-    (folder / PAGE).write_text(text, encoding="utf-8")
-
-
-def _write_table(table: pa.Table, path: Path) -> None:
-    pq.write_table(table, path, compression="zstd")
+    return tables, text.encode()
 
 
 def _read_table(folder: Path, name: str) -> pa.Table:

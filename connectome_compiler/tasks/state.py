@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from connectome_compiler.errors import CompileError
+from connectome_compiler.files import write
 
 ADAM = "adam"
 
@@ -41,17 +41,6 @@ def load_adam_state(adam: torch.optim.Adam, state: dict[str, Tensor]) -> None:
             _, place, name = key.split(".")
             nested.setdefault(int(place), {})[name] = value
     adam.load_state_dict({"state": nested, "param_groups": adam.state_dict()["param_groups"]})
-
-
-def write(path: Path, content: bytes) -> Path:
-    """Write a file whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    try:
-        draft.write_bytes(content)
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    return path
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], run: dict[str, Any]) -> Path:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.files import write
 from connectome_compiler.options import Raw, configure, guess
 from connectome_compiler.recipe import parse_settings
 from connectome_compiler.tasks import pictures
@@ -20,7 +21,7 @@ from connectome_compiler.tasks._physics import require
 from connectome_compiler.tasks.evolution import EvolutionStrategies, n_parameters
 from connectome_compiler.tasks.policy import acting, digest, load_policy, network, reset
 from connectome_compiler.tasks.policy_gradient import ProximalPolicyOptimisation
-from connectome_compiler.tasks.state import read_tensors, write, write_tensors
+from connectome_compiler.tasks.state import read_tensors, write_tensors
 from connectome_compiler.tasks.swim import Swim, returns
 
 METHODS = {m.name: m for m in (EvolutionStrategies, ProximalPolicyOptimisation)}

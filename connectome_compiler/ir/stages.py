@@ -1,0 +1,93 @@
+"""The graphs of a build's stages, ``model.graphs/03-apply-dale``: all of one build, or none."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from connectome_compiler import files
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.storage import PAGE, must_be_ours
+
+STAGE = re.compile(r"\d\d+-([a-z0-9-]+)")
+Keep = Callable[[str, Graph], Path]
+
+
+@contextlib.contextmanager
+def kept_stages(folder: Path) -> Iterator[Keep]:
+    """Yield a function that saves the graph of a stage, by name, and returns where it will stand.
+
+    When the body ends well, the stages take the place of those of an earlier build in ``folder``;
+    else that is left as it was. Nothing is made where no stage is kept.
+    """
+    with contextlib.ExitStack() as stack:
+        drafts: list[Path] = []
+
+        def keep(name: str, graph: Graph) -> Path:
+            _must_be_free(folder / name)
+            if not drafts:
+                with _writing(folder):
+                    drafts.append(stack.enter_context(files.scratch(folder.parent, hidden=True)))
+            graph.save(drafts[0] / name)
+            return folder / name
+
+        yield keep
+        if drafts:
+            with _writing(folder), files.locked(folder):
+                _swap(drafts[0], folder)
+
+
+def _must_be_free(place: Path) -> None:
+    """Refuse a place where something stands that is no stage of an earlier build."""
+    if place.parent.exists() and not place.parent.is_dir():
+        raise CompileError(str(place.parent), "is a file, not a folder", "move it away")
+    if not os.path.lexists(place):
+        return
+    if not place.is_symlink():
+        must_be_ours(place)
+    if place.is_symlink() or (any(place.iterdir()) and not _is_stage(place)):
+        raise CompileError(str(place), "is no stage that ccompile saved", "move it away")
+
+
+def _swap(drafts: Path, folder: Path) -> None:
+    """Move earlier stages out of ``folder`` and those in ``drafts`` in; a kill may leave fewer."""
+    moves = [(p, drafts / f"old-{p.name}") for p in sorted(folder.iterdir()) if _is_stage(p)]
+    moves += [(p, folder / p.name) for p in sorted(drafts.iterdir())]
+    done: list[tuple[Path, Path]] = []
+    try:
+        for here, there in moves:
+            done.append((here, there))
+            here.replace(there)
+    except BaseException:
+        for here, there in reversed(done):
+            with contextlib.suppress(OSError):
+                there.replace(here)
+        raise
+
+
+def _is_stage(folder: Path) -> bool:
+    """Return whether a folder is the graph of a build's stage, with the name that it was given."""
+    match = STAGE.fullmatch(folder.name)
+    if match is None or folder.is_symlink():
+        return False
+    try:
+        must_be_ours(folder)
+        page = json.loads((folder / PAGE).read_text(encoding="utf-8"))
+        steps = [step["name"] for step in page["provenance"]["steps"]]
+    except (CompileError, OSError, ValueError, KeyError, TypeError):
+        return False
+    return match[1] in ("source", *steps[-1:])
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        problem = f"cannot be written: {error.strerror or error}"
+        raise CompileError(str(folder), problem, "choose another --out, or make room") from error
