@@ -18,8 +18,8 @@ import pytest
 from click.testing import CliRunner
 
 from connectome_compiler.cli import main
-from connectome_compiler.ir import Graph
-from connectome_compiler.recipe import shipped_names
+from connectome_compiler.ir import Graph, Provenance
+from connectome_compiler.recipe import load_recipe, shipped_names
 
 CCOMPILE = Path(sys.executable).parent / "ccompile"
 if not CCOMPILE.exists():
@@ -85,6 +85,12 @@ def module(folder: Path, built: Said) -> Path:
     return folder / "made" / "column.py"
 
 
+def arrays_of(module: Path) -> Path:
+    """Find the file of arrays beside a module that was built once."""
+    (found,) = module.parent.glob(f"{module.stem}.connectome-*.safetensors")
+    return found
+
+
 # --- build ----------------------------------------------------------------------------------------
 
 
@@ -95,9 +101,9 @@ def test_build_tells_a_newcomer_all_that_matters(built: Said, module: Path) -> N
         assert name in built.out
     for words in ("CC BY", "neurons", "connections", "parameters", "verified column.py"):
         assert words in built.out
-    for path in ("made/column.py", "made/column.safetensors", "made/column.graphs/11-attach-io"):
-        assert path in built.out
-        assert (module.parents[1] / path).exists()
+    for path in (module, arrays_of(module), module.parent / "column.graphs" / "11-attach-io"):
+        assert str(path.relative_to(module.parents[1])) in built.out
+        assert path.exists()
     assert "inspect made/column.py" in built.out
     assert "microns-v1-surrogate" in built.out.splitlines()[-1]
     assert "not measured" in built.out.splitlines()[-1]
@@ -132,9 +138,9 @@ def test_what_to_type_next_works(built: Said, folder: Path) -> None:
 
 def test_only_what_was_asked_for_is_written(module: Path) -> None:
     assert sorted(p.name for p in module.parent.iterdir() if p.name != "__pycache__") == [
+        arrays_of(module).name,
         "column.graphs",
         "column.py",
-        "column.safetensors",
     ]
 
 
@@ -171,10 +177,101 @@ def test_build_leaves_other_files_alone_and_replaces_its_own(tmp_path: Path) -> 
         assert said.code == 0
     assert (tmp_path / "model.py").read_text().startswith('"""MicronsV1Surrogate')
     assert sorted(p.name for p in tmp_path.iterdir()) == [
+        arrays_of(tmp_path / "model.py").name,
         "model.py",
-        "model.safetensors",
         "other.txt",
     ]
+
+
+@pytest.mark.parametrize("n_connections", ["few", "many"])
+def test_weights_that_were_trained_survive_every_build(n_connections: str, tmp_path: Path) -> None:
+    """Named like the module, as one does, beside a module with arrays and one without."""
+    rows = range(20 if n_connections == "few" else 200)
+    table = "".join(f"{a},{b}\n" for a in rows for b in rows if (a * b) % 7)
+    (tmp_path / "edges.csv").write_text(f"pre,post\n{table}")
+    build = ["build", "table", "--set", "edges=edges.csv", "--out", "worm.py", "--no-verify"]
+    theirs = tmp_path / "worm.safetensors"
+    theirs.write_bytes(b"a day of training")
+    for options in ([], [], ["--set", "min_weight=1"]):
+        said = run_inside([*build, *options], tmp_path)
+        assert said.code == 0, said
+        assert theirs.read_bytes() == b"a day of training"
+    assert len(list(tmp_path.glob("worm.connectome-*"))) == (n_connections == "many")
+    assert "worm.safetensors" not in said.out
+
+
+def test_a_module_that_was_edited_is_not_built_over(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    build = ["build", "mine.toml", "--no-verify"]
+    assert run_inside(build, tmp_path).code == 0
+    module = tmp_path / "model.py"
+    module.write_text(module.read_text().replace("channels: int = 1", "channels: int = 3"))
+    edited = module.read_text()
+    must_fail(
+        run_inside(build, tmp_path),
+        "Error: model.py: was edited since ccompile wrote it\n",
+        "keep it under another name (model.py",
+    )
+    assert module.read_text() == edited
+    module.rename(tmp_path / "kept.py")
+    assert run_inside(build, tmp_path).code == 0
+    assert (tmp_path / "kept.py").read_text() == edited
+
+
+def test_saved_stages_are_those_of_one_build(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    build = ["build", "mine.toml", "--no-verify", "--save-after"]
+    graphs = tmp_path / "model.graphs"
+    (graphs / "mine").mkdir(parents=True)
+    (graphs / "99-notes.txt").write_text("a day of work")
+
+    def stages() -> list[str]:
+        return sorted(p.name for p in graphs.iterdir() if p.name not in ("mine", "99-notes.txt"))
+
+    assert run_inside([*build, "all"], tmp_path).code == 0
+    first = stages()
+    assert len(first) > 5
+    # One that fails changes nothing, even if it fails late.
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    failing = [*build, "all", "--set", "attach-io.outputs=nobody"]
+    must_fail(run_inside(failing, tmp_path), "nobody")
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    # One that succeeds leaves its own alone.
+    Graph.load(graphs / first[0]).save(graphs / "05-kept")  # not where ccompile would put it
+    assert run_inside([*build, "source", "--set", "seed=5"], tmp_path).code == 0
+    assert stages() == ["00-source", "05-kept"]
+    assert Graph.load(graphs / "00-source").provenance.version == "seed=5"
+    assert (graphs / "99-notes.txt").read_text() == "a day of work"
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_stages_of_a_build_that_fails_leave_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    failing = ["build", "mine.toml", "--save-after", "all", "--set", "attach-io.outputs=nobody"]
+    must_fail(run_inside([*failing, "--out", "deep/er/model.py"], tmp_path), "nobody")
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.toml"]
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "graph", "link"])
+def test_where_something_else_stands_no_stage_is_saved(what: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    order = ["source", *(s.use for s in load_recipe(tmp_path / "mine.toml").passes)]
+    name = f"{order.index('laminar-partition'):02d}-laminar-partition"
+    place = tmp_path / "model.graphs" / name
+    place.parent.mkdir()
+    if what == "file":
+        place.write_text("a day of work")
+    elif what == "link":
+        place.symlink_to(tmp_path)
+    elif what == "folder":
+        place.mkdir()
+        (place / "notes.txt").write_text("a day of work")
+    else:
+        Graph((), (), Provenance("mine")).save(place)
+    before = sorted(tmp_path.rglob("*"))
+    build = ["build", "mine.toml", "--no-verify", "--save-after", "all"]
+    must_fail(run_inside(build, tmp_path), "laminar-partition: ")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 BAD_BUILDS: list[tuple[Sequence[str], Sequence[str]]] = [
@@ -279,23 +376,13 @@ def test_misuse_is_exit_code_2(words: list[str], tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fdopen = os.fdopen
+    write = os.write
 
-    class Full:
-        def __init__(self, handle: int, mode: str) -> None:
-            self.file = fdopen(handle, mode)
+    def full(handle: int, data: bytes) -> int:
+        write(handle, data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        def __enter__(self) -> "Full":
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self.file.close()
-
-        def write(self, data: bytes) -> None:
-            self.file.write(data[: len(data) // 2])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr("connectome_compiler.emit.emission.os.fdopen", Full)
+    monkeypatch.setattr("connectome_compiler.files.os.write", full)
     words = ["build", "microns-v1-surrogate", "--out", "deep/model.py", "--no-verify"]
     said = run_inside(words, tmp_path)
     must_fail(said, "deep/model.py: cannot be written: No space left on device", "make room")
@@ -369,9 +456,9 @@ def test_verify_passes_and_finds_what_was_altered(module: Path, tmp_path: Path) 
     assert "one by one" in said.out
     altered = tmp_path / "column.py"
     altered.write_text(module.read_text())
-    arrays = bytearray(module.with_suffix(".safetensors").read_bytes())
+    arrays = bytearray(arrays_of(module).read_bytes())
     arrays[-1] ^= 1
-    altered.with_suffix(".safetensors").write_bytes(bytes(arrays))
+    (tmp_path / arrays_of(module).name).write_bytes(bytes(arrays))
     must_fail(ccompile("verify", "column.py", cwd=tmp_path), "column.py", "build it again")
 
 

@@ -1,4 +1,6 @@
 import json
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kills import deaths
 from strategies import graphs
 
 from connectome_compiler.errors import CompileError, VerifyError
@@ -163,9 +166,9 @@ def test_names_of_files_are_safe_and_apart(tmp_path: Path) -> None:
     g = small(*names)
     g.save(tmp_path / "g")
     assert Graph.load(tmp_path / "g").digest() == g.digest()
-    written = [p.name for p in (tmp_path / "g" / "neurons").iterdir()]
+    written = [p.name.rsplit(".", 2)[0] for p in (tmp_path / "g" / "neurons").iterdir()]
     assert len({n.casefold() for n in written}) == len(names)
-    assert {"L2-3.exc.parquet", "L2-3.exc-2.parquet", "l2-3.EXC-3.parquet"} <= set(written)
+    assert {"L2-3.exc", "L2-3.exc-2", "l2-3.EXC-3"} <= set(written)
     assert [p.name for p in tmp_path.iterdir()] == ["g"]
 
 
@@ -199,11 +202,21 @@ def edit_page(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], ob
     return work
 
 
+def table(folder: Path, name: str) -> Path:
+    """Find a table by its name without the hash in it."""
+    (found,) = folder.glob(f"{name}.*.parquet")
+    return found
+
+
 def edit_table(name: str, change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], object]:
-    return lambda folder: pq.write_table(change(pq.read_table(folder / name)), folder / name)
+    def work(folder: Path) -> None:
+        path = table(folder, name)
+        pq.write_table(change(pq.read_table(path)), path)
+
+    return work
 
 
-CONNECTIONS = "connections/a_to_a.parquet"
+CONNECTIONS = "connections/a_to_a"
 ALTERED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no page": (lambda f: (f / "graph.json").unlink(), "is not a saved graph"),
     "page cut": (
@@ -239,14 +252,17 @@ ALTERED: dict[str, tuple[Callable[[Path], object], str]] = {
         "names '/etc/passwd', outside the folder",
     ),
     "table missing": (
-        lambda f: (f / CONNECTIONS).unlink(),
-        "g/connections/a_to_a.parquet: cannot be read",
+        lambda f: table(f, CONNECTIONS).unlink(),
+        r"g/connections/a_to_a\.\w+\.parquet: cannot be read",
     ),
     "table cut": (
-        lambda f: (f / CONNECTIONS).write_bytes((f / CONNECTIONS).read_bytes()[:-20]),
-        "g/connections/a_to_a.parquet: cannot be read",
+        lambda f: table(f, CONNECTIONS).write_bytes(table(f, CONNECTIONS).read_bytes()[:-20]),
+        r"g/connections/a_to_a\.\w+\.parquet: cannot be read",
     ),
-    "table empty": (lambda f: (f / CONNECTIONS).write_bytes(b""), "a_to_a.parquet: cannot be read"),
+    "table empty": (
+        lambda f: table(f, CONNECTIONS).write_bytes(b""),
+        r"a_to_a\.\w+\.parquet: cannot be read",
+    ),
     "one weight": (
         edit_table(CONNECTIONS, lambda t: t.set_column(2, "weight", pa.array([3, 5], pa.int32()))),
         "the tables do not belong to the digest",
@@ -269,9 +285,9 @@ ALTERED: dict[str, tuple[Callable[[Path], object], str]] = {
         edit_table(CONNECTIONS, lambda t: t.set_column(0, "post", pa.array([0, 2**32 + 1]))),
         "synapses.post, connection 1: 4294967297 does not fit int32",
     ),
-    "a neuron less": (edit_table("neurons/a.parquet", lambda t: t.slice(1)), "altered"),
+    "a neuron less": (edit_table("neurons/a", lambda t: t.slice(1)), "altered"),
     "other id": (
-        edit_table("neurons/a.parquet", lambda t: t.set_column(0, "neuron_id", pa.array([1, 3]))),
+        edit_table("neurons/a", lambda t: t.set_column(0, "neuron_id", pa.array([1, 3]))),
         "altered",
     ),
 }
@@ -292,7 +308,7 @@ def test_no_byte_of_a_table_changes_unseen(data: st.DataObject) -> None:
     g = small()
     with new_folder() as folder:
         g.save(folder / "g")
-        path = folder / "g" / CONNECTIONS
+        path = table(folder / "g", CONNECTIONS)
         raw = bytearray(path.read_bytes())
         raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
         path.write_bytes(raw)
@@ -317,7 +333,7 @@ def test_saving_again_replaces_all(tmp_path: Path) -> None:
     small("a", "b").save(tmp_path / "g")
     small("c").save(tmp_path / "g")
     assert [p.name for p in Graph.load(tmp_path / "g").populations] == ["c"]
-    assert sorted(files(tmp_path)) == [
+    assert sorted(re.sub(r"\.[0-9a-f]{12}\.", ".", name) for name in files(tmp_path)) == [
         "g/connections/c_to_c.parquet",
         "g/graph.json",
         "g/neurons/c.parquet",
@@ -326,39 +342,146 @@ def test_saving_again_replaces_all(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, MemoryError, OSError(28, "No space left")])
 @pytest.mark.parametrize("before", [True, False])
-@pytest.mark.parametrize("call", [1, 2, 3])
+@pytest.mark.parametrize("call", range(1, 6))
 def test_what_stops_midway_leaves_nothing_and_keeps_the_old(
     stop: Any, before: bool, call: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if before:
         small("old").save(tmp_path / "g")
     standing = files(tmp_path)
-    calls = iter(range(1, 9))
-    write, move = pq.write_table, Path.replace
+    calls = iter(range(1, 99))
 
-    def sometimes(work: Callable[..., Any], fails: bool) -> Callable[..., Any]:
+    def sometimes(work: Callable[..., Any]) -> Callable[..., Any]:
         def attempt(*args: Any, **options: Any) -> Any:
-            if fails and next(calls) == call:
+            if next(calls) == call:
                 raise stop
             return work(*args, **options)
 
         return attempt
 
-    monkeypatch.setattr(pq, "write_table", sometimes(write, call < 3))
+    monkeypatch.setattr(pq, "write_table", sometimes(pq.write_table))  # 1 and 2
     monkeypatch.setattr(
-        Path,
-        "replace",
-        lambda path, to: (
-            (_ for _ in ()).throw(stop if isinstance(stop, OSError) else stop())
-            if call == 3 and path.name.endswith("-new")
-            else move(path, to)
-        ),
-    )
+        Path, "replace", sometimes(Path.replace)
+    )  # of tables: 3 and 4; of the page: 5
     expected = CompileError if isinstance(stop, OSError) else stop
     with pytest.raises(expected, match="No space left" if expected is CompileError else None):
         small("new").save(tmp_path / "g")
     assert files(tmp_path) == standing
     assert [p.name for p in tmp_path.iterdir()] == (["g"] if before else [])
+
+
+def old_format(graph: Graph, folder: Path) -> None:
+    """Save as version 0.1.0 did: tables without a hash in their names."""
+    graph.save(folder)
+    page = (folder / "graph.json").read_text()
+    for path in folder.rglob("*.parquet"):
+        plain = f"{path.name.rsplit('.', 2)[0]}.parquet"
+        page = page.replace(path.name, plain)
+        path.rename(path.with_name(plain))
+    (folder / "graph.json").write_text(page)
+
+
+def test_a_folder_of_old_format_is_read_and_replaced(tmp_path: Path) -> None:
+    old_format(small("a", "b"), tmp_path / "g")
+    assert Graph.load(tmp_path / "g").digest() == small("a", "b").digest()
+    assert (tmp_path / "g" / "neurons" / "a.parquet").exists()
+    mine = tmp_path / "g" / "neurons" / "mine.parquet"
+    mine.write_bytes(b"mine")
+    small("a").save(tmp_path / "g")
+    small("a").save(tmp_path / "h")
+    mine.unlink()
+    assert files(tmp_path / "g") == files(tmp_path / "h")
+
+
+def test_tables_that_are_not_ours_are_never_touched(tmp_path: Path) -> None:
+    folder = tmp_path / "g"
+    small("a", "b").save(folder)
+    mine = {
+        "neurons/a.parquet": b"1",
+        f"connections/a_to_a.{'0' * 12}.parquet": b"2",
+        "connections/notes.txt": b"3",
+    }
+    for name, data in mine.items():
+        (folder / name).write_bytes(data)
+    small("c").save(folder)
+    small("d").save(folder)
+    assert files(folder).items() >= mine.items()
+    assert len(files(folder)) == len(mine) + 3
+
+
+@pytest.mark.parametrize(
+    "standing",
+    [
+        "graph",
+        pytest.param("nothing", marks=pytest.mark.slow),
+        pytest.param("old format", marks=pytest.mark.slow),
+    ],
+)
+def test_a_kill_at_any_call_leaves_the_old_or_the_new_graph(
+    standing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda handle: None)  # slow, and of no use against kills
+    old, new, third = small("a", "b"), small("a", "c"), small("d")
+    digests = {old.digest(): "old", new.digest(): "new"}
+    third.save(tmp_path / "third")
+    pa.set_cpu_count(1)  # the children have no threads
+    states: list[str] = []
+    folder = tmp_path / "0"
+
+    def start(k: int) -> None:
+        nonlocal folder
+        folder = tmp_path / str(k) / "g"
+        if standing == "graph":
+            old.save(folder)
+        elif standing == "old format":
+            old_format(old, folder)
+
+    start(0)
+    for n in deaths(lambda: new.save(folder)):
+        if standing == "nothing" and not (folder / "graph.json").exists():
+            states.append("nothing")
+        else:
+            states.append(digests[Graph.load(folder).digest()])
+        third.save(folder)
+        left = files(folder)
+        if standing == "old format" and states[-1] == "new":  # no page names them any more
+            left = {k: v for k, v in left.items() if re.search(r"\.[0-9a-f]{12}\.|json", k)}
+        assert left == files(tmp_path / "third")
+        assert not [p for p in folder.iterdir() if p.name.startswith(".")]
+        start(n)
+    assert Graph.load(folder).digest() == new.digest()
+    swap = states.index("new") if "new" in states else len(states)
+    assert set(states[:swap]) == {"nothing" if standing == "nothing" else "old"}
+    assert set(states[swap:]) <= {"new"}
+    assert len(states) > 20
+
+
+SAVER = """
+import sys
+sys.path[:0] = sys.argv[3:]
+from connectome_compiler.ir import Graph
+graphs = [Graph.load(folder) for folder in sys.argv[2].split("|")]
+for k in range(8):
+    graphs[k % 2].save(sys.argv[1])
+"""
+
+
+def test_a_reader_sees_whole_graphs_while_others_save(tmp_path: Path) -> None:
+    graphs = [small("a", "b"), small("a", "c")]
+    folders = [str(g.save(tmp_path / f"{k}")) for k, g in enumerate(graphs)]
+    digests = {g.digest() for g in graphs}
+    graphs[0].save(tmp_path / "g")
+    command = [sys.executable, "-c", SAVER, str(tmp_path / "g"), "|".join(folders)]
+    home = str(Path(__file__).parents[2])
+    savers = [subprocess.Popen([*command, home], stderr=subprocess.PIPE, text=True) for _ in "ab"]
+    n_reads = 0
+    while any(s.poll() is None for s in savers):
+        assert Graph.load(tmp_path / "g").digest() in digests
+        n_reads += 1
+    for saver in savers:
+        _, said = saver.communicate()
+        assert saver.returncode == 0, said
+    assert n_reads > 5
 
 
 def test_a_full_disk(tmp_path: Path) -> None:

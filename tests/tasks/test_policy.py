@@ -86,11 +86,13 @@ def test_the_perceptron_has_the_published_number_of_weights() -> None:
         assert sum(p.numel() for p in MlpPolicy(5, n_hidden).parameters()) == n_weights
 
 
-def test_the_digest_covers_the_arrays(tmp_path: Path) -> None:
+def test_the_digest_is_that_of_the_module_and_not_of_weights_beside_it(tmp_path: Path) -> None:
     module = tmp_path / "net.py"
-    module.write_text("x = 1")
+    module.write_text('ARRAYS_SHA256 = "00"')
     alone = digest(module)
-    module.with_suffix(".safetensors").write_bytes(b"arrays")
+    module.with_suffix(".safetensors").write_bytes(b"weights that were trained")
+    assert digest(module) == alone
+    module.write_text('ARRAYS_SHA256 = "01"')
     assert digest(module) != alone
 
 
