@@ -33,4 +33,4 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) model.py model.safetensors
+	rm -rf $(VENV) model.py model.connectome-*.safetensors

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from columns import column, laminar
@@ -108,6 +109,35 @@ def test_a_damaged_file_of_arrays_is_named(damage: str, tmp_path: Path) -> None:
         arrays.write_bytes(changed)
     with pytest.raises(VerifyError, match=r"net\.connectome-\w+\.safetensors"):
         validate(path)
+
+
+@pytest.mark.parametrize("rebuilt", [True, False])
+def test_a_module_that_is_built_again_meanwhile_is_read_anew(
+    rebuilt: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectome_compiler.emit.arrays.MOST_INLINE_EDGES", 0)
+    path = tmp_path / "net.py"
+    first, second = (Bionic().emit(laminar(column(seed=k)), "toy") for k in (0, 1))
+    arrays, _ = first.write(path)
+    run, calls = subprocess.run, list[Any]()
+
+    def between(*args: Any, **options: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 1:
+            arrays.unlink()  # as two builds do between a reading of the module and of its arrays
+        done = run(*args, **options)
+        if len(calls) == 1 and rebuilt:
+            second.write(path)
+        return done
+
+    monkeypatch.setattr("connectome_compiler.emit.validate.subprocess.run", between)
+    if not rebuilt:
+        with pytest.raises(VerifyError, match="is missing"):
+            validate(path)
+        assert len(calls) == 1
+        return
+    assert validate(path).n_connections == laminar(column(seed=1)).n_connections
+    assert len(calls) == 2
 
 
 def test_edges_run_backwards_are_named(module: Path) -> None:
