@@ -139,10 +139,11 @@ def test_writes_nothing_where_anything_fails(
 
 def test_what_stood_there_stays_where_a_build_fails(tmp_path: Path) -> None:
     out = tmp_path / "net.py"
-    out.write_text(f"{MARK}}}")
+    Emission("Net", f"{MARK}}}", None).write(out)
+    standing = out.read_bytes()
     with pytest.raises(VerifyError):
         build(recipe(template="broken"), out)
-    assert out.read_text() == f"{MARK}}}"
+    assert out.read_bytes() == standing
     assert list(tmp_path.iterdir()) == [out]
 
 
