@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from connectome_compiler import files
 from connectome_compiler.emit.emission import Emission, check_path
 from connectome_compiler.emit.names import recipe_name
+from connectome_compiler.emit.proven import proven
 from connectome_compiler.emit.validate import Certificate, validate
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.graph import Graph
@@ -110,7 +111,8 @@ def build(
         hint = "leave the null model out"
         raise CompileError(f"recipe {recipe.name}", graph.provenance.caveat, hint)
     name = shown_name(recipe, graph)
-    emission: Emission = template.emit(graph, name)
+    made: Emission = template.emit(graph, name)
+    emission = replace(made, source=proven(made.source, made.class_name))
     written, certificate = publish(emission, Path(out), verify)
     return Built(name, graph, emission, written, certificate)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import inspect
 import json
@@ -14,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from connectome_compiler import __version__
-from connectome_compiler.emit.literal import inside_docstring
+from connectome_compiler.emit.literal import printable
 from connectome_compiler.emit.names import marks
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
@@ -96,7 +95,7 @@ def provenance(graph: Graph, recipe: str, wiring: Wiring, head: str) -> dict[str
         "read_out": wiring.read_out,
         **wiring.more,
         "graph_sha256": graph.digest(),
-        "header_sha256": header_digest(ast.literal_eval(f'"""{head}"""')),
+        "header_sha256": header_digest(head),
         "compiler": f"connectome-compiler {__version__}",
     }
     return {**stated, "sha256": statement_digest(stated)}
@@ -211,7 +210,7 @@ def header(
     steps.append(_hanging(f"  {wiring.template}", 6))
     parts.append("\n".join(steps))
     text = "\n\n".join(part if "\n" in part else textwrap.fill(part, WIDTH) for part in parts)
-    return inside_docstring("\n".join(line.rstrip() for line in text.splitlines()))
+    return printable("\n".join(line.rstrip() for line in text.splitlines()))
 
 
 def _modelled(p: Provenance) -> str:

@@ -1,18 +1,148 @@
-"""Python literals that read like hand-written ones."""
+"""Source of a module, and the only ways in which something becomes source.
+
+`code` places the text of our own programs, `literal` and `docstring` spell what comes from data.
+All return `Source`, which knows where in it data stand. Nothing else is accepted as source: not by
+`code` and `Source.join`, not by a template (`emit.render`), not by a build (`emit.proven`).
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import keyword
+import sys
+import unicodedata
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from connectome_compiler.errors import CompileError
 
 WIDTH = 100  # characters, as everywhere in the project
 
 
-def literal(value: Any, indent: int = 0, room: int = 0) -> str:
+class Datum(NamedTuple):
+    """A literal of data in source: the characters where it stands, and what it must read as."""
+
+    start: int
+    end: int
+    value: Any
+
+
+class Source(str):
+    """Source of Python whose words are a program's own; of data it holds literals alone.
+
+    ``data`` are these literals, in their order. Made by `code`, `literal`, `docstring`,
+    `identifier`; calling the class vouches for a text, as for the layers that are copied. What
+    other operations of ``str`` return is plain text again.
+    """
+
+    __slots__ = ("data",)
+    data: tuple[Datum, ...]
+
+    def __new__(cls, text: str, data: Iterable[Datum] = ()) -> Self:
+        """Vouch for ``text``, whose words are not of data but for ``data``."""
+        made = super().__new__(cls, text)
+        made.data = tuple(data)
+        return made
+
+    def join(self, parts: Iterable[Any]) -> Source:
+        """Return ``parts`` with this source in between; numbers are spelled."""
+        joined: list[Source] = []
+        for part in parts:
+            joined += [self, placed(part)] if joined else [placed(part)]
+        length, data = 0, []
+        for part in joined:
+            data += [Datum(d.start + length, d.end + length, d.value) for d in part.data]
+            length += len(part)
+        return Source("".join(joined), data)
+
+    def lines(self) -> list[Source]:
+        """Return the lines, each a source; no literal may go over several."""
+        lines, start = [], 0
+        for text in self.split("\n"):
+            end = start + len(text)
+            inside = [d for d in self.data if d.start < end and d.end > start]
+            if any(d.start < start or d.end > end for d in inside):
+                raise ValueError("a literal goes over several lines")
+            data = [Datum(d.start - start, d.end - start, d.value) for d in inside]
+            lines.append(Source(text, data))
+            start = end + 1
+        return lines
+
+
+def code(text: str, *parts: Any) -> Source:
+    """Return ``text`` as source, with ``parts`` in the places of ``{}``.
+
+    ``text`` must be a constant of the calling function, so that no computed text passes for code;
+    parts are source, or numbers.
+    """
+    if text not in sys._getframe(1).f_code.co_consts:
+        problem = f"takes a constant of the program as code, not {_shown(text)}"
+        raise CompileError("code()", problem, "write {} for what differs")
+    words = text.split("{}")
+    if len(words) != len(parts) + 1:
+        raise CompileError("code()", f"has {len(parts)} parts for {len(words) - 1} places")
+    between = zip(map(Source, words[1:]), parts, strict=True)
+    return Source("").join(
+        [Source(words[0]), *(part for word, given in between for part in (given, word))]
+    )
+
+
+def identifier(name: str) -> Source:
+    """Return ``name`` as source; raise `CompileError` unless Python reads it as that one name."""
+    if not is_name(name):
+        hint = "letters, digits and _, no digit first"
+        raise CompileError(f"name {_shown(name)}", "is no Python name", hint)
+    return Source(name)
+
+
+def is_name(text: str) -> bool:
+    """Whether Python reads ``text`` as one name, spelled in the same way."""
+    one_word = text.isidentifier() and not keyword.iskeyword(text)
+    return one_word and unicodedata.normalize("NFKC", text) == text  # Python takes ｅval for eval
+
+
+def placed(value: Any) -> Source:
+    """Return what may stand in source as it is: source, numbers, None, and tuples of these."""
+    if isinstance(value, Source):
+        return value
+    if isinstance(value, str):
+        problem = f"plain text where source is built: {_shown(value)}"
+        raise CompileError("template", problem, "spell it by literal(), docstring() or code()")
+    return literal(value)
+
+
+def literal(value: Any, indent: int = 0, room: int = 0) -> Source:
     """Spell dicts, lists, tuples, strings, numbers; one item per line where a line is too long.
 
     ``indent`` is that of the line on which the literal begins; ``room`` the characters before it.
+    Raises `CompileError` for what no literal reads back as: NaN, objects of other kinds.
     """
-    short = _flat(value)
+    text = _spelled(value, indent, room)
+    is_text = isinstance(value, str | dict | list | tuple)
+    return Source(text, [Datum(0, len(text), value)] if is_text else ())
+
+
+def docstring(text: str, indent: int = 0) -> Source:
+    """Spell ``text`` as a docstring, closed on a line of its own, ``indent`` characters in.
+
+    What is not printable shows as a space: nothing may hide how the source reads.
+    """
+    value = f"{printable(text)}\n{' ' * indent}"
+    escaped = value.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    spelled = f'"""{escaped}"""'
+    return Source(spelled, [Datum(0, len(spelled), value)])
+
+
+def printable(text: str) -> str:
+    """Return ``text`` with a space for each character that is not printable, lines apart."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
+
+
+def _spelled(value: Any, indent: int, room: int) -> str:
+    short = flat(value)
     if len(short) + indent + room + 1 <= WIDTH or not isinstance(value, dict | list | tuple):
         return short
     if not value:
@@ -20,26 +150,35 @@ def literal(value: Any, indent: int = 0, room: int = 0) -> str:
     pad = " " * (indent + 4)
     if isinstance(value, dict):
         lines = [
-            f"{pad}{_flat(k)}: {literal(v, indent + 4, len(_flat(k)) + 2)},"
+            f"{pad}{flat(k)}: {_spelled(v, indent + 4, len(flat(k)) + 2)},"
             for k, v in value.items()
         ]
         return "{\n" + "\n".join(lines) + "\n" + " " * indent + "}"
-    lines = [f"{pad}{literal(v, indent + 4)}," for v in value]
+    lines = [f"{pad}{_spelled(v, indent + 4, 0)}," for v in value]
     ends = "[]" if isinstance(value, list) else "()"
     return ends[0] + "\n" + "\n".join(lines) + "\n" + " " * indent + ends[1]
 
 
-def _flat(value: Any) -> str:
+def flat(value: Any) -> str:
+    """Spell a value in one line; equal texts mean equal values, of equal types."""
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, str):
-        return quote(value)
+        return quote(str(value))
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_flat(k)}: {_flat(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{flat(k)}: {flat(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_flat(v) for v in value) + "]"
+        return "[" + ", ".join(flat(v) for v in value) + "]"
     if isinstance(value, tuple):
         tail = "," if len(value) == 1 else ""
-        return "(" + ", ".join(_flat(v) for v in value) + tail + ")"
-    return repr(value)
+        return "(" + ", ".join(flat(v) for v in value) + tail + ")"
+    if value is None or isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int):
+        return int.__repr__(value)
+    if isinstance(value, float) and value == value:
+        return float.__repr__(value).replace("inf", "1e999")  # which reads as infinity
+    raise CompileError("literal()", f"cannot spell {_shown(value)}", "text, numbers, lists, dicts")
 
 
 def quote(text: str) -> str:
@@ -52,7 +191,6 @@ def quote(text: str) -> str:
     return f'"{inner}"'
 
 
-def inside_docstring(text: str) -> str:
-    """Make text from data safe within a triple-quoted string."""
-    printable = "".join(c if c.isprintable() or c == "\n" else " " for c in text)
-    return printable.replace("\\", "\\\\").replace('"""', "'''")
+def _shown(value: Any) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from connectome_compiler.emit.arrays import Arrays, pack
 from connectome_compiler.emit.describe import Wiring, header, provenance, scale
 from connectome_compiler.emit.emission import Emission
-from connectome_compiler.emit.literal import literal
+from connectome_compiler.emit.literal import Source, code, docstring, identifier, literal
 from connectome_compiler.emit.names import check_class_name, network_name
+from connectome_compiler.emit.proven import proven
 from connectome_compiler.emit.render import render
 from connectome_compiler.emit.source import copy_definitions
 from connectome_compiler.errors import CompileError
@@ -48,6 +49,7 @@ def assemble(
 
     To ``context`` are added what all templates need: ``header``, ``imports``, ``provenance``,
     ``class_name``, the source of the ``layers``, and the arrays, if any, inline or by hash.
+    Text in ``context`` is source: see `emit.literal`. The module is read back: see `emit.proven`.
     """
     packed = pack(arrays, sum(graph.count(q) for q in graph.connectome))
     imports: tuple[str, ...] = IMPORTS
@@ -57,20 +59,21 @@ def assemble(
     name = network_name(class_name, recipe, graph.provenance.dataset)
     check_class_name(name, "\n".join([*copied.imports, copied.text]))
     head = header(graph, name, recipe, wiring, paragraphs)
-    source = render(
+    made = render(
         template,
         {
             **context,
-            "header": head,
+            "header": docstring(head),
             "imports": copied.imports,
             "provenance": literal(provenance(graph, recipe, wiring, head)),
             "layers": copied.text,
-            "class_name": name,
-            "inline": packed.inline,
-            "sha256": packed.sha256,
+            "class_name": identifier(name),
+            "inline": Source(packed.inline),  # base64
+            "sha256": Source(packed.sha256),  # hexadecimal
         },
     )
-    return Emission(name, source, None if packed.inline or not arrays else packed.data)
+    beside = None if packed.inline or not arrays else packed.data
+    return Emission(name, proven(made, name), beside)
 
 
 def connection_arrays(graph: Graph) -> Arrays:
@@ -85,7 +88,7 @@ def connection_arrays(graph: Graph) -> Arrays:
         post, pre = q.connectivity.entries(n_post, n_pre)
         arrays[f"{q.key}.ptr"] = entries_ptr(post, n_post)
         arrays[f"{q.key}.pre"] = pre.astype(np.int32)
-        if not shared_sign(graph, q):
+        if shared_sign(graph, q) is None:
             arrays[f"{q.key}.sign"] = graph.enforced_signs(q)
     return arrays
 
@@ -141,12 +144,18 @@ def _received(graph: Graph, kind: str) -> dict[str, npt.NDArray[np.float64]]:
     return sums
 
 
-def array(name: str) -> str:
+def array(name: str) -> Source:
     """Return the source that reads one array."""
-    return f"arrays[{literal(name)}]"
+    return code("arrays[{}]", literal(name))
 
 
-def shared_sign(graph: Graph, q: Projection) -> str:
-    """Return the sign that all connections share, as source, or "" where they differ."""
+def sign(graph: Graph, q: Projection) -> Source:
+    """Return the source of the sign that all connections share, or of the array of their signs."""
+    shared = shared_sign(graph, q)
+    return array(f"{q.key}.sign") if shared is None else literal(shared)
+
+
+def shared_sign(graph: Graph, q: Projection) -> int | None:
+    """Return the sign that all connections share, or None where they differ."""
     found = np.unique(graph.enforced_signs(q))
-    return str(found.sum()) if len(found) < 2 else ""
+    return int(found.sum()) if len(found) < 2 else None

@@ -8,26 +8,43 @@ import keyword
 import re
 from collections.abc import Iterable
 
+from connectome_compiler.emit.literal import Source, identifier, is_name
 from connectome_compiler.errors import CompileError
 
 
-def identifiers(names: Iterable[str]) -> dict[str, str]:
-    """Return one Python identifier per name: ``L2/3.exc`` becomes ``l2_3_exc``; none twice."""
-    found: dict[str, str] = {}
-    taken: set[str] = set()
+def identifiers(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, Source]:
+    """Return one Python identifier per name: ``L2/3.exc`` becomes ``l2_3_exc``.
+
+    None occurs twice, none is one of those ``taken``.
+    """
+    found: dict[str, Source] = {}
+    used = set(taken)
     for name in names:
         plain = re.sub(r"\W+", "_", name.lower(), flags=re.ASCII).strip("_") or "unnamed"
         if plain[0].isdigit() or keyword.iskeyword(plain) or keyword.issoftkeyword(plain):
             plain = f"p_{plain}"
         unique, k = plain, 1
-        while unique in taken:
+        while unique in used:
             k += 1
             unique = f"{plain}_{k}"
-        taken.add(unique)
-        found[name] = unique
+        used.add(unique)
+        found[name] = identifier(unique)
     return found
 
 
+# What every `torch.nn.Module` has: no attribute of an emitted class may take its place.
+_MODULE = """
+    T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda
+    double dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
+    get_submodule half ipu load_state_dict modules mtia named_buffers named_children named_modules
+    named_parameters parameters register_backward_hook register_buffer register_forward_hook
+    register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
+    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
+    register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
+    set_extra_state set_submodule share_memory state_dict to to_empty train training type xpu
+    zero_grad
+"""
+MODULE = frozenset(_MODULE.split())
 # The last words in the name of a data set that is not the measured one: drawn from statistics, or
 # with its wiring randomised.
 MARKS = ("surrogate", "null")
@@ -60,16 +77,18 @@ def network_name(chosen: str, recipe: str, dataset: str) -> str:
 
 
 RESERVED = {"PROVENANCE", "ARRAYS", "ARRAYS_SHA256", "build", "read_arrays"}  # of every module
-RESERVED |= {"SIGNS", "TERMS"}  # of motifs
+RESERVED |= {"SIGNS", "TERMS", "READ_OUT"}  # of motifs, and of maps that are read
 
 
 def check_class_name(name: str, source: str) -> None:
     """Raise `CompileError` unless a class may be called ``name`` beside ``source``."""
-    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("__"):
+    if not is_name(name) or name.startswith("__"):
         raise CompileError(f"class name {name!r}", "is no Python name", "set class_name")
-    taken = {n.id for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Name)}
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+    taken: set[str] = set()
+    for node in ast.walk(ast.parse(source)) if name in source else ():
+        if isinstance(node, ast.Name):
+            taken.add(node.id)
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef):
             taken.add(node.name)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             taken.update((alias.asname or alias.name).split(".")[0] for alias in node.names)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from connectome_compiler.emit.literal import Source
 from connectome_compiler.errors import UnknownNameError
 
 OP_LIBRARY = "OP_LIBRARY"  # the constant that names the operators' library
@@ -36,8 +37,8 @@ class Definition:
 class Copied:
     """The source to paste: imports (by statement) and definitions."""
 
-    imports: tuple[str, ...]
-    text: str
+    imports: tuple[Source, ...]
+    text: Source
 
 
 def copy_definitions(wanted: Iterable[str], also_uses: Iterable[str] = ()) -> Copied:
@@ -73,7 +74,8 @@ def copy_definitions(wanted: Iterable[str], also_uses: Iterable[str] = ()) -> Co
         for use in definition.uses
         if (statement := library.imports.get((definition.comes_from, use)))
     ]
-    return Copied(merge_imports([*statements, *also_uses]), text)
+    imports = merge_imports([*statements, *also_uses])
+    return Copied(tuple(map(Source, imports)), Source(text))
 
 
 def merge_imports(statements: Iterable[str]) -> tuple[str, ...]:

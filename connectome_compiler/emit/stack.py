@@ -10,44 +10,57 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
-from connectome_compiler.emit.literal import literal
+from connectome_compiler.emit.literal import Source, code, identifier, literal
+from connectome_compiler.emit.names import identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Projection
 from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d
 
 WIDTH = 100
-# What `rates()` calls by name itself; no population has "->" in its own.
-OWN = ("self->", "torch->", "nn->", "tuple->", "expected->", "len->", "range->")
+# What `rates()` calls by name itself.
+OWN = ("self", "torch", "nn", "tuple", "expected", "len", "range", "convolve_together")
 ACTIVATIONS = {
-    "relu": "torch.relu",
-    "tanh": "torch.tanh",
-    "sigmoid": "torch.sigmoid",
-    "softplus": "nn.functional.softplus",
-    "linear": "",
+    "relu": code("torch.relu"),
+    "tanh": code("torch.tanh"),
+    "sigmoid": code("torch.sigmoid"),
+    "softplus": code("nn.functional.softplus"),
+    "linear": code(""),
 }
 
 
-def call(function: str, arguments: Sequence[str], always: bool = False, room: int = 8) -> list[str]:
+def call(
+    function: Source, arguments: Sequence[Any], always: bool = False, room: int = 8
+) -> list[Source]:
     """Return the lines of a call; one argument per line where it is long, or ``always``."""
-    short = f"{function}({', '.join(arguments)})"
+    short = code("{}({})", function, code(", ").join(arguments))
     if not always and len(short) + room <= WIDTH and "\n" not in short:
         return [short]
-    lines = [line for a in arguments for line in f"{a},".split("\n")]
-    return [f"{function}(", *(f"    {line}" for line in lines), ")"]
+    lines = [line for a in arguments for line in code("{},", a).lines()]
+    return [code("{}(", function), *indented(lines), code(")")]
 
 
-def geometry(operator: Conv2d | ConvTranspose2d) -> list[str]:
+def indented(lines: Iterable[Source]) -> list[Source]:
+    """Return the lines, one level deeper."""
+    return [code("    {}", line) for line in lines]
+
+
+def numbers(values: Iterable[int]) -> Source:
+    """Return numbers with commas between them."""
+    return code(", ").join(values)
+
+
+def geometry(operator: Conv2d | ConvTranspose2d) -> list[Source]:
     """Return what torch's layer is told, but for what it has by default."""
     default = type(operator)(operator.kernel)
-    given = [literal(_short(operator.kernel))]
+    given = [literal(short(operator.kernel))]
     for field in fields(operator)[1:]:
         value = getattr(operator, field.name)
         if field.name != "per_position" and value != getattr(default, field.name):
-            given.append(f"{field.name}={literal(_short(value))}")
+            given.append(code("{}={}", identifier(field.name), literal(short(value))))
     return given
 
 
-def _short(value: Any) -> Any:
+def short(value: Any) -> Any:
     """Return one number for two that are the same."""
     return value[0] if isinstance(value, tuple) and value[0] == value[1] else value
 
@@ -65,28 +78,49 @@ def check_units(style: str, p: Population, is_input: bool) -> None:
         raise CompileError(f"{style}: {p.name}", problem, "leave them out")
 
 
-def summed(var: str, terms: Sequence[str]) -> list[str]:
+def summed(var: Source, terms: Sequence[Source]) -> list[Source]:
     """Return the lines that add ``terms`` up, in their order."""
-    return [f"{var} = {terms[0]}", *(f"{var} = {var} + {term}" for term in terms[1:])]
+    first, *others = terms
+    return [
+        code("{} = {}", var, first),
+        *(code("{} = {} + {}", var, var, term) for term in others),
+    ]
 
 
-def activity(p: Population, drive: str, norm: str) -> str:
+def activity(p: Population, drive: Source, norm: Source) -> Source:
     """Return the expression for a population's activity, given its drive."""
-    expression = f"self.{norm}({drive})" if norm else drive
+    expression = code("self.{}({})", norm, drive) if norm else drive
     function = ACTIVATIONS[p.node.activation]
-    return f"{function}({expression})" if function else expression
+    return code("{}({})", function, expression) if function else expression
 
 
-def norms(graph: Graph, names: Mapping[str, str]) -> dict[str, str]:
+def norms(graph: Graph, names: Mapping[str, Source]) -> dict[str, Source]:
     """Return the attribute of the normalisation of each population, "" of those without."""
     batch = {p.name for p in graph.populations if p.node.normalisation == "batch"}
-    return {p.name: f"{names[p.name]}_norm" * (p.name in batch) for p in graph.populations}
+    return {
+        p.name: code("{}_norm", names[p.name]) if p.name in batch else code("")
+        for p in graph.populations
+    }
 
 
-def norm_lines(graph: Graph, attributes: Mapping[str, str]) -> list[str]:
+def between(
+    graph: Graph, names: Mapping[str, Source], taken: Iterable[str] = ()
+) -> dict[str, Source]:
+    """Return the attribute of the layer of each projection: ``v1_to_v2``, none of those taken."""
+    words = {q.key: f"{names[q.pre]} to {names[q.post]}" for q in graph.projections}
+    unique = identifiers(words.values(), taken)
+    return {key: unique[spoken] for key, spoken in words.items()}
+
+
+def norm_lines(graph: Graph, attributes: Mapping[str, Source]) -> list[Source]:
     """Return the lines that make the normalisations."""
     return [
-        f"self.{attributes[p.name]} = nn.BatchNorm{2 if len(p.shape) == 3 else 1}d({p.shape[0]})"
+        code(
+            "self.{} = nn.BatchNorm{}d({})",
+            attributes[p.name],
+            2 if len(p.shape) == 3 else 1,
+            p.shape[0],
+        )
         for p in graph.populations
         if attributes[p.name]
     ]

@@ -12,9 +12,10 @@ from connectome_compiler.emit.arrays import Arrays
 from connectome_compiler.emit.cost_model import choose_kernel, forecast
 from connectome_compiler.emit.describe import Wiring, inhibition
 from connectome_compiler.emit.emission import Emission
-from connectome_compiler.emit.literal import literal
-from connectome_compiler.emit.module import array, assemble, connection_arrays, shared_sign
-from connectome_compiler.emit.names import identifiers
+from connectome_compiler.emit.literal import Source, code, docstring, literal
+from connectome_compiler.emit.module import array, assemble, connection_arrays, sign
+from connectome_compiler.emit.names import MODULE, identifiers
+from connectome_compiler.emit.stack import between, short
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, NodeModel, Projection, Weights
@@ -32,6 +33,9 @@ FREE = (
     " Front end, read-in (image -> column) and read-out (column -> classes) do not: no connectome"
     " says how an image enters a column, or what it means."
 )
+# What the emitted class has and calls beside its populations.
+OWN = {"self", "features", "drive", "len", "range", "front_end", "image_shape", "steps", "rates"}
+OWN |= {"example_input", "named_projections", "effective_weights", *MODULE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,34 +80,31 @@ class Bionic:
         delayed = [q for q in graph.connectome if q.delay and q.pre != q.post]
         sweeps = self._sweeps(delayed)
         _check_path(graph, sweeps)
-        names = identifiers(p.name for p in graph.biological)
+        names = identifiers((p.name for p in graph.populations), OWN)
+        layers = between(graph, names, [*OWN, *names.values()])
+        seen = _seen(graph, names, layers)
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers=names,
-            read_in={
-                q.post: f"image_to_{names[q.post]}" for q in graph.projections if q.pre == "image"
-            },
-            read_out={
-                q.pre: f"{names[q.pre]}_to_classes"
-                for q in graph.projections
-                if q.post == "classes"
-            },
+            read_in={q.post: layers[q.key] for q in graph.projections if q.pre == "image"},
+            read_out={q.pre: layers[q.key] for q in graph.projections if q.post == "classes"},
             more={"sweeps": sweeps},
         )
         kernels = {q.key: self._kernel(graph, q) for q in graph.connectome}
         context = {
-            "doc": _doc(graph, delayed),
-            "image": {"channels": image[0], "size": image[1:]},
+            "doc": docstring(_doc(graph, delayed), 4),
+            "image": {"channels": image[0], "size": short(image[1:])},
             "classes": graph.population("classes").n_units,
             "filters": self.filters,
             "lateral_inhibition": self.lateral_inhibition,
             "attention": self.attention,
-            "normalisation": node.normalisation,
+            "normalisation": literal(node.normalisation),
             "noise_std": node.noise_std,
             "strength": node.inhibition_strength,
             "graded": any(p.node.inhibition != "none" for p in graph.biological),
             "has_within": any(q.pre == q.post for q in graph.connectome),
             "steps": sweeps if delayed else 0,
+            "pad": code("    ") if delayed else code(""),
             "units": [
                 {
                     "attr": names[p.name],
@@ -112,16 +113,17 @@ class Bionic:
                     "inhibition": literal(f"{p.name}:inhibition")
                     if p.node.inhibition != "none"
                     else "",
-                    "form": p.node.inhibition,
-                    "drive": _drive(graph, p.name, names),
-                    "within": _attr(names, p.name, p.name) if _settles(graph, p.name) else "",
+                    "form": literal(p.node.inhibition),
+                    "drive": _drive(graph, p.name, names, layers, seen),
+                    "within": _within(graph, p.name, layers),
                     "from_before": any(q.pre == p.name for q in delayed),
                 }
                 for p in graph.biological
             ],
             "read_in": [
                 {
-                    "attr": names[q.post],
+                    "attr": layers[q.key],
+                    "seen": seen[q.post],
                     "n": graph.population(q.post).n_units,
                     "key": literal(q.key),
                 }
@@ -130,7 +132,7 @@ class Bionic:
             ],
             "read_out": [
                 {
-                    "attr": names[q.pre],
+                    "attr": layers[q.key],
                     "n": graph.population(q.pre).n_units,
                     "name": literal(q.pre),
                     "key": literal(q.key),
@@ -140,15 +142,15 @@ class Bionic:
             ],
             "projections": [
                 {
-                    "attr": _attr(names, q.pre, q.post),
+                    "attr": layers[q.key],
                     "pre": literal(q.pre),
                     "post": literal(q.post),
                     "ptr": array(f"{q.key}.ptr"),
                     "sources": array(f"{q.key}.pre"),
                     "n_pre": graph.shape(q)[1],
-                    "sign": shared_sign(graph, q) or array(f"{q.key}.sign"),
+                    "sign": sign(graph, q),
                     "bias": _has_bias(graph, q),
-                    "kernel": kernels[q.key],
+                    "kernel": literal(kernels[q.key]),
                     "within": q.pre == q.post,
                 }
                 for q in graph.connectome
@@ -309,22 +311,29 @@ def _has_bias(graph: Graph, q: Projection) -> bool:
     return bool(arriving) and arriving[0] is q
 
 
-def _attr(names: dict[str, str], pre: str, post: str) -> str:
-    return f"{names[pre]}_to_{names[post]}"
+def _seen(graph: Graph, names: dict[str, Source], layers: dict[str, Source]) -> dict[str, Source]:
+    """Return the variable of what each population sees of the image."""
+    words = {q.post: f"seen {names[q.post]}" for q in graph.projections if q.pre == "image"}
+    unique = identifiers(words.values(), [*OWN, *names.values(), *layers.values()])
+    return {name: unique[spoken] for name, spoken in words.items()}
 
 
-def _settles(graph: Graph, name: str) -> bool:
-    return any(q.pre == q.post == name for q in graph.connectome)
+def _within(graph: Graph, name: str, layers: dict[str, Source]) -> Source:
+    """Return the further argument of the units of a population that settles."""
+    within = [layers[q.key] for q in graph.connectome if q.pre == q.post == name]
+    return code(", self.{}", within[0]) if within else code("")
 
 
-def _drive(graph: Graph, name: str, names: dict[str, str]) -> list[str]:
-    """Return the terms of a population's drive, in graph order, as source."""
-    terms = []
-    for q in graph.projections:
-        if q.post != name or q.pre == name:
-            continue
-        if q.pre == "image":
-            terms.append(f"seen_{names[name]}")
-        else:
-            terms.append(f"self.{_attr(names, q.pre, name)}({names[q.pre]})")
-    return terms
+def _drive(
+    graph: Graph,
+    name: str,
+    names: dict[str, Source],
+    layers: dict[str, Source],
+    seen: dict[str, Source],
+) -> list[Source]:
+    """Return the terms of a population's drive, in graph order."""
+    arriving = (q for q in graph.projections if q.post == name != q.pre)
+    return [
+        seen[name] if q.pre == "image" else code("self.{}({})", layers[q.key], names[q.pre])
+        for q in arriving
+    ]

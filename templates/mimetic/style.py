@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
 from connectome_compiler.emit.describe import Wiring
 from connectome_compiler.emit.emission import Emission
-from connectome_compiler.emit.literal import literal
+from connectome_compiler.emit.literal import Source, code, docstring, identifier, literal
 from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import identifiers
 from connectome_compiler.emit.stack import (
     OWN,
     activity,
+    between,
     call,
     check_units,
     geometry,
     norm_lines,
     norms,
+    numbers,
     stated,
     summed,
 )
@@ -35,7 +37,11 @@ STYLE = (
     " mask of each is computed from the numbers of its rule, saved with the weights and applied in"
     " every forward pass, whatever draws or trains the weights."
 )
-CLASSES = {Linear: "Linear", Conv2d: "Conv2d", ConvTranspose2d: "ConvTranspose2d"}
+CLASSES = {
+    Linear: code("Linear"),
+    Conv2d: code("Conv2d"),
+    ConvTranspose2d: code("ConvTranspose2d"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +74,9 @@ class Mimetic:
             check_units(self.name, p, p is first)
         for q in graph.projections:
             _check_projection(q)
-        names = identifiers([*OWN, *(p.name for p in graph.populations)])
-        layers = {q.key: f"{names[q.pre]}_to_{names[q.post]}" for q in graph.projections}
+        names = identifiers((p.name for p in graph.populations), OWN)
         normed = norms(graph, names)
+        layers = between(graph, names, normed.values())
         started = self._started(graph)
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
@@ -93,10 +99,14 @@ class Mimetic:
             paragraphs=[STYLE, _said(graph)],
             arrays={},
             context={
-                "doc": _doc(graph, first, last),
-                "gain": self.gain,
-                "kernel": self.kernel if "WindowLinear" in _classes(graph) else "",
-                "input": {"name": names[first.name], "shape": first.shape},
+                "doc": docstring(_doc(graph, first, last), 4),
+                "gain": literal(self.gain),
+                "kernel": literal(self.kernel) if "WindowLinear" in _classes(graph) else "",
+                "input": {
+                    "name": names[first.name],
+                    "shape": first.shape,
+                    "sizes": numbers(first.shape),
+                },
                 "output": literal(last.name),
                 "projections": [
                     {
@@ -110,7 +120,7 @@ class Mimetic:
                     for q in graph.projections
                 ],
                 "norms": norm_lines(graph, normed),
-                "started": [f"draw_he_normal(self.{layers[q.key]})" for q in started],
+                "started": [code("draw_he_normal(self.{})", layers[q.key]) for q in started],
                 "units": [
                     {
                         "var": names[p.name],
@@ -175,31 +185,39 @@ def _classes(graph: Graph) -> list[str]:
     return sorted(layers | ({"WindowRule"} if layers else set()))
 
 
-def _made(graph: Graph, q: Projection, attr: str) -> list[str]:
+def _made(graph: Graph, q: Projection, attr: Source) -> list[Source]:
     """Return the lines that make one layer."""
     pre, post = graph.population(q.pre), graph.population(q.post)
     kind = CLASSES[type(q.operator)]
     if isinstance(q.operator, Linear):
-        arguments = [str(pre.n_units), str(post.n_units)]
+        arguments: list[Any] = [pre.n_units, post.n_units]
     else:
-        arguments = [str(pre.shape[0]), str(post.shape[0]), *geometry(q.operator)]
+        arguments = [pre.shape[0], post.shape[0], *geometry(q.operator)]
     if not isinstance(q.connectivity, Window):
-        return call(f"self.{attr} = nn.{kind}", arguments)
-    arguments += [f"window={_rule(q.connectivity.rule)}", "gain=gain"]
+        return call(code("self.{} = nn.{}", attr, kind), arguments)
+    arguments += [code("window={}", _rule(q.connectivity.rule)), code("gain=gain")]
     if isinstance(q.operator, Linear):
-        arguments.append("kernel=kernel")
-    return call(f"self.{attr} = Window{kind}", arguments, always=True)
+        arguments.append(code("kernel=kernel"))
+    return call(code("self.{} = Window{}", attr, kind), arguments, always=True)
 
 
-def _rule(rule: WindowRule) -> str:
-    text = repr(rule).replace("'", '"')
-    inside = text.removeprefix("WindowRule(").removesuffix(")").split(", ")
-    return "\n".join(call("WindowRule", inside, room=20))
+def _rule(rule: WindowRule) -> Source:
+    given = [
+        code("{}={}", identifier(f.name), literal(getattr(rule, f.name)))
+        for f in fields(rule)[1:]
+        if getattr(rule, f.name) != f.default
+    ]
+    lines = call(code("WindowRule"), [literal(rule.form), *given], room=20)
+    return code("\n").join(lines)
 
 
 def _steps(
-    graph: Graph, p: Population, names: dict[str, str], layers: dict[str, str], norm: str
-) -> list[str]:
+    graph: Graph,
+    p: Population,
+    names: dict[str, Source],
+    layers: dict[str, Source],
+    norm: Source,
+) -> list[Source]:
     """Return the lines that compute the activity of one population; of the input none."""
     terms = []
     for q in graph.projections:
@@ -208,16 +226,16 @@ def _steps(
         source = names[q.pre]
         linear = isinstance(q.operator, Linear)
         if linear and len(graph.population(q.pre).shape) > 1:
-            source += ".flatten(1)"
-        term = f"self.{layers[q.key]}({source})"
+            source = code("{}.flatten(1)", source)
+        term = code("self.{}({})", layers[q.key], source)
         if linear and len(p.shape) > 1:
-            term += f".unflatten(1, {p.shape})"
+            term = code("{}.unflatten(1, {})", term, p.shape)
         terms.append(term)
     if not terms:
         return []
     var = names[p.name]
     lines, active = summed(var, terms), activity(p, var, norm)
-    return lines if active == var else [*lines, f"{var} = {active}"]
+    return lines if active == var else [*lines, code("{} = {}", var, active)]
 
 
 def _usage(graph: Graph) -> dict[str, list[int]]:

@@ -12,17 +12,20 @@ import numpy.typing as npt
 from connectome_compiler.emit.arrays import Arrays
 from connectome_compiler.emit.describe import Wiring
 from connectome_compiler.emit.emission import Emission
-from connectome_compiler.emit.literal import literal
+from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import identifiers
 from connectome_compiler.emit.stack import (
     OWN,
     activity,
+    between,
     call,
     check_units,
     geometry,
+    indented,
     norm_lines,
     norms,
+    numbers,
     stated,
     summed,
 )
@@ -39,10 +42,10 @@ STYLE = (
     " forward pass, whatever draws or trains the weights."
 )
 CLASSES = {
-    ("masked", False): "MaskedConv2d",
-    ("masked", True): "MaskedConvTranspose2d",
-    ("live", False): "LiveConv2d",
-    ("live", True): "LiveConvTranspose2d",
+    ("masked", False): code("MaskedConv2d"),
+    ("masked", True): code("MaskedConvTranspose2d"),
+    ("live", False): code("LiveConv2d"),
+    ("live", True): code("LiveConvTranspose2d"),
 }
 
 
@@ -87,11 +90,9 @@ class Mousenet:
             check_units(self.name, p, p is image)
         for q in graph.projections:
             _check_projection(graph, q)
-        names = identifiers([*OWN, *(p.name for p in graph.populations)])
-        keys = {q.key: f"{names[q.pre]} to {names[q.post]}" for q in graph.projections}
-        unique = identifiers([*OWN, *(p.name for p in graph.populations), *keys.values()])
-        layers = {key: unique[words] for key, words in keys.items()}
+        names = identifiers((p.name for p in graph.populations), OWN)
         normed = norms(graph, names)
+        layers = between(graph, names, [*OWN, *names.values(), *normed.values()])
         sweeps = self._sweeps(graph)
         back = {q.pre for q in graph.projections if q.delay}
         features = sum(p.shape[0] for p in read) * self.pool**2
@@ -122,14 +123,19 @@ class Mousenet:
             paragraphs=[STYLE, self._said(graph, features)],
             arrays=_arrays(graph),
             context={
-                "doc": _doc(image, read, sweeps),
+                "doc": docstring(_doc(image, read, sweeps), 4),
                 "classes": self.classes,
-                "fan_in": self.fan_in,
+                "fan_in": literal(self.fan_in),
                 "bias": self.bias,
                 "pool": self.pool,
                 "features": features,
                 "sweeps": sweeps if back else 0,
-                "input": {"name": names[image.name], "shape": image.shape},
+                "pad": code("    ") if back else code(""),
+                "input": {
+                    "name": names[image.name],
+                    "shape": image.shape,
+                    "sizes": numbers(image.shape),
+                },
                 "read": [{"name": literal(p.name), "channels": p.shape[0]} for p in read],
                 "holders": self._holders(graph),
                 "projections": [
@@ -144,7 +150,7 @@ class Mousenet:
                 ],
                 "norms": norm_lines(graph, normed),
                 "silent": [
-                    {"var": names[p.name], "shape": p.shape}
+                    {"var": names[p.name], "sizes": numbers(p.shape)}
                     for p in graph.populations
                     if p.name in back
                 ],
@@ -194,7 +200,7 @@ class Mousenet:
         signed = any(q.weights.sign != "none" for q in graph.projections)
         return [
             {
-                "function": "conv_transpose" if transposed else "conv",
+                "function": code("conv_transpose") if transposed else code("conv"),
                 "class": CLASSES[self.weights, transposed],
                 "transposed": transposed,
                 "signed": signed,
@@ -291,46 +297,55 @@ def _native(
     return order, index[order]
 
 
-def _made(graph: Graph, q: Projection, attr: str) -> list[str]:
+def _made(graph: Graph, q: Projection, attr: Source) -> list[Source]:
     """Return the lines that make one layer."""
     pre, post = graph.population(q.pre).shape[0], graph.population(q.post).shape[0]
     assert not isinstance(q.operator, Linear)
-    function = "conv_transpose" if isinstance(q.operator, ConvTranspose2d) else "conv"
-    given = [literal(q.key), str(pre), str(post), *geometry(q.operator)]
-    return call(f"self.{attr} = {function}", given)
+    transposed = isinstance(q.operator, ConvTranspose2d)
+    function = code("conv_transpose") if transposed else code("conv")
+    given = [literal(q.key), pre, post, *geometry(q.operator)]
+    return call(code("self.{} = {}", attr, function), given)
 
 
 def _received(
-    graph: Graph, p: Population, names: dict[str, str], layers: dict[str, str], norm: str
-) -> list[str]:
+    graph: Graph,
+    p: Population,
+    names: dict[str, Source],
+    layers: dict[str, Source],
+    norm: Source,
+) -> list[Source]:
     """Return the lines that compute a population's activity from what was sent to it."""
     terms = [layers[q.key] for q in graph.projections if q.post == p.name]
     if not terms:
         return []
-    var, drive, lines = names[p.name], terms[0], []
+    var, drive = names[p.name], terms[0]
+    lines: list[Source] = []
     if len(terms) > 1:
         drive, lines = names[p.name], summed(var, terms)
     active = activity(p, drive, norm)
-    return lines if active == var else [*lines, f"{var} = {active}"]
+    return lines if active == var else [*lines, code("{} = {}", var, active)]
 
 
 def _sent(
-    graph: Graph, p: Population, names: dict[str, str], layers: dict[str, str], delay: int
-) -> list[str]:
+    graph: Graph,
+    p: Population,
+    names: dict[str, Source],
+    layers: dict[str, Source],
+    delay: int,
+) -> list[Source]:
     """Return the lines that compute what a population sends: all of it at once, which is faster."""
     sent = [layers[q.key] for q in graph.projections if q.pre == p.name and q.delay == delay]
     if not sent:
         return []
     if len(sent) == 1:
-        return [f"{sent[0]} = self.{sent[0]}({names[p.name]})"]
-    targets = [f"{name}," for name in sent]
-    given = [f"{names[p.name]},", *(f"self.{name}," for name in sent)]
+        return [code("{} = self.{}({})", sent[0], sent[0], names[p.name])]
+    given = [code("{},", names[p.name]), *(code("self.{},", name) for name in sent)]
     return [
-        "(",
-        *(f"    {line}" for line in targets),
-        ") = convolve_together(",
-        *(f"    {line}" for line in given),
-        ")",
+        code("("),
+        *indented(code("{},", name) for name in sent),
+        code(") = convolve_together("),
+        *indented(given),
+        code(")"),
     ]
 
 

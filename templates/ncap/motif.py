@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NoReturn
 
-from connectome_compiler.emit.names import identifiers
+from connectome_compiler.emit.literal import Source, code
+from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import AllToAll, OneToOne, Shift, units
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Projection
 from connectome_compiler.ir.operators import Linear
 
 HINT = "use the adapter ncap, or another style"
-SENSED = "proprioception"  # the switch of what comes from the joints themselves
+# What the emitted class has and calls where it takes its options.
+OWN = {"self", "super", "range", "check_switches", "whole_number", "draw_weight", "torch", "every"}
+OWN |= {"reach", "name", "weight", "start", "steps", "rates", "reset", "acting_weights", *MODULE}
+OWN |= {"load_weights", "example_input", "named_projections", "effective_weights"}
+SENSED = code("proprioception")  # the switch of what comes from the joints themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ class Motif:
         return found
 
     @cached_property
-    def switches(self) -> dict[str, str]:
+    def switches(self) -> dict[str, Source]:
         """The option that turns each weight's part on, "" for what is always on."""
         return {name: self._switch(name, terms) for name, terms in self.weights.items()}
 
@@ -82,16 +87,16 @@ class Motif:
         """Whether its cells have weights, so that they are computed joint by joint."""
         return any(term.weight for term in self.onto(population))
 
-    def part(self, population: str) -> str:
+    def part(self, population: str) -> Source:
         """Return the switch without which nobody hears a population, or ""."""
         if population == self.out.name:
-            return ""
+            return code("")
         found = {
             self.switches[t.weight] if t.weight else self.part(t.post)
             for t in self.terms
             if t.pre == population
         }
-        return found.pop() if len(found) == 1 else ""
+        return found.pop() if len(found) == 1 else code("")
 
     # --- reading ----------------------------------------------------------------------------------
 
@@ -234,7 +239,7 @@ class Motif:
                 _refuse(f"weight {name}", problem, "give them two names")
         assert self.switches  # raises for drivers that are mixed
 
-    def _switch(self, weight: str, terms: list[Term]) -> str:
+    def _switch(self, weight: str, terms: list[Term]) -> Source:
         found = {self._driver(term) for term in terms}
         if len(found) > 1:
             problem = "its projections belong to parts that are switched apart"
@@ -243,9 +248,9 @@ class Motif:
         if driver == self.joints.name:
             return SENSED
         if self.clock is not None and driver == self.clock.name:
-            (wave,) = identifiers([terms[0].pre]).values()
+            (wave,) = identifiers([terms[0].pre], OWN).values()
             return wave
-        return f"{identifiers([weight])[weight]}_control" if driver else ""
+        return code("{}_control", identifiers([weight])[weight]) if driver else code("")
 
     def _driver(self, term: Term) -> str:
         """Return joints, clock or "command": what drives the source of a term; "" for cells."""

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 from connectome_compiler.emit.describe import Wiring
 from connectome_compiler.emit.emission import Emission
-from connectome_compiler.emit.literal import literal
+from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import assemble
-from connectome_compiler.emit.names import identifiers
+from connectome_compiler.emit.names import MODULE, identifiers
+from connectome_compiler.emit.stack import indented
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph, Population
 from connectome_compiler.options import spell_options
@@ -22,30 +23,32 @@ STYLE = (
     "Every joint has the same few cells. A weight stands for one connection of the motif, shared by"
     " all joints and sides, or not; its sign is held in every forward pass."
 )
-# What the emitted class calls by name itself; no name of a graph has "->" in its own.
+# What the emitted class calls by name itself.
 OWN = [
     *("self", "torch", "nn", "w", "i", "drive", "zero", "reach", "name", "rates", "weight", "len"),
     *("list", "range", "check_input", "read_command", "square_wave"),
 ]
 ATTRIBUTES = [
-    *("steps", "reach", "rates", "forward", "reset", "training", "train", "eval", "apply"),
-    *("type", "to", "float", "half", "double", "parameters", "buffers", "modules", "children"),
+    *("steps", "reach", "rates", "reset", "acting_weights", "load_weights", "example_input"),
+    *("named_projections", "effective_weights", *MODULE),
 ]
-HOLD = {"clamp": "clamp_to_sign", "abs": "size_with_sign", "smooth": "smooth_with_sign"}
+HOLD = {
+    "clamp": code("clamp_to_sign"),
+    "abs": code("size_with_sign"),
+    "smooth": code("smooth_with_sign"),
+}
 WRONG = {
     "clamp": "acts as 0, and learns no more",
     "abs": "acts by its size",
     "smooth": "acts a little, and learns",
 }
-ACTIVATIONS = {
-    "graded": "{}.clamp(0, 1)",
-    "linear": "{}",
-    "relu": "{}.relu()",
-    "tanh": "{}.tanh()",
-    "sigmoid": "{}.sigmoid()",
-    "softplus": "nn.functional.softplus({})",
+METHODS = {
+    "graded": code(".clamp(0, 1)"),
+    "relu": code(".relu()"),
+    "tanh": code(".tanh()"),
+    "sigmoid": code(".sigmoid()"),
 }
-PLAIN = ("weight_sharing", "sign_constraints", "constant_init")
+PLAIN = (code("weight_sharing"), code("sign_constraints"), code("constant_init"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +107,15 @@ class Ncap:
             paragraphs=[STYLE],
             arrays={},
             context={
-                "doc": _doc(motif, text),
-                "option_doc": _option_doc(motif, text, options),
+                "doc": docstring(_doc(motif, text), 4),
+                "option_doc": docstring(_option_doc(motif, text, options), 4),
                 "hold": hold,
                 "options": [
-                    {"name": name, "type": type(value).__name__, "default": value}
+                    {
+                        "name": name,
+                        "type": code("bool") if isinstance(value, bool) else code("int"),
+                        "default": value,
+                    }
                     for name, value in options.items()
                 ],
                 "counts": text.counts,
@@ -122,7 +129,7 @@ class Ncap:
                 "joints": text.vars[motif.joints.name],
                 "clock": text.vars[motif.clock.name] if motif.clock else "",
                 "commands": commands,
-                "arguments": ", ".join([*inputs, *(f"{c}={c}" for c in commands)]),
+                "arguments": code(", ").join([*inputs, *(code("{}={}", c, c) for c in commands)]),
                 "blocks": text.blocks(),
                 "output": literal(motif.out.name),
             },
@@ -135,6 +142,9 @@ class Ncap:
         options: dict[str, int | bool] = {count["name"]: count["default"] for count in text.counts}
         options |= {name: getattr(self, name) for name in PLAIN}
         options |= {s: getattr(self, s, not s.endswith("_control")) for s in switches}
+        if self.class_name in options:
+            problem = f"{self.class_name!r} is an option of build()"
+            raise CompileError("template.class_name", problem, "choose another name")
         if len(options) < len(text.counts) + len(PLAIN) + len(switches):
             raise CompileError("ncap", f"two options have one name: {', '.join(options)}")
         return options
@@ -146,69 +156,72 @@ class _Text:
     def __init__(self, motif: Motif) -> None:
         self.motif = motif
         names = [p.name for p in motif.graph.populations]
-        self.vars = _apart(OWN, names)
+        self.vars = identifiers(names, OWN)
         joints = self.vars[motif.joints.name]
-        self.n = f"n_{joints}"
+        self.n = code("n_{}", joints)
         plain = identifiers(motif.weights)
+        none = code("")
         # Where a command ends is an option; what else ends at the first joints does so by itself.
-        self.firsts: dict[str, str] = {}
+        self.firsts: dict[str, Source] = {}
         self.counts: list[dict[str, Any]] = [
-            {"name": self.n, "default": motif.n_joints, "most": "", "doc": "joints of the body"}
+            {"name": self.n, "default": motif.n_joints, "most": none, "doc": "joints of the body"}
         ]
         for weight, terms in motif.weights.items():
             first = terms[0].first
-            self.firsts[weight] = "" if first is None else str(first)
+            self.firsts[weight] = none if first is None else code("{}", first)
             if first is not None and motif.switches[weight].endswith("_control"):
-                self.firsts[weight] = name = f"n_{plain[weight]}_{joints}"
+                self.firsts[weight] = name = code("n_{}_{}", plain[weight], joints)
                 said = f"joints, counted from the head, that hear the command of {weight!r}"
-                most = f", {self.n}"
+                most = code(", {}", self.n)
                 self.counts.append({"name": name, "default": first, "most": most, "doc": said})
-        self.periods: dict[str, str] = {}
+        self.periods: dict[str, Source] = {}
         for p in motif.graph.populations:
             if p.node.activation == "square-wave":
-                self.periods[p.name] = f"{self.vars[p.name]}_period"
+                self.periods[p.name] = code("{}_period", self.vars[p.name])
                 self.counts.append(
                     {
                         "name": self.periods[p.name],
                         "default": p.node.period_steps,
-                        "most": "",
+                        "most": none,
                         "doc": f"steps of a period of {p.name}; its first half is rounded down",
                     }
                 )
         taken = [count["name"] for count in self.counts]
         taken += [*ATTRIBUTES, *PLAIN, *motif.switches.values()]
-        self.attrs = _apart(taken, motif.weights)
+        self.attrs = identifiers(motif.weights, taken)
 
-    def reach(self) -> list[dict[str, str]]:
+    def reach(self) -> list[dict[str, Source]]:
         """Return for each weight the joints at which it ends, and its switch."""
         found = []
         for weight, terms in self.motif.weights.items():
             shift = terms[0].shift or 0
-            bounds = f"[{shift}:]" if shift > 0 else f"[:{shift}]" if shift < 0 else ""
+            joints = code("every")
             if first := self.firsts[weight]:
-                bounds = f"[:{first}]"
-            switch = self.motif.switches[weight]
-            switched = f" if {switch} else None" if switch else ""
-            found.append({"name": self.attrs[weight], "joints": f"every{bounds}{switched}"})
+                joints = code("every[:{}]", first)
+            elif shift:
+                joints = code("every[{}:]", shift) if shift > 0 else code("every[:{}]", shift)
+            if switch := self.motif.switches[weight]:
+                joints = code("{} if {} else None", joints, switch)
+            found.append({"name": literal(self.attrs[weight]), "joints": joints})
         return found
 
-    def term(self, term: Term) -> str:
+    def term(self, term: Term) -> Source:
         """Return the row of a projection in the emitted table."""
         pre = self.motif.graph.population(term.pre)
         heard = (
-            f"shift={term.shift}"
+            code("shift={}", term.shift)
             if term.shift is not None
-            else f"unit={term.unit}, units={pre.n_units}"
+            else code("unit={}, units={}", term.unit, pre.n_units)
         )
-        row = ", ".join(literal(s) for s in (term.pre, term.post, self.attrs[term.weight]))
-        return f"Term({row}, {literal(term.side)}, {heard})"
+        row = (term.pre, term.post, self.attrs[term.weight], term.side)
+        return code("Term({})", code(", ").join([*map(literal, row), heard]))
 
     def blocks(self) -> list[dict[str, Any]]:
         """Return the lines that compute all populations, and the switch that some of them need.
 
         What comes before the joints is put together by switch.
         """
-        before: dict[str, list[str]] = {"": []}
+        before: dict[str, list[Source]] = {"": []}
         for p in (*((self.motif.clock,) if self.motif.clock else ()), *self.motif.commands):
             before.setdefault(self.motif.part(p.name), []).extend(self._input(p))
         after: list[dict[str, Any]] = []
@@ -223,84 +236,95 @@ class _Text:
                 before.setdefault(part, []).append(self._whole(first))
         return [*({"switch": s, "lines": lines} for s, lines in before.items()), *after]
 
-    def _input(self, p: Population) -> list[str]:
+    def _input(self, p: Population) -> list[Source]:
         name, joints = self.vars[p.name], self.vars[self.motif.joints.name]
         if p is not self.motif.clock:
-            return [f"{name} = read_command({literal(name)}, {name}, {joints})"]
+            return [code("{} = read_command({}, {}, {})", name, literal(name), name, joints)]
         return [
-            f"if {name} is None:",
-            f"    {name} = self._count(len({joints}))",
-            f"check_input({literal(name)}, {name}, 1, len({joints}))",
+            code("if {} is None:", name),
+            code("    {} = self._count(len({}))", name, joints),
+            code("check_input({}, {}, 1, len({}))", literal(name), name, joints),
         ]
 
-    def _loop(self, together: list[Population]) -> list[str]:
+    def _loop(self, together: list[Population]) -> list[Source]:
         """Return the lines that compute populations joint by joint."""
         names = [self.vars[p.name] for p in together]
-        lines = [f"{name}: list[Tensor] = []" for name in names]
-        lines.append(f"for i in range(self.{self.n}):")
+        lines = [code("{}: list[Tensor] = []", name) for name in names]
+        lines.append(code("for i in range(self.{}):", self.n))
         for p in together:
-            lines += [f"    {line}" for line in self._cell(p)]
+            lines += indented(self._cell(p))
         lines += [
-            f"rates[{literal(p.name)}] = torch.stack({name}, 1)"
+            code("rates[{}] = torch.stack({}, 1)", literal(p.name), name)
             for p, name in zip(together, names, strict=True)
         ]
         return lines
 
-    def _whole(self, p: Population) -> str:
+    def _whole(self, p: Population) -> Source:
         """Return the line that computes all cells of a population that has no weights."""
-        target, terms = f"rates[{literal(p.name)}]", self.motif.onto(p.name)
+        target, terms = code("rates[{}]", literal(p.name)), self.motif.onto(p.name)
         if any(term.pre == p.name for term in self.motif.terms):
-            target = f"{self.vars[p.name]} = {target}"
+            target = code("{} = {}", self.vars[p.name], target)
         if p.node.activation == "square-wave":
-            wave = f"square_wave({self._all(terms[0].pre)}, self.{self.periods[p.name]})"
-            return f"{target} = {wave}.to({self.vars[self.motif.joints.name]})"
-        sources = [(term.sign, self._all(term.pre)) for term in terms]
-        drive = f"{p.node.rest:g}" if p.node.rest else ""
-        for sign, source in sources:
+            joints, period = self.vars[self.motif.joints.name], self.periods[p.name]
+            wave = code("square_wave({}, self.{})", self._all(terms[0].pre), period)
+            return code("{} = {}.to({})", target, wave, joints)
+        drive = _rest(p) if p.node.rest else code("")
+        for term in terms:
+            source = self._all(term.pre)
             if drive:
-                drive += f" {'+' if sign > 0 else '-'} {source}"
+                sign = code("+") if term.sign > 0 else code("-")
+                drive = code("{} {} {}", drive, sign, source)
             else:
-                drive = source if sign > 0 else f"-{source}"
-        return f"{target} = {_activity(p, drive)}"
+                drive = source if term.sign > 0 else code("-{}", source)
+        return code("{} = {}", target, _activity(p, drive))
 
-    def _all(self, population: str) -> str:
+    def _all(self, population: str) -> Source:
         if self.motif.is_looped(population):
-            return f"rates[{literal(population)}]"
+            return code("rates[{}]", literal(population))
         return self.vars[population]
 
-    def _cell(self, p: Population) -> list[str]:
+    def _cell(self, p: Population) -> list[Source]:
         """Return the lines that compute the cell at joint ``i`` of a population with weights."""
-        lines: list[str] = []
-        drive = f"zero + {p.node.rest:g}" if p.node.rest else "zero"
+        lines: list[Source] = []
+        drive = code("zero + {}", _rest(p)) if p.node.rest else code("zero")
         for term in self.motif.onto(p.name):
             name = literal(self.attrs[term.weight])
-            summand = f"{self._source(term)} * w[name({name}, {literal(term.side)}, i)]"
+            source, side = self._source(term), literal(term.side)
+            summand = code("{} * w[name({}, {}, i)]", source, name, side)
             if self.motif.switches[term.weight] or term.shift or term.first is not None:
-                lines += [] if lines else [f"drive = {drive}"]
-                lines += [f"if i in reach[{name}]:", f"    drive = drive + {summand}"]
+                lines += [] if lines else [code("drive = {}", drive)]
+                lines += [code("if i in reach[{}]:", name), code("    drive = drive + {}", summand)]
+            elif lines or p.node.rest:
+                before = code("drive") if lines else drive
+                lines.append(code("drive = {} + {}", before, summand))
             else:
-                start = "" if drive == "zero" else f"{drive} + "
-                lines.append(f"drive = drive + {summand}" if lines else f"drive = {start}{summand}")
-        return [*lines, f"{self.vars[p.name]}.append({_activity(p, 'drive')})"]
+                lines.append(code("drive = {}", summand))
+        return [*lines, code("{}.append({})", self.vars[p.name], _activity(p, code("drive")))]
 
-    def _source(self, term: Term) -> str:
+    def _source(self, term: Term) -> Source:
         """Return what the cell at joint ``i`` hears, shape ``(batch,)``."""
         name = self.vars[term.pre]
         if term.shift is None:
-            return f"{name}[:, {term.unit}]"
-        place = f"i {'-' if term.shift > 0 else '+'} {abs(term.shift)}" if term.shift else "i"
-        return f"{name}[{place}]" if self.motif.is_looped(term.pre) else f"{name}[:, {place}]"
+            return code("{}[:, {}]", name, term.unit)
+        place, far = code("i"), abs(term.shift)
+        if far:
+            place = code("i - {}", far) if term.shift > 0 else code("i + {}", far)
+        if self.motif.is_looped(term.pre):
+            return code("{}[{}]", name, place)
+        return code("{}[:, {}]", name, place)
 
 
-def _apart(taken: Any, names: Any) -> dict[str, str]:
-    """Return an identifier for each name, none of those ``taken``."""
-    found = identifiers([*(f"{word}->" for word in taken), *names])
-    return {name: found[name] for name in names}
+def _activity(p: Population, drive: Source) -> Source:
+    if p.node.activation == "linear":
+        return drive
+    if p.node.activation == "softplus":
+        return code("nn.functional.softplus({})", drive)
+    whole = drive if drive.isidentifier() else code("({})", drive)
+    return code("{}{}", whole, METHODS[p.node.activation])
 
 
-def _activity(p: Population, drive: str) -> str:
-    function = ACTIVATIONS[p.node.activation]
-    return function.format(drive if drive.isidentifier() or function == "{}" else f"({drive})")
+def _rest(p: Population) -> Source:
+    return literal(int(p.node.rest) if p.node.rest.is_integer() else p.node.rest)
 
 
 def _stated(motif: Motif, text: _Text, options: dict[str, int | bool]) -> dict[str, Any]:
@@ -366,8 +390,8 @@ def _doc(motif: Motif, text: _Text) -> str:
     return "\n\n".join([head, *(_indented(part) for part in parts)])
 
 
-def _option_doc(motif: Motif, text: _Text, options: dict[str, int | bool]) -> list[str]:
-    """Return a line or more for each option of ``build()``."""
+def _option_doc(motif: Motif, text: _Text, options: dict[str, int | bool]) -> str:
+    """Return the docstring of ``build()``: a line or more for each option."""
     said = {count["name"]: count["doc"] for count in text.counts}
     said["weight_sharing"] = "one number for all joints and sides, or one for each"
     said["sign_constraints"] = (
@@ -379,11 +403,12 @@ def _option_doc(motif: Motif, text: _Text, options: dict[str, int | bool]) -> li
     for switch in options.keys() - said.keys():
         names = [text.attrs[w] for w, found in motif.switches.items() if found == switch]
         said[switch] = f"the part with {' and '.join(f'``{name}``' for name in names)}"
-    return [
-        line
+    lines = [
+        f"    {line}"
         for name in options
         for line in textwrap.wrap(f"{name}: {said[name]}", 92, subsequent_indent="    ")
     ]
+    return "\n".join(["Return the network for a body of so many joints.\n", *lines])
 
 
 def _indented(text: str) -> str:

@@ -14,12 +14,12 @@ import numpy.typing as npt
 from connectome_compiler.emit.cost_model import choose_kernel, forecast_rollout
 from connectome_compiler.emit.describe import Wiring
 from connectome_compiler.emit.emission import Emission
-from connectome_compiler.emit.literal import literal
+from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import (
     array,
     assemble,
     connection_arrays,
-    shared_sign,
+    sign,
     weight_arrays,
 )
 from connectome_compiler.emit.names import identifiers
@@ -87,7 +87,8 @@ class Recurrent:
         per = {"tau_of": node.tau_per, "bias_of": node.bias_per}
         stored = {name: a for name, a in of_units.items() if per.get(name) != "neuron"}
         weights = weight_arrays(graph)
-        spoken = {q.key: q.key.replace("->", " to ") for q in graph.projections}
+        # In no name of a population, so that no two projections are spoken alike.
+        spoken = {q.key: q.key.replace("->", "\0to\0") for q in graph.projections}
         unique = identifiers(spoken.values())
         attributes = {key: unique[words] for key, words in spoken.items()}
         projections = [_projection(graph, attributes, first, q) for q in graph.connectome]
@@ -123,7 +124,7 @@ class Recurrent:
             paragraphs=[FREE, self._cost(graph)],
             arrays={**connection_arrays(graph), **weights, **stored},
             context={
-                "doc": _doc(graph, read_in[0], read_out[0]),
+                "doc": docstring(_doc(graph, read_in[0], read_out[0]), 4),
                 "n": graph.n_neurons,
                 "inputs": graph.population("input").n_units,
                 "outputs": graph.population("output").n_units,
@@ -131,7 +132,7 @@ class Recurrent:
                 "linear_out": _is_linear(read_out[0]),
                 "read_in": [_channel(graph, attributes, q) for q in read_in],
                 "read_out": _read_out(graph, attributes, read_out),
-                "activation": node.activation,
+                "activation": literal(node.activation),
                 "tau_ms": node.tau_ms,
                 "dt_ms": self.dt_ms,
                 "batch_first": self.batch_first,
@@ -247,26 +248,27 @@ def _common_node(graph: Graph) -> NodeModel:
 
 
 def _projection(
-    graph: Graph, attributes: dict[str, str], first: dict[str, int], q: Projection
+    graph: Graph, attributes: dict[str, Source], first: dict[str, int], q: Projection
 ) -> dict[str, Any]:
     """Return how one projection of the connectome is written."""
     electrical = q.kind == "electrical"
     tied = electrical or q.weights.tie != "none"
-    options: list[str] = []
+    options: list[Source] = []
     if tied:
         options.append(array(f"{q.key}.group"))
     if q.weights.tie != "none":
-        options.append(f"scale={array(f'{q.key}.scale')}")
+        options.append(code("scale={}", array(f"{q.key}.scale")))
     if not electrical:
-        options.append(f"sign={shared_sign(graph, q) or array(f'{q.key}.sign')}")
+        options.append(code("sign={}", sign(graph, q)))
     if q.weights.start == "weight" and not is_mirror(q):
-        options.append(f"start={array(f'{q.key}.start')}")
+        options.append(code("start={}", array(f"{q.key}.start")))
     if is_mirror(q):  # a junction has one weight for both directions
         mirror = attributes[f"{q.post}->{q.pre}:electrical"]
-        options.append(f"weight=self.{mirror}.weight")
+        options.append(code("weight=self.{}.weight", mirror))
+    holder = code("TiedEdgeLinear") if tied else code("EdgeLinear")
     return {
         "attr": attributes[q.key],
-        "class": "GapJunctions" if electrical else "TiedEdgeLinear" if tied else "EdgeLinear",
+        "class": code("GapJunctions") if electrical else holder,
         "pre": literal(q.pre),
         "post": literal(q.post),
         "n_pre": graph.shape(q)[1],
@@ -313,12 +315,12 @@ def _is_linear(q: Projection) -> bool:
     return isinstance(q.connectivity, AllToAll)
 
 
-def _linear(attributes: dict[str, str], q: Projection) -> str:
+def _linear(attributes: dict[str, Source], q: Projection) -> str:
     """Return the attribute of a read-in or read-out, "" where it is direct."""
     return attributes[q.key] if _is_linear(q) else ""
 
 
-def _channel(graph: Graph, attributes: dict[str, str], q: Projection) -> dict[str, Any]:
+def _channel(graph: Graph, attributes: dict[str, Source], q: Projection) -> dict[str, Any]:
     n_post, n_pre = graph.shape(q)
     law = _law(q)
     return {
@@ -330,24 +332,24 @@ def _channel(graph: Graph, attributes: dict[str, str], q: Projection) -> dict[st
 
 
 def _read_out(
-    graph: Graph, attributes: dict[str, str], read_out: list[Projection]
+    graph: Graph, attributes: dict[str, Source], read_out: list[Projection]
 ) -> list[dict[str, Any]]:
     """Return the read-outs, each with the range of the rates that it reads."""
     found, first = [], 0
     for q in read_out:
         channel = _channel(graph, attributes, q)
         last = first + channel["n_pre"]
-        everything = len(read_out) == 1
-        found.append({**channel, "range": "" if everything else f"[..., {first}:{last}]"})
+        part = code("[..., {}:{}]", first, last) if len(read_out) > 1 else code("")
+        found.append({**channel, "range": part})
         first = last
     return found
 
 
-def _index_source(name: str, index: Units, per: str) -> str:
+def _index_source(name: str, index: Units, per: str) -> Source:
     """Return the source of the index of each unit's value."""
     if not len(index):
-        return "None"
-    return f"torch.arange({len(index)})" if per == "neuron" else array(name)
+        return code("None")
+    return code("torch.arange({})", len(index)) if per == "neuron" else array(name)
 
 
 def _layers(graph: Graph) -> list[str]:

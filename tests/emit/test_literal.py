@@ -8,7 +8,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectome_compiler.emit.literal import inside_docstring, literal
+from connectome_compiler.emit.literal import docstring, literal
 
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 values = st.recursive(
@@ -30,7 +30,7 @@ def test_literals_read_back(value: object) -> None:
 
 @given(st.text())
 def test_docstrings_stay_closed(text: str) -> None:
-    source = f'"""{inside_docstring("x" + text + "x")}"""'
+    source = docstring("x" + text + "x")
     (node,) = ast.parse(source).body
     assert isinstance(node, ast.Expr)
     assert isinstance(node.value, ast.Constant)
