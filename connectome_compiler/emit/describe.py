@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,9 +56,9 @@ class Wiring:
     """How a template laid the graph out: what validation needs to interpret the module."""
 
     template: str  # its name and options, as a recipe would spell them
-    layers: dict[str, str]  # attribute of each population
-    read_in: dict[str, str]  # attribute of the read-in of each population that sees the input
-    read_out: dict[str, str]
+    layers: Mapping[str, str]  # attribute of each population
+    read_in: Mapping[str, str]  # attribute of the read-in of each population that sees the input
+    read_out: Mapping[str, str]
     more: dict[str, Any]  # what the style's semantics need: see `emit.reference`
 
 

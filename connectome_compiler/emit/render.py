@@ -35,7 +35,7 @@ class _Environment(NativeEnvironment):
     """Puts together source, which ordinary environments turn into plain text."""
 
     @staticmethod
-    def concat(values: Iterable[Any]) -> Source:  # type: ignore[override]
+    def concat(values: Iterable[Any]) -> Source:
         return _joined(values)
 
 

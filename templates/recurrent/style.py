@@ -22,7 +22,7 @@ from connectome_compiler.emit.module import (
     sign,
     weight_arrays,
 )
-from connectome_compiler.emit.names import identifiers
+from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import AllToAll, OneToOne, units
 from connectome_compiler.ir.digest import array_digest
@@ -35,6 +35,9 @@ FREE = (
     " inputs, neurons and outputs does not: no connectome says what drives a nervous system, or"
     " how it is read."
 )
+# What the emitted class has beside its layers.
+OWN = {"units", "input_units", "output_units", "batch_first", "n_inputs", "rates", *MODULE}
+OWN |= {"example_input", "named_projections", "effective_weights"}
 Units = npt.NDArray[np.int32]
 MOST_DENSE = 4096  # neurons; beyond, a matrix of all pairs is out of the question
 
@@ -89,7 +92,7 @@ class Recurrent:
         weights = weight_arrays(graph)
         # In no name of a population, so that no two projections are spoken alike.
         spoken = {q.key: q.key.replace("->", "\0to\0") for q in graph.projections}
-        unique = identifiers(spoken.values())
+        unique = identifiers(spoken.values(), OWN)
         attributes = {key: unique[words] for key, words in spoken.items()}
         projections = [_projection(graph, attributes, first, q) for q in graph.connectome]
         wiring = Wiring(
