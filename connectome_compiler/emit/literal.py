@@ -118,7 +118,7 @@ def literal(value: Any, indent: int = 0, room: int = 0) -> Source:
     ``indent`` is that of the line on which the literal begins; ``room`` the characters before it.
     Raises `CompileError` for what no literal reads back as: NaN, objects of other kinds.
     """
-    text = _spelled(value, indent, room)
+    text = _spell(value, indent, room)
     is_text = isinstance(value, str | dict | list | tuple)
     return Source(text, [Datum(0, len(text), value)] if is_text else ())
 
@@ -141,8 +141,8 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else " " for c in text)
 
 
-def _spelled(value: Any, indent: int, room: int) -> str:
-    short = flat(value)
+def _spell(value: Any, indent: int, room: int) -> str:
+    short = _flat(value)
     if len(short) + indent + room + 1 <= WIDTH or not isinstance(value, dict | list | tuple):
         return short
     if not value:
@@ -150,28 +150,28 @@ def _spelled(value: Any, indent: int, room: int) -> str:
     pad = " " * (indent + 4)
     if isinstance(value, dict):
         lines = [
-            f"{pad}{flat(k)}: {_spelled(v, indent + 4, len(flat(k)) + 2)},"
+            f"{pad}{_flat(k)}: {_spell(v, indent + 4, len(_flat(k)) + 2)},"
             for k, v in value.items()
         ]
         return "{\n" + "\n".join(lines) + "\n" + " " * indent + "}"
-    lines = [f"{pad}{_spelled(v, indent + 4, 0)}," for v in value]
+    lines = [f"{pad}{_spell(v, indent + 4, 0)}," for v in value]
     ends = "[]" if isinstance(value, list) else "()"
     return ends[0] + "\n" + "\n".join(lines) + "\n" + " " * indent + ends[1]
 
 
-def flat(value: Any) -> str:
-    """Spell a value in one line; equal texts mean equal values, of equal types."""
+def _flat(value: Any) -> str:
+    """Spell a value in one line."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, str):
         return quote(str(value))
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{flat(k)}: {flat(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_flat(k)}: {_flat(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(flat(v) for v in value) + "]"
+        return "[" + ", ".join(_flat(v) for v in value) + "]"
     if isinstance(value, tuple):
         tail = "," if len(value) == 1 else ""
-        return "(" + ", ".join(flat(v) for v in value) + tail + ")"
+        return "(" + ", ".join(_flat(v) for v in value) + tail + ")"
     if value is None or isinstance(value, bool):
         return str(value)
     if isinstance(value, int):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 from bisect import bisect_left, bisect_right
 
-from connectome_compiler.emit.literal import Datum, Source, flat
+from connectome_compiler.emit.literal import Datum, Source
 from connectome_compiler.errors import VerifyError
 
 HINT = "a defect of its template, please report"
@@ -51,7 +52,7 @@ def proven(source: str, class_name: str) -> Proven:
 
 def _literals(where: str, tree: ast.Module, source: Source) -> set[ast.AST]:
     """Return the nodes of all data in ``source``; raise `VerifyError` unless each has its own."""
-    ends = [k for k, c in enumerate(source) if c == "\n"]
+    ends = [found.start() for found in re.finditer("\n", source)]
 
     def position(at: int) -> tuple[int, int]:
         line = bisect_left(ends, at)
@@ -72,7 +73,7 @@ def _literals(where: str, tree: ast.Module, source: Source) -> set[ast.AST]:
         if isinstance(node, ast.Constant | ast.Dict | ast.List | ast.Tuple):
             place = node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0
             datum = waiting.get(place)
-            if datum is not None and flat(ast.literal_eval(node)) == flat(datum.value):
+            if datum is not None and ast.literal_eval(node) == datum.value:
                 del waiting[place]
                 found.add(node)
                 continue

@@ -248,9 +248,10 @@ class Motif:
         if driver == self.joints.name:
             return SENSED
         if self.clock is not None and driver == self.clock.name:
-            (wave,) = identifiers([terms[0].pre], OWN).values()
-            return wave
-        return code("{}_control", identifiers([weight])[weight]) if driver else code("")
+            (wave,) = identifiers([terms[0].pre], [*OWN, SENSED]).values()
+            # What ends in "_control" is the switch of a command.
+            return code("{}_wave", wave) if wave.endswith("_control") else wave
+        return code("{}_control", identifiers(self.weights)[weight]) if driver else code("")
 
     def _driver(self, term: Term) -> str:
         """Return joints, clock or "command": what drives the source of a term; "" for cells."""

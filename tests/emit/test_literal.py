@@ -3,12 +3,16 @@
 import ast
 import subprocess
 import sys
+from enum import IntEnum, StrEnum
 from itertools import product
 
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectome_compiler.emit.literal import docstring, literal
+from connectome_compiler.emit.literal import docstring, literal, printable
+from connectome_compiler.errors import CompileError
 
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 values = st.recursive(
@@ -24,8 +28,42 @@ values = st.recursive(
 
 @given(values)
 def test_literals_read_back(value: object) -> None:
-    spelled = literal(value).replace("inf", "1e999")
-    assert ast.literal_eval(spelled) == value
+    assert ast.literal_eval(literal(value)) == value
+    assert ast.literal_eval(literal(value, 8, 90)) == value
+
+
+class Word(StrEnum):
+    A = 'a"'
+
+
+class Number(IntEnum):
+    ONE = 1
+
+
+@pytest.mark.parametrize(
+    ("value", "spelled"),
+    [
+        (float("inf"), "1e999"),
+        (-float("inf"), "-1e999"),
+        (np.float64(0.5), "0.5"),
+        (np.int64(-3), "-3"),
+        (np.bool_(True), "True"),
+        (np.str_("a"), '"a"'),
+        (Word.A, "'a\"'"),
+        (Number.ONE, "1"),
+        ("\ud800\u202e\x00", '"\\ud800\\u202e\\x00"'),
+        ((), "()"),
+        ((1.0,), "(1.0,)"),
+    ],
+)
+def test_values_of_other_kinds_are_spelled_as_plain_ones(value: object, spelled: str) -> None:
+    assert literal(value) == spelled
+
+
+@pytest.mark.parametrize("value", [float("nan"), [np.nan], {1}, b"x", 1j, np.zeros(2), object()])
+def test_what_no_literal_reads_back_as_is_refused(value: object) -> None:
+    with pytest.raises(CompileError, match="cannot spell"):
+        literal(value)
 
 
 @given(st.text())
@@ -34,6 +72,8 @@ def test_docstrings_stay_closed(text: str) -> None:
     (node,) = ast.parse(source).body
     assert isinstance(node, ast.Expr)
     assert isinstance(node.value, ast.Constant)
+    assert node.value.value == printable("x" + text + "x") + "\n"
+    assert source.replace("\n", "").isprintable()
 
 
 QUOTES = ["".join(chosen) for n in (1, 3, 4) for chosen in product("a'\"\\", repeat=n)]

@@ -3,7 +3,7 @@
 import ast
 import builtins
 import keyword
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import islice
@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from torch import nn
 from worms import driven, worm
 
+from connectome_compiler import registry
 from connectome_compiler.cli import main
 from connectome_compiler.data_adapters.mimetic import Layer
 from connectome_compiler.data_adapters.mimetic import Mimetic as Windows
@@ -36,6 +37,8 @@ from connectome_compiler.passes.normalise_in_degree import NormaliseInDegree
 from connectome_compiler.passes.runner import run
 from connectome_compiler.passes.size_maps import SizeMaps
 from connectome_compiler.passes.wire_levels import WireLevels
+from connectome_compiler.pipeline import build
+from connectome_compiler.recipe import parse
 from connectome_compiler.templates.bionic.style import Bionic
 from connectome_compiler.templates.mimetic.style import Mimetic
 from connectome_compiler.templates.mousenet.style import Mousenet
@@ -115,8 +118,12 @@ NASTY = (
 )
 
 
-def renamed(graph: Graph, spell: Callable[[str], str], fixed: tuple[str, ...] = ()) -> Graph:
-    """Return the graph with other names of populations, ports, and weights that are shared."""
+def renamed(graph: Graph, by: str | Mapping[str, str], fixed: tuple[str, ...] = ()) -> Graph:
+    """Return the graph with other names of populations, ports and shared weights, or a prefix."""
+
+    def spell(name: str) -> str:
+        return by + name if isinstance(by, str) else by.get(name, name)
+
     new = {p.name: p.name if p.name in fixed else spell(p.name) for p in graph.populations}
     weights = [
         replace(q.weights, tie_by=spell(q.weights.tie_by)) if q.weights.tie == "named" else None
@@ -181,7 +188,7 @@ def test_hostile_text_is_imported_as_text(case: str, canary: list[str], tmp_path
     for k, text in enumerate(NASTY):
         graph = told(CASES[case].graph(), text)
         if text.isprintable() and len(text) < 1000:
-            graph = renamed(graph, lambda name, text=text: f"{text}{name}", CASES[case].fixed)
+            graph = renamed(graph, text, CASES[case].fixed)
         graph.verify()
         emission = CASES[case].emit(graph, text)
         said = stated(emission)
@@ -198,7 +205,7 @@ def test_hostile_text_is_imported_as_text(case: str, canary: list[str], tmp_path
 @pytest.mark.parametrize("case", ["mimetic", "mousenet", "ncap"])
 def test_docstrings_of_classes_say_names_as_they_are(case: str) -> None:
     name = '"" """x\\n{{ 1 }}\\'
-    graph = renamed(CASES[case].graph(), lambda old: name + old)
+    graph = renamed(CASES[case].graph(), name)
     assert letters(name) in letters(class_docstring(CASES[case].emit(graph)))
 
 
@@ -210,7 +217,7 @@ names = st.text(max_size=20).filter(lambda t: t.isprintable() and "->" not in t)
 @settings(max_examples=6)
 @given(texts, names)
 def test_any_text_stays_text(case: str, text: str, name: str) -> None:
-    graph = renamed(CASES[case].graph(), lambda old: f"{name}{old}", CASES[case].fixed)
+    graph = renamed(CASES[case].graph(), name, CASES[case].fixed)
     emission = CASES[case].emit(told(graph, text), "toy")
     said = stated(emission)
     assert [said[key] for key in ("dataset", "title", "licence")] == [text] * 3
@@ -264,11 +271,11 @@ def test_populations_may_be_called_like_anything_in_the_module(case: str, tmp_pa
     plain = chosen.emit(chosen.graph())
     expected = run_of(plain, tmp_path / "plain.py")
     own = [p.name for p in chosen.graph().populations if p.name not in chosen.fixed]
-    words = sorted(words_of(plain.source))
+    words = sorted(words_of(plain.source) - {*chosen.fixed})
     assert len(words) > 150
     for k, chunk in enumerate(chunks(words, len(own))):
         new = dict(zip(sorted(own), sorted(chunk), strict=True))  # junctions go by name
-        graph = renamed(chosen.graph(), lambda name, new=new: new.get(name, name), chosen.fixed)
+        graph = renamed(chosen.graph(), new, chosen.fixed)
         graph.verify()
         found = run_of(chosen.emit(graph), tmp_path / f"net{k}.py")
         for a, b in zip(found, expected, strict=True):
@@ -296,10 +303,19 @@ def test_names_that_fall_together_are_kept_apart(case: str, tmp_path: Path) -> N
     for shift in range(3):
         chosen_names = sorted(islice(together, shift, shift + len(own)))
         new = dict(zip(sorted(own), chosen_names, strict=False))
-        graph = renamed(chosen.graph(), lambda name, new=new: new.get(name, name), chosen.fixed)
+        graph = renamed(chosen.graph(), new, chosen.fixed)
         found = run_of(chosen.emit(graph), tmp_path / f"net{shift}.py")
         for a, b in zip(found, expected, strict=True):
             assert torch.equal(a.to_dense(), b.to_dense()), new
+
+
+@pytest.mark.parametrize("name", ["self", "range", "turn_control", "proprioception"])
+def test_the_clock_of_a_motif_has_a_switch_of_its_own(name: str, tmp_path: Path) -> None:
+    ncap = CASES["ncap"]
+    expected = run_of(ncap.emit(ncap.graph()), tmp_path / "plain.py")
+    found = run_of(ncap.emit(renamed(ncap.graph(), {"oscillator": name})), tmp_path / "net.py")
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a.to_dense(), b.to_dense())
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -384,7 +400,7 @@ class Patched:
     name: ClassVar[str] = "patched"
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
-        made = Mimetic().emit(graph, recipe)
+        made: Emission = Mimetic().emit(graph, recipe)
         return replace(made, source=made.source.replace("layers", graph.populations[0].name))
 
 
@@ -410,16 +426,10 @@ use = "other"
 def test_a_template_that_writes_plain_text_is_refused(
     template: type[Any], verify: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from connectome_compiler import recipe as recipes
-    from connectome_compiler.pipeline import build
+    def find(kind: registry.Kind, name: str, where: str = "") -> type[Any]:
+        return template if name == "other" else registry.find(kind, name, where)
 
-    find = recipes.find
-    monkeypatch.setattr(
-        recipes,
-        "find",
-        lambda kind, name, *w: template if name == "other" else find(kind, name, *w),
-    )
-    parsed = recipes.parse("toy.toml", RECIPE)
+    monkeypatch.setattr("connectome_compiler.recipe.find", find)
     with pytest.raises(VerifyError, match="plain text"):
-        build(parsed, tmp_path / "net.py", verify=verify)
+        build(parse("toy.toml", RECIPE), tmp_path / "net.py", verify=verify)
     assert not list(tmp_path.iterdir())
