@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from connectome_compiler.emit.literal import printable
 from connectome_compiler.emit.names import marks
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
+from connectome_compiler.ir.digest import statement_digest as statement_digest
 from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.provenance import (
@@ -105,12 +105,6 @@ def provenance(graph: Graph, recipe: str, wiring: Wiring, head: str) -> dict[str
 def header_digest(docstring: str) -> str:
     """Return the hash of a module's docstring, however much of its margin Python kept."""
     return hashlib.sha256(inspect.cleandoc(docstring).encode()).hexdigest()
-
-
-def statement_digest(stated: dict[str, Any]) -> str:
-    """Return the hash of ``PROVENANCE`` without its own entry: it tells of alterations."""
-    rest = {key: value for key, value in stated.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _population(graph: Graph, q: Population, layer: str) -> dict[str, Any]:

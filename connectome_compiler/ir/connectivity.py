@@ -7,18 +7,19 @@ how it prints (`describe`). Orientation is ``[post, pre]`` everywhere.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import index
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.records import check_fields, fitted
 
 Index = npt.NDArray[np.int32]
 Values = npt.NDArray[np.int32] | npt.NDArray[np.float64]
 
 
+@runtime_checkable
 class Connectivity(Protocol):
     """What every kind of connectivity offers."""
 
@@ -52,6 +53,7 @@ class Synapses:
     sign: npt.NDArray[np.int8] | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "unit", fitted("synapses.unit", str, self.unit))
         counts = np.issubdtype(np.asarray(self.weight).dtype, np.integer)
         types: dict[str, Any] = {
             "post": np.int32,
@@ -130,6 +132,9 @@ class AllToAll:
     post_units: tuple[int, ...] | None = None
     pre_units: tuple[int, ...] | None = None
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
         """Return all pairs, sorted by post, then pre."""
         post, pre = units(self.post_units, n_post, "post"), units(self.pre_units, n_pre, "pre")
@@ -154,6 +159,9 @@ class OneToOne:
 
     post_units: tuple[int, ...] | None = None
     pre_units: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
         """Return the pairs."""
@@ -185,7 +193,7 @@ class Shift:
     by: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "by", index(self.by))
+        check_fields(self)
 
     def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
         """Return the pairs, sorted by post."""

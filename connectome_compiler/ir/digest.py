@@ -46,6 +46,12 @@ def digest(graph: Graph) -> str:
     return sha.hexdigest()
 
 
+def statement_digest(stated: dict[str, Any]) -> str:
+    """Return the sha256 of what a module or a saved graph states, without its own entry."""
+    rest = {key: value for key, value in stated.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def array_digest(*arrays: np.ndarray[Any, Any]) -> str:
     """Return the sha256 of arrays, by type, shape and little-endian bytes."""
     sha = hashlib.sha256()

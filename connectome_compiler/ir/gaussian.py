@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
-from operator import index
 from typing import Literal, NoReturn
 
 import numpy as np
@@ -12,6 +10,7 @@ import numpy.typing as npt
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Index
+from connectome_compiler.ir.records import check_fields
 
 Unit = Literal["um", "px"]
 HINT = 'add [[pass]] use = "materialise-laws"'
@@ -33,6 +32,7 @@ class GaussianLaw:
     unit: Unit = "um"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _positive("Gaussian law, width", self.width)
         _positive("Gaussian law, in_degree", self.in_degree)
         if self.peak is not None and not 0 < self.peak <= 1:
@@ -70,12 +70,11 @@ class GaussianKernel:
     kernel: tuple[int, int]
 
     def __post_init__(self) -> None:
+        check_fields(self)
         _positive("Gaussian kernel, peak", self.peak)
         _positive("Gaussian kernel, width", self.width)
-        size = tuple(index(k) for k in self.kernel)
-        if len(size) != 2 or min(size) < 1:
+        if min(self.kernel) < 1:
             raise CompileError("Gaussian kernel", f"{self.kernel} is no size (height, width)")
-        object.__setattr__(self, "kernel", size)
 
     def gaussian(self) -> npt.NDArray[np.float64]:
         """Return ``peak * exp(-(x^2 + y^2) / (2 width^2))`` at every position, uncut."""
@@ -101,5 +100,5 @@ class GaussianKernel:
 
 
 def _positive(where: str, value: float) -> None:
-    if not (isfinite(value) and value > 0):
+    if not 0 < value < 2.0**63:  # counts that are made of it stay finite
         raise CompileError(where, f"{value} is not a positive number")

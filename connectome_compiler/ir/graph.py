@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
-from operator import index
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, UnknownNameError
@@ -19,11 +19,11 @@ from connectome_compiler.ir.gaussian import GaussianLaw
 from connectome_compiler.ir.neurons import canonical
 from connectome_compiler.ir.operators import LINEAR, Linear, Operator
 from connectome_compiler.ir.provenance import Provenance
+from connectome_compiler.ir.records import check_fields
 
 if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
-    import pyarrow as pa
 
 Kind = Literal["chemical", "electrical"]
 
@@ -61,7 +61,7 @@ class NodeModel:
     rest: float = 0.0  # in units of drive
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "period_steps", index(self.period_steps))
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,9 @@ class Place:
     level: int | None = None
     n_neurons: int | None = None
     surface_mm2: float | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +106,7 @@ class Population:
     place: Place | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(index(n) for n in self.shape))
+        check_fields(self)
         if self.neurons is not None:
             object.__setattr__(self, "neurons", canonical(self.neurons))
 
@@ -163,8 +166,7 @@ class Weights:
     polarity: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("rank", "polarity"):
-            object.__setattr__(self, name, index(getattr(self, name)))
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,7 +192,7 @@ class Projection:
     operator: Operator = LINEAR
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "delay", index(self.delay))
+        check_fields(self)
 
     @property
     def key(self) -> str:
@@ -215,6 +217,9 @@ class Port:
     population: str
     direction: Literal["in", "out"]
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
@@ -229,6 +234,7 @@ class Graph:
     def __post_init__(self) -> None:
         for name in ("populations", "projections", "ports"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_fields(self)
         object.__setattr__(self, "_by_name", {p.name: p for p in self.populations})
 
     def population(self, name: str) -> Population:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from operator import index
 from typing import Any
+
+from connectome_compiler.ir.records import check_fields, made
 
 FALLBACK = "fall-back-to-statistics"  # the step by which an adapter owns up to a substitute
 BY_RULE = "lay-windows"  # the step by which an adapter makes connections of no brain
@@ -32,7 +33,7 @@ class SourceFile:
     address: str = ""  # where it can be had, if it is public
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "n_bytes", index(self.n_bytes))
+        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,7 @@ class Step:
     notes: tuple[str, ...] = ()  # what was counted: "3 glial cells dropped"
 
     def __post_init__(self) -> None:
-        # Counts often come as numpy integers, which JSON does not know.
-        for f in fields(self):
-            if f.name.startswith("n_"):
-                object.__setattr__(self, f.name, index(getattr(self, f.name)))
-        object.__setattr__(self, "notes", tuple(self.notes))
+        check_fields(self)
 
     def __str__(self) -> str:
         head = f"{self.name}({self.options})" if self.options else self.name
@@ -86,10 +83,7 @@ class Provenance:
     steps: tuple[Step, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "connectivity", Evidence(self.connectivity))
-        object.__setattr__(self, "signs", Evidence(self.signs))
-        for name in ("citations", "files", "steps"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_fields(self)
 
     @property
     def measured(self) -> bool:
@@ -127,12 +121,10 @@ class Provenance:
         }
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Provenance:
-        """Undo `to_dict`."""
-        return cls(
-            **{
-                **values,
-                "files": tuple(SourceFile(**f) for f in values["files"]),
-                "steps": tuple(Step(**s) for s in values["steps"]),
-            }
-        )
+    def from_dict(cls, values: Any, where: str = "provenance") -> Provenance:
+        """Undo `to_dict`; raise `CompileError` at ``where`` if ``values`` are not from there."""
+        ready = dict(values) if isinstance(values, dict) else values
+        for name, kind in (("files", SourceFile), ("steps", Step)):
+            if isinstance(ready, dict) and isinstance(many := ready.get(name), list):
+                ready[name] = [made(f"{where}.{name}[{k}]", kind, v) for k, v in enumerate(many)]
+        return made(where, cls, ready)

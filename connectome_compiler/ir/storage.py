@@ -16,6 +16,7 @@ import unicodedata
 from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from connectome_compiler import files
-from connectome_compiler.errors import CompileError, UnknownNameError, VerifyError
+from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.connectivity import (
     AllToAll,
     Connectivity,
@@ -31,6 +32,7 @@ from connectome_compiler.ir.connectivity import (
     Shift,
     Synapses,
 )
+from connectome_compiler.ir.digest import statement_digest
 from connectome_compiler.ir.gaussian import GaussianKernel, GaussianLaw
 from connectome_compiler.ir.graph import (
     Graph,
@@ -41,14 +43,18 @@ from connectome_compiler.ir.graph import (
     Projection,
     Weights,
 )
+from connectome_compiler.ir.neurons import canonical
 from connectome_compiler.ir.operators import OPERATORS
 from connectome_compiler.ir.provenance import Provenance
+from connectome_compiler.ir.records import fitted, made, shown
 from connectome_compiler.ir.window import Window
 from connectome_compiler.nn.window_rules import WindowRule
 
-FORMAT = 4
+FORMAT = 5
 PAGE = "graph.json"
+ALTERED = "a file was altered: save the graph again"
 FOLDERS = ("neurons", "connections")
+COLUMNS = {"post", "pre", "weight", "size", "sign"}  # of a table of connections
 LAWS: dict[str, type[Any]] = {
     law.__name__: law for law in (AllToAll, OneToOne, Shift, Window, GaussianLaw, GaussianKernel)
 }
@@ -64,12 +70,11 @@ def save(graph: Graph, folder: Path) -> Path:
             must_be_ours(folder)
         with files.locked(target) as desk:
             must_be_ours(folder)  # another process may have been there
-            stale = _tables_of_old_format(target)
             for name, data in tables.items():
                 desk.add(name, data)
             desk.swap(PAGE, page)
             with contextlib.suppress(OSError):  # the graph is saved
-                _sweep(desk, tables.keys(), stale)
+                _sweep(desk, tables.keys())
     except OSError as error:
         problem = f"cannot be written: {error.strerror or error}"
         raise CompileError(str(folder), problem, "choose another folder, or make room") from error
@@ -78,75 +83,83 @@ def save(graph: Graph, folder: Path) -> Path:
     return folder
 
 
-def _sweep(desk: files.Folder, named: Collection[str], stale: list[Path]) -> None:
+def _sweep(desk: files.Folder, named: Collection[str]) -> None:
     """Take away the tables of the graph that was replaced, and of saves that were killed."""
     if not desk.alone:
         return
     for name in FOLDERS:
         folder = desk.path / name
         if folder.is_dir() and not folder.is_symlink():
-            stale += [p for p in folder.iterdir() if files.is_hashed(p)]
-    for path in stale:
-        if path.relative_to(desk.path).as_posix() not in named:
-            desk.remove(path)
-    for name in FOLDERS:
-        with contextlib.suppress(OSError):  # it holds tables
-            (desk.path / name).rmdir()
-
-
-def _tables_of_old_format(folder: Path) -> list[Path]:
-    """Return the tables of a graph whose tables have plain names; they are ours if it loads."""
-    try:
-        page = json.loads((folder / PAGE).read_text(encoding="utf-8"))
-        entries = [p["neurons"] for p in page["populations"]]
-        entries += [q["connectivity"].get("table") for q in page["projections"]]
-        tables = [folder / name for name in entries if name and not files.is_hashed(folder / name)]
-        if tables:
-            load(folder)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, CompileError):
-        return []
-    return tables
+            for path in [p for p in folder.iterdir() if files.is_hashed(p)]:
+                if path.relative_to(desk.path).as_posix() not in named:
+                    desk.remove(path)
+            with contextlib.suppress(OSError):  # it holds tables
+                folder.rmdir()
 
 
 def load(folder: Path) -> Graph:
     """Read the graph in ``folder``; raise `CompileError` if it is none, or was altered."""
-    page = folder / PAGE
+    page = _page(folder)
     try:
-        if not page.is_file():
-            raise CompileError(str(folder), "is not a saved graph", f"it has no {PAGE}")
-        text = json.loads(page.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        where = f"{page}, line {error.lineno}, column {error.colno}"
-        raise CompileError(where, error.msg, "a file was altered: save the graph again") from error
-    except (OSError, ValueError) as error:
-        raise CompileError(str(page), f"cannot be read: {error}") from error
-    if not isinstance(text, dict) or text.get("format") != FORMAT:
-        found = text.get("format") if isinstance(text, dict) else None
-        problem = f"format {found}, this version reads {FORMAT}"
-        raise CompileError(str(page), problem, "save the graph again with this version")
-    try:
+        origin = Provenance.from_dict(page["provenance"], f"{folder / PAGE}: provenance")
         graph = Graph(
-            populations=tuple(_population(folder, p) for p in text["populations"]),
-            projections=tuple(_projection(folder, p) for p in text["projections"]),
-            provenance=Provenance.from_dict(text["provenance"]),
-            ports=tuple(Port(**p) for p in text["ports"]),
+            tuple(_population(folder, at, p) for at, p in _listed(folder, page, "populations")),
+            tuple(_projection(folder, at, q) for at, q in _listed(folder, page, "projections")),
+            origin,
+            tuple(made(at, Port, p) for at, p in _listed(folder, page, "ports")),
         )
-        whole = graph.digest() == text["digest"]
-    except KeyError as error:
-        hint = "a file was altered: save the graph again"
-        raise CompileError(str(page), f"lacks {error}", hint) from error
-    except (TypeError, ValueError, AttributeError) as error:
-        hint = "a file was altered: save the graph again"
-        raise CompileError(str(page), f"cannot be read: {error}", hint) from error
-    if not whole:
-        problem = "the tables do not belong to the digest in graph.json"
-        raise CompileError(str(folder), problem, "a file was altered: save the graph again")
-    try:
+        if graph.digest() != page["digest"]:
+            problem = "the tables do not belong to the digest in graph.json"
+            raise CompileError(str(folder), problem, ALTERED)
         graph.verify()
-    except VerifyError as error:
+    except CompileError as error:
         error.add_note(f"in {folder}")
         raise
     return graph
+
+
+def _page(folder: Path) -> dict[str, Any]:
+    """Return what ``graph.json`` says; raise `CompileError` unless it is as it was written."""
+    where = str(folder / PAGE)
+    if not (folder / PAGE).exists():
+        raise CompileError(str(folder), "is not a saved graph", f"it has no {PAGE}")
+    try:
+        page: Any = json.loads(_inside(folder, PAGE).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        at = f"{where}, line {error.lineno}, column {error.colno}"
+        raise CompileError(at, error.msg, ALTERED) from error
+    except RecursionError as error:
+        raise CompileError(where, "is nested too deeply", ALTERED) from error
+    except (OSError, ValueError) as error:  # ValueError: bytes that are no text, endless numbers
+        raise CompileError(where, f"cannot be read: {_reason(error)}") from error
+    found = page.get("format") if isinstance(page, dict) else None
+    if type(found) is not int or found != FORMAT:
+        problem = f"format {shown(found)}, this version reads {FORMAT}"
+        raise CompileError(where, problem, _made_anew(page))
+    for name, kind in (("digest", str), ("sha256", str), ("provenance", dict)):
+        _entry(where, page, name, kind)
+    if page["sha256"] != statement_digest(page):
+        problem = "was altered: it does not have the hash that it was written with"
+        raise CompileError(where, problem, "save the graph again")
+    return dict(page)
+
+
+def _listed(folder: Path, page: dict[str, Any], name: str) -> list[tuple[str, Any]]:
+    """Return the entries of a list in the page, each with where it stands."""
+    where = str(folder / PAGE)
+    return [(f"{where}: {name}[{k}]", v) for k, v in enumerate(_entry(where, page, name, list))]
+
+
+def _made_anew(page: Any) -> str:
+    """Return how to make a graph of another format again, as far as it tells what it is."""
+    command = "ccompile build RECIPE --save-after all"
+    origin = page.get("provenance") if isinstance(page, dict) else None
+    try:
+        known = Provenance.from_dict(origin, PAGE)
+    except CompileError:
+        return f"make it again: {command}"
+    last = f", after {known.steps[-1].name}" if known.steps else ""
+    return f"it holds {known.source}{last}; make it again: {command}"
 
 
 def file_name(name: str, taken: set[str]) -> str:
@@ -172,21 +185,26 @@ def must_be_ours(folder: Path) -> None:
     if strange := [name for name in inside if name not in (PAGE, *FOLDERS)]:
         raise CompileError(str(folder), f"holds {strange[0]}, which is no part of a graph", hint)
     if PAGE in inside:
-        ours = _is_page(folder / PAGE)
+        found = _format(folder / PAGE)
+        if found not in (None, FORMAT):  # whose tables this version cannot tell from others
+            raise CompileError(str(folder), f"holds a graph of format {found!r}", hint)
+        ours = found == FORMAT
     else:  # a save may have been killed before it wrote its page
         ours = all(files.is_hashed(p) for name in inside for p in (folder / name).iterdir())
     if not ours:
         raise CompileError(str(folder), "exists and is not a saved graph", hint)
 
 
-def _is_page(path: Path) -> bool:
+def _format(path: Path) -> int | None:
+    """Return the format of a graph's page; None if it is none."""
     if not path.is_file():
-        return False
+        return None
     try:
         page = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        return False
-    return isinstance(page, dict) and {"format", "digest", "populations"} <= page.keys()
+        return None
+    ours = isinstance(page, dict) and {"format", "digest", "populations"} <= page.keys()
+    return page["format"] if ours and isinstance(page["format"], int) else None
 
 
 def _write(graph: Graph) -> tuple[dict[str, bytes], bytes]:
@@ -250,69 +268,106 @@ def _write(graph: Graph) -> tuple[dict[str, bytes], bytes]:
         "ports": [asdict(p) for p in graph.ports],
         "provenance": graph.provenance.to_dict(),
     }
+    page["sha256"] = statement_digest(page)  # no word of origin changes unseen
     text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
     return tables, text.encode()
 
 
+def _inside(folder: Path, name: str) -> Path:
+    """Return a file of the folder; raise `CompileError` if it is none, or lies elsewhere."""
+    where = f"{folder / PAGE}: {shown(name)}"
+    try:
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise CompileError(where, "lies outside the folder", ALTERED)
+        if not S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
+            raise CompileError(where, "is no regular file", ALTERED)
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle; a byte 0 in the name
+        raise CompileError(where, f"cannot be read: {_reason(error)}", ALTERED) from error
+    return path
+
+
 def _read_table(folder: Path, name: str) -> pa.Table:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise CompileError(str(folder / PAGE), f"names {name!r}, outside the folder")
+    path = _inside(folder, name)
     try:
         # Not read_table: it would take a folder called "seed=1" on the way for a column.
         with pq.ParquetFile(path) as file:
-            return file.read()
-    except (OSError, pa.ArrowException) as error:
-        hint = "a file is missing or was altered: save the graph again"
-        raise CompileError(str(folder / name), f"cannot be read: {error}", hint) from error
+            table = file.read()
+        table.validate(full=True)  # text that is none, lengths that point beyond it
+        return canonical(table)
+    except (OSError, MemoryError, ValueError, pa.ArrowException) as error:
+        raise CompileError(str(path), f"cannot be read: {_reason(error)}", ALTERED) from error
 
 
-def _population(folder: Path, entry: dict[str, Any]) -> Population:
-    name = entry["neurons"]
-    return Population(
-        entry["name"],
-        tuple(entry["shape"]),
-        None if name is None else _read_table(folder, name),
-        NodeModel(**entry["node"]),
-        entry["artificial"],
-        entry["stage"],
-        None if entry["place"] is None else Place(**entry["place"]),
-    )
+def _reason(error: Exception) -> str:
+    """Return what a library says of a file, no longer than a person reads."""
+    return str(getattr(error, "strerror", None) or error)[:200]
 
 
-def _projection(folder: Path, entry: dict[str, Any]) -> Projection:
-    law = entry["connectivity"]
-    connectivity: Connectivity
-    if law["kind"] == "Synapses":
-        table = _read_table(folder, law["table"])
-        arrays = {
-            name: _numpy(f"{law['table']}.{name}", column)
-            for name, column in zip(table.column_names, table.columns, strict=True)
-        }
-        connectivity = Synapses(unit=law["unit"], **arrays)
+def _entry(where: str, entry: Any, name: str, kind: type) -> Any:
+    """Return ``entry[name]``; raise `CompileError` unless it is there, and of this kind."""
+    if not isinstance(entry, dict):
+        raise CompileError(where, f"is {shown(entry)}, expected a table", ALTERED)
+    if name not in entry:
+        raise CompileError(where, f"lacks {name!r}", ALTERED)
+    return fitted(f"{where}.{name}", kind, entry[name])
+
+
+def _population(folder: Path, where: str, entry: Any) -> Population:
+    _entry(where, entry, "name", str)
+    ready = dict(entry)
+    for name, kind in (("node", NodeModel), ("place", Place)):
+        if ready.get(name) is not None:
+            ready[name] = made(f"{where}.{name}", kind, ready[name])
+    if ready.get("neurons") is not None:
+        ready["neurons"] = _read_table(folder, _entry(where, entry, "neurons", str))
+    return made(where, Population, ready)
+
+
+def _projection(folder: Path, where: str, entry: Any) -> Projection:
+    law = _entry(where, entry, "connectivity", dict)
+    operator = _entry(where, entry, "operator", dict)
+    at = f"{where}.connectivity"
+    if _entry(at, law, "kind", str) == "Synapses":
+        connectivity: Connectivity = _synapses(folder, at, law)
     else:
-        if law["kind"] not in LAWS:
-            raise UnknownNameError.among("connectivity", law["kind"], LAWS)
-        options = _options(law)
-        if "rule" in options:
-            options["rule"] = WindowRule(**options["rule"])
-        connectivity = LAWS[law["kind"]](**options)
-    operator = entry["operator"]
-    if operator["kind"] not in OPERATORS:
-        raise UnknownNameError.among("operator", operator["kind"], OPERATORS)
-    return Projection(
-        entry["pre"],
-        entry["post"],
-        connectivity,
-        Weights(**entry["weights"]),
-        entry["kind"],
-        entry["delay"],
-        OPERATORS[operator["kind"]](**_options(operator)),
-    )
+        options = dict(law)
+        if "rule" in law:
+            options["rule"] = _rule(f"{at}.rule", law["rule"])
+        connectivity = _of_kind(at, options, "connectivity", LAWS)
+    ready = {
+        **entry,
+        "connectivity": connectivity,
+        "operator": _of_kind(f"{where}.operator", operator, "operator", OPERATORS),
+        "weights": made(f"{where}.weights", Weights, entry.get("weights")),
+    }
+    return made(where, Projection, ready)
 
 
-def _options(entry: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k != "kind"}
+def _synapses(folder: Path, where: str, entry: dict[str, Any]) -> Synapses:
+    name = _entry(where, entry, "table", str)
+    table = _read_table(folder, name)
+    if len(set(table.column_names)) < table.num_columns or not set(table.column_names) <= COLUMNS:
+        raise CompileError(name, f"has columns {shown(', '.join(table.column_names))}", ALTERED)
+    arrays = {c: _numpy(f"{name}.{c}", table.column(c)) for c in table.column_names}
+    for column in ("post", "pre", "weight"):
+        if column not in arrays:
+            raise CompileError(name, f"lacks {column!r}", ALTERED)
+    return Synapses(unit=_entry(where, entry, "unit", str), **arrays)
+
+
+def _rule(where: str, entry: Any) -> WindowRule:
+    try:
+        return made(where, WindowRule, entry)
+    except ValueError as error:  # numbers that no window has
+        raise CompileError(where, str(error), ALTERED) from error
+
+
+def _of_kind(where: str, entry: dict[str, Any], what: str, known: dict[str, type[Any]]) -> Any:
+    """Return the law or operator that an entry names by its kind, made from the rest of it."""
+    if (kind := _entry(where, entry, "kind", str)) not in known:
+        raise UnknownNameError.among(what, kind, known)
+    return made(where, known[kind], {k: v for k, v in entry.items() if k != "kind"})
 
 
 def _numpy(where: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:

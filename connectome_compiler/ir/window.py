@@ -11,6 +11,7 @@ import numpy as np
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Index
+from connectome_compiler.ir.records import check_fields
 from connectome_compiler.nn.window_rules import FORMS, SEEDS, WindowRule
 
 
@@ -22,6 +23,9 @@ class Window:
     """
 
     rule: WindowRule
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
     def of(cls, where: str, **numbers: Any) -> Window:

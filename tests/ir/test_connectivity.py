@@ -183,5 +183,5 @@ def test_shift_needs_as_many_units_on_both_sides() -> None:
         with pytest.raises(CompileError, match="3 units cannot pair with 2"):
             ask(2, 3)
     assert Shift(-2).describe() == "one to one, shifted by -2"
-    with pytest.raises(TypeError):
+    with pytest.raises(CompileError, match=r"Shift.by: is 0.5, expected a whole number"):
         Shift(0.5)  # type: ignore[arg-type]

@@ -116,7 +116,7 @@ def test_gap_junctions_have_no_sign() -> None:
 
 def test_ranks_are_whole_numbers() -> None:
     assert type(Weights(rank=np.int64(2)).rank) is int  # type: ignore[arg-type]
-    with pytest.raises(TypeError):
+    with pytest.raises(CompileError, match=r"Weights.rank: is 1.5, expected a whole number"):
         Weights(rank=1.5)  # type: ignore[arg-type]
 
 

@@ -1,5 +1,6 @@
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -35,7 +36,8 @@ from connectome_compiler.ir import (
     Weights,
     neuron_table,
 )
-from connectome_compiler.ir.storage import file_name
+from connectome_compiler.ir.digest import statement_digest
+from connectome_compiler.ir.storage import FORMAT, file_name
 
 BIG = 864691135000000001
 
@@ -193,10 +195,16 @@ def test_a_folder_on_the_way_may_look_like_a_partition(tmp_path: Path) -> None:
 # --- what was altered is found and named ----------------------------------------------------------
 
 
-def edit_page(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], object]:
+def edit_page(
+    change: Callable[[dict[str, Any]], object], forged: bool = True
+) -> Callable[[Path], object]:
+    """Alter the page; ``forged``: and give it the hash that fits."""
+
     def work(folder: Path) -> None:
         page = json.loads((folder / "graph.json").read_text())
         change(page)
+        if forged:
+            page["sha256"] = statement_digest(page)
         (folder / "graph.json").write_text(json.dumps(page))
 
     return work
@@ -225,35 +233,41 @@ ALTERED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "page of bytes": (lambda f: (f / "graph.json").write_bytes(b"\xff\xfe"), "graph.json: cannot"),
     "page of another kind": (lambda f: (f / "graph.json").write_text("[]"), "format None"),
-    "other format": (edit_page(lambda p: p.update(format=99)), "format 99, this version reads 4"),
+    "other format": (edit_page(lambda p: p.update(format=99)), "format 99, this version reads 5"),
     "lacks a field": (edit_page(lambda p: p.pop("ports")), "graph.json: lacks 'ports'"),
     "field too many": (
         edit_page(lambda p: p["populations"][0]["node"].update(magic=1)),
-        "graph.json: cannot be read: .*magic",
+        "graph.json: populations.0..node: has no field 'magic'",
     ),
-    "delay is no number": (edit_page(lambda p: p["projections"][0].update(delay="1")), "cannot be"),
-    "populations is no list": (edit_page(lambda p: p.update(populations=3)), "cannot be read"),
+    "delay is no number": (
+        edit_page(lambda p: p["projections"][0].update(delay="1")),
+        "projections.0..delay: is '1', expected a whole number",
+    ),
+    "populations is no list": (
+        edit_page(lambda p: p.update(populations=3)),
+        "populations: is 3, expected a list",
+    ),
     "unknown law": (
         edit_page(lambda p: p["projections"][0].update(connectivity={"kind": "AllToAl"})),
         "did you mean 'AllToAll'",
     ),
     "unknown evidence": (
         edit_page(lambda p: p["provenance"].update(signs="guessed")),
-        "'guessed' is not a valid Evidence",
+        "provenance.signs: is 'guessed', none of measured, predicted, modelled",
     ),
     "other name": (edit_page(lambda p: p["populations"][0].update(artificial=True)), "altered"),
     "other digest": (edit_page(lambda p: p.update(digest="0" * 64)), "a file was altered"),
     "outside": (
         edit_page(lambda p: p["populations"][0].update(neurons="../../secret.parquet")),
-        "names '../../secret.parquet', outside the folder",
+        "'../../secret.parquet': lies outside the folder",
     ),
     "absolute": (
         edit_page(lambda p: p["populations"][0].update(neurons="/etc/passwd")),
-        "names '/etc/passwd', outside the folder",
+        "'/etc/passwd': lies outside the folder",
     ),
     "table missing": (
         lambda f: table(f, CONNECTIONS).unlink(),
-        r"g/connections/a_to_a\.\w+\.parquet: cannot be read",
+        r"'connections/a_to_a\.\w+\.parquet': cannot be read: No such file",
     ),
     "table cut": (
         lambda f: table(f, CONNECTIONS).write_bytes(table(f, CONNECTIONS).read_bytes()[:-20]),
@@ -275,11 +289,11 @@ ALTERED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a column more": (
         edit_table(CONNECTIONS, lambda t: t.append_column("extra", pa.array([1, 2]))),
-        "cannot be read: .*extra",
+        "has columns 'post, pre, weight, extra'",
     ),
     "a column less": (
         edit_table(CONNECTIONS, lambda t: t.drop_columns(["weight"])),
-        "cannot be read: .*weight",
+        r"a_to_a\.\w+\.parquet: lacks 'weight'",
     ),
     "too large": (
         edit_table(CONNECTIONS, lambda t: t.set_column(0, "post", pa.array([0, 2**32 + 1]))),
@@ -324,6 +338,181 @@ def test_a_consistent_page_still_has_to_keep_the_rules(tmp_path: Path) -> None:
     )
     with pytest.raises(VerifyError, match="delay -1 is negative"):
         Graph.load(tmp_path / "g")
+
+
+# --- where it comes from is under a hash, too -----------------------------------------------------
+
+MADE = Provenance(
+    "cells",
+    "7",
+    "A title",
+    Evidence.MODELLED,
+    licence="CC0",
+    citations=("Somebody 2020",),
+    files=(SourceFile("f.csv", "00", 3),),
+    steps=(Step("attach-io", "", 1, 2, 3, 4, ("a note",)),),
+)
+ORIGIN: dict[str, Callable[[dict[str, Any]], object]] = {
+    "evidence": lambda p: p["provenance"].update(connectivity="measured"),
+    "title": lambda p: p["provenance"].update(title="Another"),
+    "licence": lambda p: p["provenance"].update(licence=""),
+    "citations": lambda p: p["provenance"]["citations"].clear(),
+    "version": lambda p: p["provenance"].update(version="8"),
+    "file": lambda p: p["provenance"]["files"][0].update(sha256="01"),
+    "note": lambda p: p["provenance"]["steps"][0]["notes"].clear(),
+    "number of connections": lambda p: p["projections"][0]["connectivity"].update(n_connections=9),
+}
+
+
+@pytest.mark.parametrize("what", ORIGIN)
+def test_no_word_of_the_origin_changes_unseen(what: str, tmp_path: Path) -> None:
+    replace(small(), provenance=MADE).save(tmp_path / "g")
+    assert Graph.load(tmp_path / "g").provenance == MADE
+    edit_page(ORIGIN[what], forged=False)(tmp_path / "g")
+    with pytest.raises(CompileError, match=r"graph.json: was altered"):
+        Graph.load(tmp_path / "g")
+
+
+def test_a_graph_of_an_older_version_says_what_it_was_made_from(tmp_path: Path) -> None:
+    replace(small(), provenance=MADE).save(tmp_path / "g")
+    edit_page(lambda p: p.update(format=4), forged=False)(tmp_path / "g")
+    with pytest.raises(CompileError, match="format 4, this version reads 5") as caught:
+        Graph.load(tmp_path / "g")
+    made_by = "ccompile build RECIPE --save-after all"
+    assert caught.value.hint == f"it holds cells@7, after attach-io; make it again: {made_by}"
+
+
+@pytest.mark.parametrize("title", [["a"], 3, None, {"a": 1}, True, "\ud800", 10**4000])
+def test_what_is_no_text_is_found_where_a_record_is_made(title: Any, tmp_path: Path) -> None:
+    small().save(tmp_path / "g")
+    edit_page(lambda p: p["provenance"].update(title=title))(tmp_path / "g")
+    with pytest.raises(CompileError, match=r"provenance.title: ") as caught:
+        Graph.load(tmp_path / "g")
+    assert len(str(caught.value)) < 1000
+    with pytest.raises(CompileError, match=r"Provenance.title: "):
+        Provenance("t", title=title)
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":'])
+def test_deep_nesting(opening: str, tmp_path: Path) -> None:
+    (tmp_path / "graph.json").write_text(opening * 100_000)
+    with pytest.raises(CompileError, match="is nested too deeply"):
+        Graph.load(tmp_path)
+
+
+@pytest.mark.parametrize("place", ["graph.json", "neurons/a"])
+@pytest.mark.parametrize("kind", ["pipe", "link to a device", "link elsewhere", "circle"])
+def test_only_files_of_the_folder_are_opened(place: str, kind: str, tmp_path: Path) -> None:
+    small().save(tmp_path / "g")
+    path = tmp_path / "g" / place
+    path = path if path.exists() else table(tmp_path / "g", place)
+    path.rename(tmp_path / "moved")
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        ends = {"link to a device": Path("/dev/zero"), "link elsewhere": tmp_path / "moved"}
+        path.symlink_to(ends.get(kind, path))
+    with pytest.raises(
+        CompileError, match=r"regular file|outside the folder|cannot be|not a saved"
+    ):
+        Graph.load(tmp_path / "g")
+
+
+def test_a_table_of_broken_text(tmp_path: Path) -> None:
+    small().save(tmp_path / "g")
+    broken = pa.StringArray.from_buffers(
+        2, pa.array([0, 1, 2], pa.int32()).buffers()[1], pa.py_buffer(b"\xff\xfe")
+    )
+    path = table(tmp_path / "g", "neurons/a")
+    neurons = pq.read_table(path)
+    at = neurons.column_names.index("role")
+    pq.write_table(neurons.set_column(at, "role", broken), path)
+    with pytest.raises(CompileError, match=r"a\.\w+\.parquet: cannot be read: .*UTF8"):
+        Graph.load(tmp_path / "g")
+
+
+def test_sizes_have_an_end() -> None:
+    with pytest.raises(VerifyError, match="has 9,999,999,999 units"):
+        Graph((Population("a", (9_999_999_999,)),), (), Provenance("t")).verify()
+
+
+ODD: list[Any] = [
+    *(None, True, False, 0, 1, -1, 2**31, 10**18, 10**30, 10**4000, 0.5, -0.5, 1e308, 5e-324),
+    *(
+        float("nan"),
+        float("inf"),
+        "",
+        "a",
+        "\0",
+        "\ud800",
+        "a->b",
+        "../../x",
+        "/dev/zero",
+        "x" * 300,
+    ),
+    *([], [1], ["a"], [[]], [[[[1]]]], {}, {"a": 1}, {"kind": "Window"}, {"kind": "Synapses"}),
+    *("Window", "GaussianLaw", "Conv2d", "measured", "relu", "named", "kernel", "electrical"),
+]
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every (holder, key) in a page, at any depth."""
+    pairs = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in list(pairs):
+        yield value, key
+        if isinstance(inner, dict | list):
+            yield from places(inner)
+
+
+@pytest.mark.slow
+def test_nothing_in_a_page_is_a_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Odd values anywhere in graphs of all styles, hashes made to fit, and the graph looked at."""
+    from columns import column, laminar
+    from worms import driven, worm
+
+    from connectome_compiler.pipeline import compile_graph
+    from connectome_compiler.recipe import load_recipe
+    from connectome_compiler.views import report
+
+    areas = {"halve_at": [], "input_size": 8}
+    grids = {"layers": ["a"], "grids": [[8, 8]]}
+    made = [
+        driven(worm()),
+        driven(worm(junctions=False), weights={"share": "type-pair"}),
+        laminar(column(), inhibition="units", flow="keep"),
+        compile_graph(load_recipe("ncap-swimmer")),
+        compile_graph(load_recipe("mouse-mimetic-mlp")),
+        compile_graph(load_recipe("synthetic", grids)),
+        load_recipe("mousenet", areas).source.make().load(),
+    ]
+    digest = Graph.digest
+    monkeypatch.setattr(Graph, "digest", lambda graph: digest(graph) and "fits")
+    rng, refused = random.Random(5), list[str]()
+    for graph in made:
+        graph.save(tmp_path / "g")
+        page_of = (tmp_path / "g" / "graph.json").read_text()
+        for _ in range(FUZZED):
+            page = json.loads(page_of)
+            for _ in range(rng.choice((1, 1, 1, 2, 3))):
+                holder, key = rng.choice([*places(page)])
+                if rng.random() < 0.1:
+                    del holder[key]
+                else:
+                    holder[key] = rng.choice(ODD)
+            page.update(format=FORMAT, digest="fits")
+            page["sha256"] = statement_digest(page)
+            (tmp_path / "g" / "graph.json").write_text(json.dumps(page))
+            try:
+                found = Graph.load(tmp_path / "g")
+                report.of_target(str(tmp_path / "g"))
+                found.neurons()
+            except CompileError as error:
+                refused.append(str(error))
+    assert len(refused) > len(made) * FUZZED // 2
+    assert max(map(len, refused)) < 5000
+
+
+FUZZED = 150  # altered pages of each graph
 
 
 # --- whole or not at all --------------------------------------------------------------------------
@@ -381,16 +570,14 @@ def old_format(graph: Graph, folder: Path) -> None:
     (folder / "graph.json").write_text(page)
 
 
-def test_a_folder_of_old_format_is_read_and_replaced(tmp_path: Path) -> None:
-    old_format(small("a", "b"), tmp_path / "g")
-    assert Graph.load(tmp_path / "g").digest() == small("a", "b").digest()
-    assert (tmp_path / "g" / "neurons" / "a.parquet").exists()
-    mine = tmp_path / "g" / "neurons" / "mine.parquet"
-    mine.write_bytes(b"mine")
-    small("a").save(tmp_path / "g")
-    small("a").save(tmp_path / "h")
-    mine.unlink()
-    assert files(tmp_path / "g") == files(tmp_path / "h")
+def test_a_graph_of_an_older_version_is_not_replaced(tmp_path: Path) -> None:
+    small("old").save(tmp_path / "g")
+    edit_page(lambda p: p.update(format=4))(tmp_path / "g")
+    standing = files(tmp_path)
+    with pytest.raises(CompileError, match="g: holds a graph of format 4") as caught:
+        small("new").save(tmp_path / "g")
+    assert caught.value.hint == "choose another folder, or remove it"
+    assert files(tmp_path) == standing
 
 
 def test_tables_that_are_not_ours_are_never_touched(tmp_path: Path) -> None:
@@ -565,9 +752,9 @@ def test_an_invalid_graph_is_not_saved(tmp_path: Path) -> None:
 
 
 def test_text_that_is_none(tmp_path: Path) -> None:
-    with pytest.raises(CompileError, match="provenance holds no text"):
-        replace(small(), provenance=Provenance("\ud800")).save(tmp_path / "g")
-    assert list(tmp_path.iterdir()) == []
+    # A name of a file that is not UTF-8 comes with such letters.
+    with pytest.raises(CompileError, match=r"Provenance.dataset: holds no text: '\\ud800'"):
+        Provenance("\ud800")
 
 
 def test_selected_units_and_ties_are_stored(tmp_path: Path) -> None:

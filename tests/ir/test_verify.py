@@ -95,8 +95,8 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
     ),
     "names are text": (
         lambda: graph(replace(A, name="a-b")),
-        lambda: graph(replace(A, name="\ud800")),
-        r"population '\ud800': is not a name",
+        lambda: graph(replace(A, name="a\u202eb")),
+        r"population 'a\u202eb': is not a name",
     ),
     "names cannot be taken for projections": (
         lambda: graph(replace(A, name="a>-b")),

@@ -1,0 +1,149 @@
+"""What a record's fields hold is checked where the record is made, whoever makes it.
+
+A record is a frozen dataclass of the IR; its annotations say what its fields hold. Numbers of numpy
+become plain ones and lists become tuples, so that equal records are stored and hashed alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from enum import Enum
+from functools import cache
+from operator import index
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from connectome_compiler.errors import CompileError
+
+T = TypeVar("T")
+
+LIMIT = 2**63  # whole numbers are below it in size: they are stored and hashed as 64 bits
+LONGEST = 60  # characters of a value, in an error
+WORDS: dict[Any, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "a table",
+    tuple: "a list",
+    NoneType: "nothing",
+}
+
+
+def check_fields(record: Any) -> None:
+    """Make every field of ``record`` what its annotation says; else raise `CompileError`.
+
+    A word that is none of a ``Literal`` is left to `Graph.verify`, which knows where it stands.
+    """
+    kind = type(record)
+    for name, hint in _hints(kind).items():  # type: ignore[arg-type]  # types can be hashed
+        held = getattr(record, name)
+        fit = fitted(f"{kind.__name__}.{name}", hint, held)
+        if fit is not held:
+            object.__setattr__(record, name, fit)
+
+
+def made(where: str, kind: type[T], entry: Any) -> T:
+    """Return the record whose fields a file spells; raise `CompileError` at what is no such one."""
+    if not isinstance(entry, dict):
+        raise CompileError(where, f"is {shown(entry)}, expected a table")
+    hints = _hints(kind)  # type: ignore[arg-type]
+    for name in entry:
+        if name not in hints:
+            raise CompileError(where, f"has no field {shown(name)}")
+    for field in fields(kind):  # type: ignore[arg-type]  # a record is a dataclass
+        required = field.init and field.default is MISSING
+        if required and field.name not in entry:
+            raise CompileError(where, f"lacks {field.name!r}")
+    return kind(**{n: fitted(f"{where}.{n}", hints[n], value) for n, value in entry.items()})
+
+
+def fitted(where: str, hint: Any, value: Any) -> Any:
+    """Return ``value`` as ``hint`` wants it; raise `CompileError` at ``where`` if it is no such."""
+    origin, inside = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        if value is None and NoneType in inside:
+            return None
+        others = [h for h in inside if h is not NoneType]
+        if len(others) == 1:
+            return fitted(where, others[0], value)
+        if isinstance(value, tuple(others)):
+            return value
+        raise _unfit(where, value, " or ".join(_named(h) for h in others))
+    if origin is Literal:
+        return fitted(where, type(inside[0]), value)
+    if origin is tuple:
+        return _tuple(where, inside, value)
+    plain = value.item() if isinstance(value, np.generic) else value
+    if hint is int and not isinstance(plain, bool):
+        try:
+            plain = index(plain)
+        except TypeError:
+            raise _unfit(where, value, WORDS[int]) from None
+    right = isinstance(plain, int | float if hint is float else hint)
+    if not right or (isinstance(plain, bool) and hint in (int, float)):
+        if isinstance(hint, type) and issubclass(hint, Enum) and isinstance(plain, str):
+            return _member(where, hint, plain)
+        raise _unfit(where, value, _named(hint))
+    if isinstance(plain, int) and abs(plain) >= LIMIT:
+        raise CompileError(where, "is a number beyond 64 bits")
+    if isinstance(plain, str) and not plain.isascii():
+        try:
+            plain.encode()
+        except UnicodeEncodeError as error:
+            raise CompileError(where, f"holds no text: {shown(plain)}") from error
+    return plain
+
+
+def shown(value: Any) -> str:
+    """Return a value from a file as an error may show it: whatever it is, a few words."""
+    if isinstance(value, str | int | float | None):
+        text = repr(value)
+        return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    return WORDS.get(type(value), f"a {type(value).__name__}")
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {f.name: hints[f.name] for f in fields(kind) if f.init}
+
+
+def _tuple(where: str, inside: tuple[Any, ...], value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise _unfit(where, value, WORDS[tuple])
+    hints = inside
+    if inside[-1] is Ellipsis:
+        if inside[0] is int and all(type(v) is int for v in value):  # there may be millions
+            if value and not -LIMIT < min(value) <= max(value) < LIMIT:
+                raise CompileError(where, "holds a number beyond 64 bits")
+            return value if isinstance(value, tuple) else tuple(value)
+        hints = inside[:1] * len(value)
+    if len(hints) != len(value):
+        raise CompileError(where, f"has {len(value)} entries, expected {len(hints)}")
+    fit = tuple(
+        fitted(f"{where}[{k}]", hint, v)
+        for k, (hint, v) in enumerate(zip(hints, value, strict=True))
+    )
+    same = isinstance(value, tuple) and all(a is b for a, b in zip(fit, value, strict=True))
+    return value if same else fit  # type: ignore[return-value]
+
+
+def _member(where: str, kind: type[Enum], word: str) -> Enum:
+    try:
+        return kind(word)
+    except ValueError:
+        known = ", ".join(str(member.value) for member in kind)
+        raise CompileError(where, f"is {shown(word)}, none of {known}") from None
+
+
+def _named(hint: Any) -> str:
+    return WORDS.get(hint, f"a {hint.__name__}" if isinstance(hint, type) else str(hint))
+
+
+def _unfit(where: str, value: Any, expected: str) -> CompileError:
+    return CompileError(where, f"is {shown(value)}, expected {expected}")
