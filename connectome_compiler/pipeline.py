@@ -15,7 +15,7 @@ from connectome_compiler.emit.proven import proven
 from connectome_compiler.emit.validate import Certificate, validate
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.graph import Graph
-from connectome_compiler.ir.provenance import NULL_MODEL
+from connectome_compiler.ir.provenance import NULL_MODEL, Evidence
 from connectome_compiler.passes.runner import Ran, run
 from connectome_compiler.recipe import Recipe, load_recipe
 
@@ -103,6 +103,8 @@ def build(
         if require == "measured" and not graph.provenance.measured:
             stood_in = shown_name(recipe, graph) != recipe.name
             hint = f"fill the cache: ccompile fetch {recipe.name}" if stood_in else ""
+            if graph.provenance.connectivity is Evidence.UNKNOWN:
+                hint = "if you vouch that the connections were measured: --set evidence=measured"
             raise CompileError(f"recipe {recipe.name}", graph.provenance.caveat, hint)
         loaded(graph)
 

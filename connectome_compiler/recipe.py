@@ -47,7 +47,8 @@ class Recipe:
     source: Stage
     passes: tuple[Stage, ...]
     template: Stage
-    public: dict[str, str]  # short names of options: {"min_synapses": "drop-weak-...min_weight"}
+    # Short names of options: {"min_synapses": ("drop-weak-connections.min_weight",)}.
+    public: dict[str, tuple[str, ...]]
 
     @property
     def stages(self) -> dict[str, Stage]:
@@ -55,14 +56,23 @@ class Recipe:
         return {s.id: s for s in (self.source, *self.passes, self.template)}
 
     def having(self, settings: Mapping[str, Any]) -> Recipe:
-        """Return the recipe with options set: by public name, or by ``stage.field``."""
-        recipe = self
-        for key, value in settings.items():
-            recipe = recipe._set(key, value)
+        """Return the recipe with options set: by public name, or by ``stage.field``.
+
+        A name that reaches several fields, such as ``seed``, gives way to one that reaches one.
+        """
+        recipe, by = self, dict[str, str]()
+        reach = {key: self.public.get(key, (key,)) for key in settings}
+        for key in sorted(settings, key=lambda key: -len(reach[key])):
+            for path in reach[key]:
+                if len(reach[key]) == 1 and path in by:
+                    problem = f"{by[path]} and {key} both set {path}"
+                    raise CompileError(f"recipe {self.name}", problem, "leave one out")
+                if len(reach[key]) == 1:
+                    by[path] = key
+                recipe = recipe._set(key, path, settings[key])
         return recipe
 
-    def _set(self, key: str, value: Any) -> Recipe:
-        path = self.public.get(key, key)
+    def _set(self, key: str, path: str, value: Any) -> Recipe:
         stage_id, dot, option = path.rpartition(".")
         if not dot:
             raise UnknownNameError.among(f"recipe {self.name}: option", key, self.public)
@@ -179,16 +189,20 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
 
 def _with_options(where: str, recipe: Recipe, public: dict[str, Any]) -> Recipe:
     """Return the recipe with more short names of options, each checked."""
-    for short, path in public.items():
+    reach: dict[str, tuple[str, ...]] = {}
+    for short, given in public.items():
         place = f"{where}: options.{short}"
-        if not isinstance(path, str) or "." not in path:
-            raise CompileError(place, f"is {path!r}", 'such as "split-flow.feedback"')
-        id_, _, option = path.rpartition(".")
-        if id_ not in recipe.stages:
-            raise UnknownNameError.among(f"{place}: stage", id_, recipe.stages)
-        stage = recipe.stages[id_]
-        must_exist(place, find(stage.kind, stage.use), {option: None})
-    return replace(recipe, public={**recipe.public, **public})
+        paths = tuple(given) if isinstance(given, list) else (given,)
+        for path in paths or (given,):
+            if not isinstance(path, str) or "." not in path:
+                raise CompileError(place, f"is {path!r}", 'such as "split-flow.feedback"')
+            id_, _, option = path.rpartition(".")
+            if id_ not in recipe.stages:
+                raise UnknownNameError.among(f"{place}: stage", id_, recipe.stages)
+            stage = recipe.stages[id_]
+            must_exist(place, find(stage.kind, stage.use), {option: None})
+        reach[short] = paths
+    return replace(recipe, public={**recipe.public, **reach})
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Raw]:

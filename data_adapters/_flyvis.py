@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.ir import Evidence
 
 from ._content import FETCH_AGAIN, unzipped
 from ._readers import Raw, ReadOptions
@@ -219,7 +220,7 @@ def read(path: Path, options: ReadOptions) -> Raw:
         "weights are mean synapses; no single neuron was seen: the connectivity is modelled",
     )
     cells = pa.table({"neuron_id": ids, **columns(template, eye)})
-    return Raw(cells, pa.table(edges), notes, modelled=True)
+    return Raw(cells, pa.table(edges), notes, Evidence.MODELLED)
 
 
 def columns(template: Template, eye: Tiling) -> dict[str, pa.Array]:

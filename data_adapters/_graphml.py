@@ -17,8 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.ir import Evidence
 
 from ._content import unzipped
+from ._evidence import LESS_THAN_MEASURED
 from ._names import CHEMICAL, COUNT, ELECTRICAL, KIND, KIND_WORDS, plain
 from ._readers import Raw, ReadOptions
 
@@ -68,6 +70,7 @@ class _Parser:
         self.undirected: list[bool] = []
         self.by_default_undirected = False
         self.n_graphs = 0
+        self.of_graph: dict[str, str] = {}  # attributes of the graph itself, by name
         self._item: _Items | None = None
         self._key = ""
         self._text: list[str] | None = None
@@ -148,7 +151,10 @@ class _Parser:
             self._text = None
             if name == "default":
                 self.default[self._key] = text
-            elif self._item is not None:
+            elif self._item is None:
+                if self._key in self.keys:
+                    self.of_graph[self.keys[self._key].name] = text
+            else:
                 self._item.values.setdefault(self._key, {})[len(self._item.line) - 1] = text
         elif name in ("node", "edge"):
             self._item = None
@@ -215,7 +221,12 @@ def read(path: Path, options: ReadOptions) -> Raw:
         edges["kind"] = kind
     if given:
         notes.append(f"attributes of edges that are not read: {', '.join(given)}")
-    return Raw(pa.table(cells), _both_ways(parser, pa.table(edges), notes), tuple(notes))
+    told = parser.of_graph.get("evidence", "")
+    evidence = Evidence(told) if told in LESS_THAN_MEASURED else Evidence.UNKNOWN
+    if told:
+        notes.append(f"the graph says of itself: evidence {told[:20]!r}")
+    every = _both_ways(parser, pa.table(edges), notes)
+    return Raw(pa.table(cells), every, tuple(notes), evidence)
 
 
 def _known_ends(parser: _Parser, ids: pa.Array) -> None:

@@ -15,6 +15,8 @@ from typing import Literal
 
 import pyarrow as pa
 
+from connectome_compiler.ir import Evidence
+
 from ._content import is_flyvis, is_graphml, is_hdf5, is_text_matrix, is_workbook, unzipped
 
 HEAD_BYTES = 65536  # what `Reader.recognise` sees of a file
@@ -40,13 +42,14 @@ class Raw:
     ``cells`` has a column ``neuron_id`` and any others, one row per cell; none: the ends of the
     edges. ``edges`` has columns ``pre`` and ``post`` (ids, int64 or string), ``weight`` (int64 or
     float64), and may have ``kind`` ("chemical" or "electrical") and ``sign`` (int8; 0 = not known).
-    ``notes`` say what was read, dropped and counted. Where no neuron was seen, it is ``modelled``.
+    ``notes`` say what was read, dropped and counted. ``evidence`` is what the file itself tells of
+    how its connections are known, where that is less than measured.
     """
 
     cells: pa.Table | None
     edges: pa.Table
     notes: tuple[str, ...] = ()
-    modelled: bool = False
+    evidence: Evidence = Evidence.UNKNOWN
 
 
 Read = Callable[[Path, ReadOptions], Raw]

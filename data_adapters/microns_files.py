@@ -40,6 +40,7 @@ from ._cells import (
 )
 from ._column import CELL_TYPE_SOURCE, PRISM_WIDTH_UM, Column
 from ._connections import DROPPED, Connections, read_connections
+from ._evidence import Vouched, vouched
 from ._ids import matching_id
 from ._names import CELL, N_SECTIONS, NM_UM, POSITION, VOXEL_UM
 from ._tables import (
@@ -81,7 +82,7 @@ class MicronsFiles:
     coverage: Literal["proofread", "all"] = "proofread"  # whose output connections are kept
     unconnected: Literal["drop", "keep"] = "drop"  # neurons without any connection
     unknown_neurons: Literal["error", "drop"] = "error"  # connections with cells not in the table
-    evidence: Literal["measured", "predicted", "modelled"] = "measured"  # what the user vouches for
+    evidence: Vouched = "unknown"  # what the user vouches for
 
     def load(self) -> Graph:
         """Read the files into one population; raise `CompileError` naming file, row and column."""
@@ -98,7 +99,7 @@ class MicronsFiles:
 
         alive = np.ones(len(found.post), np.bool_)
         notes = [f"{found.n_rows:,} rows, {_per(edges)}; cells matched by {key}"]
-        notes.append(f"taken for {self.evidence}: the files do not say (option evidence)")
+        notes.append(vouched(self.evidence))
         if found.n_dropped_rows:
             notes.append(f"{found.n_dropped_rows:,} rows from or to cells that are not kept")
         if found.n_unknown_rows:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from connectome_compiler.errors import CompileError
 
 from ._column import CELL_TYPE_SOURCE, PRISM_WIDTH_UM, Column
+from ._evidence import Vouched
 
 if TYPE_CHECKING:
     from connectome_compiler.ir import Graph
@@ -29,7 +30,6 @@ BELONGS: dict[str, tuple[str, ...]] = {
     "unconnected": ("files",),
     "unknown_neurons": ("files",),
     "evidence": ("files",),
-    "seed": ("statistics",),
     "calibrated": ("statistics",),
 }
 
@@ -62,9 +62,9 @@ class MicronsV1:
     cortical_layer: str | None = None  # of all cells for which the tables tell none
     unconnected: Literal["drop", "keep"] = "drop"  # neurons without any connection
     unknown_neurons: Literal["error", "drop"] = "error"  # connections with cells not in the table
-    evidence: Literal["measured", "predicted", "modelled"] = "measured"  # what the user vouches for
+    evidence: Vouched = "unknown"  # what the user vouches for
     # statistics
-    seed: int = 0
+    seed: int = 0  # other sources draw nothing
     calibrated: bool = True
 
     def load(self) -> Graph:

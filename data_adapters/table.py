@@ -30,6 +30,7 @@ from . import _tables
 from ._cell_tables import Cells, Keys, neuron_columns, read_cells
 from ._cells import Words, believed
 from ._connections import DROPPED, Connections, NoCountError, read_connections
+from ._evidence import Vouched, vouched
 from ._ids import SAMPLE_ROWS, ends_are_text, refuse_rounded
 from ._names import COUNT, ELECTRICAL, ENDS, KIND, SIGN, SIZE, plain
 from ._presets import PRESETS, EdgeLayout, Preset, find_preset
@@ -88,7 +89,7 @@ class Table:
     title: str = ""
     licence: str = ""
     citation: str = ""
-    evidence: Literal["measured", "predicted", "modelled"] = "measured"  # what the user vouches for
+    evidence: Vouched = "unknown"  # what the user vouches for
 
     def __post_init__(self) -> None:
         if not self.edges.strip():
@@ -148,7 +149,7 @@ class Table:
         sign, kind = (c if c in table.columns else None for c in ("sign", "kind"))
         edges = Edges(table, "pre", "post", "weight", None, sign, kind)
         own = [] if raw.cells is None else [registered(db, "own_cells", path, raw.cells)]
-        return _Given(edges, None, None, raw.modelled), own
+        return _Given(edges, None, None, raw.evidence), own
 
     def _open(self, db: duckdb.DuckDBPyConnection, path: Path) -> _Given:
         """Open a plain table of connections and recognise its columns."""
@@ -331,8 +332,8 @@ class Table:
             notes.append(f"preset {given.preset.name}: {given.preset.title}")
             if given.preset.name == "neuprint":
                 notes.append("hemibrain has the same columns: preset=hemibrain says it is that")
-        if not given.modelled:
-            notes.append(f"taken for {self.evidence}: the files do not say (option evidence)")
+        if given.evidence is Evidence.UNKNOWN:
+            notes.append(vouched(self.evidence))
         for n, what in (
             (found.n_dropped_rows, "rows from or to cells that are not kept"),
             (found.n_unknown_rows, "rows from or to cells not in the cell table"),
@@ -341,6 +342,7 @@ class Table:
             (found.n_rows_without_size, "rows without a size: sizes left out"),
             (found.n_sign_conflicts, "connections whose rows disagree on the sign: not known"),
             (int((found.weight == 0).sum()), "connections of weight 0: kept"),
+            (int((found.weight < 0).sum()), "negative weights: not taken as signs"),
         ):
             if n:
                 notes.append(f"{n:,} {what}")
@@ -384,6 +386,16 @@ class Table:
         below = f"{n:,} {what} below {self.min_weight:g} {self.unit} dropped"
         return f"{below}, {weight:,.15g} {self.unit} in all"
 
+    def _evidence(self, given: _Given) -> Evidence:
+        """Return how the connections are known: what the file tells, else what the user says."""
+        told, said = given.evidence, Evidence(self.evidence)
+        if told is Evidence.UNKNOWN or said is Evidence.MODELLED:
+            return said
+        if said not in (Evidence.UNKNOWN, told):
+            problem = f"is {said}, but {given.edges.table.path.name} says that it is {told}"
+            raise CompileError("table.evidence", problem, "leave it out")
+        return told
+
     def _provenance(
         self, given: _Given, signed: bool, steps: tuple[Step, ...], cell_paths: list[Path]
     ) -> Provenance:
@@ -391,7 +403,7 @@ class Table:
         preset, layout = given.preset, given.layout
         stem = paths[0].name.split(".")[0]
         dataset = preset.dataset if preset else f"table:{stem}"
-        evidence = Evidence.MODELLED if given.modelled else Evidence(self.evidence)
+        evidence = self._evidence(given)
         if evidence is Evidence.MODELLED:  # must not go by the name of the measured one
             dataset += "-modelled"
         cited: tuple[str, ...] = (self.citation,) if self.citation else ()
@@ -420,7 +432,7 @@ class _Given:
     edges: Edges
     preset: Preset | None
     layout: EdgeLayout | None
-    modelled: bool = False  # no neuron of the file was seen
+    evidence: Evidence = Evidence.UNKNOWN  # what the file tells, if it is less than measured
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -504,7 +504,7 @@ def test_inspect_a_module_without_running_it(module: Path, tmp_path: Path) -> No
     alone.write_text(module.read_text() + "\nraise SystemExit('it was run')\n")
     said = run_inside(["inspect", str(alone)], tmp_path)
     assert (said.code, said.err) == (0, "")
-    for words in (*POPULATIONS, "density", "balance", "not measured", "split-flow", "CC BY"):
+    for words in (*POPULATIONS, "density", "signs ", "not measured", "split-flow", "CC BY"):
         assert words in said.out
 
 
@@ -514,7 +514,7 @@ def test_inspect_a_saved_graph_and_a_recipe(module: Path, tmp_path: Path) -> Non
     made = run_inside(["inspect", "microns-v1-surrogate"], tmp_path)
     assert (saved.code, saved.err) == (made.code, made.err) == (0, "")
     assert saved.out == made.out
-    for words in (*POPULATIONS, "balance", "coverage", "in-degree", "density", "split-flow"):
+    for words in (*POPULATIONS, "signs: ", "coverage", "in-degree", "density", "split-flow"):
         assert words in saved.out
 
 

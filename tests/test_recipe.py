@@ -260,16 +260,47 @@ def test_shipped_recipes_are_valid_and_their_options_reach_a_field(name: str) ->
     assert recipe.title == shipped()[name]
     for stage in recipe.stages.values():
         stage.make()
-    for short, path in recipe.public.items():
-        stage_id, _, option = path.rpartition(".")
-        stage = recipe.stages[stage_id]
-        assert option in option_types(find(stage.kind, stage.use)), short
+    for short, paths in recipe.public.items():
+        for path in paths:
+            stage_id, _, option = path.rpartition(".")
+            stage = recipe.stages[stage_id]
+            assert option in option_types(find(stage.kind, stage.use)), short
     assert recipe.source.make().name == recipe.source.use
 
 
 def test_the_shipped_recipes_are_those_of_the_issue() -> None:
     assert {"microns-v1", "microns-v1-surrogate", "microns-v1-dale"} <= set(shipped_names())
     assert load_recipe("microns-v1-surrogate").source.make().source == "statistics"
+
+
+@pytest.mark.parametrize("name", [n for n in shipped_names() if "null" in load_recipe(n).public])
+def test_one_word_is_the_seed_of_all_that_is_drawn(name: str) -> None:
+    given = {"edges": "edges.csv"} if name == "table" else {}
+
+    def seeds(**settings: int) -> tuple[int, int | None]:
+        recipe = load_recipe(name, {**given, "null": "degrees", **settings})
+        null = next(s.make() for s in recipe.passes if s.use == "null-model")
+        return null.seed, getattr(recipe.source.make(), "seed", None)
+
+    draws = seeds()[1] is not None
+    assert seeds(seed=3) == (3, 3 if draws else None)
+    assert seeds(null_seed=4) == (4, 0 if draws else None)
+    if draws:  # whichever is given first
+        assert seeds(seed=3, null_seed=4) == seeds(null_seed=4, seed=3) == (4, 3)
+        return
+    with pytest.raises(CompileError, match=r"seed and null_seed both set"):
+        seeds(seed=3, null_seed=4)
+
+
+def test_two_names_of_one_option() -> None:
+    for name in ("min_synapses", "min_weight"):
+        recipe = load_recipe("microns-v1", {name: 2})
+        assert recipe.stages["drop-weak-connections"].make().min_weight == 2
+    with pytest.raises(CompileError, match="min_synapses and min_weight both set") as caught:
+        load_recipe("microns-v1", {"min_synapses": 2, "min_weight": 3})
+    assert caught.value.hint == "leave one out"
+    with pytest.raises(CompileError, match=r"options.both: is 3"):
+        parse("toy.toml", GOOD.replace("[set]", 'both = ["source.seed", 3]\n[set]'))
 
 
 # --- a recipe is not trusted ----------------------------------------------------------------------

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from connectome_compiler.ir import (
+    Evidence,
     Graph,
     Population,
     Projection,
@@ -47,7 +48,7 @@ def worm(n: int = 12, density: float = 0.3, seed: int = 0, junctions: bool = Tru
     made = Graph(
         (Population("neurons", (n,), table),),
         tuple(projections),
-        Provenance("toy-worm", "1", "A toy worm", licence="CC0"),
+        Provenance("toy-worm", "1", "A toy worm", Evidence.MEASURED, licence="CC0"),
     )
     made.verify()
     return made

@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from connectome_compiler.ir.provenance import (
     Evidence,
     Provenance,
 )
+from connectome_compiler.ir.signs import count_signs
 from connectome_compiler.ir.ties import groups, n_junctions
 from connectome_compiler.ir.window import Window
 
@@ -44,6 +45,10 @@ RULE = (
 MOTIF = (
     "MODELLED, NOT MEASURED: a motif of cell classes, the same at every joint. No such network was"
     " seen in a brain, and results obtained with it say nothing about a particular brain."
+)
+UNKNOWN = (
+    "NOT KNOWN TO BE MEASURED: nothing says how these connections came about. Before results are"
+    " taken for those of a brain, ask where the files are from."
 )
 NULL = (
     "MODELLED, NOT MEASURED: this is a null model, a control, not the connectome. Its neurons are"
@@ -169,6 +174,7 @@ def _connections(
         "connections": len(post),
         "excitatory": int((signs > 0).sum()),
         "inhibitory": int((signs < 0).sum()),
+        "signs": asdict(count_signs(graph, [q])),
         "indices_sha256": array_digest(post.astype(np.int32), pre.astype(np.int32)),
         "signs_sha256": array_digest(signs.astype(np.int8)),
     }
@@ -190,8 +196,11 @@ def header(
     parts = [f"{class_name}: {p.title or p.source}."]
     if p.connectivity is Evidence.MODELLED:
         parts.append(_modelled(p))
+    elif p.connectivity is Evidence.UNKNOWN:
+        parts.append(UNKNOWN)
     parts += paragraphs
     origin = [f"Data       {p.source} ({p.connectivity}; signs: {p.signs})"]
+    origin += [f"Signs      {count_signs(graph)}"]
     origin += [f"File       {f.name}, sha256 {f.sha256[:16]}..." for f in p.files[:MOST_FILES]]
     if (more := len(p.files) - MOST_FILES) > 0:
         origin += [f"           and {more} more, listed with their hashes in PROVENANCE"]

@@ -20,6 +20,7 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import entries_ptr
 from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.ir.operators import Linear
+from connectome_compiler.ir.signs import count_signs
 from connectome_compiler.ir.ties import groups, is_mirror
 
 IMPORTS = (
@@ -44,13 +45,18 @@ def assemble(
     paragraphs: list[str],
     arrays: Arrays,
     context: Mapping[str, Any],
+    allow_free_signs: bool = False,
 ) -> Emission:
     """Return the module that ``template`` makes of ``context``.
+
+    A sign that is known and not enforced is an error, unless ``allow_free_signs``.
 
     To ``context`` are added what all templates need: ``header``, ``imports``, ``provenance``,
     ``class_name``, the source of the ``layers``, and the arrays, if any, inline or by hash.
     Text in ``context`` is source: see `emit.literal`. The module is read back: see `emit.proven`.
     """
+    if not allow_free_signs:
+        _refuse_free_signs(graph)
     packed = pack(arrays, sum(graph.count(q) for q in graph.connectome))
     imports: tuple[str, ...] = IMPORTS
     if arrays:
@@ -74,6 +80,19 @@ def assemble(
     )
     beside = None if packed.inline or not arrays else packed.data
     return Emission(name, proven(made, name), beside)
+
+
+def _refuse_free_signs(graph: Graph) -> None:
+    """Refuse weights that training could give another sign than the one that is known."""
+    if not (free := count_signs(graph).free):
+        return
+    first = next(q.key for q in graph.connectome if count_signs(graph, [q]).free)
+    problem = f"signs of {free:,} connections are known but not enforced, so training may flip them"
+    hint = (
+        'add [[pass]] use = "apply-dale" (policy = "report" keeps signs of single connections), or'
+        " allow it: template.allow_free_signs=true"
+    )
+    raise CompileError(f"projection {first}", problem, hint)
 
 
 def connection_arrays(graph: Graph) -> Arrays:

@@ -32,6 +32,8 @@ from connectome_compiler.emit.reference import acted, acting, rates_and_output
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.provenance import standing
+from connectome_compiler.ir.signs import count_signs, stated_signs
 from connectome_compiler.ir.ties import groups
 
 BATCH = 4
@@ -236,6 +238,8 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
     ):
         if stated[name] != wanted:
             raise Wrong("PROVENANCE", f"{name} is {stated[name]!r}, in the graph {wanted!r}")
+    if stated_signs(stated["projections"]) != (count := count_signs(graph)):
+        raise Wrong("PROVENANCE", f"states other signs than those of the graph: {count}")
     weights = network.effective_weights()
     layers = {_key(a, b, layer): layer for a, b, layer in network.named_projections()}
     for q in graph.connectome:
@@ -640,13 +644,11 @@ def _notes(stated: dict[str, Any]) -> Iterator[str]:
     elif unread:
         yield f"{unread:,} of {units:,} axons not proofread: their outputs are missing, not zero"
     chemical = [p for p in stated["projections"] if not p["key"].endswith(":electrical")]
-    free = sum(p["connections"] - p["excitatory"] - p["inhibitory"] for p in chemical)
     if junctions := sum(p["connections"] for p in stated["projections"] if p not in chemical):
         yield f"{junctions:,} connections are gap junctions, counted in both directions"
-    if free:
-        yield f"{free:,} connections have no known sign: their weights are free"
+    yield from stated_signs(chemical).notes()
     if not stated["measured"]:
-        yield f"the connectivity is {stated['connectivity']}, not measured"
+        yield f"the connectivity is {standing(stated['connectivity'])}"
 
 
 def main() -> None:

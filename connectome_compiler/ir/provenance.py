@@ -20,7 +20,15 @@ class Evidence(StrEnum):
     MEASURED = "measured"
     PREDICTED = "predicted"  # by a classifier or from a transmitter, cell by cell
     MODELLED = "modelled"  # drawn from statistics: no such neuron exists
+    UNKNOWN = "unknown"  # nothing says how it came about, and nobody vouches for it
     NONE = "none"  # the graph does not have the property
+
+
+def standing(connectivity: str) -> str:
+    """Return how well connections are known, as text: "modelled, not measured"."""
+    if connectivity == Evidence.UNKNOWN:
+        return "not known to be measured"
+    return "measured" if connectivity == Evidence.MEASURED else f"{connectivity}, not measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +83,7 @@ class Provenance:
     dataset: str
     version: str = ""
     title: str = ""  # one line for people: "V1 column of the MICrONS volume minnie65"
-    connectivity: Evidence = Evidence.MEASURED
+    connectivity: Evidence = Evidence.UNKNOWN
     signs: Evidence = Evidence.NONE
     licence: str = ""
     citations: tuple[str, ...] = ()
@@ -87,7 +95,7 @@ class Provenance:
 
     @property
     def measured(self) -> bool:
-        """Whether every connection was seen, not predicted or drawn."""
+        """Whether every connection was seen, not predicted or drawn, and somebody says so."""
         return self.connectivity is Evidence.MEASURED
 
     @property
@@ -102,7 +110,7 @@ class Provenance:
             return ""
         reasons = self.first_notes(FALLBACK, NULL_MODEL)
         because = f": {'; '.join(reasons)}" if reasons else ""
-        return f"{self.source} is {self.connectivity}, not measured{because}"
+        return f"{self.source} is {standing(self.connectivity)}{because}"
 
     def first_notes(self, *names: str) -> list[str]:
         """Return the first note of every step of these names that has any."""

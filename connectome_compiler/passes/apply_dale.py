@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from connectome_compiler.ir.edit import keep_connections, set_column
 from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.signs import count_signs
 
 Signs = dict[str, npt.NDArray[np.int8]]  # of each population, shape (n_units,); 0 = not known
 
@@ -85,7 +86,7 @@ class ApplyDale:
             lost -= broken * (self.policy == "drop")
             yield f"{lost:,} connections without known sign dropped"
         else:
-            free = sum(int((after.signs(p) == 0).sum()) for p in chemical(after))
+            free = count_signs(after).unknown
             yield f"{free:,} connections without known sign" + "; their weights are free" * bool(
                 free
             )

@@ -44,12 +44,12 @@ def one(name: str) -> str:
 def _recipe(recipe: Recipe) -> str:
     lines = [f"recipe {recipe.name}: {recipe.title}", ""]
     rows = []
-    for short, path in recipe.public.items():
-        stage_id, _, option = path.rpartition(".")
+    for short, paths in recipe.public.items():
+        stage_id, _, option = paths[0].rpartition(".")
         stage = recipe.stages[stage_id]
         cls = find(stage.kind, stage.use)
         value = stage.options.get(option, option_defaults(cls)[option])
-        rows.append((short, _value(value), _type(option_types(cls)[option]), path))
+        rows.append((short, _value(value), _type(option_types(cls)[option]), ", ".join(paths)))
     if rows:
         head = ("option", "value", "may be", "is")
         lines += ["options: --set OPTION=VALUE", *_table([head, *rows]), ""]

@@ -11,11 +11,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from connectome_compiler.emit.describe import header_digest
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import OneToOne, Synapses
-from connectome_compiler.ir.gaussian import GaussianKernel, GaussianLaw
+from connectome_compiler.ir.digest import statement_digest
 from connectome_compiler.ir.graph import Graph
-from connectome_compiler.ir.provenance import Step
+from connectome_compiler.ir.provenance import Evidence, Step, standing
+from connectome_compiler.ir.signs import count_signs, stated_signs
 from connectome_compiler.ir.ties import constants, is_mirror, n_junctions, n_weights
 from connectome_compiler.ir.window import Window
 
@@ -34,7 +36,7 @@ def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
     """Return what was made: data, passes, network, files, and what to type next."""
     graph, p = built.graph, built.graph.provenance
     module = next(path for path in built.written if path.suffix == ".py")
-    known = "measured" if p.measured else f"{p.connectivity.upper()}, NOT MEASURED"
+    known = "measured" if p.measured else standing(p.connectivity).upper()
     inspect = f"{_command('ccompile')} inspect {shlex.quote(str(module))}"
     lines = [
         f"{built.recipe}: {p.title}",
@@ -46,6 +48,7 @@ def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
         *_steps(p.steps),
         "",
         *_network(graph),
+        *_beside("signs", str(count_signs(graph))),
         "",
     ]
     if built.certificate:
@@ -58,7 +61,8 @@ def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
     lines += [f"saved       {path}" for path in saved]
     lines += [f"next        {inspect}", f"            {_try(module, is_recurrent(graph))}"]
     if not p.measured:
-        lines += ["", f"{p.source} is {p.connectivity}, not measured: no real brain is wired so"]
+        unreal = "" if p.connectivity is Evidence.UNKNOWN else ": no real brain is wired so"
+        lines += ["", f"{p.source} is {standing(p.connectivity)}{unreal}"]
     return "\n".join(lines)
 
 
@@ -201,18 +205,7 @@ def _of_graph(graph: Graph) -> str:
     lines = []
     for line in repr(graph).splitlines():
         lines += textwrap.wrap(line, WIDTH) if line.startswith("licence:") else [line]
-    excitatory = inhibitory = unsigned = 0
-    for q in graph.connectome:
-        if q.kind == "electrical":  # has no sign to resolve
-            continue
-        if isinstance(q.connectivity, GaussianLaw | GaussianKernel):  # nothing is drawn yet
-            unsigned += graph.count(q)
-            continue
-        signs = graph.signs(q)
-        excitatory += int((signs > 0).sum())
-        inhibitory += int((signs < 0).sum())
-        unsigned += int((signs == 0).sum())
-    lines += ["", _balance(excitatory, inhibitory, unsigned)]
+    lines.append("")
     gaps = [n_junctions(q) for q in graph.connectome if q.kind == "electrical" and not is_mirror(q)]
     if gaps:
         lines.append(_electrical(sum(gaps)))
@@ -256,23 +249,18 @@ def _in_the_worm(graph: Graph) -> list[str]:
     return ["", *motif_support.as_text(graph, worm)]
 
 
-def _balance(excitatory: int, inhibitory: int, unsigned: int) -> str:
-    total = max(1, excitatory + inhibitory + unsigned)
-    return (
-        f"balance     {excitatory:,} excitatory ({excitatory / total:.0%}), "
-        f"{inhibitory:,} inhibitory ({inhibitory / total:.0%}), "
-        f"{unsigned:,} of unresolved sign ({unsigned / total:.0%})"
-    )
-
-
 def _electrical(n: int) -> str:
     return f"electrical  {n:,} gap junctions, each in the list in both directions"
 
 
 def read_provenance(path: Path) -> dict[str, Any]:
     """Return ``PROVENANCE`` of an emitted module, read as text: nothing is executed."""
+    return _provenance(path, _parsed(path))
+
+
+def _parsed(path: Path) -> ast.Module:
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        return ast.parse(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CompileError(
             str(path), "no such file", "ccompile build RECIPE --out model.py"
@@ -281,6 +269,9 @@ def read_provenance(path: Path) -> dict[str, Any]:
         raise CompileError(str(path), f"cannot be read: {error.strerror or error}") from error
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise CompileError(str(path), f"is not a Python module: {error}") from error
+
+
+def _provenance(path: Path, tree: ast.Module) -> dict[str, Any]:
     for node in tree.body:
         targets = node.targets if isinstance(node, ast.Assign) else []
         if isinstance(node, ast.AnnAssign):
@@ -298,12 +289,18 @@ def read_provenance(path: Path) -> dict[str, Any]:
 
 
 _ALTERED = "is not what ccompile wrote"
+_OTHER_HASH = "was altered: it does not have the hash that it was written with"
 _REBUILD = "the module was altered: build it again"
 
 
 def _of_module(path: Path) -> str:
-    stated = read_provenance(path)
+    tree = _parsed(path)
+    stated = _provenance(path, tree)
     try:
+        if stated["sha256"] != statement_digest(stated):
+            raise CompileError(f"{path}: PROVENANCE", _OTHER_HASH, _REBUILD)
+        if stated["header_sha256"] != header_digest(ast.get_docstring(tree, clean=False) or ""):
+            raise CompileError(f"{path}: header", _OTHER_HASH, _REBUILD)
         return "\n".join(_stated(path, stated))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         lacks = f"lacks {error}" if isinstance(error, KeyError) else _ALTERED
@@ -312,7 +309,7 @@ def _of_module(path: Path) -> str:
 
 def _stated(path: Path, stated: dict[str, Any]) -> list[str]:
     """Return what a module states of itself."""
-    known = "measured" if stated["measured"] else f"{stated['connectivity']}, not measured"
+    known = standing(stated["connectivity"])
     version = f"@{stated['version']}" if stated["version"] else ""
     populations, projections = stated["populations"], stated["projections"]
     read_of = {p["name"]: p["axons_read"] for p in populations}
@@ -338,9 +335,6 @@ def _stated(path: Path, stated: dict[str, Any]) -> list[str]:
             what += f", {q['weights']:,} weights"
         what += ", frozen" * (not q.get("trained", True))
         rows.append((q["key"], f"{q['connections']:,}", what))
-    chemical = [q for q in projections if not q["key"].endswith(":electrical")]
-    total = {k: sum(q[k] for q in chemical) for k in ("connections", "excitatory", "inhibitory")}
-    unsigned = total["connections"] - total["excitatory"] - total["inhibitory"]
     steps = []
     for s in stated["steps"]:
         (n, n_after), (m, m_after) = s["neurons"], s["connections"]
@@ -359,7 +353,7 @@ def _stated(path: Path, stated: dict[str, Any]) -> list[str]:
         "projections",
         *_table(rows),
         "",
-        _balance(total["excitatory"], total["inhibitory"], unsigned),
+        *_beside("signs", str(stated_signs(projections))),
         *([_electrical(gaps)] if (gaps := _n_gaps(projections)) else []),
         *(_dynamics(stated) if "dynamics" in stated else []),
         "",

@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 from connectome_compiler.ir.connectivity import OneToOne, Synapses
 from connectome_compiler.ir.gaussian import GaussianLaw
 from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.provenance import Evidence
+from connectome_compiler.ir.signs import count_signs
 from connectome_compiler.ir.ties import n_junctions
 
 MOST_ROWS = 16  # of each table, so that any graph fits on a screen
@@ -20,7 +22,8 @@ Rows = list[tuple[str, ...]]
 
 def headline(graph: Graph) -> str:
     """Return the graph in one line."""
-    known = "measured" if graph.provenance.measured else str(graph.provenance.connectivity)
+    connectivity = graph.provenance.connectivity
+    known = "evidence unknown" if connectivity is Evidence.UNKNOWN else str(connectivity)
     return (
         f"{graph.provenance.source} ({known}): {graph.n_neurons:,} neurons in "
         f"{len(graph.biological)} populations, {graph.n_connections:,} connections in "
@@ -38,14 +41,15 @@ def population_rows(graph: Graph, most: int | None = None) -> Rows:
 
 def projection_rows(graph: Graph, most: int | None = None) -> Rows:
     """Return the table of projections, header first; at most the first ``most`` of them."""
-    rows: Rows = [("projection", "connections", "density", "sign", "delay", "weight")]
+    rows: Rows = [("projection", "connections", "density", "sign", "enforced", "delay", "weight")]
     for q in graph.projections[:most]:
         rows.append(
             (
                 q.key,
                 f"{graph.count(q):,}",
                 _density(graph, q),
-                _edge_signs(graph, q),
+                signs := _edge_signs(graph, q),
+                "-" if signs in ("-", "free") else f"{count_signs(graph, [q]).enforced:,}",
                 str(q.delay),
                 _weight(q),
             )
@@ -62,6 +66,7 @@ def as_text(graph: Graph) -> str:
         padded = ([c.ljust(w) for c, w in zip(row, widths, strict=True)] for row in rows)
         lines += ["", *("  ".join(row).rstrip() for row in padded)]
         lines += [more] if more else []
+    lines += ["", f"signs: {count_signs(graph)}"] if graph.connectome else []
     if graph.provenance.licence:
         lines += ["", f"licence: {graph.provenance.licence}"]
     return "\n".join(lines)
@@ -78,6 +83,8 @@ def as_html(graph: Graph) -> str:
         rest = f"<caption style='caption-side:bottom'>{more}</caption>" if more else ""
         lines = "".join(f"<tr>{row}</tr>" for row in body)
         html += f"<table>{rest}<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+    if graph.connectome:
+        html += f"<p>signs: {count_signs(graph)}</p>"
     return f"{html}<p><small>{escape(graph.provenance.licence)}</small></p>"
 
 
@@ -146,17 +153,9 @@ def _edge_signs(graph: Graph, q: Projection) -> str:
         return "-"
     if not isinstance(q.connectivity, Synapses) and not known:
         return "free"
-    signs = graph.signs(q)
-    parts = [
-        f"{n:,} {mark}"
-        for mark, n in (
-            ("+", int((signs > 0).sum())),
-            ("-", int((signs < 0).sum())),
-            ("?", int((signs == 0).sum())),
-        )
-        if n
-    ]
-    return ", ".join(parts) or "-"
+    count = count_signs(graph, [q])
+    marks = (("+", count.excitatory), ("-", count.inhibitory), ("?", count.unknown))
+    return ", ".join(f"{n:,} {mark}" for mark, n in marks if n) or "-"
 
 
 def _weight(q: Projection) -> str:

@@ -82,6 +82,7 @@ def to_networkx(graph: Graph, level: Literal["population", "neuron"]) -> nx.DiGr
 
     Level "population": nodes are populations, edges carry ``n_connections`` and ``density``. Level
     "neuron": nodes are neuron ids with what is known of them, edges carry ``weight`` and ``sign``.
+    The graph's own attributes tell its source, licence and evidence, which `Table` reads again.
     Electrical connections are a ``kind`` of their own, so the graph is a multigraph where there are
     any.
     """
@@ -89,6 +90,9 @@ def to_networkx(graph: Graph, level: Literal["population", "neuron"]) -> nx.DiGr
         raise UnknownNameError.among("level", level, ("population", "neuron"))
     mixed = len({q.kind for q in graph.projections}) > 1
     view: nx.DiGraph[Any] = nx.MultiDiGraph() if mixed else nx.DiGraph()
+    origin = graph.provenance
+    known = {"evidence": str(origin.connectivity), "licence": origin.licence}
+    view.graph.update({"source": origin.source, **known})
     if level == "population":
         for p in graph.populations:
             view.add_node(p.name, n_units=p.n_units, artificial=p.artificial)

@@ -19,6 +19,7 @@ from connectome_compiler.emit.stack import between, short
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, NodeModel, Projection, Weights
+from connectome_compiler.ir.provenance import standing
 from connectome_compiler.options import spell_options
 
 STYLE = (
@@ -46,7 +47,8 @@ class Bionic:
     leave it out), ``attention`` and ``steps`` (sweeps, where there is feedback) are the defaults of
     the emitted ``build()``; ``steps`` 0 is three sweeps where something acts on the sweep before,
     else one. ``kernel`` "auto" asks the cost model, for ``batch`` images a step.
-    ``class_name`` names the network; by default its recipe does.
+    ``allow_free_signs`` lets weights be free whose sign is known. ``class_name`` names the network;
+    by default its recipe does.
     """
 
     name: ClassVar[str] = "bionic"
@@ -57,6 +59,7 @@ class Bionic:
     steps: int = 0
     kernel: Literal["auto", "edges", "dense"] = "auto"
     batch: int = 32
+    allow_free_signs: bool = False
     class_name: str = ""
 
     def __post_init__(self) -> None:
@@ -162,6 +165,7 @@ class Bionic:
             "bionic/module.py.jinja",
             layers=["EdgeLinear", "ImageFrontEnd", "RateUnits"],
             class_name=self.class_name,
+            allow_free_signs=self.allow_free_signs,
             wiring=wiring,
             paragraphs=[STYLE, FREE, self._cost(graph, kernels)],
             arrays=_arrays(graph),
@@ -206,7 +210,8 @@ def _doc(graph: Graph, delayed: list[Projection]) -> str:
     """Return the class's docstring: what it maps, and which options it has."""
     first = "An image, through the layers of a cortical column, to classes."
     if not graph.provenance.measured:
-        first = "Modelled, not measured: an" + first.removeprefix("An")
+        known = standing(graph.provenance.connectivity).capitalize()
+        first = f"{known}: an" + first.removeprefix("An")
     text = (
         "Maps images ``(batch, channels, height, width)`` to logits ``(batch, classes)``. The"
         " options switch its parts: ``lateral_inhibition`` (strength; 0 is none) and ``attention``"

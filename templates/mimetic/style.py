@@ -98,6 +98,7 @@ class Mimetic:
             wiring=wiring,
             paragraphs=[STYLE, _said(graph)],
             arrays={},
+            allow_free_signs=True,  # the style has no signs
             context={
                 "doc": docstring(_doc(graph, first, last), 4),
                 "gain": literal(self.gain),

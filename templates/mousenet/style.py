@@ -62,7 +62,8 @@ class Mousenet:
     with its share. ``bias`` gives each convolution one, though normalisation takes it away again.
     With feedback the populations are gone through ``steps`` times; 0 is once without feedback, and
     six times with it. Classes, ``fan_in`` and steps are defaults of the emitted ``build()``.
-    ``class_name`` names the network; by default its recipe does.
+    ``allow_free_signs`` lets weights be free whose sign is known. ``class_name`` names the network;
+    by default its recipe does.
     """
 
     name: ClassVar[str] = "mousenet"
@@ -73,6 +74,7 @@ class Mousenet:
     fan_in: Literal["dense", "open"] = "dense"
     bias: bool = True
     steps: int = 0
+    allow_free_signs: bool = False
     class_name: str = ""
 
     def __post_init__(self) -> None:
@@ -119,6 +121,7 @@ class Mousenet:
             "mousenet/module.py.jinja",
             layers=["convolve_together", "open_entries", "open_weight", *self._classes(graph)],
             class_name=self.class_name,
+            allow_free_signs=self.allow_free_signs,
             wiring=wiring,
             paragraphs=[STYLE, self._said(graph, features)],
             arrays=_arrays(graph),

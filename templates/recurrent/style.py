@@ -27,6 +27,7 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import AllToAll, OneToOne, units
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph, NodeModel, Projection
+from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.ties import constants, is_mirror
 from connectome_compiler.options import spell_options
 
@@ -50,8 +51,8 @@ class Recurrent:
     add ``g (r_j - r_i)``. ``dt_ms`` is the integration step (exponential Euler), ``batch_first``
     the layout of sequences; both are options of the emitted ``build()``, too. ``spectral_radius``
     above 0 scales the chemical weights to it at the start. ``kernel`` "auto" asks the cost model,
-    for ``batch`` samples and ``steps`` steps. ``class_name`` names the network; by default its
-    recipe does.
+    for ``batch`` samples and ``steps`` steps. ``allow_free_signs`` lets weights be free whose sign
+    is known. ``class_name`` names the network; by default its recipe does.
     """
 
     name: ClassVar[str] = "recurrent"
@@ -62,6 +63,7 @@ class Recurrent:
     kernel: Literal["auto", "edges", "dense"] = "auto"
     batch: int = 16
     steps: int = 20
+    allow_free_signs: bool = False
     class_name: str = ""
 
     def __post_init__(self) -> None:
@@ -123,6 +125,7 @@ class Recurrent:
             "recurrent/module.py.jinja",
             layers=_layers(graph),
             class_name=self.class_name,
+            allow_free_signs=self.allow_free_signs,
             wiring=wiring,
             paragraphs=[FREE, self._cost(graph)],
             arrays={**connection_arrays(graph), **weights, **stored},
@@ -372,7 +375,7 @@ def _doc(graph: Graph, read_in: Projection, read_out: Projection) -> str:
     """Return the class's docstring: what it maps, and which options it has."""
     first = f"{graph.n_neurons:,} neurons as a recurrent rate network."
     if not graph.provenance.measured:
-        first = f"{str(graph.provenance.connectivity).capitalize()}, not measured: {first}"
+        first = f"{standing(graph.provenance.connectivity).capitalize()}: {first}"
     gaps = any(q.kind == "electrical" for q in graph.connectome)
     drive = "``inputs`` channels" if _is_linear(read_in) else "one current per driven neuron"
     read = "``outputs`` sums of rates" if _is_linear(read_out) else "the rates that are read"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import networkx as nx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from worms import worm
 
 from connectome_compiler.data_adapters._readers import Raw, ReadOptions, reader_of
 from connectome_compiler.data_adapters.table import Table
 from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.ir import Evidence
 
 
 def read(path: Path) -> Raw:
@@ -23,6 +26,24 @@ def read(path: Path) -> Raw:
 
 def edges(raw: Raw) -> list[tuple[Any, ...]]:
     return sorted(tuple(e.values()) for e in raw.edges.to_pylist())
+
+
+@pytest.mark.parametrize("known", ["measured", "predicted", "modelled", "unknown"])
+def test_an_export_that_comes_back_is_no_better_known(known: str, tmp_path: Path) -> None:
+    made = worm(junctions=False)
+    made = replace(made, provenance=replace(made.provenance, connectivity=Evidence(known)))
+    path = tmp_path / "worm.graphml"
+    nx.write_graphml(made.to_networkx("neuron"), path)
+    back = Table(str(path)).load().provenance
+    less = Evidence(known) if known in ("predicted", "modelled") else Evidence.UNKNOWN
+    assert back.connectivity is less
+    assert back.dataset == "table:worm" + "-modelled" * (known == "modelled")
+    if less is Evidence.UNKNOWN:
+        assert Table(str(path), evidence="measured").load().provenance.measured
+    else:
+        with pytest.raises(CompileError, match=f"is measured, but worm.graphml says .* {known}"):
+            Table(str(path), evidence="measured").load()
+    assert Table(str(path), evidence="modelled").load().provenance.connectivity == "modelled"
 
 
 def page(inner: str, default: str = "directed", keys: str = "") -> str:

@@ -189,13 +189,13 @@ def test_inspect_tells_of_laws_before_anything_is_drawn(mouse: Graph, tmp_path: 
     assert lgn.split() == ["LGNd", "21,200", "-", "-", "level", "0"]
     (seen,) = [line for line in text.splitlines() if line.startswith("input->LGNd ")]
     assert seen.split()[1:4] == ["6,393,769", "-", "free"]  # no density: pixels of no map yet
-    assert f"0 inhibitory (0%), {mouse.n_connections:,} of unresolved sign" in text
+    assert f"0 enforced, {mouse.n_connections:,} unknown" in text
 
 
 def test_inspect_counts_the_inputs_of_maps() -> None:
     text = of_target("mousenet", ("rng=legacy", "mask_seed=2021"))
-    (balance,) = [line for line in text.splitlines() if line.startswith("balance")]
-    assert "86,164 of unresolved sign" in balance
+    (signs,) = [line for line in text.splitlines() if line.startswith("signs:")]
+    assert signs.endswith("0 enforced, 86,164 unknown")
     assert "0 neurons without input from neurons" in text
 
 

@@ -149,12 +149,11 @@ OTHER: dict[str, Any] = {
     "cortical_layer": "L4",
     "unconnected": "keep",
     "unknown_neurons": "drop",
-    "seed": 1,
     "calibrated": False,
 }
 FOREIGN = {
-    "release": "edges cells cortical_layer unconnected unknown_neurons seed calibrated",
-    "files": "version address seed calibrated",
+    "release": "edges cells cortical_layer unconnected unknown_neurons calibrated",
+    "files": "version address calibrated",
     "statistics": (
         "version address column coverage edges cells cortical_layer unconnected unknown_neurons"
     ),

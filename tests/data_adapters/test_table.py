@@ -191,6 +191,20 @@ def test_what_the_user_says_of_the_origin_travels(load: Any) -> None:
     assert origin.dataset == "table:edges-modelled"
 
 
+def test_nobody_vouches_for_a_file_but_the_user(load: Any) -> None:
+    graph = load("pre,post; 1,2")
+    assert graph.provenance.connectivity is Evidence.UNKNOWN
+    assert graph.provenance.dataset == "table:edges"
+    assert "the files do not say how the connections are known" in notes(graph)
+    assert load("pre,post; 1,2", evidence="measured").provenance.measured
+
+
+def test_negative_weights_are_told(load: Any) -> None:
+    graph = load("pre,post,weight; 1,2,-3; 2,1,4; 2,3,-1", unit="a.u.")
+    assert "2 negative weights: not taken as signs" in notes(graph)
+    assert "negative" not in notes(load("pre,post,weight; 1,2,3"))
+
+
 # --- which column is which ------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ image enters a column, or what it means.
 connections in a step of 32 images.
 
 Data       toy@1 (modelled; signs: modelled)
+Signs      19 known (19 excitatory, 100%; 0 inhibitory, 0%), 19 enforced, 0 unknown
 Licence    CC0
 
 Made by connectome-compiler 0.1.0 from the recipe toy-column:
@@ -42,7 +43,7 @@ Made by connectome-compiler 0.1.0 from the recipe toy-column:
     - image -> L4.exc; L6.exc -> classes
     - 1 neurons have no input left: their activity is constant
   bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, kernel="auto", batch=32,
-      class_name="")
+      allow_free_signs=false, class_name="")
 """
 
 import base64
@@ -129,7 +130,7 @@ PROVENANCE: dict[str, Any] = {
             ],
         },
     ],
-    "template": 'bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, kernel="auto", batch=32, class_name="")',
+    "template": 'bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, kernel="auto", batch=32, allow_free_signs=false, class_name="")',
     "populations": [
         {
             "name": "L4.exc",
@@ -184,6 +185,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 4,
             "excitatory": 4,
             "inhibitory": 0,
+            "signs": {"excitatory": 4, "inhibitory": 0, "unknown": 0, "enforced": 4},
             "indices_sha256": "d972dc8d979b9d797ec6faf5f05dc6e4e733d23ecc5b53424c2d5fa730967d3c",
             "signs_sha256": "01aaccac590ef538b7621330153dc8588da38a2dcf23a2e8e116882c000610ce",
         },
@@ -194,6 +196,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 3,
             "excitatory": 3,
             "inhibitory": 0,
+            "signs": {"excitatory": 3, "inhibitory": 0, "unknown": 0, "enforced": 3},
             "indices_sha256": "5da301e9da3e5c7d60f12bb6af75f03721fcaafa7b21e99a7e44972ae66f43a1",
             "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
         },
@@ -204,6 +207,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 2,
             "excitatory": 2,
             "inhibitory": 0,
+            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
             "indices_sha256": "51050247bcba412515e4ebeb51109f87cb4baaef35e7483671e2fa6189f3f193",
             "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
         },
@@ -214,6 +218,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 3,
             "excitatory": 3,
             "inhibitory": 0,
+            "signs": {"excitatory": 3, "inhibitory": 0, "unknown": 0, "enforced": 3},
             "indices_sha256": "32af148127488e6aac013dcc6edefc61aed9af66b67a2e6eba5144ffa179cd9f",
             "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
         },
@@ -224,6 +229,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 2,
             "excitatory": 2,
             "inhibitory": 0,
+            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
             "indices_sha256": "c605f9266a281a0a22d06e5a19332c0d1c27e1f8219f5fb960d30a27cdcca805",
             "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
         },
@@ -234,6 +240,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 2,
             "excitatory": 2,
             "inhibitory": 0,
+            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
             "indices_sha256": "d330a56a4be01c5e5fa52026053b750422def5f42f15a8d9dbcafb1c21e819d1",
             "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
         },
@@ -244,6 +251,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 3,
             "excitatory": 3,
             "inhibitory": 0,
+            "signs": {"excitatory": 3, "inhibitory": 0, "unknown": 0, "enforced": 3},
             "indices_sha256": "b365cbda7dc957cebaeb04ad7f0c1132dd3f08385627b0395a06c6fc88bbf1e0",
             "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
         },
@@ -252,9 +260,9 @@ PROVENANCE: dict[str, Any] = {
     "read_out": {"L6.exc": "l6_exc_to_classes"},
     "sweeps": 1,
     "graph_sha256": "050e66f190b2a2e97c0a843c512a0bbde61a11d0aeb540c2f5188075312a9c65",
-    "header_sha256": "932eda9423285d914d0ff76623a9a209b06fbaf938f1a3ad6d5b69a144d34ce0",
+    "header_sha256": "4074f8dde47f4f3c9f8c60fb8792004fd97030f546b08810263766753dad06f4",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "c579a0184e68adac54ab84f793a8ceda01146f1affdd714f4810f944269d6416",
+    "sha256": "3b0b28eb6b83d94d74342243a45aa76441461a9a66c76bf2760f4ca7b06ccd49",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ Weights kept of those of ordinary layers, biases apart:
   all layers                   2,742 of        3,762   72.89%
 
 Data       small (modelled; signs: none)
+Signs      0 known (0 excitatory, 0%; 0 inhibitory, 0%), 0 enforced, 824 unknown
 Licence    none needed: made by a rule
 Cite       Saiga et al. (2025). Structural differences between human and mouse neurons and their
            implementation in generative AIs. Scientific Reports 15:25091.
@@ -135,6 +136,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 90,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 90, "enforced": 0},
             "indices_sha256": "3d237a80aba2ef50213856512b56eccf4a09d48818c1c7ac539a7e6876f13fa2",
             "signs_sha256": "db04ab15db0c2a0ab47d2fcbe9360b789b3ccc214c84fb3f15c96ac052640cb0",
             "weights": 810,
@@ -147,6 +149,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 62,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 62, "enforced": 0},
             "indices_sha256": "5249ddd1507bf8b80f4b97b1d82e37c8f01ceccf0f8cc4ff1cce80662357039a",
             "signs_sha256": "d1eeda692dca504ff7c78aea0fafc1b6efe9e692270b727b3a00fc3f64ba74f0",
             "weights": 558,
@@ -159,6 +162,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 72,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 72, "enforced": 0},
             "indices_sha256": "bfcb93f703eeb69fb0cb7754c11aa41351590e760326dbac73e6287e08e78f2a",
             "signs_sha256": "d1785b60bd1f5f0e7e39bcddd0ee4ffb6b9bf60f907b11ae9e1d979836a56e68",
             "weights": 288,
@@ -170,6 +174,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 600,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 600, "enforced": 0},
             "indices_sha256": "a307bdd5978c8d77af8702edce3c293bee730852cb81d02f4ac2b8a7019d9a5a",
             "signs_sha256": "de1f9f549e3ed664135bf458c7610888ca1e857ee194e78ef52d8b0efc47437b",
             "window": "WindowRule('2d', radius=0.6, pre_width=9, post_width=6)",
@@ -274,9 +279,9 @@ PROVENANCE: dict[str, Any] = {
         "all layers": [2742, 3762],
     },
     "graph_sha256": "fd56bb11af3c678c44165d4729e347b86ef0b4cff6039ef4e58304f7c59d4e0f",
-    "header_sha256": "f173012c2afdab33f171b8ef15d998c5905f09735644f32efee42ae3e1d12fce",
+    "header_sha256": "1b9248485de566b68838b371b56afe7392b0b2b69c7220318f39fc094941acf2",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "4ebb890308ba3b7e4c5c176379cc921b04d5738b5a6bc4d31d853ef7be3d74e0",
+    "sha256": "a21aca0f7edffa19470653a0020ad5983b220833fa19c82aa49d5ae646b0c453",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

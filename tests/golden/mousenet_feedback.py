@@ -1,5 +1,8 @@
 """SmallFeedback: areas by hand.
 
+NOT KNOWN TO BE MEASURED: nothing says how these connections came about. Before results are taken
+for those of a brain, ask where the files are from.
+
 Populations are maps, whose units stand for the neurons of an area and layer. What reaches one is
 summed, then normalised over the batch, then rectified. Of each convolution's weights only some are
 open, drawn once from an anatomical probability; the others are zero in every forward pass, whatever
@@ -8,7 +11,8 @@ draws or trains the weights.
 1,251 of 10,591 weights of the convolutions are open (11.81%). 10,784 numbers are trained, 1,444 of
 them act: open weights, 0 biases, 193 of normalisation and read-out.
 
-Data       areas by hand (measured; signs: none)
+Data       areas by hand (unknown; signs: none)
+Signs      0 known (0 excitatory, 0%; 0 inhibitory, 0%), 0 enforced, 1,251 unknown
 Licence    not stated by the source
 
 Made by connectome-compiler 0.1.0 from the recipe small-feedback:
@@ -48,7 +52,8 @@ Made by connectome-compiler 0.1.0 from the recipe small-feedback:
     - 3 keep their peak and hold 48% to 48% of their Gaussian
   materialise-laws(seed=3, stream="fast"): 3,840 neurons, 1,226 -> 1,251 connections
     - 1,251 of 10,591 weights of 17 kernels are open
-  mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=false, steps=3, class_name="")
+  mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=false, steps=3,
+      allow_free_signs=false, class_name="")
 """
 
 import base64
@@ -70,8 +75,8 @@ PROVENANCE: dict[str, Any] = {
     "dataset": "areas by hand",
     "version": "",
     "title": "",
-    "measured": True,
-    "connectivity": "measured",
+    "measured": False,
+    "connectivity": "unknown",
     "signs": "none",
     "licence": "",
     "citations": [],
@@ -148,7 +153,7 @@ PROVENANCE: dict[str, Any] = {
             "notes": ["1,251 of 10,591 weights of 17 kernels are open"],
         },
     ],
-    "template": 'mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=false, steps=3, class_name="")',
+    "template": 'mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=false, steps=3, allow_free_signs=false, class_name="")',
     "populations": [
         {
             "name": "T4",
@@ -222,6 +227,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 51,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 51, "enforced": 0},
             "indices_sha256": "ccaf74d6a15ac04e01af186fcefabfd6bfc79904b97eb48e7d204d6e4e22e2aa",
             "signs_sha256": "28f67c21e37b181b816272814d26aaed9e4a283642a076f72f566ca0be3333ea",
             "weights": 51,
@@ -233,6 +239,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 64,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 64, "enforced": 0},
             "indices_sha256": "20c1eb8d2bc1783818fcdf071260e2f2da736d45431167e3a6709b57bbfc731d",
             "signs_sha256": "74fb3800fc8a8a97365eb301952651584c08c77e45127a3be55bad37b717c884",
             "weights": 64,
@@ -244,6 +251,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 65,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 65, "enforced": 0},
             "indices_sha256": "e73d2c2c5a35240a109c53dc2f020b25642c38e09833adebad8f807fe11e7631",
             "signs_sha256": "c345853832fe1b46bc81b2d1eea8d583724e1c3c65c58588e0702eb962571068",
             "weights": 65,
@@ -255,6 +263,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 24,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 24, "enforced": 0},
             "indices_sha256": "e6b404c81034a8b24245fe14fbd37629ad54dc21af93e5928ae7a69d4a0bdb0b",
             "signs_sha256": "cb9a601e5407e04203982acd736a8b2b1aa283bfd2be6373a5e2cd973d9e7b47",
             "weights": 24,
@@ -266,6 +275,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 54,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 54, "enforced": 0},
             "indices_sha256": "b7840f084d65533a00ddf96ff4149cf229337a96c5e1975c1589fa4c83e311f0",
             "signs_sha256": "6ed1b9807f70ab16803e3eb152a0b13e84fb6d829e8c362957e72a9bbd522659",
             "weights": 54,
@@ -277,6 +287,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 30,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 30, "enforced": 0},
             "indices_sha256": "dada242e9d6d35eaf7624d2e2e720dd1fac095a1c5fd92142f4a2370505f1773",
             "signs_sha256": "2a9971eef3e6ee66a9638ea33807e56475b55104ee1ea1a23622f808b9360dc4",
             "weights": 30,
@@ -288,6 +299,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 80,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 80, "enforced": 0},
             "indices_sha256": "9c3edaf3fc2ae56e8ff7515e35dcefa8f56562d529bf87248506b991c2472c11",
             "signs_sha256": "cd1b4d2d3e98fffcd9c1a65fe187f3a1bbca154a43334be066f6e70fb036d267",
             "weights": 80,
@@ -299,6 +311,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 27,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 27, "enforced": 0},
             "indices_sha256": "97288132724741f988e0ec37457ba27e752f8a68e05023ff926d14d520425d2f",
             "signs_sha256": "24f5e40dc5cb4440fcac2916145145c85d32533888bbc948f6003100f339cd67",
             "weights": 27,
@@ -310,6 +323,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 78,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 78, "enforced": 0},
             "indices_sha256": "49d80174c4f15a3f035d30ba49aa7dc6c66b265798c035a438e67e0c78eff3b1",
             "signs_sha256": "cd81f823690587da953c218cea429870325ffc0e558e9fd80c8c70842ba0419b",
             "weights": 78,
@@ -321,6 +335,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 33,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 33, "enforced": 0},
             "indices_sha256": "52294ca8c777752d3b31c56b099154cee3b12f2b5b3df9d7c30f97fda8f05fd7",
             "signs_sha256": "fba213979b4d6ef9d430007e45c5204f913eda0712fff84cb6ac5259a1b453cf",
             "weights": 33,
@@ -332,6 +347,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 23,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 23, "enforced": 0},
             "indices_sha256": "4dff419fe79e9f182ee8aa00b30a376a617ff3e02aa11b2e47b920862069b2f1",
             "signs_sha256": "557b3987cd18a4e7b1bcc4186ed74c448a79e975e8a9c2ed1144f1f4123fd8cc",
             "weights": 23,
@@ -343,6 +359,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 92,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 92, "enforced": 0},
             "indices_sha256": "0eaba1d5f872f1fe3e63ac41a2d07afc5abacf4ec6e365c0f957bf360b85b7d7",
             "signs_sha256": "578373ec9fb5131ef7644ae89f33359816ed47cbda1d49f6e6cc541fed25921e",
             "weights": 92,
@@ -354,6 +371,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 71,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 71, "enforced": 0},
             "indices_sha256": "5c1651c3874d77e6941d319092c24d747c5a42c034c6b441b8c1945f00f872bf",
             "signs_sha256": "952a874b42e32f4d9018be164e87db9ea95a26d6d57fc5df9d3e4d33dc54bb16",
             "weights": 71,
@@ -365,6 +383,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 61,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 61, "enforced": 0},
             "indices_sha256": "aea8c79d1609d57032e1ea15055aa46faccb27182b16aa4245b4d37c11180c77",
             "signs_sha256": "cda3554c202c356e883381ecd9a321a9b7d0fd453f192a9e27145a0a0999c74c",
             "weights": 61,
@@ -376,6 +395,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 127,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 127, "enforced": 0},
             "indices_sha256": "25d2c895fe0f70ac2c691261c00bcc8bc1d5aca4a5a83267148bfa79888ce16d",
             "signs_sha256": "92760222d815141499c111c49de46b3f424bcf70174d1d9dd0c447fbf543e8db",
             "weights": 127,
@@ -387,6 +407,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 127,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 127, "enforced": 0},
             "indices_sha256": "3d3b7b525eb07b444e51e3f54af6cc7d83067d1f598770f915b33c255e116af7",
             "signs_sha256": "92760222d815141499c111c49de46b3f424bcf70174d1d9dd0c447fbf543e8db",
             "weights": 127,
@@ -398,6 +419,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 244,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 244, "enforced": 0},
             "indices_sha256": "3c731436ed3017529b8c0a9ce3b89b6aa2d7b0b83008837cbcf895ea33e26194",
             "signs_sha256": "13a840070143cc72d1001a2a6c2d5972f554f195b4451535a081f829fa073c54",
             "weights": 244,
@@ -687,9 +709,9 @@ PROVENANCE: dict[str, Any] = {
         "read_out": {"layer": "read_out", "pool": 2, "maps": ["W5", "V5"]},
     },
     "graph_sha256": "ee874c6aba58d0d0f7450c2a02030989a90a74156f5b3b8780c416c3059cc077",
-    "header_sha256": "30705875bcb4b24f4ef98551f1babfd62dda5a7eb430381542ba0fa6ec8fc64d",
+    "header_sha256": "ac0b2773aad5c62fbcaea9880de70c9f6297702ebda1f8339392c3019b11a326",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "7ca9510e7bf8eadcbcd56c94962992c0c4fade8502d8d1a4ead660906812135d",
+    "sha256": "17175820dfe848239f316d73d709c9b3f2af48965e93c0e1d56ce9605d76dc56",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -1,5 +1,8 @@
 """SmallMasked: areas by hand.
 
+NOT KNOWN TO BE MEASURED: nothing says how these connections came about. Before results are taken
+for those of a brain, ask where the files are from.
+
 Populations are maps, whose units stand for the neurons of an area and layer. What reaches one is
 summed, then normalised over the batch, then rectified. Of each convolution's weights only some are
 open, drawn once from an anatomical probability; the others are zero in every forward pass, whatever
@@ -8,7 +11,8 @@ draws or trains the weights.
 473 of 5,336 weights of the convolutions are open (8.86%). 5,561 numbers are trained, 698 of them
 act: open weights, 32 biases, 193 of normalisation and read-out.
 
-Data       areas by hand (measured; signs: none)
+Data       areas by hand (unknown; signs: none)
+Signs      0 known (0 excitatory, 0%; 0 inhibitory, 0%), 0 enforced, 473 unknown
 Licence    not stated by the source
 
 Made by connectome-compiler 0.1.0 from the recipe small-masked:
@@ -42,7 +46,8 @@ Made by connectome-compiler 0.1.0 from the recipe small-masked:
     - 2 keep their peak and hold 48% to 48% of their Gaussian
   materialise-laws(seed=3, stream="fast"): 3,840 neurons, 471 -> 473 connections
     - 473 of 5,336 weights of 9 kernels are open
-  mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=true, steps=0, class_name="")
+  mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=true, steps=0,
+      allow_free_signs=false, class_name="")
 """
 
 import base64
@@ -64,8 +69,8 @@ PROVENANCE: dict[str, Any] = {
     "dataset": "areas by hand",
     "version": "",
     "title": "",
-    "measured": True,
-    "connectivity": "measured",
+    "measured": False,
+    "connectivity": "unknown",
     "signs": "none",
     "licence": "",
     "citations": [],
@@ -136,7 +141,7 @@ PROVENANCE: dict[str, Any] = {
             "notes": ["473 of 5,336 weights of 9 kernels are open"],
         },
     ],
-    "template": 'mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=true, steps=0, class_name="")',
+    "template": 'mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=true, steps=0, allow_free_signs=false, class_name="")',
     "populations": [
         {
             "name": "T4",
@@ -210,6 +215,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 51,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 51, "enforced": 0},
             "indices_sha256": "ccaf74d6a15ac04e01af186fcefabfd6bfc79904b97eb48e7d204d6e4e22e2aa",
             "signs_sha256": "28f67c21e37b181b816272814d26aaed9e4a283642a076f72f566ca0be3333ea",
             "weights": 51,
@@ -221,6 +227,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 64,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 64, "enforced": 0},
             "indices_sha256": "20c1eb8d2bc1783818fcdf071260e2f2da736d45431167e3a6709b57bbfc731d",
             "signs_sha256": "74fb3800fc8a8a97365eb301952651584c08c77e45127a3be55bad37b717c884",
             "weights": 64,
@@ -232,6 +239,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 65,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 65, "enforced": 0},
             "indices_sha256": "e73d2c2c5a35240a109c53dc2f020b25642c38e09833adebad8f807fe11e7631",
             "signs_sha256": "c345853832fe1b46bc81b2d1eea8d583724e1c3c65c58588e0702eb962571068",
             "weights": 65,
@@ -243,6 +251,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 24,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 24, "enforced": 0},
             "indices_sha256": "e6b404c81034a8b24245fe14fbd37629ad54dc21af93e5928ae7a69d4a0bdb0b",
             "signs_sha256": "cb9a601e5407e04203982acd736a8b2b1aa283bfd2be6373a5e2cd973d9e7b47",
             "weights": 24,
@@ -254,6 +263,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 54,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 54, "enforced": 0},
             "indices_sha256": "b7840f084d65533a00ddf96ff4149cf229337a96c5e1975c1589fa4c83e311f0",
             "signs_sha256": "6ed1b9807f70ab16803e3eb152a0b13e84fb6d829e8c362957e72a9bbd522659",
             "weights": 54,
@@ -265,6 +275,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 30,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 30, "enforced": 0},
             "indices_sha256": "dada242e9d6d35eaf7624d2e2e720dd1fac095a1c5fd92142f4a2370505f1773",
             "signs_sha256": "2a9971eef3e6ee66a9638ea33807e56475b55104ee1ea1a23622f808b9360dc4",
             "weights": 30,
@@ -276,6 +287,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 80,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 80, "enforced": 0},
             "indices_sha256": "9c3edaf3fc2ae56e8ff7515e35dcefa8f56562d529bf87248506b991c2472c11",
             "signs_sha256": "cd1b4d2d3e98fffcd9c1a65fe187f3a1bbca154a43334be066f6e70fb036d267",
             "weights": 80,
@@ -287,6 +299,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 27,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 27, "enforced": 0},
             "indices_sha256": "97288132724741f988e0ec37457ba27e752f8a68e05023ff926d14d520425d2f",
             "signs_sha256": "24f5e40dc5cb4440fcac2916145145c85d32533888bbc948f6003100f339cd67",
             "weights": 27,
@@ -298,6 +311,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 78,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 78, "enforced": 0},
             "indices_sha256": "49d80174c4f15a3f035d30ba49aa7dc6c66b265798c035a438e67e0c78eff3b1",
             "signs_sha256": "cd81f823690587da953c218cea429870325ffc0e558e9fd80c8c70842ba0419b",
             "weights": 78,
@@ -467,9 +481,9 @@ PROVENANCE: dict[str, Any] = {
         "read_out": {"layer": "read_out", "pool": 2, "maps": ["W5", "V5"]},
     },
     "graph_sha256": "b722cb5f6ccfcb66f06801d16360d46387074f62e1504725694d14b3c9fda7f2",
-    "header_sha256": "24fbafd7fea001f6e78d9d89ba787dfe785d754f09aa98de8b562262a9fb7dea",
+    "header_sha256": "5c601a6dcab939e9ad7912d2df0d9a0a6d0f8bf4a1400c65e847b3b2c0efec30",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "2369482b6ff05c2253a473fe97ad22095bc148dee40bb999d57567d69d904620",
+    "sha256": "329097a54bf87afaacc20f52a78b42be279e3ca12d7546c78ea1a92ff6aab72c",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ Every joint has the same few cells. A weight stands for one connection of the mo
 joints and sides, or not; its sign is held in every forward pass.
 
 Data       ncap-swimmer (modelled; signs: modelled)
+Signs      42 known (22 excitatory, 52%; 20 inhibitory, 48%), 42 enforced, 0 unknown
 Licence    none needed: made by a rule
 Cite       Bhattasali, Zador & Engel (2022). Neural circuit architectural priors for embodied
            control. Advances in Neural Information Processing Systems 35.
@@ -150,6 +151,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 4,
             "excitatory": 4,
             "inhibitory": 0,
+            "signs": {"excitatory": 4, "inhibitory": 0, "unknown": 0, "enforced": 4},
             "indices_sha256": "1fde1574bc9c48d75f6d1480f851d9f5146d1bbd633b9fd81365d37ea225f35c",
             "signs_sha256": "01aaccac590ef538b7621330153dc8588da38a2dcf23a2e8e116882c000610ce",
             "weight": "prop",
@@ -161,6 +163,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 4,
             "excitatory": 4,
             "inhibitory": 0,
+            "signs": {"excitatory": 4, "inhibitory": 0, "unknown": 0, "enforced": 4},
             "indices_sha256": "1fde1574bc9c48d75f6d1480f851d9f5146d1bbd633b9fd81365d37ea225f35c",
             "signs_sha256": "01aaccac590ef538b7621330153dc8588da38a2dcf23a2e8e116882c000610ce",
             "weight": "prop",
@@ -172,6 +175,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 5,
             "excitatory": 0,
             "inhibitory": 5,
+            "signs": {"excitatory": 0, "inhibitory": 5, "unknown": 0, "enforced": 5},
             "indices_sha256": "b37553946817cc29c9b005cffbf8a5307e5ead66c8fd935a5a43838609af0a25",
             "signs_sha256": "25fc7b3f86fb6e5190d20e8a8d4099940dd56bdf6889abc2f891bea4ecb2668a",
             "weight": "speed",
@@ -183,6 +187,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 5,
             "excitatory": 0,
             "inhibitory": 5,
+            "signs": {"excitatory": 0, "inhibitory": 5, "unknown": 0, "enforced": 5},
             "indices_sha256": "b37553946817cc29c9b005cffbf8a5307e5ead66c8fd935a5a43838609af0a25",
             "signs_sha256": "25fc7b3f86fb6e5190d20e8a8d4099940dd56bdf6889abc2f891bea4ecb2668a",
             "weight": "speed",
@@ -194,6 +199,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 1,
             "excitatory": 1,
             "inhibitory": 0,
+            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
             "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
             "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
             "weight": "turn",
@@ -205,6 +211,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 1,
             "excitatory": 1,
             "inhibitory": 0,
+            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
             "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
             "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
             "weight": "turn",
@@ -216,6 +223,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 1,
             "excitatory": 1,
             "inhibitory": 0,
+            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
             "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
             "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
             "weight": "osc",
@@ -227,6 +235,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 1,
             "excitatory": 1,
             "inhibitory": 0,
+            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
             "indices_sha256": "5e99716a539d47054f2626f5140ee9860108e5efd960411f23f9300801c29a9a",
             "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
             "weight": "osc",
@@ -238,6 +247,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 5,
             "excitatory": 5,
             "inhibitory": 0,
+            "signs": {"excitatory": 5, "inhibitory": 0, "unknown": 0, "enforced": 5},
             "indices_sha256": "4da5c91b4005330a5c8d69cc7c4bb2b44abf7e142c0d92e66d1f491238646ac1",
             "signs_sha256": "b6f6b33a9bffaa7beb2c6e524beda6a2cdd0d2c9dc7f4ed1c93ae9e045579c5c",
             "weight": "ipsi",
@@ -249,6 +259,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 5,
             "excitatory": 0,
             "inhibitory": 5,
+            "signs": {"excitatory": 0, "inhibitory": 5, "unknown": 0, "enforced": 5},
             "indices_sha256": "4da5c91b4005330a5c8d69cc7c4bb2b44abf7e142c0d92e66d1f491238646ac1",
             "signs_sha256": "25fc7b3f86fb6e5190d20e8a8d4099940dd56bdf6889abc2f891bea4ecb2668a",
             "weight": "contra",
@@ -260,6 +271,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 5,
             "excitatory": 5,
             "inhibitory": 0,
+            "signs": {"excitatory": 5, "inhibitory": 0, "unknown": 0, "enforced": 5},
             "indices_sha256": "4da5c91b4005330a5c8d69cc7c4bb2b44abf7e142c0d92e66d1f491238646ac1",
             "signs_sha256": "b6f6b33a9bffaa7beb2c6e524beda6a2cdd0d2c9dc7f4ed1c93ae9e045579c5c",
             "weight": "ipsi",
@@ -271,6 +283,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 5,
             "excitatory": 0,
             "inhibitory": 5,
+            "signs": {"excitatory": 0, "inhibitory": 5, "unknown": 0, "enforced": 5},
             "indices_sha256": "4da5c91b4005330a5c8d69cc7c4bb2b44abf7e142c0d92e66d1f491238646ac1",
             "signs_sha256": "25fc7b3f86fb6e5190d20e8a8d4099940dd56bdf6889abc2f891bea4ecb2668a",
             "weight": "contra",
@@ -659,9 +672,9 @@ PROVENANCE: dict[str, Any] = {
         ],
     },
     "graph_sha256": "4cf9a311cee0d007e922e03a7633dea1b6cab095bdae79455ef5c735232eb74e",
-    "header_sha256": "2e51310bc83948fdd355d2c49d73af5a40b61ba1ae884f75b884ce4ac1081355",
+    "header_sha256": "d1cda0aec7a147e67ca676a5b8a0c89ef2ec6c9f4377a828c58802e0cd7546b9",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "42db79bf2e1d3b9af3ea7bc4cdb900be3d0b010bad3f53df6a5194000a4e1417",
+    "sha256": "086200a98097274b2f0b6092b6eb88b3abb0766176420abba61aff28738d0af3",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

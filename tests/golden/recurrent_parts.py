@@ -8,6 +8,7 @@ read.
 core: 0.0 MB of state, 3.0 ms for 20 steps of 16 samples.
 
 Data       toy-worm@1 (measured; signs: none)
+Signs      7 known (4 excitatory, 40%; 3 inhibitory, 30%), 7 enforced, 3 unknown
 Licence    CC0
 
 Made by connectome-compiler 0.1.0 from the recipe toy-worm:
@@ -30,7 +31,7 @@ Made by connectome-compiler 0.1.0 from the recipe toy-worm:
     - 2 of 6 neurons are read
     - 1 neurons have no input: they rest at their bias
   recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20,
-      class_name="")
+      allow_free_signs=false, class_name="")
 """
 
 import base64
@@ -107,7 +108,7 @@ PROVENANCE: dict[str, Any] = {
             ],
         },
     ],
-    "template": 'recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20, class_name="")',
+    "template": 'recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20, allow_free_signs=false, class_name="")',
     "populations": [
         {"name": "sensory", "units": 2, "layer": "units", "axons_read": None},
         {"name": "inter", "units": 2, "layer": "units", "axons_read": None},
@@ -121,6 +122,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 1,
             "excitatory": 1,
             "inhibitory": 0,
+            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
             "indices_sha256": "5e99716a539d47054f2626f5140ee9860108e5efd960411f23f9300801c29a9a",
             "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
             "weights": 1,
@@ -134,6 +136,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 2,
             "excitatory": 0,
             "inhibitory": 1,
+            "signs": {"excitatory": 0, "inhibitory": 1, "unknown": 1, "enforced": 1},
             "indices_sha256": "d1edfda93446f206fcdfe244f2b73f397b6d33afad804a54d33b2633d071ba6a",
             "signs_sha256": "e6656a3da359970d341944ffa1e190f2f1003124518d0cfe1176053a3780b369",
             "weights": 2,
@@ -147,6 +150,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 2,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 0, "enforced": 0},
             "indices_sha256": "ca8862a5debca24b7c9a4787caf0feb651738836863b371f4a9c1f0650d50be5",
             "signs_sha256": "a82e530521cd56ab8d52743e7a21021952f8b24c1b2fa838bf9ec10eb6903918",
             "weights": 2,
@@ -161,6 +165,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 1,
             "excitatory": 1,
             "inhibitory": 0,
+            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
             "indices_sha256": "0f4e0aaff0b3d2f5ed1ec37009ce4d3bc5ffaa42e4202614c5dbb7e13a03c4e4",
             "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
             "weights": 1,
@@ -174,6 +179,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 1,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 0, "enforced": 0},
             "indices_sha256": "0f4e0aaff0b3d2f5ed1ec37009ce4d3bc5ffaa42e4202614c5dbb7e13a03c4e4",
             "signs_sha256": "9d394ad87580b282ccc3dda37ae0ad8eda59a97cb7435f7653859da404d92f21",
             "weights": 1,
@@ -188,6 +194,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 2,
             "excitatory": 2,
             "inhibitory": 0,
+            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
             "indices_sha256": "901ee1effff37c6ce6451ec3a5c32f5ba315735272935a04a5c83f14a9418d5b",
             "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
             "weights": 2,
@@ -201,6 +208,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 2,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 0, "enforced": 0},
             "indices_sha256": "d1edfda93446f206fcdfe244f2b73f397b6d33afad804a54d33b2633d071ba6a",
             "signs_sha256": "a82e530521cd56ab8d52743e7a21021952f8b24c1b2fa838bf9ec10eb6903918",
             "weights": 2,
@@ -215,6 +223,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 3,
             "excitatory": 0,
             "inhibitory": 1,
+            "signs": {"excitatory": 0, "inhibitory": 1, "unknown": 2, "enforced": 1},
             "indices_sha256": "535a4acae03ff542fb1275fdfbdf300a6ecc57ffb30c5b3538bc19f48c806a77",
             "signs_sha256": "71b11f0c3094afa0b48a9608308cb73bdeb329ee87350f30915718ee04285cde",
             "weights": 3,
@@ -228,6 +237,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 1,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 0, "enforced": 0},
             "indices_sha256": "0f4e0aaff0b3d2f5ed1ec37009ce4d3bc5ffaa42e4202614c5dbb7e13a03c4e4",
             "signs_sha256": "9d394ad87580b282ccc3dda37ae0ad8eda59a97cb7435f7653859da404d92f21",
             "weights": 1,
@@ -242,6 +252,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 1,
             "excitatory": 0,
             "inhibitory": 1,
+            "signs": {"excitatory": 0, "inhibitory": 1, "unknown": 0, "enforced": 1},
             "indices_sha256": "bc1801f885b020e0211ad658d39b8b5ec3237011656e248159ede01d2612367f",
             "signs_sha256": "2b196c0cd3f1f4944331d3d0fb1ba63fc8a4cea31e1ced7ce8c43daf9de0933c",
             "weights": 1,
@@ -265,9 +276,9 @@ PROVENANCE: dict[str, Any] = {
         "bias_of_sha256": "5102f2e6578edd0b30cfe21eeda782c418d0baa39c3de4e5eaf3d293c007d2ed",
     },
     "graph_sha256": "74589de87e5fe8595c911fdfd0474c551c72578f80bf68505bee7fe39b9ed3ee",
-    "header_sha256": "47b8a83161d7d7f7287d997556113164923820170f9dc8f88d3a0bd77b1ba8cd",
+    "header_sha256": "d91235a2ee98956709e04b774b456ce130bc1642cf7a9d6953aa8c5a6342db70",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "89e8a7d2765f9e56da8a4788df83f23879426c804c62e08208e74210384b7032",
+    "sha256": "e52835a166c5b0c936ac1d52c1463d46a11fc1a2ecb8518470d82dbd898b0d5c",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ read.
 core: 0.0 MB of state, 3.0 ms for 20 steps of 16 samples.
 
 Data       toy-worm@1 (measured; signs: none)
+Signs      7 known (4 excitatory, 40%; 3 inhibitory, 30%), 7 enforced, 3 unknown
 Licence    CC0
 
 Made by connectome-compiler 0.1.0 from the recipe toy-worm:
@@ -26,7 +27,7 @@ Made by connectome-compiler 0.1.0 from the recipe toy-worm:
     - 2 of 6 neurons are read
     - 1 neurons have no input: they rest at their bias
   recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20,
-      class_name="")
+      allow_free_signs=false, class_name="")
 """
 
 import base64
@@ -90,7 +91,7 @@ PROVENANCE: dict[str, Any] = {
             ],
         },
     ],
-    "template": 'recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20, class_name="")',
+    "template": 'recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20, allow_free_signs=false, class_name="")',
     "populations": [{"name": "neurons", "units": 6, "layer": "units", "axons_read": None}],
     "projections": [
         {
@@ -100,6 +101,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 10,
             "excitatory": 4,
             "inhibitory": 3,
+            "signs": {"excitatory": 4, "inhibitory": 3, "unknown": 3, "enforced": 7},
             "indices_sha256": "5692f02732dafb15fb6ead15c2761c12eaf285a5f39182fc556cd69aebbebe19",
             "signs_sha256": "5980a3d1570a5df46a364a0ab1404b5422a167b3329102c12ac21dc434b6cf38",
         },
@@ -110,6 +112,7 @@ PROVENANCE: dict[str, Any] = {
             "connections": 6,
             "excitatory": 0,
             "inhibitory": 0,
+            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 0, "enforced": 0},
             "indices_sha256": "1f5d92ba60593c74e88e91a15b9b0f2aa8d9b54e5d292a1a8ed27dfd7dc79b05",
             "signs_sha256": "d5c0f512e1725e28854d1d88fdd92c864334487d8e9baab3dc485803bc981e8f",
             "weights": 3,
@@ -133,9 +136,9 @@ PROVENANCE: dict[str, Any] = {
         "bias_of_sha256": "9a5b420213c436c5254bd29abbb4b985adc70599deeca338ba801a1c26b029c0",
     },
     "graph_sha256": "69c5424a9de00a53aefe33dd6a4545b570a275a48395207d6efa9812b05feebe",
-    "header_sha256": "7db9a9de9db42eab7eda7b0a6e4983a2b4b0dc36239188112f52f17fa8653d8f",
+    "header_sha256": "124881cc3b4bea3c3f45daa5b9e5b2c5fd030736492c40fcf2ab299f86fdbff4",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "1d7b8c9fd8f4548bf044c14b71a8c2330754660ace47c4ada9f3c87f578939b8",
+    "sha256": "43ca2979eb535be5afcbca3717982c0f4fe14d98e7125b01afe7154c9f173814",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -31,8 +31,13 @@ def test_plain_words_lists_and_numpy_counts_are_taken_as_what_they_mean() -> Non
 
 def test_only_the_measured_is_called_measured() -> None:
     assert FULL.measured
-    for known in (Evidence.MODELLED, Evidence.PREDICTED, Evidence.NONE):
+    for known in (Evidence.MODELLED, Evidence.PREDICTED, Evidence.UNKNOWN, Evidence.NONE):
         assert not Provenance("d", connectivity=known).measured
+
+
+def test_nothing_is_measured_unless_it_is_stated() -> None:
+    assert Provenance("d").connectivity is Evidence.UNKNOWN
+    assert Provenance("d").caveat == "d is not known to be measured"
 
 
 def test_the_caveat_says_why() -> None:

@@ -203,9 +203,10 @@ def test_a_recurrent_module_reads_well(tmp_path: Path) -> None:
     junctions = sum(len(q.synapses.post) for q in gaps) // 2
     assert f"electrical {junctions} gap junctions, each in the list in both directions" in words
     signs = [int(x) for q in graph.connectome if q.kind == "chemical" for x in graph.signs(q)]
-    assert f"balance {signs.count(1)} excitatory" in words
-    assert f"{signs.count(0)} of unresolved sign" in words
+    known = len(signs) - signs.count(0)
+    assert f"signs {known} known ({signs.count(1)} excitatory" in words
+    assert f"{known} enforced, {signs.count(0)} unknown" in words
     assert max(map(len, text.splitlines())) <= report.WIDTH
     saved = report.of_target(str(graph.save(tmp_path / "graph")))
     assert f"{junctions} gap junctions" in saved
-    assert f"{signs.count(0)} of unresolved sign" in saved
+    assert f"{known} enforced, {signs.count(0)} unknown" in saved
