@@ -70,7 +70,7 @@ def test_without_cells_the_neurons_are_the_ends_in_sorted_order(load: Any) -> No
     assert weights(graph) == {("chemical", "c", "a"): 5, ("chemical", "a", "b"): 1}
     assert projection.synapses.weight.dtype == np.int32
     assert graph.provenance.dataset == "table:edges"
-    assert graph.provenance.connectivity is Evidence.MEASURED
+    assert graph.provenance.connectivity is Evidence.UNKNOWN
     assert graph.provenance.signs is Evidence.NONE
     assert "1 rows repeat a pair" in notes(graph)
 
