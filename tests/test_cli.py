@@ -473,7 +473,7 @@ def test_verify_passes_and_finds_what_was_altered(module: Path, tmp_path: Path) 
         (["inspect", "folder.py"], ["folder.py"]),
         (["inspect", "plain.py"], ["no PROVENANCE"]),
         (["inspect", "broken.py"], ["broken.py: is not a Python module"]),
-        (["inspect", "altered.py"], ["altered.py: PROVENANCE: lacks 'measured'"]),
+        (["inspect", "altered.py"], ["altered.py: PROVENANCE: lacks 'sha256'"]),
         (["inspect", "runs.py"], ["runs.py: PROVENANCE: is not what ccompile wrote"]),
         (["inspect", "folder"], ["folder: is not a saved graph"]),
         (["inspect", "plain.py", "--set", "a=1"], ["settings are of recipes"]),

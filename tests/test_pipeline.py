@@ -170,6 +170,17 @@ def test_measured_is_required_before_any_pass_runs(tmp_path: Path) -> None:
     assert out.exists()
 
 
+def test_the_user_has_to_vouch_for_files(tmp_path: Path) -> None:
+    (tmp_path / "edges.csv").write_text("pre,post\na,b\nb,a\n")
+    given, out = {"edges": str(tmp_path / "edges.csv")}, tmp_path / "net.py"
+    with pytest.raises(CompileError, match="table:edges is not known to be measured") as caught:
+        build("table", out, settings=given, require="measured", verify=False)
+    assert "--set evidence=measured" in caught.value.hint
+    build("table", out, settings=given | {"evidence": "measured"}, require="measured", verify=False)
+    with pytest.warns(UserWarning, match="table:edges is not known to be measured"):
+        build("table", out, settings=given, verify=False)
+
+
 def test_modelled_data_never_go_by_a_measured_name() -> None:
     def name(recipe_name: str, dataset: str) -> str:
         chosen = replace(recipe(), name=recipe_name)

@@ -66,7 +66,7 @@ def test_the_real_layer_23_graph(layer23: MicronsFiles) -> None:
     assert set(column(graph, "cell_class")) == {"excitatory"}
     assert set(column(graph, "cortical_layer")) == {"L2/3"}
     assert set(column(graph, "axon_coverage")) == {None}
-    assert graph.provenance.connectivity is Evidence.MEASURED
+    assert graph.provenance.connectivity is Evidence.UNKNOWN  # nobody vouches for a file
     assert graph.provenance.dataset == "files:layer23_phase1_synapses_v185"
     assert [f.sha256[:8] for f in graph.provenance.files] == ["d77dfc50", "85d1a7f5"]
     for note in (

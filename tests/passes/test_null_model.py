@@ -290,7 +290,7 @@ def wide(n: int, post: Any, pre: Any, **columns: Any) -> Graph:
     return Graph(
         (Population("neurons", (n,), table),),
         (Projection("neurons", "neurons", e),),
-        Provenance("made", "3", "A made network"),
+        Provenance("made", "3", "A made network", Evidence.MEASURED),
     )
 
 

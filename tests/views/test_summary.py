@@ -101,7 +101,8 @@ def test_names_cannot_become_html() -> None:
 
 def test_the_empty_graph() -> None:
     g = Graph((), (), Provenance("t"))
-    assert repr(g) == "t (measured): 0 neurons in 0 populations, 0 connections in 0 projections"
+    empty = "0 neurons in 0 populations, 0 connections in 0 projections"
+    assert repr(g) == f"t (evidence unknown): {empty}"
 
 
 def test_density_leaves_out_unread_axons() -> None:
