@@ -86,13 +86,13 @@ def _refuse_free_signs(graph: Graph) -> None:
     """Refuse weights that training could give another sign than the one that is known."""
     if not (free := count_signs(graph).free):
         return
-    first = next(q.key for q in graph.connectome if count_signs(graph, [q]).free)
+    first = next(q for q in graph.connectome if count_signs(graph, [q]).free)
     problem = f"signs of {free:,} connections are known but not enforced, so training may flip them"
-    hint = (
-        'add [[pass]] use = "apply-dale" (policy = "report" keeps signs of single connections), or'
-        " allow it: template.allow_free_signs=true"
-    )
-    raise CompileError(f"projection {first}", problem, hint)
+    hint = "allow it: template.allow_free_signs=true"
+    if isinstance(first.operator, Linear):  # the pass is for neurons, not for channels
+        missing = 'add [[pass]] use = "apply-dale" (policy = "report" keeps signs of connections)'
+        hint = f"{missing}, or {hint}"
+    raise CompileError(f"projection {first.key}", problem, hint)
 
 
 def connection_arrays(graph: Graph) -> Arrays:
