@@ -149,11 +149,11 @@ def _is_as_written(text: str) -> bool:
 
     Version 0.1.0 wrote no such line: there the hashes of the statement and of the header must fit.
     """
-    from connectome_compiler.emit.describe import header_digest, statement_digest
-
     above, seal, rest = text.rpartition(f"\n{SEAL}")
     if seal:
         return rest.strip() == _sha256(above.rstrip("\n") + "\n")
+    from connectome_compiler.emit.describe import header_digest, statement_digest
+
     try:
         tree = ast.parse(text)
         stated = next(
