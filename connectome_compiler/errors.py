@@ -14,7 +14,19 @@ class CompileError(Exception):
         self.where, self.problem, self.hint = where, problem, hint
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.problem}" + (f"\n  hint: {self.hint}" if self.hint else "")
+        where, problem, hint = map(_shortened, (self.where, self.problem, self.hint))
+        return f"{where}: {problem}" + (f"\n  hint: {hint}" if hint else "")
+
+
+LONGEST = 600  # characters of each part of a message; a value from a file can have millions
+
+
+def _shortened(text: str) -> str:
+    """Leave out the middle of what nobody could read; the error itself keeps all."""
+    if len(text) <= LONGEST:
+        return text
+    head, tail = text[: LONGEST * 2 // 3], text[-LONGEST // 4 :]
+    return f"{head} ... [{len(text) - len(head) - len(tail):,} characters] ... {tail}"
 
 
 class VerifyError(CompileError):

@@ -14,6 +14,9 @@ from typing import Any, get_origin, get_type_hints
 
 from connectome_compiler.errors import CompileError, UnknownNameError
 
+LONGEST = 1 << 16  # characters of an option
+MOST_ITEMS = 10_000  # of an option that is a list
+
 
 @dataclass(frozen=True, slots=True)
 class Raw:
@@ -38,6 +41,7 @@ def configure(where: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
         given = _read(value.text, hints[key]) if isinstance(value, Raw) else value
         if hasattr(given, "item"):  # a number of numpy
             given = given.item()
+        _must_be_bounded(f"{where}.{key}", given)
         holder = TypeAdapter(hints[key])
         try:
             if get_origin(hints[key]) is tuple and isinstance(given, list | tuple):
@@ -57,6 +61,24 @@ def configure(where: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
     if missing:
         raise CompileError(f"{where}.{missing[0]}", "is not set, and has no default")
     return cls(**ready)
+
+
+def _must_be_bounded(where: str, value: Any) -> None:
+    """Raise `CompileError` at a number that no int64 holds, or at a text too long to be meant."""
+    if isinstance(value, str) and len(value) > LONGEST:
+        problem = f"has {len(value):,} characters, at most {LONGEST:,} are read"
+        raise CompileError(where, problem)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        digits = int(abs(value).bit_length() * 0.30103) + 1
+        raise CompileError(where, f"is a number of about {digits:,} digits, too large for int64")
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        if len(value) > MOST_ITEMS:
+            problem = f"has {len(value):,} items, at most {MOST_ITEMS:,} are read"
+            raise CompileError(where, problem)
+        for item in value:
+            _must_be_bounded(where, item)
 
 
 def must_exist(where: str, cls: type[Any], names: Mapping[str, Any]) -> None:
@@ -96,7 +118,7 @@ def _read(text: str, hint: Any) -> Any:
         try:
             value = tomllib.loads(f"value = {text}")["value"]
             return value if isinstance(value, list) else [value]
-        except (tomllib.TOMLDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             text = text.removeprefix("[").removesuffix("]")  # a shell took the quotes away
     return [part.strip() for part in text.split(",") if part.strip()]
 

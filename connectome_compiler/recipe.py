@@ -8,6 +8,7 @@ by path, checks every key, and applies settings such as ``min_synapses=2`` or
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,10 +18,14 @@ from typing import Any
 
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.options import Raw, configure, must_exist
+from connectome_compiler.reading import read_bytes
 from connectome_compiler.registry import Kind, find
 
 KEYS = ("name", "title", "extends", "source", "pass", "template", "options", "set")
 SUFFIX = ".toml"
+MOST_BYTES = 1 << 20  # of a recipe
+MOST_PASSES = 100
+DEEPEST = 16  # tables in tables; stages have options, and these may be tables or lists
 LONGEST_CHAIN = 16  # recipes that extend each other; one file can have several paths
 
 
@@ -119,18 +124,15 @@ def _load(name: str, children: tuple[str, ...]) -> Recipe:
         chain = " -> ".join((*children, name)[:4])
         raise CompileError(children[0], f"extends itself: {chain}", "extend another recipe")
     if name.endswith(SUFFIX):
+        content = read_bytes(Path(name), MOST_BYTES, "shipped recipes: ccompile list")
         try:
             # Some editors mark UTF-8 with a BOM, which TOML does not know.
-            text = Path(name).read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            raise CompileError(name, "no such file", "shipped recipes: ccompile list") from None
-        except OSError as error:
-            raise CompileError(name, f"cannot be read: {error.strerror or error}") from error
-        except ValueError as error:  # not UTF-8, or a name that no file can have
-            raise CompileError(repr(name)[1:-1], f"cannot be read: {error}") from error
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise CompileError(name, f"cannot be read: {error}", "save it as UTF-8") from error
     else:
         if name not in shipped_names():
-            if Path(name + SUFFIX).is_file():
+            if os.path.isfile(name + SUFFIX):  # noqa: PTH113  (a name can be too long for pathlib)
                 raise CompileError(
                     f"recipe {name!r}", "no such name", f"the file is {name}{SUFFIX}"
                 )
@@ -145,8 +147,9 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe from TOML; ``where`` names it in errors, ``children`` extend it."""
     try:
         page = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
         raise CompileError(where, f"is not TOML: {error}") from error
+    _must_be_shallow(where, page)
     for key in page:
         if key not in KEYS:
             raise UnknownNameError.among(f"{where}: key", key, KEYS)
@@ -172,6 +175,9 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
     entries = page.get("pass", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise CompileError(f"{where}: pass", "is no list of tables", "write [[pass]] above each")
+    if len(entries) > MOST_PASSES:
+        problem = f"has {len(entries):,} passes, at most {MOST_PASSES} are run"
+        raise CompileError(f"{where}: pass", problem)
     recipe = Recipe(
         name=name,
         title=title,
@@ -185,6 +191,17 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
         if repeated in ids[:k]:
             raise CompileError(where, f"{repeated!r} occurs twice", 'give one another id = "..."')
     return _with_options(where, recipe, _table(where, page, "options")).having(changes)
+
+
+def _must_be_shallow(where: str, page: dict[str, Any]) -> None:
+    """Raise `CompileError` if tables and lists lie so deep that they cannot be printed."""
+    level: list[Any] = [page]
+    for _ in range(DEEPEST):
+        inner = [v for x in level for v in (x.values() if isinstance(x, dict) else x)]
+        level = [v for v in inner if isinstance(v, dict | list)]
+        if not level:
+            return
+    raise CompileError(where, f"has tables or lists more than {DEEPEST} deep")
 
 
 def _with_options(where: str, recipe: Recipe, public: dict[str, Any]) -> Recipe:

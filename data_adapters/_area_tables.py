@@ -12,11 +12,13 @@ from pathlib import Path
 
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.provenance import SourceFile
+from connectome_compiler.reading import read_bytes
 
-from ._content import delimiter
+from ._content import delimiter, is_number
 from ._facts import read_fact
 
 ORIGINS = ("measured", "derived", "chosen", "placeholder")  # what a ``..._status`` may say
+MOST_BYTES = 1 << 26  # of a table
 MOST = 10**9  # a slip of the pen must not fill the memory; all the neurons of a mouse are 10**8
 
 
@@ -46,10 +48,9 @@ class Row:
     ) -> float:
         """Return a number from 0 on, or ``above`` a limit, and at most ``most``."""
         text = self.text(column)
-        try:
-            value = float(text)
-        except ValueError:
-            raise CompileError(self.at(column), f"{text!r} is no number") from None
+        if not is_number(text):
+            raise CompileError(self.at(column), f"{text!r} is no number")
+        value = float(text)
         if not isfinite(value):
             raise CompileError(self.at(column), f"{text} is no finite number")
         if value < 0 or (above is not None and value <= above):
@@ -118,13 +119,7 @@ def read_table(path: str, fact: str, required: Sequence[str], optional: Sequence
 
 
 def _read(path: str, required: Sequence[str]) -> tuple[SourceFile, list[str], list[Row]]:
-    try:
-        content = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise CompileError(path, "no such file") from None
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        why = getattr(error, "strerror", None) or error
-        raise CompileError(repr(path)[1:-1], f"cannot be read: {why}") from error
+    content = read_bytes(Path(path), MOST_BYTES)
     file = SourceFile(Path(path).name, hashlib.sha256(content).hexdigest(), len(content))
     try:
         lines = content.decode("utf-8-sig").splitlines()

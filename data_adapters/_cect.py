@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -17,11 +18,14 @@ import numpy.typing as npt
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import SourceFile
+from connectome_compiler.reading import must_be_file, read_bytes
 
 from . import _citations as cite
+from ._content import BROKEN_ZIP, must_not_burst
 
 PACKAGE = "cect==0.3.5"
 ELECTRICAL = "Generic_GJ"
+MOST_BYTES = 1 << 28  # of a file; the largest has 10 MB
 # Of Wang et al. 2024 in cect; the monoamines beside them are those of Bentley et al. 2016.
 ANATOMICAL = ("Acetylcholine", "Glutamate", "GABA", "Betaine")
 # What a connection is: only anatomical ones have a transmitter that acts between these two cells.
@@ -144,7 +148,7 @@ def read_matrices(reader: str, path: str) -> Matrices:
     where = f"{path}: {file.name}" if path else file.name
     try:
         data = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CompileError(where, f"is no JSON: {error}", f"use {PACKAGE}") from error
     nodes = data.get("nodes") if isinstance(data, dict) else None
     given = data.get("connections") if isinstance(data, dict) else None
@@ -167,7 +171,7 @@ def normal(name: str) -> str:
 def _matrix(where: str, rows: Any, n: int) -> npt.NDArray[np.float64]:
     try:
         matrix = np.array(rows, dtype=np.float64).reshape(len(rows), -1)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise CompileError(where, f"is no matrix of numbers: {error}") from error
     if matrix.shape != (n, n):
         raise CompileError(where, f"is {matrix.shape[0]} x {matrix.shape[1]}, but has {n} nodes")
@@ -194,19 +198,19 @@ def _installed(name: str) -> tuple[bytes, str]:
 
 
 def _from_path(path: Path, name: str) -> tuple[bytes, str]:
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112  (a name can be too long for pathlib)
         for folder in (path / "cect" / "cache", path / "cache", path):
             if (folder / name).is_file():
                 notes = [p.name for p in path.glob("cect-*.dist-info")]
-                return (folder / name).read_bytes(), _version(notes)
+                return read_bytes(folder / name, MOST_BYTES), _version(notes)
         raise CompileError(str(path), f"has no file cect/cache/{name}", f"unpack {PACKAGE}")
+    must_be_file(path)
     try:
         with zipfile.ZipFile(path) as wheel:
+            must_not_burst(wheel, str(path), [f"cect/cache/{name}"])
             content = wheel.read(f"cect/cache/{name}")
             return content, _version(wheel.namelist())
-    except OSError as error:
-        raise CompileError(str(path), f"cannot be read: {error.strerror or error}") from error
-    except zipfile.BadZipFile as error:
+    except BROKEN_ZIP as error:
         raise CompileError(str(path), "is no wheel", f"pip download --no-deps {PACKAGE}") from error
     except KeyError as error:
         problem = f"has no file cect/cache/{name}"

@@ -190,7 +190,7 @@ def _grouped(
     strength = "n_rows"
     if edges.count:
         strength = "n"
-        taken["n"] = _weight(table, edges.count)
+        taken["n"] = table.real(edges.count)
         good = _good_weight("n", are_counts)
         sums["n"] = f"sum(CASE WHEN {good} THEN n::BIGINT ELSE 0 END)::BIGINT"
         sums["bad_n"] = f"bool_or(({good}) IS NOT TRUE)"
@@ -261,12 +261,6 @@ def _which_end(db: duckdb.DuckDBPyConnection, edges: Edges, as_text: bool, condi
     return edges.pre if found else edges.post
 
 
-def _weight(table: Table, column: str) -> str:
-    """Return SQL for a weight: a whole number as it is, all else as a real one or null."""
-    value = table.value(column)
-    return value if table.columns[column] in INTEGERS else f"TRY_CAST({value} AS DOUBLE)"
-
-
 def _good_weight(n: str, are_counts: bool) -> str:
     """Return SQL for whether ``n`` is a weight. NaN is larger than all numbers."""
     whole = f"({n} >= 1 AND {n} = floor({n}) AND {n} < 1e15)"
@@ -276,13 +270,16 @@ def _good_weight(n: str, are_counts: bool) -> str:
 def _refuse_weight(db: duckdb.DuckDBPyConnection, edges: Edges, are_counts: bool) -> None:
     assert edges.count is not None
     table = edges.table
-    good = _good_weight(_weight(table, edges.count), are_counts)
+    good = _good_weight(table.real(edges.count), are_counts)
     bad = f"({good}) IS NOT TRUE"
     row, value = first_row(db, table, edges.count, bad)
     place = table.at(row, edges.count)
     if not table.is_file:
         pre, post = (first_row(db, table, end, bad)[1] for end in (edges.pre, edges.post))
         place += f", from {pre} to {post}"
+    if isinstance(value, bool):
+        hint = "write numbers, or leave the column out: every row counts 1 then"
+        raise CompileError(place, f"{value} is no weight, but true or false", hint)
     if are_counts:
         problem = f"{_shown(value)} is no number of synapses (a whole number, 1 or more)"
         raise NoCountError(place, problem)

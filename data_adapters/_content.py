@@ -7,15 +7,18 @@ import gzip
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
 from connectome_compiler.errors import CompileError
+from connectome_compiler.reading import must_be_file
 
 FETCH_AGAIN = "fetch or copy the file again"
 GZIP = b"\x1f\x8b"
+UNZIP_BYTES = 1 << 20  # at a time
+LONGEST_LINE = 1 << 24  # bytes; a row of a matrix of some million columns
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -23,19 +26,55 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 def unzipped(path: Path) -> Iterator[BinaryIO]:
     """Open a file to read its bytes, unzipped; what goes wrong is a `CompileError`."""
     zipped = False
+    must_be_file(path)
     try:
         with path.open("rb") as file:
             zipped = is_gzip(file.read(len(GZIP)))
         with gzip.open(path) if zipped else path.open("rb") as file:
             yield cast(BinaryIO, file)
-    except FileNotFoundError:
-        raise CompileError(str(path), "no such file") from None
     except (OSError, EOFError, zlib.error) as error:
         if zipped:
             problem = f"is a broken gzip file: {error}"
             raise CompileError(str(path), problem, FETCH_AGAIN) from error
         why = getattr(error, "strerror", None) or error
         raise CompileError(str(path), f"cannot be read: {why}") from error
+
+
+class GunzipCheck:
+    """Unzip what it is fed, and check it to the checksum and length at the end of each member."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self._member = zlib.decompressobj(wbits=31)  # 31: gzip
+        self._rest = b""  # of a magic number that was cut in two
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes of the file; raise `CompileError` where they are damaged."""
+        piece, self._rest = self._rest + piece, b""
+        while piece:
+            if self._member.eof:
+                piece = piece.lstrip(b"\x00")  # padding, as on tapes
+                if len(piece) < len(GZIP):
+                    self._rest = piece
+                    return
+                if not is_gzip(piece):
+                    raise self._broken("something else follows the zipped data")
+                self._member = zlib.decompressobj(wbits=31)
+            try:
+                while piece:
+                    self._member.decompress(piece, UNZIP_BYTES)
+                    piece = self._member.unconsumed_tail
+            except zlib.error as error:
+                raise self._broken(str(error)) from error
+            piece = self._member.unused_data
+
+    def close(self) -> None:
+        """Raise `CompileError` if the file ends too early."""
+        if self._rest or not self._member.eof:
+            raise self._broken("its end is missing")
+
+    def _broken(self, why: str) -> CompileError:
+        return CompileError(self.where, f"is a truncated or broken gzip file: {why}", FETCH_AGAIN)
 
 
 def is_gzip(head: bytes) -> bool:
@@ -65,8 +104,32 @@ def is_workbook(head: bytes, path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as file:
             return "xl/workbook.xml" in file.namelist()
-    except (zipfile.BadZipFile, OSError):  # a workbook that was cut off lacks its list of parts
+    except BROKEN_ZIP:  # a workbook that was cut off lacks its list of parts
         return b"[Content_Types].xml" in head or b"xl/" in head
+
+
+# What the standard library raises at an archive that was cut or altered.
+BROKEN_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, OSError, EOFError),
+    *(ValueError, NotImplementedError, RuntimeError),  # names, methods, passwords
+)
+MOST_UNPACKED = 1 << 30  # bytes of all of an archive; a sheet of 30 million numbers
+MOST_RATIO = 200  # unpacked to packed, of what is large: sheets have about 10
+
+
+def must_not_burst(file: zipfile.ZipFile, where: str, names: Collection[str] = ()) -> None:
+    """Raise `CompileError` if ``names`` of an archive, or all of it, unpack to too much.
+
+    No more than the declared size is ever unpacked.
+    """
+    inner = [i for i in file.infolist() if not names or i.filename in names]
+    total, packed = (sum(getattr(i, f) for i in inner) for f in ("file_size", "compress_size"))
+    if total > MOST_UNPACKED:
+        problem = f"unpacks to {total:,} bytes, at most {MOST_UNPACKED:,} are read"
+        raise CompileError(where, problem, "export it as CSV")
+    if total > MOST_RATIO * packed + (1 << 24):
+        problem = f"unpacks to {total:,} bytes from {packed:,}, as no data do"
+        raise CompileError(where, problem, FETCH_AGAIN)
 
 
 def is_text_matrix(head: bytes, path: Path) -> bool:
@@ -95,11 +158,11 @@ def matrix_layout(lines: list[str], whole: bool) -> Layout | None:
     n = len(first)
     if n < 2:
         return None
-    if all(_is_number(cell) for cell in first):
+    if all(is_number(cell) for cell in first):
         return "plain" if n > 3 or (whole and len(lines) == n) else None
     labels = {cell.strip() for cell in first[1:]} - {""}
     named = any(row and row[0].strip() in labels for row in rest)
-    numeric = any(all(not c.strip() or _is_number(c) for c in row[1:]) for row in rest)
+    numeric = any(all(not c.strip() or is_number(c) for c in row[1:]) for row in rest)
     return "labelled" if named and numeric else None
 
 
@@ -113,9 +176,11 @@ def first_lines(head: bytes, path: Path) -> tuple[list[str], bool]:
         whole = not file.read(len(head) + 1)[len(head) :]
         if len(lines) < 4 and not whole:
             file.seek(0)
-            lines = [line for line in (file.readline() for _ in range(3)) if line]
+            lines = [line for line in (file.readline(LONGEST_LINE + 1) for _ in range(3)) if line]
         elif not whole:
             lines = lines[:-1]  # the last one may be cut
+    if max(map(len, lines), default=0) > LONGEST_LINE:
+        raise CompileError(str(path), f"has a line of more than {LONGEST_LINE:,} bytes")
     texts = [line.decode("utf-8-sig" if k == 0 else "utf-8") for k, line in enumerate(lines)]
     return [line for line in texts if line.strip()], whole
 
@@ -127,9 +192,10 @@ def delimiter(line: str) -> str:
     return best if best in bare else " "
 
 
-def _is_number(cell: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether a text is a number as tables have it; Python would take 1_000 and other digits."""
     try:
-        float(cell)
+        float(text)
     except ValueError:
         return False
-    return True
+    return text.isascii() and "_" not in text

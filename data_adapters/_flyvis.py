@@ -10,6 +10,7 @@ average. Columns have axial coordinates with ``|u|, |v|, |u + v| <= extent``
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ Ints = npt.NDArray[np.int64]
 Fill = Literal["none", "hull"]
 
 EXTENT = 15  # the published network: 721 columns, about as many as a fly's eye has
+MAX_BYTES = 100_000_000  # of a connectome file; the published one has 618,148
 MAX_EXTENT = 100  # 30,301 columns; the published file gives 2 million neurons there
 MAX_OFFSET = 2 * MAX_EXTENT  # what lies further off is in no eye
 MAX_COUNT = 1e6  # mean synapses; the published ones are at most 144
@@ -206,7 +208,10 @@ def _within(corners: Ints, points: Ints) -> npt.NDArray[np.bool_]:
 def read(path: Path, options: ReadOptions) -> Raw:
     """Tile a file over an eye of the published size, for the adapter ``table``."""
     with unzipped(path) as file:
-        template = parse(str(path), file.read())
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise CompileError(str(path), f"has more than {MAX_BYTES:,} bytes: is no connectome file")
+    template = parse(str(path), content)
     eye = tile(template, EXTENT)
     ids = eye.ids()
     edges = {
@@ -254,7 +259,7 @@ def parse(where: str, content: bytes) -> Template:
     for k, node in enumerate(nodes):
         types.append(_text(f"{where}, nodes[{k}]", node, "name"))
         strides.append(_stride(f"{where}, nodes[{k}] {types[-1]}", node))
-    if twice := sorted({t for t in types if types.count(t) > 1}):
+    if twice := sorted(t for t, n in Counter(types).items() if n > 1):
         raise CompileError(f"{where}, nodes", f"cell type {twice[0]!r} occurs twice")
     if not types:
         raise CompileError(f"{where}, nodes", "no cell type")

@@ -22,8 +22,10 @@ from connectome_compiler.ir import Evidence
 from ._content import unzipped
 from ._evidence import LESS_THAN_MEASURED
 from ._names import CHEMICAL, COUNT, ELECTRICAL, KIND, KIND_WORDS, plain
-from ._readers import Raw, ReadOptions
+from ._readers import Raw, ReadOptions, whole_numbers
 
+PIECE = 1 << 16  # bytes read at a time
+LONGEST = 1 << 20  # bytes of an element's tag, a comment, or the text of an attribute
 TYPES: dict[str, pa.DataType] = {
     "boolean": pa.bool_(),
     "int": pa.int64(),
@@ -74,6 +76,7 @@ class _Parser:
         self._item: _Items | None = None
         self._key = ""
         self._text: list[str] | None = None
+        self._n_letters = 0
         self._expat = expat.ParserCreate(namespace_separator=" ")
         self._expat.buffer_text = True
         self._expat.StartElementHandler = self._start
@@ -82,14 +85,23 @@ class _Parser:
         self._expat.StartDoctypeDeclHandler = self._refuse_doctype
 
     def read(self, file: Any) -> None:
+        n_read = 0
         try:
-            self._expat.ParseFile(file)
+            while piece := file.read(PIECE):
+                self._expat.Parse(piece, False)
+                n_read += len(piece)
+                # Older versions of expat read what is open again with every piece.
+                if n_read - self._expat.CurrentByteIndex > LONGEST:
+                    problem = f"has an element or comment of more than {LONGEST:,} bytes"
+                    raise CompileError(self.where, problem, "is it GraphML?")
+            self._expat.Parse(b"", True)
         except expat.ExpatError as error:
             where = f"{self.path}, line {error.lineno}"
             problem = f"is broken XML: {expat.ErrorString(error.code)}"
             raise CompileError(where, problem, "is the file complete?") from error
-        except LookupError as error:
-            raise CompileError(str(self.path), f"is in an {error}", "save it as UTF-8") from error
+        except (LookupError, ValueError) as error:  # an encoding that is none, or of many bytes
+            problem = f"is in an encoding that cannot be read: {error}"
+            raise CompileError(str(self.path), problem, "save it as UTF-8") from error
 
     @property
     def where(self) -> str:
@@ -121,9 +133,9 @@ class _Parser:
                 self._key = self._required(given, "key")
                 if self._item is not None and self._key not in self.keys:
                     raise CompileError(self.where, f"key {self._key!r} was not declared")
-                self._text = []
+                self._begin_text()
             case "default":
-                self._text = []
+                self._begin_text()
             case "hyperedge":
                 raise CompileError(self.where, "a hyperedge is no connection of two neurons")
 
@@ -140,9 +152,15 @@ class _Parser:
         items.line.append(self._expat.CurrentLineNumber)
         self._item = items
 
+    def _begin_text(self) -> None:
+        self._text, self._n_letters = [], 0
+
     def _characters(self, text: str) -> None:
         if self._text is not None:
             self._text.append(text)
+            self._n_letters += len(text)
+            if self._n_letters > LONGEST:
+                raise CompileError(self.where, f"has a text of more than {LONGEST:,} characters")
 
     def _end(self, tag: str) -> None:
         name = tag.rpartition(" ")[2]
@@ -174,7 +192,10 @@ class _Parser:
             texts = items.values.get(key, {})
             if declared.domain == "all" and not texts:
                 continue
-            name = declared.name if declared.name not in made else key
+            if (name := declared.name) in made:
+                problem = f"two keys of a {domain} have the attr.name {name!r}"
+                hint = "write its values as one type, under one key"
+                raise CompileError(str(self.path), problem, hint)
             made[name] = self._column(items, key, declared, texts)
         return made
 
@@ -188,9 +209,13 @@ class _Parser:
         try:
             return told.cast(declared.dtype)
         except pa.ArrowInvalid as error:
-            bad = next(k for k in texts if not _casts(texts[k], declared.dtype))
-            problem = f"{declared.name} is {texts[bad]!r}, expected {declared.dtype}"
-            raise CompileError(f"{self.path}, line {items.line[bad]}", problem) from error
+            where, text = f"{self.path}, the default", self.default.get(key)
+            for k, given in texts.items():
+                if not _casts(given or None, declared.dtype):
+                    where, text = f"{self.path}, line {items.line[k]}", given
+                    break
+            problem = f"{declared.name} is {text!r}, expected {declared.dtype}"
+            raise CompileError(where, problem) from error
 
 
 def read(path: Path, options: ReadOptions) -> Raw:
@@ -277,8 +302,7 @@ def _weight(
             raise CompileError(f"{path}, line {parser.edges.line[bad]}", problem) from error
     if (k := pc.index(weight.is_null(), True).as_py()) >= 0:
         raise CompileError(f"{path}, line {parser.edges.line[k]}", f"an edge has no {found[0]}")
-    whole = pa.types.is_floating(weight.type) and not np.any(weight.to_numpy() % 1)
-    return weight.cast(pa.int64()) if whole else weight
+    return whole_numbers(weight) if pa.types.is_floating(weight.type) else weight
 
 
 def _kind(

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -27,14 +27,22 @@ import pyarrow.csv as pacsv
 
 from connectome_compiler.errors import CompileError, UnknownNameError
 
-from ._content import FETCH_AGAIN, delimiter, first_lines, matrix_layout, unzipped
+from ._content import (
+    BROKEN_ZIP,
+    FETCH_AGAIN,
+    delimiter,
+    first_lines,
+    matrix_layout,
+    must_not_burst,
+    unzipped,
+)
 from ._names import ENDS, plain
-from ._readers import HEAD_BYTES, Orientation, Raw, ReadOptions
+from ._readers import HEAD_BYTES, Orientation, Raw, ReadOptions, whole_numbers
 
 BLOCK_BYTES = 1 << 22  # of text, read at a time; in memory its numbers take four times as much
 INTEGER = re.compile(r"0|-?[1-9]\d{0,18}")
 ROUNDED = re.compile(r"\d+(\.\d*)?([eE]\+?\d+)?")
-MOST_COLUMNS = 16_384  # of a sheet
+MOST_ROWS, MOST_COLUMNS = 1_048_576, 16_384  # of a sheet
 COOK = (2, 2)  # where names begin: row 3 from column D, column C from row 4
 
 
@@ -154,6 +162,8 @@ def read_workbook(path: Path, options: ReadOptions) -> Raw:
     except ImportError:
         hint = "pip install -c constraints.txt '.[files]'"
         raise CompileError(str(path), "Excel files need the package openpyxl", hint) from None
+    with _broken(str(path)), zipfile.ZipFile(path) as archive:
+        must_not_burst(archive, str(path))
     with _broken(str(path)):
         book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     with closing(book):
@@ -177,23 +187,63 @@ def _broken(where: str) -> Iterator[None]:
     """Turn what openpyxl raises at a file that was cut or altered into our own error."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, SyntaxError) as error:
+    except (*BROKEN_ZIP, SyntaxError) as error:
         raise CompileError(where, f"is a broken workbook: {error}", FETCH_AGAIN) from error
-    except (KeyError, ValueError, TypeError, AttributeError, NotImplementedError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, AssertionError) as error:
         raise CompileError(where, f"is a broken workbook: {error!r}", FETCH_AGAIN) from error
 
 
 def _cells(where: str, sheet: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a sheet."""
-    with _broken(where):
-        sheet.reset_dimensions()  # some programs write wrong ones
-        rows = sheet.iter_rows(values_only=True)
-    while True:
+    """Yield the rows of a sheet, blank ones where its numbers of rows leave some out.
+
+    openpyxl's parser is used without what it puts around it: that fills up rows and columns to any
+    number that the file states, and takes a formula without a stored value for a blank cell.
+    """
+    from openpyxl.worksheet._reader import FORMULA_TAG, WorkSheetParser
+
+    class Parser(WorkSheetParser):  # type: ignore[misc]  # openpyxl has no types
+        def parse_cell(self, element: Any) -> Any:
+            cell = super().parse_cell(element)
+            if cell["value"] is None and element.find(FORMULA_TAG) is not None:
+                place = f"{where}, cell {_letters(cell['column'])}{cell['row']}"
+                hint = "open and save the workbook in a spreadsheet program, or export it as CSV"
+                raise CompileError(place, "has a formula whose value is not stored", hint)
+            return cell
+
+    book, n_rows = sheet.parent, 0
+    with ExitStack() as open_:
         with _broken(where):
-            row = next(rows, None)
-        if row is None:
-            return
-        yield row
+            source = open_.enter_context(sheet._get_source())
+        rows = Parser(
+            source, sheet._shared_strings, data_only=True, epoch=book.epoch,
+            date_formats=book._date_formats, timedelta_formats=book._timedelta_formats,
+        ).parse()  # fmt: skip
+        while True:
+            with _broken(where):
+                found = next(rows, None)
+            if found is None:
+                return
+            number, cells = found
+            width = max((cell["column"] for cell in cells), default=0)
+            if number > MOST_ROWS or width > MOST_COLUMNS:
+                problem = f"has a row {number:,} of {width:,} columns"
+                hint = f"a sheet has at most {MOST_ROWS:,} rows and {MOST_COLUMNS:,} columns"
+                raise CompileError(where, problem, hint)
+            if number <= n_rows:  # stated twice: the first counts, as in openpyxl
+                continue
+            for _ in range(n_rows + 1, number):
+                yield ()
+            row = [None] * width
+            for cell in cells:
+                row[cell["column"] - 1] = cell["value"]
+            yield tuple(row)
+            n_rows = number
+
+
+def _letters(column: int) -> str:
+    from openpyxl.utils import get_column_letter
+
+    return str(get_column_letter(column))
 
 
 def _sheet(path: Path, book: Any, name: str) -> Any:
@@ -249,8 +299,6 @@ def _read_rows(
     n: int,
 ) -> None:
     """Read rows until one has no name; ``corner`` is the cell above the rows' names."""
-    from openpyxl.utils import get_column_letter
-
     first, named = corner[1] + 1, True
     for k, cells in enumerate(rows):
         values = _trimmed(cells)
@@ -264,10 +312,10 @@ def _read_rows(
         found.n_outside += sum(isinstance(x, int | float) for x in values[first + len(body) :])
         if not named:
             continue
-        at = [j for j, x in enumerate(body) if x and _blank_is_none(x) is not None]
+        at = [j for j, x in enumerate(body) if x is False or (x and _blank_is_none(x) is not None)]
         for j in at:
-            if not isinstance(body[j], int | float) or body[j] - body[j] != 0:
-                place = f"{get_column_letter(first + j + 1)}{corner[0] + k + 2}"
+            if not _is_weight(body[j]):
+                place = f"{_letters(first + j + 1)}{corner[0] + k + 2}"
                 raise CompileError(f"{where}, cell {place}", f"{body[j]!r} is no number")
         found.rows.append(str(label).strip())
         found.row.append(np.full(len(at), found.n_rows))
@@ -276,6 +324,12 @@ def _read_rows(
         found.n_rows += 1
         found.n_columns = max(found.n_columns, len(body))
         found.n_told += sum(_blank_is_none(x) is not None for x in body)
+
+
+def _is_weight(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max
 
 
 def _trimmed(cells: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -335,12 +389,11 @@ def _raw(
         said.append(f"{n_blank:,} blank cells: no connection")
     if found.n_outside:
         said.append(f"{found.n_outside:,} numbers outside of the named rows and columns left out")
-    whole = not np.any(value % 1)
     pre, post = (row, column) if orientation == "pre-post" else (column, row)
     edges = {
         "pre": ids.take(pa.array(pre, pa.int64())),
         "post": ids.take(pa.array(post, pa.int64())),
-        "weight": pa.array(value.astype(np.int64) if whole else value),
+        "weight": whole_numbers(pa.array(value)),
     }
     if kind:
         edges["kind"] = pa.repeat(kind, len(value))

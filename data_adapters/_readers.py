@@ -76,6 +76,14 @@ class Reader:
         return read(path, options)
 
 
+def whole_numbers(values: pa.Array) -> pa.Array:
+    """Return real numbers as int64 if all are whole ones that it holds, else as they are."""
+    try:
+        return values.cast(pa.int64())
+    except pa.ArrowInvalid:  # 0.5, 1e19
+        return values
+
+
 READERS: tuple[Reader, ...] = (
     Reader(
         "an Excel workbook", is_workbook, f"{__package__}._matrix:read_workbook",

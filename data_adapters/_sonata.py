@@ -7,6 +7,7 @@ id, ``v1/12``, which no other node of the circuit is.
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.reading import must_be_file, read_bytes
 
 from ._content import FETCH_AGAIN
 from ._readers import Raw, ReadOptions
@@ -38,10 +40,11 @@ def read(path: Path, options: ReadOptions) -> Raw:
         hint = "pip install -c constraints.txt '.[files]'"
         raise CompileError(str(path), "SONATA files need the package h5py", hint) from None
     notes: list[str] = []
+    must_be_file(path)
     with _opened(path, h5py) as file:
         nodes, edges = (_populations(path, file, name) for name in ("nodes", "edges"))
         if not nodes and not edges:
-            has = ", ".join(map(str, file)) or "nothing"
+            has = ", ".join(_names(file)) or "nothing"
             raise CompileError(str(path), f"is HDF5, but not SONATA: it has {has}", ACCEPTED)
         if options.population and edges:
             if options.population not in edges:
@@ -66,32 +69,77 @@ def _opened(path: Path, h5py: Any) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    except (OSError, RuntimeError, KeyError) as error:
+    # What is inside is read only on demand, and broken in as many ways.
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
         problem = f"is a broken HDF5 file: {error}"
         raise CompileError(str(path), problem, FETCH_AGAIN) from error
 
 
+def _names(group: Any) -> list[str]:
+    """Return the names of what lies in a group; raise `CompileError` if a part is elsewhere.
+
+    No hash would tell of another file that is read.
+    """
+    for name in group:
+        if type(group.get(name, getlink=True)).__name__ not in ("HardLink", "SoftLink"):
+            where = f"{group.file.filename}, {group.name}/{name}"
+            raise CompileError(where, "is a link into another file", "copy it into this one")
+    return list(group)
+
+
+def _is_group(item: Any) -> bool:
+    return hasattr(item, "items")
+
+
 def _populations(path: Path, file: Any, part: str) -> dict[str, Any]:
-    groups = file.get(part, {})
-    inner = groups.items() if hasattr(groups, "items") else ()
-    for place, group in ((part, groups), *((f"{part}/{name}", g) for name, g in inner)):
-        if not hasattr(group, "items"):
+    if part not in _names(file):
+        return {}
+    groups = {part: file[part]}
+    if _is_group(file[part]):
+        groups |= {f"{part}/{name}": file[part][name] for name in _names(file[part])}
+    for place, group in groups.items():
+        if not _is_group(group):
             raise CompileError(f"{path}, /{place}", "is no group", ACCEPTED)
-    return dict(groups.items())
+    del groups[part]
+    return {place.removeprefix(f"{part}/"): group for place, group in groups.items()}
 
 
 def _read(path: Path, group: Any, name: str) -> Ids:
     """Return a column of a population; raise `CompileError` if it is not there."""
     where = f"{path}, {group.name}"
-    if name not in group:
-        has = ", ".join(map(str, group)) or "nothing"
+    if name not in _names(group):
+        has = ", ".join(_names(group)) or "nothing"
         raise CompileError(where, f"has no {name}, only {has}", ACCEPTED)
     column = group[name]
     if getattr(column, "ndim", 0) != 1:
         raise CompileError(f"{where}/{name}", "is no column of numbers")
     if not np.issubdtype(column.dtype, np.integer):
         raise CompileError(f"{where}/{name}", f"holds {column.dtype}, expected whole numbers")
-    return np.asarray(column[:], np.int64)
+    values = _values(path, column)
+    if values.dtype == np.uint64 and values.max(initial=0) > MOST_ID:
+        raise CompileError(f"{where}/{name}", f"has {values.max()}, at most {MOST_ID} is read")
+    return np.asarray(values, np.int64)
+
+
+MOST_TYPES = 1 << 26  # bytes of a table of types
+MOST_ID = np.iinfo(np.int64).max
+MOST_VALUES = 1 << 31  # of a column
+MOST_RATIO = 1032  # what deflate packs into a byte, at the most
+
+
+def _values(path: Path, column: Any) -> Any:
+    """Return all values of a column; raise `CompileError` if the file cannot hold so many.
+
+    HDF5 makes up what was never written, so that a small file can declare any number.
+    """
+    where = f"{path}, {column.name}"
+    if column.is_virtual or column.external:
+        raise CompileError(where, "is stored in other files", "write it into this one")
+    size = path.stat().st_size
+    if column.size > MOST_VALUES or column.size * column.dtype.itemsize > MOST_RATIO * size:
+        problem = f"declares {column.size:,} values, which a file of {size:,} bytes cannot hold"
+        raise CompileError(where, problem, FETCH_AGAIN)
+    return column.asstr()[:] if column.dtype.kind in "OS" else column[:]
 
 
 # --- nodes ----------------------------------------------------------------------------------------
@@ -105,7 +153,7 @@ def _nodes(path: Path, name: str, group: Any, notes: list[str]) -> pa.Table:
     """Return the nodes of a population, with the attributes of their groups and types."""
     kinds = _read(path, group, "node_type_id")
     n = len(kinds)
-    if "node_id" in group:
+    if "node_id" in _names(group):
         ids = _read(path, group, "node_id")
         if len(ids) != n or not np.array_equal(ids, np.arange(n)):
             problem = f"is not 0 to {n - 1} in order, as SONATA 1.0 has it"
@@ -137,10 +185,11 @@ def _types_beside(path: Path, part: str, notes: list[str]) -> pa.Table | None:
         notes.append(f"no table of {part} types beside it ({beside.name})")
         return None
     key = f"{part}_type_id"
+    content = read_bytes(beside, MOST_TYPES)
     try:
-        with beside.open(encoding="utf-8-sig", newline="") as file:
-            header, *rows = csv.reader(file, delimiter=" ")
-    except (UnicodeDecodeError, ValueError, csv.Error) as error:
+        text = io.StringIO(content.decode("utf-8-sig"), newline="")
+        header, *rows = csv.reader(text, delimiter=" ")
+    except (ValueError, csv.Error) as error:
         raise CompileError(str(beside), "is no table of types separated by spaces") from error
     for k, row in enumerate(rows):
         if len(row) != len(header):
@@ -177,7 +226,9 @@ def _edges(
         if population is None:
             raise CompileError(where, "has no attribute node_population")
         if isinstance(population, bytes):
-            population = population.decode()
+            population = population.decode(errors="replace")
+        if not isinstance(population, str):
+            raise CompileError(where, f"node_population is {population!r}, expected a name")
         if sizes and population not in sizes:
             raise UnknownNameError.among(f"{where}: node population", str(population), sizes)
         bad = (ids < 0) | (ids >= sizes.get(population, np.iinfo(np.int64).max))
@@ -223,7 +274,12 @@ def _named(population: str, ids: Ids) -> pa.Array:
 
 
 def _groups(group: Any) -> dict[int, Any]:
-    return {int(name): group[name] for name in group if name.isdigit()}
+    """Return the groups of attributes, by number."""
+    numbered = [n for n in _names(group) if n.isascii() and n.isdigit() and len(n) < 10]
+    for name in numbered:
+        if not _is_group(group[name]):
+            raise CompileError(f"{group.file.filename}, {group.name}/{name}", "is no group")
+    return {int(name): group[name] for name in numbered}
 
 
 def _attributes(group: Any) -> list[str]:
@@ -232,7 +288,7 @@ def _attributes(group: Any) -> list[str]:
         {
             name
             for part in _groups(group).values()
-            for name in part
+            for name in _names(part)
             if getattr(part[name], "ndim", 0) == 1
         }
     )
@@ -241,7 +297,7 @@ def _attributes(group: Any) -> list[str]:
 def _attribute(path: Path, group: Any, name: str, part: str, n: int) -> pa.Array:
     """Return an attribute of all nodes or edges, null where their group does not have it."""
     groups = _groups(group)
-    if f"{part}_group_id" in group:
+    if f"{part}_group_id" in _names(group):
         of = _read(path, group, f"{part}_group_id")
         at = _read(path, group, f"{part}_group_index")
     elif len(groups) == 1:  # both columns may be left out where there is one group
@@ -258,16 +314,21 @@ def _attribute(path: Path, group: Any, name: str, part: str, n: int) -> pa.Array
     start = 1  # the first value is null
     for number, inner in groups.items():
         inside = of == number
-        if name not in inner:
+        if name not in _names(inner):
             continue
         values = inner[name]
+        if getattr(values, "ndim", 0) != 1:
+            raise CompileError(f"{where}/{number}/{name}", "is no column")
         bad = inside & ((at < 0) | (at >= len(values)))
         if bad.any():
             k = int(np.flatnonzero(bad)[0])
             problem = f"{part} {k} is row {at[k]} of group {number}, which has {len(values):,}"
             raise CompileError(where, problem)
-        text = values.dtype.kind in "OS"
-        parts.append(pa.array(values.asstr()[:] if text else values[:]))
+        try:
+            parts.append(pa.array(_values(path, values)))
+        except pa.ArrowException as error:
+            problem = f"holds {values.dtype}, no numbers and no text"
+            raise CompileError(f"{where}/{number}/{name}", problem) from error
         places[inside] = start + at[inside]
         start += len(values)
     dtype = parts[0].type

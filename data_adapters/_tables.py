@@ -27,11 +27,15 @@ import pyarrow.compute
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import SourceFile
+from connectome_compiler.reading import must_be_file
 
-from ._content import FETCH_AGAIN, is_gzip, unzipped
+from ._content import FETCH_AGAIN, GunzipCheck, is_gzip, unzipped
 from ._names import COUNT, ENDS, SIGN, SIZE, plain
 
 MEMORY = "600MB"  # DuckDB's limit; beyond it, it spills to a temporary folder
+OFF = ("autoinstall_known_extensions", "autoload_known_extensions", "allow_community_extensions")
+MOST_COLUMNS = 16_384  # of a table, as in a spreadsheet
+LONGEST_CELL = csv.field_size_limit()  # of a header; 131,072 characters
 
 INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"}
 INTEGERS |= {"UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"}
@@ -45,7 +49,8 @@ FLOATS = {"FLOAT", "DOUBLE"}
 def database() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open an empty database in memory that spills to a temporary folder, removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="ccompile-") as folder:
-        db = duckdb.connect()
+        # Nothing is fetched, and nothing that lies in someone's home folder is run.
+        db = duckdb.connect(config=dict.fromkeys(OFF, False))
         try:
             db.execute(f"SET memory_limit='{MEMORY}'; SET temp_directory={quoted(folder)}")
             db.execute(f"SET threads={min(4, os.cpu_count() or 1)}")
@@ -84,9 +89,23 @@ class Table:
 
     def number(self, column: str) -> str:
         """Return SQL for a number, exact to 9 decimals, so that sums do not depend on order."""
-        if self.columns[column] in INTEGERS:
-            return identifier(column)
-        return f"TRY_CAST({self.value(column)} AS DECIMAL(38, 9))"
+        return self._cast(column, "DECIMAL(38, 9)")
+
+    def real(self, column: str) -> str:
+        """Return SQL for a number: a whole one as it is, else a float; null where it is none."""
+        return self._cast(column, "DOUBLE")
+
+    def _cast(self, column: str, dtype: str) -> str:
+        value, kind = self.value(column), self.columns[column]
+        if kind in INTEGERS:
+            return value
+        if kind == "BOOLEAN":  # true is no 1
+            return f"NULL::{dtype}"
+        cast = f"TRY_CAST({value} AS {dtype})"
+        # DuckDB takes 1_000 for a number, as nobody who writes tables does.
+        return (
+            f"CASE WHEN NOT contains({value}, '_') THEN {cast} END" if kind == "VARCHAR" else cast
+        )
 
     def key(self, column: str, as_text: bool) -> str:
         """Return SQL for an id as BIGINT or as text; null where it is neither, or not exact."""
@@ -122,11 +141,10 @@ class Table:
 def open_table(db: duckdb.DuckDBPyConnection, path: str | Path, name: str) -> Table:
     """Make the file at ``path`` a table of the database; raise `CompileError` if it is none."""
     path = Path(path)
+    must_be_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(65536)
-    except FileNotFoundError:
-        raise CompileError(str(path), "no such file") from None
     except OSError as error:
         raise CompileError(str(path), f"cannot be read: {error.strerror}") from error
     if not head:
@@ -134,26 +152,53 @@ def open_table(db: duckdb.DuckDBPyConnection, path: str | Path, name: str) -> Ta
     for magic, what in NOT_READ.items():
         if head.startswith(magic):
             raise CompileError(str(path), f"is no table that can be read: {what}", FORMATS)
-    source = quoted(re.sub(r"([*?[])", r"[\1]", str(path)))  # this file, and none like it
     if head.startswith(b"PAR1"):
-        query(db, str(path), f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{source}])")
+        view(db, name, path, "read_parquet")
         return _described(db, Table(name, path, {}))
     if head.startswith(b"ARROW1"):
         db.register(name, _arrow(path))
         return _described(db, Table(name, path, {}))
-    zipped = is_gzip(head)
     columns, delimiter = _header(path)
-    types = ", ".join(f"{quoted(c)}: 'VARCHAR'" for c in columns)
-    sql = (
-        f"CREATE VIEW {name} AS SELECT * FROM read_csv([{source}], columns={{{types}}}, "
-        f"header=true, delim={quoted(delimiter)}, quote='\"', escape='\"', auto_detect=false, "
-        f"compression='{'gzip' if zipped else 'none'}')"
-    )
-    query(db, str(path), sql)
+    types = dict.fromkeys(columns, "VARCHAR")
+    view_of_text(db, name, path, types, delimiter, header=True, zipped=is_gzip(head))
     table = Table(name, path, dict.fromkeys(columns, "VARCHAR"), delimiter)
     if not query(db, str(path), f"SELECT 1 FROM {name} LIMIT 1"):
         raise CompileError(str(path), "is empty: a header and no rows")
     return table
+
+
+def view(
+    db: duckdb.DuckDBPyConnection, name: str, path: Path, function: str, options: str = ""
+) -> None:
+    """Make a file a view of the database: what is in it, and nothing that its path says.
+
+    DuckDB would take a folder called ``weight=99`` for a column, and ``*`` for many files.
+    """
+    source = quoted(re.sub(r"([*?[])", r"[\1]", str(path)))
+    sql = f"SELECT * FROM {function}([{source}], hive_partitioning=false{options})"
+    query(db, str(path), f"CREATE VIEW {name} AS {sql}")
+
+
+def view_of_text(
+    db: duckdb.DuckDBPyConnection,
+    name: str,
+    path: Path,
+    columns: dict[str, str],
+    delimiter: str,
+    *,
+    header: bool,
+    zipped: bool,
+    buffer_size: int | None = None,
+) -> None:
+    """Make a text of the ``columns``, with their DuckDB types, a view of the database."""
+    types = ", ".join(f"{quoted(c)}: {quoted(kind)}" for c, kind in columns.items())
+    options = (
+        f", columns={{{types}}}, header={header}, delim={quoted(delimiter)}, quote='\"', "
+        f"escape='\"', auto_detect=false, compression='{'gzip' if zipped else 'none'}'"
+    )
+    if buffer_size is not None:
+        options += f", buffer_size={buffer_size}"
+    view(db, name, path, "read_csv", options)
 
 
 MAX_HEADER = 1 << 24
@@ -176,10 +221,23 @@ NOT_READ = {
 
 
 def source_file(path: Path) -> SourceFile:
-    """Return name, sha256 and size of a file that was read."""
+    """Return name, sha256 and size of a file that was read.
+
+    Raises `CompileError` if it is gzip and damaged: DuckDB does not look at its checksums.
+    """
+    must_be_file(path)
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return SourceFile(path.name, digest, path.stat().st_size)
+        zipped = is_gzip(file.read(2))
+        file.seek(0)
+        if not zipped:
+            digest = hashlib.file_digest(file, "sha256")
+        else:
+            digest, gunzip = hashlib.sha256(), GunzipCheck(str(path))
+            while piece := file.read(1 << 18):
+                digest.update(piece)
+                gunzip.feed(piece)
+            gunzip.close()
+        return SourceFile(path.name, digest.hexdigest(), file.tell())
 
 
 def _header(path: Path) -> tuple[list[str], str]:
@@ -198,8 +256,19 @@ def _header(path: Path) -> tuple[list[str], str]:
     if not line.strip():
         problem = "is empty" if not head.strip() else "begins with an empty line, not a header"
         raise CompileError(str(path), problem)
+    if len(line) >= MAX_HEADER:
+        raise CompileError(f"{path}, line 1", f"is longer than {MAX_HEADER:,} characters")
     delimiter = max(",\t;|", key=line.count)
-    names = [n.strip() for n in next(csv.reader([line], delimiter=delimiter))]
+    try:
+        names = [n.strip() for n in next(csv.reader([line], delimiter=delimiter, strict=True))]
+    except csv.Error as error:
+        problem = f"is no header: {error}"
+        if "field larger" in str(error):
+            problem = f"has a name of more than {LONGEST_CELL:,} characters"
+        if "unexpected end" in str(error):
+            problem = "has a quote that is never closed"
+        raise CompileError(f"{path}, line 1", problem, "line 1 has the columns' names") from error
+    _refuse_wide(f"{path}, line 1", len(names))
     if all(re.fullmatch(r"[-+.\deE]*", n) for n in names):
         raise CompileError(
             f"{path}, line 1", f"is no header: {line[:60]!r}", "put the columns' names in line 1"
@@ -209,6 +278,12 @@ def _header(path: Path) -> tuple[list[str], str]:
     if twice := sorted(n for n in names if times[plain(n)] > 1):
         raise CompileError(f"{path}, line 1", f"column {twice[0]!r} occurs twice")
     return names, delimiter
+
+
+def _refuse_wide(where: str, n_columns: int) -> None:
+    if n_columns > MOST_COLUMNS:
+        problem = f"has {n_columns:,} columns, at most {MOST_COLUMNS:,} are read"
+        raise CompileError(where, problem, "leave out those that are not needed")
 
 
 def _arrow(path: Path) -> Any:
@@ -224,6 +299,7 @@ def _described(db: duckdb.DuckDBPyConnection, table: Table) -> Table:
     """Return a table with its columns; raise `CompileError` if it has no rows."""
     name, where = table.name, str(table.path)
     rows = query(db, where, f"SELECT column_name, column_type FROM (DESCRIBE {name})")
+    _refuse_wide(where, len(rows))
     if not query(db, where, f"SELECT 1 FROM {name} LIMIT 1"):
         raise CompileError(where, "is empty: no rows")
     return replace(table, columns=dict(rows))
@@ -252,7 +328,7 @@ def translated(where: str) -> Iterator[None]:
     """Turn what DuckDB says about a file into our own error."""
     try:
         yield
-    except (duckdb.Error, pa.ArrowException) as error:
+    except (duckdb.Error, pa.ArrowException, RuntimeError) as error:  # RuntimeError: of C++
         text = str(error)
         if "GZIP" in text or "gzip" in text:
             raise CompileError(where, "is a truncated or broken gzip file", FETCH_AGAIN) from error
@@ -263,7 +339,7 @@ def translated(where: str) -> Iterator[None]:
                 problem = "is not UTF-8 text"
             if "unterminated quote" in text:
                 problem = "has a quote that is never closed"
-            problem = problem or text.split("\n")[2].strip()
+            problem = problem or " ".join(text.split("\n")[2:3]).strip() or "is no row"
             raise CompileError(f"{where}, line {line[1]}", problem) from error
         if "Out of Memory" in text or "No space left" in text:
             hint = f"free disk space in {tempfile.gettempdir()}"

@@ -22,14 +22,15 @@ from connectome_compiler.ir import (
     Synapses,
     neuron_table,
 )
+from connectome_compiler.reading import must_be_file, read_bytes
 
 from ._citations import LAPPALAINEN_2024, RIVERA_ALBA_2011, SHINOMIYA_2019, TAKEMURA_2015
-from ._flyvis import EXTENT, MAX_EXTENT, Fill, columns, parse, tile
+from ._content import BROKEN_ZIP
+from ._flyvis import EXTENT, MAX_BYTES, MAX_EXTENT, Fill, columns, parse, tile
 
 # flyvis/connectome/fib25-fib19_v2.2.json of flyvis 1.2.0
 PUBLISHED = "bfbb0766251ff09e22723d0ebbf7b14793e70b3ae8ad0eea64eac9d28223351a"
 FOLDER = "flyvis/connectome/"
-MAX_BYTES = 100_000_000  # of a connectome file in a wheel; the published one has 618,148
 HINT = (
     "pip install -c constraints.txt '.[fly-visual]', or pip download --no-deps flyvis and "
     "--set path=flyvis-1.2.0-py3-none-any.whl"
@@ -119,22 +120,21 @@ class FlyVisual:
 
 def _find(path: str) -> tuple[str, str, bytes]:
     """Return where the file is, its name and its content, of a JSON file or of a wheel."""
+    must_be_file(Path(path), HINT)
     try:
         with Path(path).open("rb") as file:
-            if file.read(4) != b"PK\x03\x04":
-                file.seek(0)
-                return path, Path(path).name, file.read()
-    except FileNotFoundError:
-        raise CompileError(path, "no such file", HINT) from None
+            zipped = file.read(4) == b"PK\x03\x04"
     except OSError as error:
         raise CompileError(path, f"cannot be read: {error.strerror}") from error
+    if not zipped:
+        return path, Path(path).name, read_bytes(Path(path), MAX_BYTES)
     try:
         with zipfile.ZipFile(path) as wheel:
             name = _the_one(path, (n for n in wheel.namelist() if _is_connectome(n)))
             if (size := wheel.getinfo(name).file_size) > MAX_BYTES:
                 raise CompileError(f"{path}, {name}", f"has {size:,} bytes: is no connectome file")
             return f"{path}, {name}", Path(name).name, wheel.read(name)
-    except (zipfile.BadZipFile, EOFError, OSError) as error:
+    except BROKEN_ZIP as error:
         raise CompileError(path, f"is a broken wheel: {error}", "download it again") from error
 
 

@@ -47,7 +47,7 @@ from ._citations import ELABBADY_2025, MICRONS_2025, SCHNEIDER_MIZELL_2025
 from ._column import CELL_TYPE_SOURCE, PRISM_WIDTH_UM, Column
 from ._download import Downloader, RemoteFile, cache_folder
 from ._names import VOXEL_UM
-from ._tables import arrow, database, identifier, quoted, typed
+from ._tables import arrow, database, identifier, typed, view_of_text
 
 Mask = npt.NDArray[np.bool_]
 
@@ -358,14 +358,11 @@ class MicronsRelease:
             problem = f"names no column {', '.join(lacking)}" if lacking else "names a column twice"
             raise CompileError(file.header.name, problem, f"it names {', '.join(columns)}")
         kinds_ = {c: (types or {}).get(c, "VARCHAR") for c in columns}
-        listed = ", ".join(f"{quoted(c)}: '{kind}'" for c, kind in kinds_.items())
-        path = quoted(str(self.folder / file.table.name))
         # A small buffer: gzip is read by one thread, so larger ones only cost memory.
-        db.execute(
-            f"CREATE VIEW {view} AS SELECT * FROM read_csv([{path}], columns={{{listed}}}, "
-            "header=false, delim=',', quote='\"', escape='\"', auto_detect=false, "
-            "compression='gzip', buffer_size=4194304)"
-        )
+        view_of_text(
+            db, view, self.folder / file.table.name, kinds_, ",",
+            header=False, zipped=True, buffer_size=4_194_304,
+        )  # fmt: skip
         if types is None:  # a small one: counted here; the big one while it is read
             rows = arrow(db, file.table.name, f"SELECT count(*) AS n FROM {view}")
             _check_rows(file.table.name, rows.column("n")[0].as_py(), file.table)

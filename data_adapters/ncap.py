@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.budget import must_fit
 from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne, Shift
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection, Weights
 from connectome_compiler.ir.provenance import BY_MOTIF, Evidence, Provenance, Step
@@ -53,6 +54,7 @@ class Ncap:
     def load(self) -> Graph:
         """Return the whole motif, all parts switched on."""
         n, period = self.n_joints, self.oscillator_period
+        must_fit(f"{self.name}.n_joints", units=10 * n)  # before any law lists its connections
         wave = NodeModel("square-wave", bias_per="none", period_steps=period)
         brake = NodeModel("graded", bias_per="none", rest=1.0)
         inputs = {"joints": n, "step": 1, "right": 1, "left": 1, "speed": 1}

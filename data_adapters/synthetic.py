@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.budget import must_fit
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.neurons import neuron_table
@@ -81,6 +82,9 @@ class Synthetic:
         """Return the graph; raise `CompileError` for windows that leave neurons unconnected."""
         grids = self.grids * len(self.layers) if len(self.grids) == 1 else self.grids
         sizes = [rows * columns for rows, columns in grids]
+        must_fit(f"{self.name}.grids", units=sum(sizes))
+        for source, target in self._pairs():
+            must_fit(f"{self.name}.grids", weights=sizes[source] * sizes[target])
         first = np.cumsum([0, *sizes])
         post: list[npt.NDArray[Any]] = []
         pre: list[npt.NDArray[Any]] = []

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, VerifyError
-from connectome_compiler.ir.connectivity import Synapses, edge_order
+from connectome_compiler.ir.budget import must_fit
+from connectome_compiler.ir.connectivity import AllToAll, Synapses, edge_order
 from connectome_compiler.ir.gaussian import GaussianKernel
 from connectome_compiler.ir.graph import (
     Graph,
@@ -38,6 +39,7 @@ def verify(graph: Graph) -> None:
     _unique("populations", [p.name for p in graph.populations])
     for population in graph.populations:
         _population(population)
+    must_fit("populations", units=sum(p.n_units for p in graph.populations))
     _neuron_ids(graph)
     _unique("projections", [p.key for p in graph.projections])
     names = {p.name for p in graph.populations}
@@ -215,6 +217,8 @@ def _projection(graph: Graph, projection: Projection, by_key: Mapping[str, Proje
         problem = "is a convolution: its channels have no gap junctions and no types"
         raise VerifyError(where, problem, "kind chemical, weights not tied")
     n_post, n_pre = graph.shape(projection)
+    if isinstance(projection.connectivity, AllToAll | Window):  # a window goes through all pairs
+        must_fit(where, weights=n_post * n_pre * projection.operator.area)
     if isinstance(projection.connectivity, Synapses):
         _synapses(where, projection.connectivity, n_post, n_pre)
         if projection.kind == "electrical":

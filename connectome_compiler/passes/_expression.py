@@ -18,6 +18,7 @@ from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.graph import Graph
 
 LONGEST = 10_000  # characters; a recipe is untrusted, and deep nesting exhausts the parser
+DEEPEST = 50  # levels of nesting; what reads the tree is recursive
 COMPARE: dict[type[ast.cmpop], Any] = {
     ast.Eq: pc.equal,
     ast.NotEq: pc.not_equal,
@@ -68,13 +69,19 @@ def parsed(expression: str) -> ast.expr:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of unknown escapes in strings
-            return ast.parse(expression.strip(), mode="eval").body
+            tree = ast.parse(expression.strip(), mode="eval").body
     except SyntaxError as error:
         problem = f"is not an expression: {error.msg}"
         place = f", column {error.offset}" if error.offset else ""
         raise CompileError(where + place, problem, _HINT) from error
     except (ValueError, OverflowError, RecursionError, MemoryError) as error:
         raise CompileError(where, f"cannot be read: {error}", _HINT) from error
+    level: list[ast.AST] = [tree]
+    for _ in range(DEEPEST):
+        level = [inner for node in level for inner in ast.iter_child_nodes(node)]
+        if not level:
+            return tree
+    raise CompileError(where, f"is nested more than {DEEPEST} deep", _HINT)
 
 
 def strangers(table: pa.Table, expression: str) -> list[str]:

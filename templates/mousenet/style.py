@@ -30,6 +30,7 @@ from connectome_compiler.emit.stack import (
     summed,
 )
 from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.budget import must_fit
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection, Weights
 from connectome_compiler.ir.operators import ConvTranspose2d, Linear
@@ -98,6 +99,7 @@ class Mousenet:
         sweeps = self._sweeps(graph)
         back = {q.pre for q in graph.projections if q.delay}
         features = sum(p.shape[0] for p in read) * self.pool**2
+        must_fit("template.classes", weights=(features + 1) * self.classes)
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers=normed,

@@ -363,7 +363,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     text.write_text("no wheel")
     with pytest.raises(CompileError, match="is no wheel"):
         Celegans("white-whole", path=str(text)).load()
-    with pytest.raises(CompileError, match="cannot be read"):
+    with pytest.raises(CompileError, match="no such file"):
         Celegans("white-whole", path=str(tmp_path / "absent.whl")).load()
     (tmp_path / "cect" / "cache").mkdir(parents=True)
     for content, problem in (("{", "is no JSON"), ("[]", "no lists of nodes")):
