@@ -53,7 +53,6 @@ class GunzipCheck:
         piece, self._rest = self._rest + piece, b""
         while piece:
             if self._member.eof:
-                piece = piece.lstrip(b"\x00")  # padding, as on tapes
                 if len(piece) < len(GZIP):
                     self._rest = piece
                     return

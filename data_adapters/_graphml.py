@@ -193,7 +193,7 @@ class _Parser:
             if declared.domain == "all" and not texts:
                 continue
             if (name := declared.name) in made:
-                problem = f"two keys of a {domain} have the attr.name {name!r}"
+                problem = f"two keys of each {domain} have the attr.name {name!r}"
                 hint = "write its values as one type, under one key"
                 raise CompileError(str(self.path), problem, hint)
             made[name] = self._column(items, key, declared, texts)

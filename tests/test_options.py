@@ -158,3 +158,23 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 @given(st.lists(st.text(alphabet="L456/.'\"\\ é", max_size=6), max_size=4))
 def test_lists_as_spelled_are_read_back(layers: list[str]) -> None:
     assert value("layers", Raw(spell(layers))) == tuple(layers)
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "words"),
+    [
+        ("count", 10**30, "about 31 digits, too large for int64"),
+        pytest.param("count", 10**6_000, "digits, too large", id="thousands of digits"),
+        ("extra", [1, 2**63], "too large for int64"),
+        ("pair", (1, -(2**63) - 1), "too large for int64"),
+        ("word", "x" * 70_000, "has 70,000 characters, at most 65,536"),
+        ("word", Raw("x" * 70_000), "has 70,000 characters, at most 65,536"),
+        ("layers", ("x",) * 10_001, "has 10,001 items, at most 10,000"),
+        ("pair", Raw("[" * 2_000), "stage.pair"),
+        ("extra", Raw("[" + "9" * 5_000 + "]"), "stage.extra"),
+    ],
+)
+def test_values_that_nothing_can_hold(option: str, given: Any, words: str) -> None:
+    with pytest.raises(CompileError, match=words) as caught:
+        value(option, given)
+    assert len(str(caught.value)) < 2_000

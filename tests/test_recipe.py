@@ -327,3 +327,22 @@ def test_only_fields_can_be_set(key: str) -> None:
         given: dict[str, Any] = dict(setting)
         with pytest.raises(UnknownNameError):
             parse("toy.toml", page).having(given)
+
+
+def test_recipes_beyond_any_use_are_refused(tmp_path: Path) -> None:
+    """Each of these was a traceback, or took minutes."""
+    passes = "".join(f'[[pass]]\nuse = "drop-autapses"\nid = "p{k}"\n' for k in range(101))
+    for page, words in (
+        ("n = " + "1" * 5_000, "is not TOML"),
+        ("set" + ".a" * 5_000 + " = 1", "tables or lists more than 16 deep"),
+        ("x = " + "[" * 200 + "]" * 200, "more than 16 deep"),
+        (passes + '[source]\nuse = "synthetic"\n[template]\nuse = "bionic"\n', "has 101 passes"),
+    ):
+        with pytest.raises(CompileError, match=words):
+            parse("toy.toml", page)
+    path = tmp_path / "long.toml"
+    path.write_bytes(b"#" * (1 << 20) + b"\n")
+    with pytest.raises(CompileError, match="at most 1,048,576 are read"):
+        load_recipe(path)
+    with pytest.raises(UnknownNameError):  # too long for a file
+        load_recipe("x" * 5_000)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.passes._expression import LONGEST, matches
+from connectome_compiler.passes._expression import LONGEST, matches, parsed, strangers
 
 ROWS: list[dict[str, Any]] = [
     {"layer": "L4", "kind": "BC", "x": 1.5, "sign": 1, "checked": True, "id": 2**53 + 1},
@@ -256,3 +256,22 @@ NODES = st.recursive(
 def test_agrees_with_three_valued_logic(node: Node) -> None:
     expression, truth = node
     assert list(matches(TABLE, expression)) == [truth(row) is True for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [
+        "not " * 60 + "checked",
+        "not " * 2_400 + "checked",
+        "x < " + "-" * 100 + "1",
+        "x in (" * 60 + "1" + ",)" * 60,
+        "x" + ".x" * 2_000 + " == 1",
+        "[" * 90 + "]" * 90 + " == x",
+    ],
+)
+def test_deep_nesting_is_refused_wherever_an_expression_is_read(deep: str) -> None:
+    """What reads, or shows, a tree is recursive."""
+    for read in (parsed, lambda text: matches(TABLE, text), lambda text: strangers(TABLE, text)):
+        with pytest.raises(CompileError) as caught:
+            read(deep)
+        assert len(str(caught.value)) < 2_000
