@@ -45,7 +45,10 @@ WORDS = [
 ]
 Rng = random.Random
 CSV = "pre,post,weight,sign,kind\na,b,3,1,chemical\nb,c,2,-1,electrical\nc,a,1,,chemical\n"
-CELLS = "id,cell_type,layer,x_um,y_um,z_um,sign,role\na,E,L4,1,2,3,1,sensory\nb,I,L5,1,2,3,-1,\nc,,,,,,,motor\n"
+CELLS = (
+    "id,cell_type,layer,x_um,y_um,z_um,sign,role\n"
+    "a,E,L4,1,2,3,1,sensory\nb,I,L5,1,2,3,-1,\nc,,,,,,,motor\n"
+)
 MATRIX = ",a,b,c\na,0,1,2\nb,3,,0\nc,1,0,0\n"
 AREAS = "area,layer,n_neurons,level,surface_mm2,output\nV1,L4,100,1,2.5,1\nLM,L4,50,2,1.5,2\n"
 GRAPHML = """<?xml version="1.0" encoding="UTF-8"?>
@@ -306,7 +309,7 @@ def _table(name: str, **options: str) -> Callable[[bytes, Path, Rng], None]:
             (folder / "edges.csv").write_text(CSV)
             more |= {"edges": str(folder / "edges.csv"), "cells": str(folder / name)}
             more |= {"species": rng.choice(("", "fly"))}
-        Table(**{"edges": str(folder / name), **options, **more}).load()  # type: ignore[arg-type]
+        Table(**{"edges": str(folder / name), **options, **more}).load()
 
     return load
 
