@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
 from connectome_compiler import __version__
-from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.errors import (
+    CompileError,
+    UnknownNameError,
+    out_of_memory,
+    printable,
+)
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -21,30 +27,54 @@ if TYPE_CHECKING:
     from connectome_compiler.passes.runner import Ran
 
 T = TypeVar("T")
+UNPRINTED = "connectome_compiler.unprinted"  # in the context: what kept a result from the screen
 
 
 class Commands(click.Group):
     """Print errors raised on purpose without a traceback: exit code 1 (misuse is 2)."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; a batch system's SIGTERM is an interrupt like Ctrl-C."""
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        """Run a command, and say in words what stopped it."""
         try:
-            return super().invoke(ctx)
+            done = super().invoke(ctx)
+            if UNPRINTED in ctx.meta:
+                raise ctx.meta[UNPRINTED]
+            return done
         except CompileError as error:
             notes = "".join(f"\n  {note}" for note in getattr(error, "__notes__", ()))
-            click.echo(f"Error: {error}{notes}", err=True)
+            _tell(f"Error: {error}{notes}")
         except KeyboardInterrupt:
             _say("")
-            click.echo("Error: interrupted: nothing half-written is left; run it again", err=True)
+            _tell("Error: interrupted: nothing half-written is left; run it again")
         except BrokenPipeError:
-            _discard_output()  # the reader has gone: `ccompile list | head`
-        except OSError as error:  # a full disk, a folder that vanished: never a bug of ours
-            where = error.filename or "output"
-            problem = error.strerror or error
-            click.echo(f"Error: {where}: {problem}\n  hint: make room or choose another", err=True)
-            _discard_output()
+            pass  # the reader has gone: `ccompile list | head`
+        except Exception as error:
+            if out_of_memory(error):
+                hint = "close other programs, or choose options that make less of it"
+                _tell(f"Error: {ctx.invoked_subcommand}: not enough memory\n  hint: {hint}")
+            elif isinstance(error, OSError):  # a full disk, a folder that vanished: no bug of ours
+                where = error.filename or "output"
+                problem = error.strerror or error
+                hint = "make room or choose another"
+                if error is ctx.meta.get(UNPRINTED):
+                    hint = "only the report is lost; files that it would tell of are written"
+                _tell(f"Error: {where}: {problem}\n  hint: {hint}")
+            else:
+                raise
         return ctx.exit(1)
+
+
+class Place(click.Path):
+    """A path; no system has one with a NUL in it."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Refuse what no file can be called."""
+        if "\0" in str(value):
+            self.fail(f"{str(value)!r} has a NUL character in it", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class RecipeName(click.ParamType[str]):
@@ -107,7 +137,7 @@ SETTING = click.option(
 @click.argument("recipe", type=RecipeName())
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Place(),
     default=Path("model.py"),
     show_default=True,
     help="Module to write; its arrays go beside it.",
@@ -159,7 +189,7 @@ def build(
     def show(name: str, graph: Graph) -> None:
         _say("")
         if name in print_after or "all" in print_after:
-            click.echo(f"--- after {name}\n{graph!r}\n")
+            _print(f"--- after {name}\n{graph!r}\n")
         if name in save_after or "all" in save_after:
             saved.append(keep(f"{order.index(name):02d}-{name}", graph))
         _say(f"building {chosen.name}: {name} done")
@@ -167,13 +197,13 @@ def build(
     def loaded(graph: Graph) -> None:
         _say("")
         if not graph.provenance.measured:
-            click.echo(f"Warning: {graph.provenance.caveat}", err=True)
+            _tell(f"Warning: {graph.provenance.caveat}")
         show("source", graph)
 
     def after(ran: Ran) -> None:
         _say("")
         if ran.step.name == NULL_MODEL and ran.step.notes:
-            click.echo(f"Warning: {ran.graph.provenance.caveat}", err=True)
+            _tell(f"Warning: {ran.graph.provenance.caveat}")
         show(ran.step.name, ran.graph)
 
     with kept_stages(out.parent / f"{out.stem}.graphs") as keep:
@@ -181,14 +211,14 @@ def build(
             f"building {chosen.name}: reading {chosen.source.use}",
             lambda: line(chosen, out, verify=verify, require=require, loaded=loaded, after=after),
         )
-    click.echo(report.of_build(built, saved))
+    _print(report.of_build(built, saved))
 
 
 @main.command()
-@click.argument("module", type=click.Path(path_type=Path))
+@click.argument("module", type=Place())
 @click.option(
     "--graph",
-    type=click.Path(path_type=Path),
+    type=Place(),
     help="Compare every connection with this saved graph (build --save-after).",
 )
 def verify(module: Path, graph: Path | None) -> None:
@@ -199,14 +229,14 @@ def verify(module: Path, graph: Path | None) -> None:
     from connectome_compiler.emit.validate import validate
 
     certificate = _with_status(f"verifying {module}", lambda: validate(module, graph))
-    click.echo("\n".join(certificate.lines()))
+    _print("\n".join(certificate.lines()))
 
 
 @main.command()
-@click.argument("module", type=click.Path(path_type=Path))
+@click.argument("module", type=Place())
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=Place(),
     required=True,
     help="Folder for checkpoint, weights, history and pictures.",
 )
@@ -247,11 +277,11 @@ def train(module: Path, out: Path, **options: Any) -> None:
         trained = training(module, out, say=_say, **options)
     finally:
         _say("")
-    click.echo("\n".join(trained.lines()))
+    _print("\n".join(trained.lines()))
 
 
 @main.command()
-@click.argument("module", type=click.Path(path_type=Path))
+@click.argument("module", type=Place())
 @click.option(
     "--set",
     "settings",
@@ -280,7 +310,7 @@ def analyse(
         found = analysis(module, options=settings, n_inputs=inputs, n_seeds=seeds, say=_say)
     finally:
         _say("")
-    click.echo(json.dumps(found.as_dict(), indent=2) if as_json else str(found))
+    _print(json.dumps(found.as_dict(), indent=2) if as_json else str(found))
 
 
 @main.command()
@@ -294,7 +324,7 @@ def inspect(target: str, settings: tuple[str, ...]) -> None:
     """
     from connectome_compiler.views import report
 
-    click.echo(_with_status(f"reading {target}", lambda: report.of_target(target, settings)))
+    _print(_with_status(f"reading {target}", lambda: report.of_target(target, settings)))
 
 
 @main.command(name="list")
@@ -306,7 +336,7 @@ def list_(name: str | None) -> None:
     """
     from connectome_compiler.views import catalogue
 
-    click.echo(catalogue.everything() if name is None else catalogue.one(name))
+    _print(catalogue.everything() if name is None else catalogue.one(name))
 
 
 @main.command()
@@ -325,7 +355,7 @@ def fetch(recipe: str, settings: tuple[str, ...]) -> None:
         problem, hint = "has nothing to download", f"ccompile build {recipe} works without"
         raise CompileError(f"source {source.use}", problem, hint)
     for path in adapter.fetch():
-        click.echo(path)
+        _print(path)
 
 
 def _with_status(words: str, work: Callable[[], T]) -> T:
@@ -343,10 +373,31 @@ def _say(words: str) -> None:
     The cursor returns to the line's start, so that whatever is printed next takes its place.
     """
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[2K{words[:78]}\r")
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"\r\x1b[2K{printable(words)[:78]}\r")
+            sys.stderr.flush()
 
 
-def _discard_output() -> None:
-    """Send what standard output still holds nowhere: the interpreter would try again at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _tell(words: str) -> None:
+    """Print on standard error; that nobody can read it must not stop the work."""
+    try:
+        click.echo(printable(words), err=True)
+    except OSError:
+        _discard(sys.stderr)
+
+
+def _print(words: object) -> None:
+    """Print a result. Where that fails the command goes on, and ends with the error."""
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, "standard output is closed")
+        click.echo(printable(str(words)))
+    except OSError as error:
+        click.get_current_context().meta.setdefault(UNPRINTED, error)
+        if sys.stdout is not None:
+            _discard(sys.stdout)
+
+
+def _discard(stream: TextIO) -> None:
+    """Send nowhere what a stream still holds: the interpreter would try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,9 +1,26 @@
-"""Errors raised on purpose: where, what, and what to do next."""
+"""Errors raised on purpose: where, what, and what to do next; and how text is shown safely."""
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+
+LONGEST = 600  # characters that are shown of where, problem and hint; a value can have millions
+MOST_NAMES = 50  # in a list of those that are known
+
+# Everything that moves a cursor, sets a title or turns the direction of reading, but the newline.
+_ACTING = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+    "\ud800-\udfff]"
+)
+# What libraries say where memory is short: torch, C++, numpy, DuckDB, the loader, the threads.
+_NO_MEMORY = re.compile(
+    "can(no|')t allocate memory|bad_alloc|bad allocation|unable to allocate|out of memory"
+    "|failed to map segment|cannot allocate|can't start new thread",
+    re.IGNORECASE,
+)
 
 
 class CompileError(Exception):
@@ -14,19 +31,8 @@ class CompileError(Exception):
         self.where, self.problem, self.hint = where, problem, hint
 
     def __str__(self) -> str:
-        where, problem, hint = map(_shortened, (self.where, self.problem, self.hint))
-        return f"{where}: {problem}" + (f"\n  hint: {hint}" if hint else "")
-
-
-LONGEST = 600  # characters of each part of a message; a value from a file can have millions
-
-
-def _shortened(text: str) -> str:
-    """Leave out the middle of what nobody could read; the error itself keeps all."""
-    if len(text) <= LONGEST:
-        return text
-    head, tail = text[: LONGEST * 2 // 3], text[-LONGEST // 4 :]
-    return f"{head} ... [{len(text) - len(head) - len(tail):,} characters] ... {tail}"
+        text = f"{shortened(self.where)}: {shortened(self.problem)}"
+        return text + (f"\n  hint: {shortened(self.hint)}" if self.hint else "")
 
 
 class VerifyError(CompileError):
@@ -38,8 +44,45 @@ class UnknownNameError(CompileError):
 
     @classmethod
     def among(cls, kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-        """Suggest the nearest of *known*, or list them all."""
+        """Suggest the nearest of *known*, or list them, at most `MOST_NAMES`."""
         names = sorted(known)
-        close = get_close_matches(name, names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names) or 'none'}"
+        close = get_close_matches(name, names, n=1) if len(name) < LONGEST else []
+        more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
+        listed = (", ".join(names[:MOST_NAMES]) or "none") + more
+        hint = f"did you mean {close[0]!r}?" if close else f"known: {listed}"
         return cls(f"{kind} {name!r}", "no such name", hint)
+
+
+def shortened(text: str) -> str:
+    """Return ``text`` without its middle where it is longer than anyone reads."""
+    if (left_out := len(text) - LONGEST) <= 0:
+        return text
+    half = LONGEST // 2
+    return f"{text[:half]} [... {left_out:,} characters left out ...] {text[-half:]}"
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` for a terminal: what would act on it is spelled out, as in ``\x1b``.
+
+    Newlines stay. Names and titles come from data, and a terminal obeys what it is sent.
+    """
+    return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether ``error``, or what it came of, is a lack of memory, whatever library says so."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, MemoryError) or getattr(seen, "errno", None) == errno.ENOMEM:
+            return True
+        if type(seen).__name__ == "OutOfMemoryException":  # DuckDB's, which is no MemoryError
+            return True
+        if isinstance(seen, RuntimeError | ImportError) and says_no_memory(str(seen)):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def says_no_memory(text: str) -> bool:
+    """Whether a library's message tells of a lack of memory."""
+    return _NO_MEMORY.search(text) is not None

@@ -6,6 +6,7 @@ the entry point groups ``connectome_compiler.adapters``, ``.passes`` and ``.temp
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
@@ -25,9 +26,15 @@ def known(kind: Kind) -> dict[str, EntryPoint]:
     module, group = HOME[kind]
     builtin: dict[str, str] = import_module(module).BUILTIN
     found = {name: EntryPoint(name, value, group) for name, value in builtin.items()}
-    for point in entry_points(group=group):
+    for point in _plugins(group):
         found.setdefault(point.name, point)  # a plugin cannot replace what we ship
     return found
+
+
+@cache
+def _plugins(group: str) -> tuple[EntryPoint, ...]:
+    """Return what other packages list; read once per process: it takes a look at all of them."""
+    return tuple(entry_points(group=group))
 
 
 def find(kind: Kind, name: str, where: str = "") -> type[Any]:
@@ -39,9 +46,18 @@ def find(kind: Kind, name: str, where: str = "") -> type[Any]:
     place = f"{where}: {kind}" if where else kind
     if name not in found:
         raise UnknownNameError.among(place, name, found)
+    rivals = [point for point in _plugins(HOME[kind][1]) if point.name == name]
+    if found[name] in rivals[:1] and len(rivals) > 1:  # which of them is meant, nobody can tell
+        owners = " and ".join(sorted(_owner(point) for point in rivals))
+        raise CompileError(f"{place} {name!r}", f"is provided by {owners}", "uninstall all but one")
     try:
         cls: type[Any] = found[name].load()
     except (ImportError, AttributeError) as error:
         problem = f"cannot be imported: {error}"
         raise CompileError(f"{place} {name!r}", problem, "reinstall what provides it") from error
     return cls
+
+
+def _owner(point: EntryPoint) -> str:
+    """Return which package lists an entry point, with its version."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from connectome_compiler.errors import out_of_memory
+
 
 class Wrong(Exception):  # noqa: N818  not an error of ours: a finding
     """Something that the module does and the graph does not say, or the reverse."""
@@ -24,6 +26,8 @@ def finding(where: str) -> Iterator[None]:
     except Wrong:
         raise
     except Exception as error:
+        if out_of_memory(error):  # says nothing about the module
+            raise MemoryError(str(error)) from error
         raise Wrong(where, f"{type(error).__name__}: {error}") from error
 
 

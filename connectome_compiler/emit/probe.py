@@ -28,6 +28,7 @@ from connectome_compiler.emit.describe import header_digest, scale, statement_di
 from connectome_compiler.emit.emission import MARK
 from connectome_compiler.emit.findings import Wrong as Wrong
 from connectome_compiler.emit.findings import alone, finding
+from connectome_compiler.emit.fresh import tied_to_parent
 from connectome_compiler.emit.reference import acted, acting, rates_and_output
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
@@ -654,7 +655,7 @@ def _notes(stated: dict[str, Any]) -> Iterator[str]:
 def main() -> None:
     """Print the outcome as one line of JSON, with the word that came on standard input."""
     warnings.simplefilter("ignore")
-    word = sys.stdin.readline().strip()  # so that nothing the module prints can pass for it
+    word = tied_to_parent()  # so that nothing the module prints can pass for the outcome
     module, *graph = (Path(a) for a in sys.argv[1:])
     try:
         with finding("module"):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import secrets
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from connectome_compiler.emit.fresh import run_fresh
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.files import settled
 
@@ -64,17 +64,16 @@ def _certificate(module: Path, graph: Path | None, shown: str) -> Certificate:
         command.append(str(graph.resolve()))
     hint = _DEFECT if shown else "the module or its arrays were altered: build it again"
     word = secrets.token_hex(16)
-    done = subprocess.run(
-        command, input=word, capture_output=True, text=True, check=False, env=_environment()
-    )
+    done = run_fresh(command, word)
     try:
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        genuine = done.returncode == 0 and answer.pop("word") == word
+        answer: dict[str, Any] = json.loads(done.out.splitlines()[-1])
+        genuine = done.code == 0 and answer.pop("word") == word
     except (IndexError, KeyError, AttributeError, json.JSONDecodeError):
         genuine = False
     if not genuine:
-        tail = done.stderr.strip().splitlines()
-        reason = tail[-1] if tail else f"exit code {done.returncode}"
+        if trouble := done.trouble:  # which says nothing about the module
+            raise CompileError(f"check of {shown or module}", *trouble)
+        reason = done.last_words or f"exit code {done.code}"
         raise VerifyError(shown or str(module), f"cannot be imported: {reason}", hint)
     if "problem" in answer:
         if answer["where"] == "module":  # there is nothing to check: it is not one of ours
@@ -85,19 +84,3 @@ def _certificate(module: Path, graph: Path | None, shown: str) -> Certificate:
 
 
 _DEFECT = "the module as built is not what the graph says: a defect of its template, please report"
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of the fresh process, in which the compiler itself can be found."""
-    import os
-
-    import connectome_compiler
-
-    home = str(Path(connectome_compiler.__file__).resolve().parent.parent)
-    path = os.environ.get("PYTHONPATH")
-    # One thread: the layers are small, and a build must not take a shared machine.
-    return {
-        **os.environ,
-        "PYTHONPATH": home if not path else f"{home}{os.pathsep}{path}",
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
-    }
