@@ -6,26 +6,37 @@ an interrupted, short or altered download never looks like a finished one.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import logging
 import os
+import queue
 import shutil
+import socket
+import stat
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, TypeVar
 
 from connectome_compiler.errors import CompileError
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-CHUNK = 1 << 18  # bytes
+CHUNK = 1 << 14  # bytes
+TRIFLE = 1 << 18  # bytes; for less, no progress is shown
 BACK_OFF_S = (1.0, 2.0, 4.0)  # waits before the second, third and fourth attempt
 CONNECT_TIMEOUT_S = 10.0
-READ_TIMEOUT_S = 30.0  # without a byte; a slow transfer may take as long as it likes
+READ_TIMEOUT_S = 30.0  # without a byte
+# A transfer may take as long as it likes at `CHUNK` bytes in so many seconds, some 270 bytes/s;
+# and so long may an answer take to begin. What drips on and on would hold the cache for ever.
+SLOWEST_S = 60.0
 PASSING = {429, 500, 502, 503, 504}  # statuses that may be gone a moment later
 
 
@@ -51,6 +62,7 @@ class Downloader:
     back_off_s: Sequence[float] = BACK_OFF_S
     connect_timeout_s: float = CONNECT_TIMEOUT_S
     read_timeout_s: float = READ_TIMEOUT_S
+    slowest_s: float = SLOWEST_S
     progress: bool | None = None  # None: when standard error is a terminal
 
     def fetch(self, file: RemoteFile, address: str) -> Path:
@@ -60,9 +72,10 @@ class Downloader:
         that is wrong with its answer, with the cache folder or with the disk.
         """
         target = self.folder / file.name
+        self._refuse_open_folders()
         if is_right(target, file):
             return target
-        with self._locked():
+        with self._locked(file):
             if is_right(target, file):  # another process has fetched it meanwhile
                 return target
             altered = target.exists()
@@ -102,8 +115,7 @@ class Downloader:
 
         Return whether the file was pieced together from several answers.
         """
-        part = self._part(file)
-        start = resumed = part.stat().st_size if part.exists() else 0
+        start = resumed = self._part_size(file)
         for attempt in range(len(self.back_off_s) + 1):
             if start >= file.n_bytes:
                 break
@@ -114,7 +126,7 @@ class Downloader:
                     problem = f"{error}, {attempt + 1} times in a row"
                     raise CompileError(address, problem, "try again later") from error
                 time.sleep(self.back_off_s[attempt])
-                start = part.stat().st_size if part.exists() else 0
+                start = self._part_size(file)
             except UnreachableError as error:
                 if attempt == 0:
                     raise
@@ -130,8 +142,16 @@ class Downloader:
         # "identity": a server must not unpack what is published packed.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         timeout = (self.connect_timeout_s, self.read_timeout_s)
-        try:
+
+        def received() -> Iterator[requests.Response | bytes]:
             with requests.get(address, headers=headers, timeout=timeout, stream=True) as answer:
+                yield answer
+                yield from answer.iter_content(CHUNK)
+
+        try:
+            with _in_time(received(), self.slowest_s) as pieces:
+                answer = next(pieces)
+                assert isinstance(answer, requests.Response)
                 if answer.status_code in PASSING:
                     raise _PassingError(f"the server answers {_status(answer)}")
                 if answer.status_code == requests.codes.requested_range_not_satisfiable:
@@ -141,7 +161,7 @@ class Downloader:
                     raise CompileError(address, f"the server answers {_status(answer)}", hint)
                 if answer.status_code == requests.codes.ok:
                     start = 0  # the server ignores ranges: begin again
-                self._write(file, answer.iter_content(CHUNK), start)
+                self._write(file, pieces, start)
                 # With a stated length a cut is an error by itself.
                 if "Content-Length" not in answer.headers and not self._is_long_enough(file):
                     raise _PassingError("the connection broke off")
@@ -160,27 +180,50 @@ class Downloader:
             if isinstance(error, broken):
                 raise _PassingError("the connection broke off") from error
             raise CompileError(address, f"cannot be fetched: {error}") from error
+        except ValueError as error:  # requests lets those of a redirect through
+            problem = f"leads to what is no address: {error}"
+            raise CompileError(address, problem, "check the address") from error
 
     def _write(self, file: RemoteFile, chunks: Iterator[bytes], start: int) -> None:
         """Append to the part file from byte ``start`` on."""
         with self._disk(file):
             if (free := shutil.disk_usage(self.folder).free) < file.n_bytes - start:
                 raise OSError(errno.ENOSPC, f"{free:,} bytes are free")
-            # Unbuffered, so that closing has nothing left to write, on a full disk neither.
-            out = self._part(file).open("r+b" if start else "wb", buffering=0)
+            out = self._open_part(file, start)
         with out, _bar(file, start, self.progress) as advance:
-            out.seek(start)
             for chunk in chunks:
-                left = memoryview(chunk)
+                # One byte too many is enough for the check to refuse it: no server fills the disk.
+                left = memoryview(chunk)[: file.n_bytes + 1 - out.tell()]
                 while left:
                     with self._disk(file):
                         left = left[out.write(left) :]
                 if out.tell() > file.n_bytes:
-                    return  # too long: the check refuses it without filling the disk
+                    return
                 advance(len(chunk))
 
+    def _open_part(self, file: RemoteFile, start: int) -> IO[bytes]:
+        """Open the part file to append, from its end if ``start``, else a new one; never a link."""
+        part = self._part(file)
+        self._part_size(file)  # refuses what is not ours to replace
+        if not start:
+            part.unlink(missing_ok=True)
+        new = 0 if start else os.O_CREAT | os.O_EXCL
+        handle = os.open(part, os.O_WRONLY | os.O_APPEND | new | NO_LINK, 0o666)
+        # Unbuffered, so that closing has nothing left to write, on a full disk neither.
+        return os.fdopen(handle, "ab", buffering=0)
+
+    def _part_size(self, file: RemoteFile) -> int:
+        """Return how much of the file is there; refuse what is not a file of this folder alone."""
+        part = self._part(file)
+        try:
+            found = part.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        _refuse_odd(part, found)
+        return found.st_size
+
     def _is_long_enough(self, file: RemoteFile) -> bool:
-        return self._part(file).stat().st_size >= file.n_bytes
+        return self._part_size(file) >= file.n_bytes
 
     def _part(self, file: RemoteFile) -> Path:
         return self.folder / (file.name + PART)
@@ -199,29 +242,114 @@ class Downloader:
             problem = f"cannot be written: {error.strerror}"
             raise CompileError(str(self.folder), problem, ELSEWHERE) from error
 
+    def _refuse_open_folders(self) -> None:
+        """Refuse a cache in which anyone may change a file after its check.
+
+        What a group may write is fine: a lab shares its cache so. So is a link of one's own, to a
+        larger disk.
+        """
+        if os.name != "posix":
+            return
+        for folder in (self.folder, self.folder.parent):
+            try:
+                itself, found = folder.lstat(), folder.stat()
+            except OSError:
+                continue  # not there yet: it is made
+            if stat.S_ISLNK(itself.st_mode) and itself.st_uid not in (os.geteuid(), 0):
+                problem = "is a link that another user made"
+                raise CompileError(str(folder), problem, f"look at it, or {ELSEWHERE}")
+            # With the sticky bit, as in /tmp, what is in a folder stays its owner's.
+            guarded = folder != self.folder and found.st_mode & stat.S_ISVTX
+            if found.st_mode & stat.S_IWOTH and not guarded:
+                problem = "anyone may write there, and change a file after its check"
+                raise CompileError(str(folder), problem, f"chmod o-w {folder}, or {ELSEWHERE}")
+
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self, file: RemoteFile) -> Iterator[None]:
         """Let one process at a time fetch into the folder; the others wait, then find the file.
 
-        The kernel frees the lock of a process that dies. Without locks of this kind (Windows), two
-        processes may spoil each other's part file, which the hash then reveals.
+        The kernel frees the lock of a process that dies. Without locks of this kind (Windows, some
+        network drives), two processes may spoil each other's part file, which the hash reveals.
         """
+        path = self.folder / LOCK
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file = (self.folder / LOCK).open("wb")
+            for folder in (self.folder.parent, self.folder):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o775)
+            handle = _open_lock(path)
         except OSError as error:
+            if path.is_symlink():
+                _refuse_odd(path, path.lstat())
             problem = f"cannot be written: {error.strerror}"
             raise CompileError(str(self.folder), problem, ELSEWHERE) from error
-        with file:
-            if sys.platform != "win32":
-                import fcntl
+        try:
+            _refuse_odd(path, os.fstat(handle))
+            self._wait_for_lock(handle, file)
+            with self._named_as_holder():
+                yield
+        finally:
+            os.close(handle)
 
-                fcntl.flock(file, fcntl.LOCK_EX)
+    def _wait_for_lock(self, handle: int, file: RemoteFile) -> None:
+        """Take the lock, and say for whom it waits if another process has it."""
+        if sys.platform == "win32":
+            return
+        import fcntl
+
+        with contextlib.suppress(OSError):  # no locks here: BlockingIOError is caught before
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = self._holder() or "another process"
+                log.warning(
+                    "waiting for %s: %s is fetching into %s", file.name, holder, self.folder
+                )
+                fcntl.flock(handle, fcntl.LOCK_EX)
+
+    @contextmanager
+    def _named_as_holder(self) -> Iterator[None]:
+        """Leave word of who fetches, for those who wait. A new file: no link is followed."""
+        path = self.folder / HOLDER
+        words = f"process {os.getpid()} on {socket.gethostname()}"
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+            with os.fdopen(handle, "w", encoding="utf-8") as out:
+                out.write(words)
+        try:
             yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _holder(self) -> str:
+        """Return who holds the lock, or "" if that is not known."""
+        try:
+            handle = os.open(self.folder / HOLDER, os.O_RDONLY | NO_LINK)
+            with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
+                return file.read(200)
+        except OSError:
+            return ""
 
 
-PART, LOCK = ".part", ".lock"
+PART, LOCK, HOLDER = ".part", ".lock", ".holder"
 ELSEWHERE = "point CCOMPILE_CACHE to another folder"
+# Neither follow a link nor wait for the other end of a pipe. (Windows has neither flag.)
+NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def _open_lock(path: Path) -> int:
+    """Open the lock file as it is, or make one."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
+    except PermissionError:  # of another member of the group: to lock it, reading is enough
+        return os.open(path, os.O_RDONLY | NO_LINK)
+
+
+def _refuse_odd(path: Path, found: os.stat_result) -> None:
+    """Refuse a link, pipe or device, and a file that has another name elsewhere."""
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
+        problem = "is not a plain file of its own: something else put it there"
+        raise CompileError(str(path), problem, f"look at it and remove it, or {ELSEWHERE}")
 
 
 class _PassingError(Exception):
@@ -230,16 +358,25 @@ class _PassingError(Exception):
 
 def cache_folder() -> Path:
     """Return the folder for downloads: ``CCOMPILE_CACHE``, else the platform's user cache."""
-    if own := os.environ.get("CCOMPILE_CACHE"):
-        return Path(own).expanduser()
-    from platformdirs import user_cache_path
+    own = os.environ.get("CCOMPILE_CACHE")
+    try:
+        if own:
+            return Path(own).expanduser()
+        from platformdirs import user_cache_path
 
-    return user_cache_path("connectome-compiler", appauthor=False)
+        folder = user_cache_path("connectome-compiler", appauthor=False)
+    except RuntimeError as error:  # ~nobody
+        problem = "there is no such home folder"
+        raise CompileError(f"CCOMPILE_CACHE={own}", problem, ELSEWHERE) from error
+    if not folder.is_absolute():
+        problem = "this user has no home folder for downloads"
+        raise CompileError("cache", problem, "set CCOMPILE_CACHE to a folder")
+    return folder
 
 
 def has_anything(folder: Path) -> bool:
     """Return whether any download into ``folder`` has finished or begun."""
-    return folder.is_dir() and any(p.name != LOCK for p in folder.iterdir())
+    return folder.is_dir() and any(p.name not in (LOCK, HOLDER) for p in folder.iterdir())
 
 
 def is_right(path: Path, file: RemoteFile) -> bool:
@@ -285,10 +422,58 @@ def _stalled(error: Exception) -> bool:
 
 
 @contextmanager
+def _in_time(source: Iterator[T], limit_s: float) -> Iterator[Iterator[T]]:
+    """Yield what ``source`` yields; raise `_PassingError` if it takes longer than that for one.
+
+    It runs in a thread: a server that sends a byte now and then keeps every read waiting, and no
+    timeout of the network sees it. A thread that is left behind ends with its connection, or with
+    the process.
+    """
+    waiting: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=8)
+    left = threading.Event()
+
+    def put(item: T | None, error: BaseException | None) -> bool:
+        while not left.is_set():
+            with contextlib.suppress(queue.Full):
+                waiting.put((item, error), timeout=1)
+                return True
+        return False
+
+    def work() -> None:
+        with contextlib.closing(source):  # type: ignore[type-var]
+            try:
+                for item in source:
+                    if not put(item, None):
+                        return
+                put(None, StopIteration())
+            except BaseException as error:  # raised where the items are read
+                put(None, error)
+
+    def items() -> Iterator[T]:
+        while True:
+            try:
+                item, error = waiting.get(timeout=limit_s)
+            except queue.Empty:
+                problem = f"fewer than {CHUNK:,} bytes came in {limit_s:g} s"
+                raise _PassingError(problem) from None
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        yield items()
+    finally:
+        left.set()
+
+
+@contextmanager
 def _bar(file: RemoteFile, start: int, wanted: bool | None) -> Iterator[Callable[[int], None]]:
     """Show progress on standard error, if that is a terminal and the file is not a trifle."""
     show = sys.stderr.isatty() if wanted is None else wanted
-    if not show or file.n_bytes < CHUNK:
+    if not show or file.n_bytes < TRIFLE:
         yield lambda n: None
         return
     from rich.console import Console

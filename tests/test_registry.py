@@ -1,9 +1,12 @@
 """Things by name: found only when asked for, and never replaced by a plugin."""
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import is_dataclass
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -41,11 +44,21 @@ def test_unknown_names_are_answered_with_the_nearest(kind: Kind, wrong: str, rig
         find(kind, wrong, "my.toml")
 
 
-def plug(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+@pytest.fixture(autouse=True)
+def not_kept() -> Iterator[None]:
+    """What is installed is looked at once per process; these tests change it."""
+    registry._plugins.cache_clear()
+    yield
+    registry._plugins.cache_clear()
+
+
+def plug(monkeypatch: pytest.MonkeyPatch, name: str, *values: str) -> None:
     def points(group: str) -> list[EntryPoint]:
-        return [EntryPoint(name, value, group)] if group.endswith("passes") else []
+        wanted = group.endswith("passes")
+        return [EntryPoint(name, value, group) for value in values if wanted]
 
     monkeypatch.setattr(registry, "entry_points", points)
+    registry._plugins.cache_clear()
 
 
 def test_plugins_are_found_but_replace_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,3 +92,47 @@ heavy = {"numpy", "pyarrow", "torch", "duckdb", "jinja2"} & set(sys.modules)
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_installed_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def points(group: str) -> list[EntryPoint]:
+        asked.append(group)
+        return []
+
+    monkeypatch.setattr(registry, "entry_points", points)
+    for _ in range(3):
+        for kind, name in ALL:
+            find(kind, name)
+    assert len(asked) == len(set(asked)) == len(KINDS)
+
+
+def test_two_packages_with_one_name_are_both_named(tmp_path: Path) -> None:
+    for package, version in (("cortex-tools", "1.2"), ("worm-tools", "0.3")):
+        info = tmp_path / f"{package.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Name: {package}\nVersion: {version}\n")
+        lists = "[connectome_compiler.passes]\nmine = fractions:Fraction\n"
+        lists += f"{package} = fractions:Fraction\ndrop-autapses = fractions:Fraction\n"
+        (info / "entry_points.txt").write_text(lists)
+    code = """
+from connectome_compiler.registry import find
+from connectome_compiler.views import catalogue
+assert find("pass", "worm-tools").__name__ == "Fraction"
+assert find("pass", "drop-autapses").__name__ == "DropAutapses"
+assert "is provided by cortex-tools 1.2 and worm-tools 0.3" in catalogue.everything()
+find("pass", "mine", "my.toml")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    error, hint = done.stderr.strip().splitlines()[-2:]
+    assert error.endswith(
+        "my.toml: pass 'mine': is provided by cortex-tools 1.2 and worm-tools 0.3"
+    )
+    assert hint == "  hint: uninstall all but one"

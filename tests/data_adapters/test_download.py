@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -196,10 +201,19 @@ def test_a_full_disk_names_folder_and_size(
     assert caught.value.where == str(down.folder)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_disk_that_fills_up_while_writing(down: Downloader, at: str) -> None:
-    down.folder.mkdir(parents=True)
-    part(down).symlink_to("/dev/full")
+def test_a_disk_that_fills_up_while_writing(
+    down: Downloader, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fdopen = os.fdopen
+
+    class Full(io.FileIO):
+        def write(self, data: Any, /) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def opened(handle: int, mode: str = "r", **options: Any) -> Any:
+        return Full(handle, "ab") if mode == "ab" else fdopen(handle, mode, **options)
+
+    monkeypatch.setattr(_download.os, "fdopen", opened)
     with pytest.raises(CompileError, match="disk is full"):
         down.fetch(FILE, at)
     assert not (down.folder / FILE.name).exists()
@@ -257,3 +271,186 @@ def test_waits_longer_each_time(
     with pytest.raises(CompileError):
         Downloader(own_cache).fetch(FILE, at)
     assert waits == [1, 2, 4]
+
+
+# --- what others may have put into the cache, or send ------------------------------------------
+
+
+@pytest.mark.parametrize("name", [".lock", FILE.name + ".part"])
+@pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder"])
+def test_what_is_no_file_of_the_cache_is_refused_and_left_alone(
+    name: str, kind: str, down: Downloader, at: str, tmp_path: Path
+) -> None:
+    mine = tmp_path / "thesis.tex"
+    mine.write_bytes(b"years of work")
+    down.folder.mkdir(parents=True)
+    trap = down.folder / name
+    if kind == "link":
+        trap.symlink_to(mine)
+    elif kind == "hard link":
+        trap.hardlink_to(mine)
+    elif kind == "pipe":
+        os.mkfifo(trap)
+    else:
+        trap.mkdir()
+    with pytest.raises(CompileError):
+        down.fetch(FILE, at)
+    assert mine.read_bytes() == b"years of work"
+    assert os.path.lexists(trap)
+
+
+def test_a_lock_with_content_keeps_it(down: Downloader, at: str) -> None:
+    down.folder.mkdir(parents=True)
+    (down.folder / ".lock").write_text("mine")
+    down.fetch(FILE, at)
+    assert (down.folder / ".lock").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_cache_that_anyone_may_write_is_refused(down: Downloader, at: str) -> None:
+    down.folder.mkdir(parents=True)
+    for mode in (0o777, 0o1777):
+        down.folder.chmod(mode)
+        with pytest.raises(CompileError, match="anyone may write there") as caught:
+            down.fetch(FILE, at)
+        assert f"chmod o-w {down.folder}" in caught.value.hint
+    down.folder.chmod(0o2775)  # a lab's
+    assert down.fetch(FILE, at).read_bytes() == BODY
+    down.folder.chmod(0o777)  # nor is it read
+    with pytest.raises(CompileError, match="anyone may write there"):
+        down.fetch(FILE, at)
+    down.folder.chmod(0o755)
+    down.folder.parent.chmod(0o777)
+    with pytest.raises(CompileError, match="anyone may write there"):
+        down.fetch(FILE, at)
+    down.folder.parent.chmod(0o1777)
+    assert down.fetch(FILE, at).read_bytes() == BODY
+
+
+def test_a_link_of_ones_own_to_another_disk_is_fine(
+    down: Downloader, at: str, tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    down.folder.symlink_to(tmp_path / "disk")
+    assert down.fetch(FILE, at).read_bytes() == BODY
+    assert (tmp_path / "disk" / FILE.name).read_bytes() == BODY
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can make one")
+def test_a_link_of_another_user_is_refused(down: Downloader, at: str, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    down.folder.symlink_to(tmp_path / "disk")
+    os.lchown(down.folder, 12345, 12345)
+    with pytest.raises(CompileError, match="a link that another user made"):
+        down.fetch(FILE, at)
+
+
+@pytest.mark.parametrize("fault", ["drip", "drip-head"])
+def test_a_server_that_drips_is_too_slow(
+    fault: str, own_cache: Path, at: str, server: Server
+) -> None:
+    server.faults, server.stuck = [fault], True
+    start = time.monotonic()
+    with pytest.raises(CompileError, match=r"fewer than 16,384 bytes came in 0.3 s, 2 times") as e:
+        Downloader(own_cache, back_off_s=(0,), read_timeout_s=5, slowest_s=0.3).fetch(FILE, at)
+    assert time.monotonic() - start < 5
+    assert e.value.hint == "try again later"
+    assert not (own_cache / FILE.name).exists()
+
+
+def test_an_endless_answer_is_cut_at_the_stated_size(
+    down: Downloader, at: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = []
+    real = _download.sha256
+
+    def looked_at(path: Path) -> str:
+        written.append(path.stat().st_size)
+        return real(path)
+
+    monkeypatch.setattr(_download, "sha256", looked_at)
+    server.faults, server.stuck = ["endless"], True
+    with pytest.raises(CompileError, match="is not the published file"):
+        down.fetch(FILE, at)
+    assert written == [len(BODY) + 1]
+    assert server.n_sent < 1 << 25  # what the network held
+    assert not part(down).exists()
+
+
+@pytest.mark.parametrize("place", ["http://[::bad", "http://", "file:///etc/passwd", "gopher://x"])
+def test_a_redirect_to_nowhere(place: str, down: Downloader, at: str, server: Server) -> None:
+    server.faults, server.stuck = [f"to {place}"], True
+    with pytest.raises(CompileError) as caught:
+        down.fetch(FILE, at)
+    assert caught.value.where == at
+    assert not (down.folder / FILE.name).exists()
+
+
+HOLD = """
+import fcntl, os, sys
+from pathlib import Path
+from connectome_compiler.data_adapters._download import Downloader, RemoteFile
+down, file = Downloader(Path(sys.argv[1])), RemoteFile("x", 1, "")
+with down._locked(file):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_who_waits_says_for_whom(
+    down: Downloader, at: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, down.folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdin
+        assert other.stdout
+        assert other.stdout.readline() == b"held\n"
+        threading.Timer(0.3, other.stdin.close).start()
+        assert down.fetch(FILE, at).read_bytes() == BODY
+    assert f"waiting for {FILE.name}: process {other.pid} on " in caplog.text
+    assert sorted(p.name for p in down.folder.iterdir()) == [".lock", FILE.name]
+
+
+def test_a_lock_whose_holder_was_killed_is_free(down: Downloader, at: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, down.folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout
+        other.stdout.readline()
+        other.kill()
+    assert down.fetch(FILE, at).read_bytes() == BODY
+    assert sorted(p.name for p in down.folder.iterdir()) == [".lock", FILE.name]
+
+
+@pytest.mark.parametrize(
+    ("cache", "problem"),
+    [("~no-such-user/x", "no such home folder"), ("file", "cannot be written")],
+)
+def test_a_cache_that_cannot_be(
+    cache: str, problem: str, at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("CCOMPILE_CACHE", cache)
+    with pytest.raises(CompileError, match=problem) as caught:
+        Downloader(cache_folder() / "v1").fetch(FILE, at)
+    assert "CCOMPILE_CACHE" in caught.value.hint
+
+
+def test_an_empty_or_relative_cache(
+    at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CCOMPILE_CACHE", "")
+    assert cache_folder().name == "connectome-compiler"
+    monkeypatch.setenv("CCOMPILE_CACHE", "here")
+    assert Downloader(cache_folder() / "v1").fetch(FILE, at).read_bytes() == BODY
+    assert (tmp_path / "here" / "v1" / FILE.name).exists()
+
+
+def test_a_user_without_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CCOMPILE_CACHE")
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *a, **k: Path("~/.cache/x"))
+    with pytest.raises(CompileError, match="no home folder"):
+        cache_folder()

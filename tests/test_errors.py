@@ -1,0 +1,63 @@
+"""What errors say is short enough to read, and safe to print."""
+
+import pytest
+
+from connectome_compiler.errors import (
+    CompileError,
+    UnknownNameError,
+    out_of_memory,
+    printable,
+)
+
+
+def test_long_texts_lose_their_middle() -> None:
+    said = str(CompileError("w" * 10**6, "p" * 10**6 + "!", "h" * 10**6))
+    assert len(said) < 7000
+    assert "998,001 characters left out" in said
+    assert said.splitlines()[0].endswith("p!")
+    assert len(said.splitlines()) == 2
+
+
+def test_a_text_of_usual_length_is_whole() -> None:
+    assert str(CompileError("w", "p" * 2000, "h")) == f"w: {'p' * 2000}\n  hint: h"
+
+
+def test_many_names_are_counted_not_listed() -> None:
+    error = UnknownNameError.among("column", "zzz", [f"c{k:06}" for k in range(100_000)])
+    assert error.hint.startswith("known: c000000, ")
+    assert error.hint.endswith("c000049 and 99,950 more")
+    assert UnknownNameError.among("column", "zzz", ["a", "b"]).hint == "known: a, b"
+    assert UnknownNameError.among("column", "zzz", []).hint == "known: none"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb", "a\nb"),
+        ("größer → 😀 🇨🇭", "größer → 😀 🇨🇭"),
+        ("\x1b]0;title\x07\x1b[2J", "\\x1b]0;title\\x07\\x1b[2J"),
+        ("a\rb\tc\bd\x00\x7f", "a\\rb\\tc\\x08d\\x00\\x7f"),
+        ("\x9b31m\x85", "\\x9b31m\\x85"),  # C1: one character that is both ESC and [
+        ("\u202eevil\u2066\u200f\u061c", "\\u202eevil\\u2066\\u200f\\u061c"),
+        ("\u2028\udcff", "\\u2028\\udcff"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_spelled_out(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    printable(text).encode()
+
+
+def test_a_lack_of_memory_is_known_in_many_words() -> None:
+    deep = ImportError("numpy could not be imported")
+    deep.__cause__ = ImportError("libx.so: failed to map segment from shared object")
+    for error in (
+        MemoryError(),
+        OSError(12, "Cannot allocate memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("can't start new thread"),
+        deep,
+    ):
+        assert out_of_memory(error)
+    for other in (ValueError("out of memory"), OSError(28, "No space left"), RuntimeError("no")):
+        assert not out_of_memory(other)
