@@ -400,6 +400,94 @@ def test_output_that_cannot_be_written(tmp_path: Path) -> None:
     assert "Exception ignored" not in done.stderr
 
 
+SMALL = "build ncap-swimmer --no-verify --out model.py"
+
+
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [
+        ("2>&-", 0, ""),
+        ("<&-", 0, "Warning: "),
+        ("2>/dev/full", 0, ""),
+        (">&-", 1, "Error: output: standard output is closed\n  hint: only the report is lost"),
+        (">/dev/full", 1, "Error: output: No space left on device\n  hint: only the report"),
+        ("--print-after source >/dev/full", 1, "Error: output: No space left on device\n"),
+        ("<&- >&- 2>&-", 1, ""),
+    ],
+)
+def test_no_stream_costs_the_result(streams: str, code: int, said: str, tmp_path: Path) -> None:
+    line = f"'{CCOMPILE}' {SMALL} {streams}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["model.py"]
+    text = (tmp_path / "model.py").read_text()
+    compile(text, "model.py", "exec")
+    assert text.startswith('"""')
+    assert "def build(" in text
+
+
+HOSTILE = 'extends = "microns-v1-surrogate"\ntitle = "\\U0001F600 \\u001b]0;owned\\u0007 \\u202e"\n'
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_a_narrow_stream_gets_the_characters_spelled_out(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(HOSTILE)
+    said = ccompile("list", "mine.toml", cwd=tmp_path, PYTHONIOENCODING=encoding)
+    assert (said.code, said.err) == (0, "")
+    assert ("\N{GRINNING FACE}" if encoding == "utf-8" else "\\U0001f600") in said.out
+    assert "\\x1b]0;owned\\x07 \\u202e" in said.out
+    assert "\x1b" not in said.out
+
+
+def test_a_terminal_obeys_no_data(tmp_path: Path) -> None:
+    (tmp_path / "e.csv").write_bytes(b"\x1b[2Jpre\x1b]0;owned\x07,\xc2\x9bpost\n1,2\n")
+    said = run_inside(["build", "table", "--set", "edges=e.csv"], tmp_path)
+    must_fail(said, "\\x1b]0;owned\\x07")
+    assert not {"\x1b", "\x07", "\x9b"} & set(said.err)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["build", "ncap-swimmer", "--out", "a\0.py"],
+        ["verify", "a\0.py"],
+        ["verify", "model.py", "--graph", "a\0"],
+        ["train", "model.py", "--out", "a\0"],
+        ["analyse", "a\0.py"],
+    ],
+)
+def test_no_path_has_a_nul(words: list[str], tmp_path: Path) -> None:
+    must_fail(run_inside(words, tmp_path), "has a NUL character in it", code=2)
+
+
+def test_a_lack_of_memory_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def line(*_: object, **__: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 8 bytes")
+
+    monkeypatch.setattr("connectome_compiler.pipeline.build", line)
+    said = run_inside(["build", "ncap-swimmer"], tmp_path)
+    must_fail(said, "Error: build: not enough memory\n  hint: close other programs")
+
+
+def test_without_docstrings_it_works_and_leaves_nothing_in_the_temporary_folder(
+    tmp_path: Path,
+) -> None:
+    temporary, out = tmp_path / "tmp", tmp_path / "out"
+    temporary.mkdir()
+    out.mkdir()
+    small = {"PYTHONOPTIMIZE": "2", "TMPDIR": str(temporary)}
+    said = ccompile("build", "ncap-swimmer", cwd=out, **small)
+    assert said.code == 0, said
+    assert "verified model.py" in said.out
+    said = ccompile("analyse", "model.py", "--inputs", "4", "--seeds", "1", cwd=out, **small)
+    assert said.code == 0, said
+    assert list(temporary.iterdir()) == []
+
+
 def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     done = subprocess.run(
         f"'{CCOMPILE}' list | head -n 0; echo ${{PIPESTATUS[0]}}",
@@ -413,8 +501,9 @@ def test_a_reader_that_goes_away(tmp_path: Path) -> None:
     assert done.stdout.strip() in ("0", "1")
 
 
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize("moment", ["Warning", "verifying"])
-def test_interrupt_leaves_nothing_behind(moment: str, tmp_path: Path) -> None:
+def test_interrupt_leaves_nothing_behind(moment: str, name: str, tmp_path: Path) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     out = tmp_path / "out"
@@ -431,12 +520,12 @@ def test_interrupt_leaves_nothing_behind(moment: str, tmp_path: Path) -> None:
     assert first.startswith("Warning: ")
     if moment == "verifying":
         end = time.monotonic() + 30
-        while time.monotonic() < end and not list(temporary.glob("ccompile-*/model.py")):
+        while time.monotonic() < end and not list(temporary.rglob("ccompile-*/model.py")):
             time.sleep(0.02)
-        assert list(temporary.glob("ccompile-*/model.py"))
-        os.killpg(running.pid, signal.SIGINT)  # as a terminal's Ctrl-C: to all of them
+        assert list(temporary.rglob("ccompile-*/model.py"))
+        os.killpg(running.pid, signal.Signals[name])  # as a terminal: to all of them
     else:
-        running.send_signal(signal.SIGINT)
+        running.send_signal(signal.Signals[name])
     said_out, said_err = running.communicate(timeout=30)
     assert running.returncode == 1
     assert said_out == ""
