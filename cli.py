@@ -381,7 +381,7 @@ def _say(words: str) -> None:
 def _tell(words: str) -> None:
     """Print on standard error; that nobody can read it must not stop the work."""
     try:
-        click.echo(printable(words), err=True)
+        print(printable(words), file=sys.stderr, flush=True)
     except OSError:
         _discard(sys.stderr)
 
@@ -391,7 +391,7 @@ def _print(words: object) -> None:
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, "standard output is closed")
-        click.echo(printable(str(words)))
+        print(printable(str(words)), flush=True)
     except OSError as error:
         click.get_current_context().meta.setdefault(UNPRINTED, error)
         if sys.stdout is not None:

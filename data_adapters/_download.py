@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, TypeVar, cast
 
 from connectome_compiler.errors import CompileError
 
@@ -161,7 +161,7 @@ class Downloader:
                     raise CompileError(address, f"the server answers {_status(answer)}", hint)
                 if answer.status_code == requests.codes.ok:
                     start = 0  # the server ignores ranges: begin again
-                self._write(file, pieces, start)
+                self._write(file, cast("Iterator[bytes]", pieces), start)
                 # With a stated length a cut is an error by itself.
                 if "Content-Length" not in answer.headers and not self._is_long_enough(file):
                     raise _PassingError("the connection broke off")

@@ -473,6 +473,7 @@ def test_a_lack_of_memory_is_no_traceback(tmp_path: Path, monkeypatch: pytest.Mo
     must_fail(said, "Error: build: not enough memory\n  hint: close other programs")
 
 
+@pytest.mark.slow
 def test_without_docstrings_it_works_and_leaves_nothing_in_the_temporary_folder(
     tmp_path: Path,
 ) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -362,7 +363,7 @@ def test_an_endless_answer_is_cut_at_the_stated_size(
     down: Downloader, at: str, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written = []
-    real = _download.sha256
+    real: Callable[[Path], str] = _download.sha256
 
     def looked_at(path: Path) -> str:
         written.append(path.stat().st_size)

@@ -47,6 +47,13 @@ def test_much_output_is_no_deadlock_and_only_its_end_is_kept() -> None:
     assert done.out.endswith("\nend\n")
 
 
+def test_docstrings_are_there_though_its_parent_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONOPTIMIZE", "2")  # python -OO
+    assert (
+        child("import json; print(sys.flags.optimize, json.__doc__[:10])").out == "0 JSON (Java\n"
+    )
+
+
 def test_its_temporary_files_are_removed() -> None:
     done = child("print(tempfile.mkdtemp())")
     assert not Path(done.out.strip()).exists()
