@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar, cast
 
-from connectome_compiler.errors import CompileError
+from connectome_compiler.errors import CompileError, printable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -326,7 +326,7 @@ class Downloader:
         try:
             handle = os.open(self.folder / HOLDER, os.O_RDONLY | NO_LINK)
             with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
-                return file.read(200)
+                return printable(" ".join(file.read(200).split()))  # whoever wrote it
         except OSError:
             return ""
 

@@ -413,6 +413,16 @@ def test_who_waits_says_for_whom(
     assert sorted(p.name for p in down.folder.iterdir()) == [".lock", FILE.name]
 
 
+def test_what_others_write_of_themselves_is_safe_to_print(down: Downloader) -> None:
+    down.folder.mkdir(parents=True)
+    (down.folder / ".holder").write_bytes(b"\x1b]0;owned\x07\nError: \xff" + b"x" * 1000)
+    assert down._holder().startswith("\\x1b]0;owned\\x07 Error: \N{REPLACEMENT CHARACTER}x")
+    assert len(down._holder()) < 220
+    (down.folder / ".holder").unlink()
+    os.mkfifo(down.folder / ".holder")
+    assert down._holder() == ""
+
+
 def test_a_lock_whose_holder_was_killed_is_free(down: Downloader, at: str) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, down.folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE
