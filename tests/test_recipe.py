@@ -179,6 +179,13 @@ def test_a_forgotten_ending_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
         load_recipe("micron-v1")
 
 
+def test_names_of_stages_are_taken_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "toy.toml"
+    path.write_text(GOOD)
+    with pytest.raises(UnknownNameError, match=r"stage 'THIN': no such name"):
+        load_recipe(path, ["THIN.min_weight=8"])
+
+
 def test_extends_changes_another_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "base.toml").write_text(GOOD)
     child = tmp_path / "child.toml"

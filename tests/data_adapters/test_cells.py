@@ -151,6 +151,19 @@ def test_the_column_is_told_by_types_else_prism_else_all() -> None:
         column_cells("t", "prism", sources, "manual", None, 100)
 
 
+def test_the_volume_is_turned_by_five_degrees_and_the_pia_lies_at_depth_0() -> None:
+    pia_x, pia_y = 183013 * 0.004, 83535 * 0.004
+    cos, sin = np.cos(np.pi / 36), np.sin(np.pi / 36)
+    # A point on the pia, and 100 um from it along each axis of the volume.
+    x = np.array([pia_x, pia_x + 100, pia_x, pia_x])
+    y = np.array([pia_y, pia_y, pia_y + 100, pia_y])
+    z = np.array([40.0, 40.0, 40.0, 140.0])
+    along, depth, across = oriented(x, y, z)
+    np.testing.assert_allclose(depth, [0, 100 * sin, 100 * cos, 0], atol=1e-9)
+    np.testing.assert_allclose(along - along[0], [0, 100 * cos, -100 * sin, 0], atol=1e-9)
+    assert across.tolist() == z.tolist()
+
+
 def test_orientation_and_prism_agree_with_the_measured_column(test_data: Path) -> None:
     with (test_data / "microns" / "column_neurons_v795.csv").open() as lines:
         rows = [r for r in csv.DictReader(lines) if r["x_um"]]

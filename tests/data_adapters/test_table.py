@@ -152,6 +152,12 @@ def test_a_threshold_is_on_pairs_not_on_rows(load: Any) -> None:
     assert "ignored columns: neuropil" in notes(graph)
 
 
+def test_weak_pairs_are_counted_once_however_many_rows_they_have(load: Any) -> None:
+    rows = "pre,post,neuropil,syn_count; 1,2,AL,9; 2,1,AL,1; 2,1,MB,2; 2,1,LH,1; 1,3,AL,3"
+    graph = load(rows, min_weight=5)
+    assert "2 pairs below 5 synapses dropped, 7 synapses in all" in notes(graph)
+
+
 def test_neurons_of_a_cell_table_stay_without_connections_but_ends_of_dropped_rows_do_not(
     load: Any,
 ) -> None:

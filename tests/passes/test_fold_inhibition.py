@@ -103,6 +103,16 @@ def test_negative_weights_inhibit_by_their_size() -> None:
     assert inhibition.to_pylist() == [0.5, 1.0, 0.0]
 
 
+def test_inhibition_from_several_populations_adds_up() -> None:
+    graph = small(
+        {"pv": {"sign": [-1, -1]}, "sst": {"sign": [-1]}, "exc": {"sign": [1, 1, 1]}},
+        [("pv", "exc", [(0, 0), (1, 0), (0, 1)]), ("sst", "exc", [(0, 1), (0, 2)])],
+    )
+    received = np.array([1 + 2, 3 + 1, 2])  # synapses
+    inhibition = FoldInhibition()(graph).population("exc").column("inhibition")
+    assert inhibition.to_pylist() == (received / 4).tolist()
+
+
 def test_without_inhibitory_input_nothing_is_attenuated() -> None:
     alone = small({"L2/3.exc": {"sign": [1, 1]}}, [("L2/3.exc", "L2/3.exc", [(0, 1)])])
     after = FoldInhibition()(alone)

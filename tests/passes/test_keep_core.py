@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from references import edges, neurons, small
 from strategies import connectomes, graphs
@@ -29,6 +29,15 @@ def core(graph: Graph, k: int, degree: str) -> set[Any]:
         left.discard(weak[0])
 
 
+# A ring of three, a neuron that only receives, and one that only sends: each core is another.
+RING = small(
+    {"cells": {"sign": [1] * 5}},
+    [("cells", "cells", [(0, 1), (1, 2), (2, 0), (2, 3), (4, 0)])],
+)
+
+
+@example(RING, "in", 1)
+@example(RING, "out", 1)
 @given(graphs(), degrees, st.integers(0, 5))
 def test_agrees_with_a_slow_reading(graph: Graph, degree: Any, k: int) -> None:
     digest = graph.digest()
