@@ -485,12 +485,18 @@ class Run:
         self.unchanged: dict[str, Found] = {}  # by file of tests
         self.outcomes: list[Outcome] = []
 
-    def all(self) -> list[Outcome]:
-        """Try all mutants, after their tests as they are."""
-        self._each(sorted({t for m in self.mutants for t in tests_of(m.file)}))
+    def all(self, at_once: bool) -> None:
+        """Try all mutants, after their tests as they are unless *at_once*."""
+        if not at_once:
+            self._each(sorted({t for m in self.mutants for t in tests_of(m.file)}))
         self._each(self.mutants)
         print(file=sys.stderr)
-        return self.outcomes
+
+    def stop(self) -> None:
+        """End what is under way."""
+        for trial in self.trials:
+            os.killpg(trial.pid, signal.SIGKILL)
+            os.waitpid(trial.pid, 0)
 
     def _each(self, whats: Sequence[Mutant | str]) -> None:
         for what in whats:
@@ -508,15 +514,15 @@ class Run:
         else:
             place.put(what.file, mutated((ROOT / what.file).read_text("utf-8"), what))
             tests = tests_of(what.file)
-            usual = sum(sum(self.unchanged[t].seconds.values()) for t in tests)
-            limit = min(self.at_most, 20 + 5 * usual)
+            usual = [sum(self.unchanged[t].seconds.values()) for t in tests if t in self.unchanged]
+            limit = min(self.at_most, 20 + 5 * sum(usual)) if usual else self.at_most
             pid = place.start(tests, self._reaching(what), [])
         self.trials.append(Trial(place, pid, time.monotonic() + limit, what))
 
     def _reaching(self, mutant: Mutant) -> list[str]:
         """Return the tests that reach a mutant, the fastest first."""
         seconds = {}
-        for found in (self.unchanged[t] for t in tests_of(mutant.file)):
+        for found in (self.unchanged.get(t, Found()) for t in tests_of(mutant.file)):
             for test, lines in found.lines.get(mutant.file, {}).items():
                 if test and any(mutant.line <= line <= mutant.last_line for line in lines):
                     seconds[test] = found.seconds.get(test, 0.0)
@@ -581,6 +587,9 @@ def main() -> None:
     parser.add_argument("--match", default="", help="only mutants whose key matches this")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--timeout", type=float, default=180, help="seconds for one mutant")
+    parser.add_argument(
+        "--at-once", action="store_true", help="do not run the tests as they are first: they pass"
+    )
     parser.add_argument("--json", type=Path, help="also write the outcomes here")
     parser.add_argument("--list", action="store_true", help="print the mutants, try none")
     args = parser.parse_args()
@@ -592,18 +601,24 @@ def main() -> None:
         for m in mutants(file, (ROOT / file).read_text("utf-8"))
         if re.search(args.match, m.key)
     ]
-    drawn = every
-    if 0 < args.n < len(every):
-        drawn = random.Random(args.seed).sample(every, args.n)
+    random.Random(args.seed).shuffle(every)  # so that a smaller sample is part of a larger one
+    drawn = every[: args.n or None]
     left = [m for m in drawn if m.key not in known]
-    left.sort(key=lambda m: (m.file, m.start))
     if args.list:
         return print(*(f"{m.file}:{m.line}  {m.key}" for m in left), sep="\n")
 
     for name in LIBRARIES:
         import_module(name)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        outcomes = Run(Path(folder), args.jobs, args.timeout, left).all()
+        run = Run(Path(folder), args.jobs, args.timeout, left)
+        for ended in (signal.SIGINT, signal.SIGTERM):  # also where the shell ignores the first
+            signal.signal(ended, signal.default_int_handler)
+        try:
+            run.all(at_once=args.at_once)
+        except KeyboardInterrupt:
+            print("\ninterrupted: of the sample, what was tried", file=sys.stderr)
+            run.stop()
+        outcomes = sorted(run.outcomes, key=lambda o: (o.mutant.file, o.mutant.start))
 
     counts = Counter(o.outcome for o in outcomes)
     survivors = [o for o in outcomes if o.outcome == "survived"]

@@ -66,3 +66,10 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(CompileError) as caught:
         Ncap(**options)
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("field", ["n_joints", "oscillator_period"])
+def test_sizes_fit_32_bits(field: str) -> None:
+    options: dict[str, Any] = {field: 2**31}
+    with pytest.raises(CompileError, match="2147483648 is no integer from 1 to 2147483647"):
+        Ncap(**options)

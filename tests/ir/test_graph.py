@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from numpy.testing import assert_array_equal
+from references import small
 from strategies import graphs
 
 from connectome_compiler.errors import CompileError, UnknownNameError
@@ -139,3 +140,8 @@ def test_unknown_names_are_answered_with_the_nearest() -> None:
 def test_a_law_has_no_edge_list() -> None:
     with pytest.raises(CompileError, match="all to all, not an edge list"):
         _ = Projection("a", "b", AllToAll()).synapses
+
+
+def test_with_projections_takes_their_place() -> None:
+    graph = small({"a": {"sign": [1, 1]}}, [("a", "a", [(0, 1)])])
+    assert graph.with_projections([]).projections == ()
