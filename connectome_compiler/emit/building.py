@@ -1,15 +1,31 @@
-"""Call the ``build()`` of an imported module, with errors for a person to read."""
+"""Run the text of an emitted module, and call its ``build()``."""
 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
 from connectome_compiler.errors import CompileError, UnknownNameError
+
+
+def run_module(path: Path, text: bytes, name: str = "") -> ModuleType:
+    """Return the module that ``text``, read from ``path``, makes; with a ``name`` it is kept.
+
+    Not by an import: that would run a ``__pycache__`` beside the file, whatever is in it, and write
+    one. Whatever the module raises comes out.
+    """
+    module = ModuleType(name or path.stem)
+    module.__file__ = str(path)
+    if name:
+        sys.modules[name] = module  # dataclasses in it look themselves up there
+    exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)
+    return module
 
 
 def build_network(where: str, module: ModuleType, options: Mapping[str, Any]) -> nn.Module:

@@ -32,6 +32,7 @@ from connectome_compiler.ir.ties import groups, n_junctions
 from connectome_compiler.ir.window import Window
 
 WIDTH = 100
+STATEMENT = 2  # the format of PROVENANCE: the first one had neither options nor state
 MOST_FILES = 3  # named in the header
 MODELLED = (
     "MODELLED, NOT MEASURED: the connections were drawn from published statistics. No neuron of"
@@ -103,6 +104,7 @@ def provenance(graph: Graph, recipe: str, wiring: Wiring, head: str) -> dict[str
         "graph_sha256": graph.digest(),
         "header_sha256": header_digest(head),
         "compiler": f"connectome-compiler {__version__}",
+        "statement": STATEMENT,
     }
     return {**stated, "sha256": statement_digest(stated)}
 

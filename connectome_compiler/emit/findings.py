@@ -13,9 +13,10 @@ from connectome_compiler.errors import out_of_memory
 class Wrong(Exception):  # noqa: N818  not an error of ours: a finding
     """Something that the module does and the graph does not say, or the reverse."""
 
-    def __init__(self, where: str, problem: str) -> None:
+    def __init__(self, where: str, problem: str, wanted: str = "") -> None:
         super().__init__(where, problem)
         self.where, self.problem = where, problem
+        self.wanted = wanted  # of a graph: the digest of the right one
 
 
 @contextmanager

@@ -7,14 +7,14 @@ compiler are refused while it is imported.
 
 from __future__ import annotations
 
+import ast
 import copy
-import importlib.util
 import io
 import json
 import math
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,18 +24,29 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from connectome_compiler.emit.describe import header_digest, scale, statement_digest
+from connectome_compiler.emit.building import run_module
+from connectome_compiler.emit.describe import STATEMENT, header_digest, scale, statement_digest
 from connectome_compiler.emit.emission import MARK
 from connectome_compiler.emit.findings import Wrong as Wrong
 from connectome_compiler.emit.findings import alone, finding
 from connectome_compiler.emit.fresh import tied_to_parent
-from connectome_compiler.emit.reference import acted, acting, rates_and_output
+from connectome_compiler.emit.probe_state import (
+    gradients_are_its_own,
+    holds_what_is_stated,
+    noise_is_normal,
+    options_are_those_stated,
+    refuses_foreign_states,
+    starts_where_stated,
+)
+from connectome_compiler.emit.reference import acted, acting, connections, rates_and_output
+from connectome_compiler.emit.stepping import OPTIMIZERS, Stepper
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.signs import count_signs, stated_signs
 from connectome_compiler.ir.ties import groups
+from connectome_compiler.nn.window_rules import WindowRule
 
 BATCH = 4
 WIDE = 13  # another batch, for which other code runs in the layers
@@ -46,6 +57,16 @@ HEAVY = 500_000_000  # products for one sample; above, stacks are compared over 
 FEW = 512  # neurons; up to so many, all eigenvalues are looked at
 CELLS = 2**22  # numbers in a batch of pulses: 16 MB, whatever the number of neurons
 CHANNELS = 128  # pulsed per convolution; above it a sample with a fixed seed
+ROUGH = 2e-3  # of rates in single precision, relative to the largest
+# Batches for which layers run other code (few columns, tiles of 64, several images at a time), and
+# the most products for a sample up to which all those of a row are tried.
+BATCHES = (
+    (2**13, (1, 2, 5, 7, 8, 11, 12, 16, 31, 32, 33, 63, 64, 65, 100, 128, 129, 200, 257)),
+    (2**17, (1, 2, 7, 8, 12, 33, 65, 129)),
+    (2**62, (1, 33)),
+)
+ROLLS = ((BATCH, 10), (1, 20), (65, 2))  # batches and steps of sequences
+COLUMNS = (1, 7, WIDE, 65)  # samples for which gradients of layers are compared
 Signs = npt.NDArray[np.int8]
 Index = npt.NDArray[np.int32]
 
@@ -58,6 +79,7 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
         raise Wrong("PROVENANCE", "was altered: it does not have the hash that it was written with")
     if stated["header_sha256"] != header_digest(emitted.__doc__ or ""):
         raise Wrong("header", "was altered: it does not have the hash that it was written with")
+    _is_complete(stated)
     if "motif" in stated:
         from connectome_compiler.emit.probe_motif import probe_motif
 
@@ -66,6 +88,8 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
     with alone(), finding("build()"):
         network: Any = emitted.build()
     checks = ["imports and builds alone, without the compiler; its statement is unaltered"]
+    new = "statement" in stated
+    gradients_are_its_own(network)
     _structure(network, stated)
     checks.append("connections and signs are those stated, none more, none less")
     if saved is not None:
@@ -74,27 +98,48 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
         _against_graph(network, stated, graph)
         checks.append("connections, signs and origin are those of the saved graph, one by one")
     if "dynamics" in stated:
+        _dynamics_are_those_stated(network, stated["dynamics"])
         _starts(emitted, network, stated)
         checks.append("time constants, and weights that come from data, start where it is stated")
+    if new:
+        options_are_those_stated(emitted, network, stated)
+        holds_what_is_stated(network, stated["state"])
+        checks.append("options, parameters and saved buffers are those stated, none more")
+        starts_where_stated(emitted, stated)
+        checks.append("all numbers start where it is stated, those drawn by their law and size")
+    _wild(network)
+    _weights_act(network, stated)
+    _pulses(network, stated, limit=64)
     _shake(network)
+    _weights_act(network, stated)
+    checks.append("each weight acts as its sign times its size times its count; none is dead")
     pulsed, neurons = _pulses(network, stated)
     checks.append(f"{pulsed:,} unit pulses came out at their targets alone, with their signs")
     with finding("forward"), alone():
         network(network.example_input(BATCH))
     if "dynamics" in stated:
-        _goes_on(network)
-        checks.append("a sequence in two parts, the state passed on, is the sequence in one")
+        _goes_on(network, stated)
+        checks.append("a sequence in parts, the state passed on, is the sequence in one")
     _computes(network, stated)
     checks.append("rates, output and gradients are those of a plain reading of the graph")
+    sizes = _any_batch(network, stated)
+    checks.append(f"samples do not depend on others: batches of up to {sizes}, in two precisions")
+    if not {"stack", "dynamics"} & stated.keys():
+        _noise(network, stated)
+        checks.append("noise in training is normal, of the size stated")
     _gradients(network, stated)
     checks.append("gradients of every projection are those of its connections")
-    for kind in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
+    for kind in OPTIMIZERS:
         _train(network, kind)
         _structure(network, stated)
+        _weights_act(network, stated)
         _pulses(network, stated, limit=64)
     checks.append("all this holds after SGD, Adam and AdamW with weight decay from any start")
     _survives_saving(emitted, network)
     checks.append("saved and loaded, or copied, it is the same network")
+    if new:
+        refuses_foreign_states(network, stated["state"])
+        checks.append("states of other connections, signs or counts are refused")
     projections = stated["projections"]
     return {
         "class_name": type(network).__name__,
@@ -110,19 +155,26 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
 
 
 def load_alone(path: Path) -> ModuleType:
-    """Import the module at ``path`` with the compiler out of its reach."""
-    if MARK not in path.read_text(encoding="utf-8", errors="replace"):
+    """Run the module at ``path`` with the compiler out of its reach."""
+    text = path.read_bytes()
+    if MARK.encode() not in text:
         raise Wrong("module", "has no PROVENANCE: it was not made by ccompile")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise Wrong("module", "is no Python file")
-    module = importlib.util.module_from_spec(spec)
     with alone(), finding("import"):
-        spec.loader.exec_module(module)
+        module = run_module(path, text)
     for name in ("PROVENANCE", "build"):
         if not hasattr(module, name):
             raise Wrong("module", f"has no {name}: it was not made by ccompile")
     return module
+
+
+def _is_complete(stated: dict[str, Any]) -> None:
+    """Refuse a statement that leaves out what its format has; the first had no format."""
+    if (form := stated.get("statement")) is None:
+        return
+    if form != STATEMENT:
+        raise Wrong("PROVENANCE", f"has the format {form}; this ccompile reads {STATEMENT}")
+    if "motif" not in stated and not {"options", "state"} <= stated.keys():
+        raise Wrong("PROVENANCE", "does not state options and state, as its format does")
 
 
 def _key(pre: str, post: str, layer: Any) -> str:
@@ -224,8 +276,9 @@ def _signs(layer: Any, n: int) -> Signs:
 
 def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
     """Compare every connection and sign with the saved graph."""
-    if stated["graph_sha256"] != graph.digest():
-        raise Wrong("graph", "is not the one that the module was made from: the digests differ")
+    if (digest := graph.digest()) != (own := stated["graph_sha256"]):
+        problem = f"is {digest[:12]}..., not the one that the module was made from, {own[:12]}..."
+        raise Wrong("graph", problem, own)
     p = graph.provenance
     for name, wanted in (
         ("dataset", p.dataset),
@@ -262,9 +315,11 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
 def _starts(emitted: ModuleType, network: Any, stated: dict[str, Any]) -> None:
     """Compare what a recurrent network starts with, its spectral radius among it."""
     dynamics = stated["dynamics"]
-    tau = network.units.log_tau.detach().exp()
-    if not torch.allclose(tau, torch.full_like(tau, dynamics["tau_ms"])):
+    found = network.units.log_tau.detach()
+    wanted = torch.full_like(found, dynamics["tau_ms"]).log()
+    if bool(((found - wanted).abs() > 1e-7 * (1 + wanted.abs())).any()):  # the last bit
         raise Wrong("units", f"do not start at a time constant of {dynamics['tau_ms']} ms")
+    torch.manual_seed(0)
     with alone(), finding("build()"):
         plain = emitted.build(spectral_radius=None)
     for a, b, layer in plain.named_projections():
@@ -272,23 +327,109 @@ def _starts(emitted: ModuleType, network: Any, stated: dict[str, Any]) -> None:
         if want is not None and array_digest(layer.weight.detach().numpy()) != want:
             raise Wrong(_key(a, b, layer), "does not start at the weights of the graph")
     radius = dynamics["spectral_radius"]
-    if radius and network.units.n <= FEW:
-        found = _spectral_radius(network, stated)
-        if abs(found - radius) > 0.02 * radius:
-            raise Wrong("build()", f"starts at a spectral radius of {found:.3g}, not {radius:.3g}")
+    factor = 1.0
+    if radius:
+        few = network.units.n <= FEW
+        before = _spectral_radius(plain, stated)
+        factor = radius / before
+        after = _spectral_radius(network, stated)
+        if abs(after - radius) > (1e-4 if few else 0.02) * radius:
+            raise Wrong("build()", f"starts at a spectral radius of {after:.5g}, not {radius:.5g}")
+        factor = factor if few else float(_chemical(network).norm() / _chemical(plain).norm())
+    if not torch.allclose(_chemical(network), factor * _chemical(plain), rtol=1e-4, atol=0):
+        raise Wrong("build()", "scales some of its weights otherwise than others at the start")
+
+
+def _chemical(network: Any) -> Tensor:
+    """Return the weights of all chemical projections."""
+    layers = [layer for _, _, layer in network.named_projections() if layer.kind == "chemical"]
+    return torch.cat([layer.weight.detach().double() for layer in layers] or [torch.zeros(0)])
 
 
 def _spectral_radius(network: Any, stated: dict[str, Any]) -> float:
     """Return the largest magnitude of an eigenvalue of the chemical weights, all in one matrix."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.linalg import eigs
+
     first, n = {}, 0
     for p in stated["populations"]:
         first[p["name"]], n = n, n + p["units"]
-    matrix = np.zeros((n, n))
+    rows, columns, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
     for pre, post, layer in network.named_projections():
         if layer.kind == "chemical":
-            i, j = layer.sparse_weight().indices().numpy()
-            matrix[i + first[post], j + first[pre]] = layer.effective_weight().detach().numpy()
-    return float(abs(np.linalg.eigvals(matrix)).max())
+            i, j, weights = (x.detach().numpy() for x in connections(layer))
+            rows.append(i + first[post])
+            columns.append(j + first[pre])
+            values.append(weights.astype(np.float64))
+    entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
+    matrix = csr_array(entries, (n, n))
+    if n <= FEW:
+        return float(abs(np.linalg.eigvals(matrix.toarray())).max())
+    start = np.random.default_rng(0).random(n)
+    return float(abs(eigs(matrix, 4, ncv=64, v0=start, tol=1e-4, return_eigenvectors=False)).max())
+
+
+def _wild(network: Any) -> None:
+    """Overwrite the weights of all projections by numbers of all sizes, some of them exactly 0."""
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for _, _, layer in network.named_projections():
+            shape, reach = layer.weight.shape, 10.0 if hasattr(layer, "ptr") else 1.0
+            size = 10 ** (reach * (2 * torch.rand(shape, generator=generator) - 1))
+            drawn = torch.randn(shape, generator=generator).sign() * size
+            layer.weight.copy_(drawn * (torch.rand(shape, generator=generator) > 0.1))
+
+
+def _weights_act(network: Any, stated: dict[str, Any]) -> None:
+    """Compare each weight that acts with ``sign * |raw| * scale``, or ``raw * scale``, to the bit.
+
+    A convolution's are those on its mask, times its factors.
+    """
+    reported = network.effective_weights()
+    for a, b, layer in network.named_projections():
+        key = _key(a, b, layer)
+        with finding(key), torch.no_grad():
+            if hasattr(layer, "ptr"):
+                post, pre, wanted = connections(layer)
+                listed = reported[key].coalesce()
+                told, found = listed.values(), layer.effective_weight()
+                if not torch.equal(listed.indices(), torch.stack((post, pre))):
+                    raise Wrong(key, "connects other neurons than it says")
+            else:
+                wanted = acting(layer)
+                found = layer.effective_weight() if hasattr(layer, "effective_weight") else wanted
+                told = reported[key].to_dense()
+                _factors_are_those_of_the_rule(key, layer, stated)
+            for what, values in (("acts", found), ("is said to act", told)):
+                if values.shape != wanted.shape or not torch.equal(values, wanted):
+                    where = "" if values.shape != wanted.shape else _first(values, wanted)
+                    raise Wrong(key, f"what {what} is not sign x |weight| x scale{where}")
+
+
+def _first(found: Tensor, wanted: Tensor) -> str:
+    k = int((found != wanted).flatten().nonzero()[0])
+    n = int((found != wanted).sum())
+    values = f"{float(found.flatten()[k]):.6g}, expected {float(wanted.flatten()[k]):.6g}"
+    return f": {n:,} of {wanted.numel():,} differ, the first is {values}"
+
+
+def _factors_are_those_of_the_rule(key: str, layer: Any, stated: dict[str, Any]) -> None:
+    """Compare the factors of a window with those that its rule gives."""
+    (projection,) = (p for p in stated["projections"] if p["key"] == key)
+    held, rule = getattr(layer, "values", None), None
+    if "window" in projection:
+        call: Any = ast.parse(projection["window"], mode="eval").body
+        given = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+        rule = WindowRule(*map(ast.literal_eval, call.args), **given)
+    if (held is not None) != (rule is not None and rule.form == "gaussian"):
+        raise Wrong(key, "has factors, and its window none, or the reverse")
+    if held is None or rule is None:
+        return
+    wanted = torch.tensor(list(rule.values(*projection["shape"])), dtype=torch.float64)
+    found = held.double().reshape(held.shape[:2])
+    found = found.t() if _operator(stated, key)["kind"] == "ConvTranspose2d" else found
+    if found.shape != wanted.shape or not torch.allclose(found, wanted, rtol=1e-6, atol=1e-30):
+        raise Wrong(key, "has other factors than its window")
 
 
 def _pulses(network: Any, stated: dict[str, Any], limit: int = PULSES) -> tuple[int, int]:
@@ -321,7 +462,7 @@ def _pulses(network: Any, stated: dict[str, Any], limit: int = PULSES) -> tuple[
                 for row, j in enumerate(part.tolist()):
                     a, b = int(weight.ccol_indices()[j]), int(weight.ccol_indices()[j + 1])
                     wanted[row, weight.row_indices()[a:b]] = weight.values()[a:b]
-                close = (answer - wanted).abs() <= 1e-4 * wanted.abs() + 1e-6
+                close = (answer - wanted).abs() <= 1e-4 * wanted.abs() + 1e-6 * rest.abs()
                 bad = ~close | ((wanted == 0) & (answer != 0))
                 if bad.any():
                     row, i = (int(v) for v in bad.nonzero()[0])
@@ -395,35 +536,168 @@ def _computes(network: Any, stated: dict[str, Any]) -> None:
     few = _products(stated) > HEAVY
     for training, batch in ((False, BATCH), (True, BATCH), (False, WIDE)):
         double.train(training)
+        plain = copy.deepcopy(double)  # with parameters of its own
         size = (2 if training else batch, 3) if large else (2 + (batch == WIDE) if few else batch,)
         image = double.example_input(*size)
+        if batch == WIDE:
+            image = _varied(image, _along(network, stated))
+        state = None
+        if "dynamics" in stated and training:
+            state = image.new_ones(size[0], double.units.n).uniform_(generator=_source(5))
+        ends = [[x] if state is None else [x, state] for x in (image, image.clone())]
+        ends = [[x.detach().clone().requires_grad_(training) for x in many] for many in ends]
         # Only where gradients are compared: what is kept for them takes memory.
-        with torch.set_grad_enabled(training), finding("forward"):
-            found, output = double.rates(image), _answer(double, image)
+        with torch.set_grad_enabled(training):
+            with finding("forward"):
+                found = double.rates(*ends[0])
+            expected, wanted = rates_and_output(plain, stated, *ends[1])
+            _statistics_agree(double, plain)
+            with finding("forward"):
+                output = double(*ends[0])
         for key in layers:
             if key not in called and "dynamics" not in stated:  # those roll weights, not layers
                 raise Wrong(key, "is not used in the forward pass")
         for hook in hooks:  # layers without any may share work
             hook.remove()
-        with torch.set_grad_enabled(training):
-            expected, wanted = rates_and_output(double, stated, image)
+        lasts: list[Tensor] = []
+        if "dynamics" in stated:
+            output, last = output
+            step = -1 if _along(network, stated) else (slice(None), -1)
+            lasts = [last, torch.cat([rates[step] for rates in expected.values()], -1)]
+            expected = {**expected, "the state at the end": lasts[1]}
+            found = {**found, "the state at the end": last}
         for name, rates in {**expected, "the output": wanted}.items():
             other = output if name == "the output" else found.get(name)
             if other is None or other.shape != rates.shape:
                 raise Wrong("rates()", f"has no rates of {name} of shape {tuple(rates.shape)}")
-            if not _agree(other, rates):
+            along = _along(network, stated) if name != "the state at the end" else 0
+            if not _agree(other, rates, along):
                 raise Wrong("forward", f"{name} is not what the graph says, from here on")
+        if found.keys() != expected.keys():
+            raise Wrong("rates()", "has rates of other populations than the graph")
         if training:
-            parameters = {n: p for n, p in double.named_parameters() if p.requires_grad}
-            answers = [
-                torch.autograd.grad(
-                    y.tanh().sum(), list(parameters.values()), allow_unused=True, retain_graph=True
-                )
-                for y in (output, wanted)
-            ]
-            for name, one, other in zip(parameters, *answers, strict=True):
+            answers = []
+            for net, y, given, last in zip(
+                (double, plain), (output, wanted), ends, lasts or (None, None), strict=True
+            ):
+                parameters = {n: p for n, p in net.named_parameters() if p.requires_grad}
+                starts = {f"the input {k}": x for k, x in enumerate(given)}
+                loss = y.tanh().sum() + (0 if last is None else last.sin().sum())
+                asked = {**parameters, **starts}
+                grads = torch.autograd.grad(loss, list(asked.values()), allow_unused=True)
+                answers.append(dict(zip(asked, grads, strict=True)))
+            for name, one in answers[0].items():
+                other = answers[1][name]
                 if (one is None) != (other is None) or not (one is None or _agree(one, other)):
                     raise Wrong(name, "learns by another gradient than the graph's")
+
+
+def _source(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _along(network: Any, stated: dict[str, Any]) -> int:
+    """Return which dimension of rates and outputs the samples are in."""
+    return int("dynamics" in stated and not network.batch_first)
+
+
+def _varied(x: Tensor, along: int) -> Tensor:
+    """Return normal numbers in the shape of ``x``, of another size for each sample."""
+    shape = [1] * x.dim()
+    shape[along] = -1
+    sizes = torch.logspace(-2, 2, x.shape[along], dtype=x.dtype).view(shape)
+    return torch.randn(x.shape, generator=_source(6), dtype=x.dtype) * sizes
+
+
+def _statistics_agree(found: Any, wanted: Any) -> None:
+    """Compare what normalisations remember after one pass."""
+    others = dict(wanted.named_buffers())
+    for name, buffer in found.named_buffers():
+        if buffer.is_floating_point() and not _agree(buffer, others[name]):
+            raise Wrong(name, "is not what the graph says after a pass")
+        if name.endswith("num_batches_tracked") and not torch.equal(buffer, others[name]):
+            raise Wrong(name, "does not count passes in training")
+
+
+def _any_batch(network: Any, stated: dict[str, Any]) -> int:
+    """Compare batches of many sizes with the same samples a few at a time, and two precisions."""
+    dynamic = "dynamics" in stated
+    products = sum(p.numel() for p in network.parameters()) + _products(stated)
+    products += 3 * dynamic * sum(p["connections"] for p in stated["projections"])
+    sizes = next(sizes for most, sizes in BATCHES if products <= most)
+    along, more = _along(network, stated), (3,) if dynamic else ()
+    double = copy.deepcopy(network).double()
+    _shake(double)
+    _quiet(double, stated)
+    single = copy.deepcopy(double).float()
+    samples = double.example_input(max(sizes), *more)
+    x = samples.narrow(along, 0, min(65, max(sizes)))
+    # Over a batch that normalises, gradients of parts do not add up.
+    training = not any(p["normalisation"] for p in stated.get("stack", {"units": ()})["units"])
+    right, wanted = _learned(double.train(training), x.split(WIDE, along), along)
+    found, grads = _learned(single.train(training), [x], along)
+    if not _agree(found, right, along, ROUGH):
+        raise Wrong("forward", f"a batch of {x.shape[along]} is not what its samples are")
+    for name, grad in wanted.items():
+        # Some unit may be above 0 in one precision, and below in the other.
+        if float((grads[name] - grad).norm()) > 0.05 * float(grad.norm()) + 1e-3:
+            raise Wrong(name, f"learns by another gradient from a batch of {x.shape[along]}")
+    _quiet_sizes(single.eval(), samples, sizes, along)
+    if len(sizes) > 2:
+        _quiet_sizes(double.eval(), samples, sizes[-3:], along)
+    return max(sizes)
+
+
+def _learned(network: Any, parts: Sequence[Tensor], along: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the answers to a batch in parts, and the gradients of its parameters, summed."""
+    parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
+    like, answers = next(network.parameters()), []
+    totals = {n: torch.zeros(p.shape, dtype=torch.float64) for n, p in parameters.items()}
+    for part in parts:
+        with finding("backward"):
+            answer = _answer(network, part.to(like))
+            loss = answer.sin().sum()
+            found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        answers.append(answer.detach().double())
+        for name, grad in zip(parameters, found, strict=True):
+            totals[name] += 0 if grad is None else grad
+    return torch.cat(answers, along), totals
+
+
+def _quiet_sizes(network: Any, samples: Tensor, sizes: Sequence[int], along: int) -> None:
+    """Compare batches of many sizes, without gradients, with their samples a few at a time."""
+    x = samples.to(next(network.parameters()))
+    slack = ROUGH if x.dtype == torch.float32 else TOLERANCE
+    with torch.no_grad(), finding("forward"):
+        whole = torch.cat([_answer(network, part) for part in x.split(WIDE, along)], along)
+        for size in sizes:
+            found = _answer(network, x.narrow(along, 0, size))
+            if not _agree(found, whole.narrow(along, 0, size), along, slack):
+                problem = f"a batch of {size} is not what its samples are {WIDE} at a time"
+                raise Wrong("forward", problem)
+        few = [network.rates(part) for part in x.split(WIDE, along)]
+        for name, rates in network.rates(x).items():
+            if not _agree(rates, torch.cat([part[name] for part in few], along), along, slack):
+                raise Wrong("rates()", f"those of {name} depend on the size of the batch")
+
+
+def _quiet(network: Any, stated: dict[str, Any]) -> None:
+    """Put out the noise, so that runs compare."""
+    for p in stated["populations"]:
+        units = network.get_submodule(p["layer"]) if p["layer"] else None
+        if hasattr(units, "noise_std"):
+            units.noise_std = 0.0
+
+
+def _noise(network: Any, stated: dict[str, Any]) -> None:
+    """Compare the noise of the units with its law."""
+    double = copy.deepcopy(network).double()
+    _shake(double)
+    for p in stated["populations"]:
+        units = double.get_submodule(p["layer"])
+        units.noise_std = p["noise_std"] or 0.1  # an option of build(), also where it is 0
+        with finding(p["name"]):
+            noise_is_normal(p["name"], units, p["units"], units.noise_std)
 
 
 def _products(stated: dict[str, Any]) -> int:
@@ -437,24 +711,26 @@ def _products(stated: dict[str, Any]) -> int:
     )
 
 
-def _goes_on(network: Any) -> None:
-    """Compare a sequence with its two halves, and with its steps one by one."""
+def _goes_on(network: Any, stated: dict[str, Any]) -> None:
+    """Compare sequences with their two parts, and with their steps one by one."""
     network.eval()
-    u = network.example_input(BATCH)
-    along = 1 if network.batch_first else 0
-    with torch.no_grad(), finding("state"):
-        whole, last = network(u)
-        halves, state = [], None
-        for part in u.split((u.shape[along] + 1) // 2, along):
-            output, state = network(part, state)
-            halves.append(output)
-        single, now = [], None
-        for step in u.unbind(along):
-            output, now = network(step, now)
-            single.append(output)
-    for outputs, end in ((torch.cat(halves, along), state), (torch.stack(single, along), now)):
-        if not _agree_roughly(outputs, whole) or not _agree_roughly(end, last):
-            raise Wrong("state", "a sequence that goes on from its state is another one")
+    large = sum(p["connections"] for p in stated["projections"]) > MANY
+    for batch, steps in ROLLS[:1] if large else ROLLS:
+        u = network.example_input(batch, steps)
+        along = 1 if network.batch_first else 0
+        with torch.no_grad(), finding("state"):
+            whole, last = network(u)
+            parts, state = [], None
+            for part in u.split((steps + 1) // 2, along):
+                output, state = network(part, state)
+                parts.append(output)
+            single, now = [], None
+            for step in u.unbind(along):
+                output, now = network(step, now)
+                single.append(output)
+        for outputs, end in ((torch.cat(parts, along), state), (torch.stack(single, along), now)):
+            if not _agree_roughly(outputs, whole) or not _agree_roughly(end, last):
+                raise Wrong("state", "a sequence that goes on from its state is another one")
 
 
 def _agree_roughly(one: Any, other: Tensor) -> bool:
@@ -462,9 +738,8 @@ def _agree_roughly(one: Any, other: Tensor) -> bool:
 
 
 def _units_are_those_stated(double: Any, stated: dict[str, Any]) -> None:
-    """Compare what single units have of their own; put out the noise, so that runs compare."""
+    """Compare what single units have of their own, and put out their noise."""
     if "dynamics" in stated:
-        _dynamics_are_those_stated(double, stated["dynamics"])
         return
     for p in stated["populations"]:
         units = double.get_submodule(p["layer"])
@@ -475,11 +750,7 @@ def _units_are_those_stated(double: Any, stated: dict[str, Any]) -> None:
             raise Wrong(p["name"], "its neurons are inhibited otherwise than in the graph")
         if units.noise_std != p["noise_std"]:
             raise Wrong(p["name"], f"noise_std is {units.noise_std}, not {p['noise_std']}")
-        with torch.no_grad(), finding("forward"):
-            units.noise_std = 1.0
-            if bool((units.train()(torch.zeros(BATCH, p["units"]).double()) < 0).any()):
-                raise Wrong(p["name"], "has rates below zero in training")
-        units.noise_std = 0.0  # so that training, too, can be compared
+    _quiet(double, stated)  # so that training, too, can be compared
 
 
 def _dynamics_are_those_stated(network: Any, stated: dict[str, Any]) -> None:
@@ -507,67 +778,102 @@ def _answer(network: Any, x: Tensor) -> Tensor:
     return answer
 
 
-def _agree(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are the same up to rounding in double precision; nan is not."""
+def _agree(one: Tensor, other: Tensor, along: int = -1, slack: float = TOLERANCE) -> bool:
+    """Whether two tensors are the same up to rounding; nan is not.
+
+    ``along`` is the dimension of the samples, if each is measured by its own largest number.
+    """
+    if one.shape != other.shape:
+        return False
     if not one.numel():  # of a projection that has lost all its connections
         return True
-    return bool((one - other).abs().max() <= TOLERANCE * (1 + other.abs().max()))
+    size, apart = other.abs(), (one - other).abs()
+    if along >= 0 and one.dim() > 1:
+        size, apart = (x.movedim(along, 0).flatten(1).amax(1) for x in (size, apart))
+        return bool((apart <= slack * (1e-3 + size)).all())
+    return bool(apart.max() <= slack * (1 + size.max()))
 
 
 def _gradients(network: Any, stated: dict[str, Any]) -> None:
-    """Compare each layer's gradients with those of its listed connections."""
-    generator = torch.Generator().manual_seed(2)
+    """Compare each layer's answers and gradients with those of its listed connections."""
     _shake(network)
-    weights = network.effective_weights()
-    for a, b, layer in network.named_projections():
-        key = _key(a, b, layer)
-        if layer.weight.dim() > 1 or hasattr(layer, "mask"):
-            _dense_gradients(key, layer, _operator(stated, key), generator)
-            continue
-        weight = weights[key].coalesce()
-        n_post, n_pre = weight.shape
-        x = torch.randn(BATCH, n_pre, generator=generator).requires_grad_()
-        g = torch.randn(BATCH, n_post, generator=generator)
-        layer.weight.grad = None
-        with finding(key):
-            layer(x).backward(g)
-        post, pre = weight.indices()
-        of_connections = (g[:, post] * x.detach()[:, pre]).sum(0)
-        raw = layer.weight.detach()
-        group = getattr(layer, "group", None)
-        if group is None:
-            turned = torch.sign(weight.values() * raw) * of_connections
-        else:  # what acts is a multiple of what is shared
-            factor = weight.values() / raw[group]
-            turned = torch.zeros_like(raw).index_add(0, group, factor * of_connections)
-        wanted = {
-            "weights": (layer.weight.grad, turned),
-            "input": (x.grad, torch.sparse.mm(weight.t(), g.t()).t()),
-        }
-        if not layer.weight.requires_grad:  # frozen
-            del wanted["weights"]
-        for what, (found, right) in wanted.items():
-            if found is None or not torch.allclose(found, right, rtol=1e-3, atol=1e-3):
-                raise Wrong(key, f"the gradient of its {what} is not that of its connections")
+    with torch.no_grad():  # a weight of exactly 0 learns, too
+        for _, _, layer in network.named_projections():
+            if hasattr(layer, "ptr"):
+                layer.weight[::5] = 0.0
+    double = copy.deepcopy(network).double()
+    for net, columns in ((network, COLUMNS), (double, (WIDE,))):
+        for k, batch in enumerate(columns):
+            for a, b, layer in net.train(bool(k % 2)).named_projections():
+                key = _key(a, b, layer)
+                with finding(key):
+                    if not hasattr(layer, "ptr"):
+                        _dense_gradients(key, layer, _operator(stated, key), batch)
+                    else:
+                        _list_gradients(key, layer, batch)
     network.zero_grad()
 
 
-def _dense_gradients(
-    key: str, layer: Any, operator: dict[str, Any], generator: torch.Generator
-) -> None:
-    """Compare the gradients of a layer that holds a matrix, or kernels, with a plain reading's."""
+def _list_gradients(key: str, layer: Any, batch: int) -> None:
+    """Compare answer and gradients of a layer that lists its connections."""
+    generator, raw = _source(2 + batch), layer.weight.detach()
+    post, pre, values = (t.detach() for t in connections(layer))
+    x = torch.randn(batch, layer.n_pre, generator=generator, dtype=raw.dtype).requires_grad_()
+    g = torch.randn(batch, layer.n_post, generator=generator, dtype=raw.dtype)
+    layer.weight.grad = None
+    answer = layer(x)
+    answer.backward(g)
+    size = layer.n_post, layer.n_pre
+    matrix = torch.sparse_coo_tensor(torch.stack((post, pre)), values, size, check_invariants=False)
+    bias = 0 if layer.bias is None else layer.bias.detach()
+    of_connections = (g[:, post] * x.detach()[:, pre]).sum(0)
+    group, scale = getattr(layer, "group", None), getattr(layer, "scale", None)
+    if scale is not None:
+        of_connections = of_connections * scale
+    free, held = layer.sign == 0, raw if group is None else raw[group]
+    up = torch.where(free | (held < 0), torch.where(free, 1, -layer.sign), layer.sign)
+    # A weight of 0 has a slope, too: up or down.
+    turned = [of_connections * factor for factor in (up, torch.where(held == 0, 1, up))]
+    if group is not None:
+        turned = [torch.zeros_like(raw).index_add(0, group, parts) for parts in turned]
+    found = layer.weight.grad
+    if layer.weight.requires_grad and not (  # else frozen
+        found is not None and bool((_close(found, turned[0]) | _close(found, turned[1])).all())
+    ):
+        raise Wrong(key, "the gradient of its weights is not that of its connections")
+    right = torch.sparse.mm(matrix.t(), g.t()).t()
+    if x.grad is None or not bool(_close(x.grad, right).all()):
+        raise Wrong(key, "the gradient of its input is not that of its connections")
+    right = torch.sparse.mm(matrix, x.detach().t()).t() + bias
+    if not bool(_close(answer.detach(), right).all()):
+        raise Wrong(key, f"what it makes of {batch} samples is not what its connections make")
+
+
+def _close(one: Tensor, other: Tensor) -> Tensor:
+    return torch.isclose(one, other, rtol=1e-3, atol=1e-3)
+
+
+def _dense_gradients(key: str, layer: Any, operator: dict[str, Any], batch: int) -> None:
+    """Compare answer and gradients of a layer that holds a matrix, or kernels."""
     if operator["kind"] == "Linear":
-        shape: tuple[int, ...] = (BATCH, layer.in_features)
+        shape: tuple[int, ...] = (batch, layer.in_features)
     else:
-        shape = (BATCH, layer.in_channels, *_map_size(operator))
-    x = torch.randn(shape, generator=generator).requires_grad_()
-    with finding(key):
-        answer = layer(x)
-    g = torch.randn(answer.shape, generator=generator)
-    parts = (layer.weight, x) if layer.weight.requires_grad else (x,)
-    found = torch.autograd.grad(answer, parts, g)
-    right = torch.autograd.grad(acted(operator, acting(layer), x), parts, g)
-    for what, one, other in zip(("weights", "input")[-len(parts) :], found, right, strict=True):
+        batch = min(batch, 2 * BATCH)
+        shape = (batch, layer.in_channels, *_map_size(operator))
+    generator = _source(2 + batch)
+    x = torch.randn(shape, generator=generator, dtype=layer.weight.dtype).requires_grad_()
+    answer = layer(x)
+    g = torch.randn(answer.shape, generator=generator, dtype=x.dtype)
+    held = {"weights": layer.weight, "input": x, "bias": layer.bias}
+    parts = {k: v for k, v in held.items() if v is not None and v.requires_grad}
+    plain = acted(operator, acting(layer), x)
+    if layer.bias is not None:
+        plain = plain + layer.bias.reshape(-1, *[1] * (plain.dim() - 2))
+    if not _agree(answer, plain, 0, ROUGH):
+        raise Wrong(key, f"what it makes of {batch} samples is not what its connections make")
+    found = torch.autograd.grad(answer, list(parts.values()), g)
+    right = torch.autograd.grad(plain, list(parts.values()), g)
+    for what, one, other in zip(parts, found, right, strict=True):
         if not torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(other.abs().max())):
             raise Wrong(key, f"the gradient of its {what} is not that of its connections")
 
@@ -599,11 +905,11 @@ def _shake(network: Any) -> None:
                 layer.weight /= max(1.0, float(layer.scale.mean()))
 
 
-def _train(network: Any, kind: type[torch.optim.Optimizer]) -> None:
+def _train(network: Any, kind: str) -> None:
     """Take three steps at a high rate, with weight decay."""
     network.train()
     _shake(network)
-    optimizer = kind(network.parameters(), lr=0.1, weight_decay=0.1)  # type: ignore[call-arg]
+    optimizer = Stepper(kind, network.parameters(), lr=0.1, weight_decay=0.1)
     for _ in range(3):
         optimizer.zero_grad()
         _answer(network, network.example_input(BATCH)).tanh().mean().backward()
@@ -636,10 +942,15 @@ def _survives_saving(emitted: ModuleType, network: Any) -> None:
 
 
 def _notes(stated: dict[str, Any]) -> Iterator[str]:
+    if "statement" not in stated:
+        yield (
+            "made by an earlier ccompile, which stated neither options nor starts: these, and which"
+            " states are refused, were not checked; build it again"
+        )
     populations = stated["populations"]
     units = sum(p["units"] for p in populations)
     unread = sum(p["units"] - p["axons_read"] for p in populations if p["axons_read"] is not None)
-    drawn = "stack" in stated  # nothing was read, nor missed
+    drawn = "stack" in stated or "motif" in stated  # nothing was read, nor missed
     if all(p["axons_read"] is None for p in populations) and not drawn:
         yield "axon coverage not known: absent connections may be unread ones"
     elif unread:
@@ -661,7 +972,7 @@ def main() -> None:
         with finding("module"):
             answer = probe(module, graph[0] if graph else None)
     except Wrong as wrong:
-        answer = {"where": wrong.where, "problem": wrong.problem}
+        answer = {"where": wrong.where, "problem": wrong.problem, "wanted": wrong.wanted}
     print(json.dumps({"word": word, **answer}))
 
 

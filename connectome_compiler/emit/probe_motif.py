@@ -9,7 +9,7 @@ import copy
 import inspect
 import io
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,14 +18,15 @@ import torch
 from torch import Tensor
 
 from connectome_compiler.emit.findings import Wrong, alone, finding
-from connectome_compiler.emit.probe import _against_graph, _pulses, _structure
-from connectome_compiler.emit.reference_motif import motif_rates, weight_names
+from connectome_compiler.emit.probe import _against_graph, _notes, _pulses, _structure
+from connectome_compiler.emit.probe_state import SKEW, gradients_are_its_own, unlike_uniform
+from connectome_compiler.emit.reference_motif import motif_rates, signed, weight_names
+from connectome_compiler.emit.stepping import OPTIMIZERS, Stepper
 from connectome_compiler.ir.graph import Graph
 
 BODIES = (1, 2, 3, 5, 8)  # joints, beside those of the graph
 CHOICES = 24  # bodies with parts chosen at random
 BATCH = 5
-OPTIMIZERS = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 Options = dict[str, Any]
 
 
@@ -38,11 +39,15 @@ def probe_motif(emitted: ModuleType, saved: Path | None) -> dict[str, Any]:
     checks = ["imports and builds alone, without the compiler; its statement is unaltered"]
     _options_are_those_stated(emitted, motif["options"])
     checks.append("options and their defaults are those stated")
+    _starts_by_law(emitted, motif)
+    checks.append("weights start at their signs, or uniform up to there, or at +1 and -1 by chance")
     pulsed = neurons = 0
     for sharing in (True, False):
         whole = _built(emitted, _everything(motif) | {"weight_sharing": sharing})
+        gradients_are_its_own(whole)
         _shake(whole, 1)
         _structure(whole, stated)
+        _weights_act(whole, motif)
         if saved is not None:
             with finding("graph"):
                 graph = Graph.load(saved)
@@ -77,7 +82,7 @@ def probe_motif(emitted: ModuleType, saved: Path | None) -> dict[str, Any]:
         "n_pulses": pulsed,
         "n_neurons": neurons,
         "checks": checks,
-        "notes": [f"the connectivity is {stated['connectivity']}, not measured"],
+        "notes": list(_notes(stated)),
     }
 
 
@@ -196,6 +201,37 @@ def _starts_right(where: str, value: float, options: Options, stated: dict[str, 
         raise Wrong(where, f"starts at {value}")
 
 
+def _starts_by_law(emitted: ModuleType, motif: dict[str, Any]) -> None:
+    """Compare starts that are drawn with their law, over the weights of several bodies."""
+    options = _everything(motif) | {"weight_sharing": False, _length(motif): 8}
+    for constrained, constant in ((True, False), (False, False), (False, True)):
+        choice = {"sign_constraints": constrained, "constant_init": constant}
+        drawn = []
+        for seed in range(8):
+            torch.manual_seed(seed)
+            weights = [float(p) for p in _built(emitted, options | choice).parameters()]
+            drawn.append(torch.tensor(weights, dtype=torch.float64))
+        values, where = torch.stack(drawn), f"build({_spelled(choice)})"
+        if constant:
+            apart = float(values.sum()) / values.numel() ** 0.5
+            if not bool((values.abs() == 1).all()) or abs(apart) > SKEW:
+                raise Wrong(where, "does not start at +1 and -1 with equal chances")
+            continue
+        shares = values.abs() if constrained else (values + 1) / 2
+        if problem := unlike_uniform(shares):
+            raise Wrong(where, f"does not start uniform: {problem}")
+
+
+def _weights_act(network: Any, motif: dict[str, Any]) -> None:
+    """Compare each weight that acts with what its sign makes of the one that is trained."""
+    reported = network.effective_weights()
+    for pre, post, layer in network.named_projections():
+        wanted = signed(motif["mechanism"], int(layer.sign), layer.weight.detach())
+        for found in (layer.effective_weight(), reported[f"{pre}->{post}"].coalesce().values()):
+            if not torch.equal(found, wanted.expand_as(found)):
+                raise Wrong(f"{pre}->{post}", "what acts is not what its sign makes of its weight")
+
+
 def _compare(
     where: str, network: Any, motif: dict[str, Any], options: Options, inputs: dict[str, Tensor]
 ) -> None:
@@ -225,15 +261,13 @@ def _compare(
             raise Wrong(f"{where}: {name}", "learns by another gradient than the graph's")
 
 
-def _trains(
-    emitted: ModuleType, motif: dict[str, Any], options: Options, kind: Callable[..., Any]
-) -> None:
+def _trains(emitted: ModuleType, motif: dict[str, Any], options: Options, kind: str) -> None:
     """Take a few steps at a high rate from any start; signs must hold, and rates agree."""
     network = _built(emitted, options)
     if not list(network.parameters()):
         return
     _shake(network, 2)
-    optimizer = kind(network.parameters(), lr=0.5, weight_decay=0.1)
+    optimizer = Stepper(kind, network.parameters(), lr=0.5, weight_decay=0.1)
     where = f"build({_spelled(options)})"
     for seed in range(3):
         inputs = _inputs(motif, options, seed)

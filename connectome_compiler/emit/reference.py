@@ -1,8 +1,8 @@
 """What a network of rate populations computes, written plainly: the measure of emitted ones.
 
-One population after the other, in double precision, by the populations and projections that
-``PROVENANCE`` states, with the weights that the module itself reports. Front end, read-in and
-read-out are the module's own: no connectome says how they should be.
+One population after the other, in double precision, by the populations, projections and options
+that ``PROVENANCE`` states, from the parameters of the module and none of its code. (Modules made
+before options were stated have a front end of their own.)
 
 Three kinds: `swept` populations, through which an image passes in a few sweeps, `leaky` ones, which
 change in time, and a `stacked` network, whose layers act one after the other, once or in sweeps.
@@ -23,16 +23,22 @@ PHI: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": torch.nn.functional.softplus,
     "linear": torch.clone,
 }
-EPSILON = 1e-5  # of both normalisations, as torch has it by default
+EPSILON = 1e-5  # of all normalisations, as torch has it by default
+MOMENTUM = 0.1  # of batch normalisation, likewise
 
 
 def rates_and_output(
-    network: Any, stated: dict[str, Any], x: Tensor
+    network: Any, stated: dict[str, Any], x: Tensor, state: Tensor | None = None
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Return the rates of every population and what is read out of them, for the input ``x``."""
+    """Return the rates of every population and what is read out of them, for the input ``x``.
+
+    ``state`` is where leaky populations begin, 0 by default.
+    """
     if "stack" in stated:
         return stacked(network, stated, x)
-    return (leaky if "dynamics" in stated else swept)(network, stated, x)
+    if "dynamics" in stated:
+        return leaky(network, stated, x, state)
+    return swept(network, stated, x)
 
 
 def stacked(network: Any, stated: dict[str, Any], x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -74,11 +80,42 @@ def averaged(x: Tensor, size: int) -> Tensor:
 
 
 def acting(layer: Any) -> Tensor:
-    """Return the weights of a layer that act, dense, in torch's layout."""
-    weight: Tensor = (
-        layer.effective_weight() if hasattr(layer, "effective_weight") else layer.weight
-    )
-    return weight
+    """Return the weights of a layer that act, dense, in torch's layout: of what is on its mask."""
+    mask: Tensor | None = getattr(layer, "mask", None)
+    weight: Tensor = layer.weight
+    if mask is None:
+        return weight
+    places = mask.flatten().nonzero().squeeze(1)
+    if hasattr(layer, "live"):  # a list of patches, each of some outputs and the inputs they see
+        posts, pres = (layer.order, layer.pre)
+        n_posts, n_pres = zip(*layer.sizes, strict=True)
+        parts = weight.split([a * b for a, b in layer.sizes])
+        weight = weight.new_zeros(mask.shape)
+        for part, post, pre in zip(parts, posts.split(n_posts), pres.split(n_pres), strict=True):
+            shape = len(post), len(pre)
+            weight = weight.index_put((post[:, None], pre), part.view(shape))
+    elif weight.shape != mask.shape:  # a list of what is open
+        cells = weight.new_zeros(mask.numel()).index_copy(0, places, weight)
+        weight = cells.view(mask.shape)
+    sign: Tensor | None = getattr(layer, "sign", None)
+    if sign is not None:
+        of_all = sign.new_zeros(mask.numel()).index_copy(0, places, sign).view(mask.shape)
+        weight = torch.where(of_all == 0, weight, of_all * weight.abs())
+    values: Tensor | None = getattr(layer, "values", None)
+    if values is not None:
+        weight = weight * values
+    return torch.where(mask, weight, 0)
+
+
+def connections(layer: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Return post and pre of the connections that a layer lists, and the weights that act."""
+    n = layer.pre.numel()
+    post = torch.arange(layer.n_post).repeat_interleave(layer.ptr.diff(), output_size=n)
+    weight: Tensor = layer.weight
+    if (group := getattr(layer, "group", None)) is not None:
+        weight = weight.index_select(0, group)
+        weight = weight if layer.scale is None else weight * layer.scale
+    return post, layer.pre.long(), torch.where(layer.sign == 0, weight, layer.sign * weight.abs())
 
 
 def acted(operator: dict[str, Any], weight: Tensor, x: Tensor) -> Tensor:
@@ -123,23 +160,34 @@ def acted(operator: dict[str, Any], weight: Tensor, x: Tensor) -> Tensor:
 
 
 def _by_sample(drive: Tensor, norm: Any) -> Tensor:
-    """Normalise each unit or channel over samples and places: in training, over those at hand."""
+    """Normalise each unit or channel over samples and places: in training, over those at hand.
+
+    Then means and variances are followed, the variance with the correction of torch.
+    """
     over = [k for k in range(drive.dim()) if k != 1]
     shape = (-1, *[1] * (drive.dim() - 2))
     mean, variance = norm.running_mean, norm.running_var
     if norm.training:
         mean, variance = drive.mean(over), drive.var(over, correction=0)
+        n = drive.numel() // drive.shape[1]
+        with torch.no_grad():
+            norm.running_mean.lerp_(mean, MOMENTUM)
+            norm.running_var.lerp_(variance * (n / (n - 1)), MOMENTUM)
+            norm.num_batches_tracked += 1
     centred = drive - mean.reshape(shape)
     scale = norm.weight / (variance + EPSILON).sqrt()
     normalised: Tensor = centred * scale.reshape(shape) + norm.bias.reshape(shape)
     return normalised
 
 
-def leaky(network: Any, stated: dict[str, Any], u: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """Return rates ``(steps, batch, units)`` by population, and the output, from a state of 0."""
+def leaky(
+    network: Any, stated: dict[str, Any], u: Tensor, state: Tensor | None = None
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Return rates ``(steps, batch, units)`` by population, and the output."""
     dynamics, units = stated["dynamics"], network.units
     phi = PHI[dynamics["activation"]]
-    turned = u.transpose(0, 1) if network.batch_first else u
+    batch_first = stated.get("options", vars(network))["batch_first"]
+    turned = u.transpose(0, 1) if batch_first else u
     sizes = {p["name"]: p["units"] for p in stated["populations"]}
     starts = dict(zip(sizes, torch.tensor([0, *sizes.values()]).cumsum(0).tolist(), strict=False))
     n, batch = sum(sizes.values()), turned.shape[1]
@@ -149,14 +197,15 @@ def leaky(network: Any, stated: dict[str, Any], u: Tensor) -> tuple[dict[str, Te
     gone = 1 - (-dynamics["dt_ms"] / tau).exp()
     bias = units.bias[units.bias_of] if units.bias is not None else torch.zeros_like(tau)
     layers = {
-        f"{a}->{b}" + (":electrical" if w.kind == "electrical" else ""): (a, b, w.sparse_weight())
+        f"{a}->{b}" + (":electrical" if w.kind == "electrical" else ""): (a, b, connections(w))
         for a, b, w in network.named_projections()
     }
     drive = turned
     if all(stated["read_in"].values()):  # else the input is the current of each driven unit
-        parts = [getattr(network, name)(turned) for name in stated["read_in"].values()]
+        parts = [_linear(getattr(network, name), turned) for name in stated["read_in"].values()]
         drive = torch.cat(parts, -1)
-    rates = {name: turned.new_zeros(batch, size) for name, size in sizes.items()}
+    state = turned.new_zeros(batch, n) if state is None else state
+    rates = {name: state[:, starts[name] : starts[name] + size] for name, size in sizes.items()}
     found: dict[str, list[Tensor]] = {name: [] for name in sizes}
     for step in drive:
         entering = turned.new_zeros(batch, n).index_add(1, network.input_units, step)
@@ -167,10 +216,10 @@ def leaky(network: Any, stated: dict[str, Any], u: Tensor) -> tuple[dict[str, Te
             for key, (pre, post, weight) in layers.items():
                 if post != name:
                     continue
-                total = total + _sum(weight, rates[pre])
+                total = total + _sum(weight, rates[pre], size)
                 if key.endswith(":electrical"):
-                    i, _ = weight.indices()
-                    loss = weight.values().new_zeros(size).index_add(0, i, weight.values())
+                    i, _, conductance = weight
+                    loss = conductance.new_zeros(size).index_add(0, i, conductance)
                     total = total - loss * rates[name]
             new[name] = rates[name] + gone[here] * (phi(total) - rates[name])
         rates = new
@@ -183,11 +232,11 @@ def leaky(network: Any, stated: dict[str, Any], u: Tensor) -> tuple[dict[str, Te
         if not name:  # the rates themselves
             outputs = [read]
             break
-        last = first + getattr(network, name).in_features
-        outputs.append(getattr(network, name)(read[..., first:last]))
+        last = first + getattr(network, name).weight.shape[1]
+        outputs.append(_linear(getattr(network, name), read[..., first:last]))
         first = last
     output = sum(outputs[1:], outputs[0])
-    if network.batch_first:
+    if batch_first:
         traces = {name: x.transpose(0, 1) for name, x in traces.items()}
         output = output.transpose(0, 1)
     return traces, output
@@ -195,10 +244,12 @@ def leaky(network: Any, stated: dict[str, Any], u: Tensor) -> tuple[dict[str, Te
 
 def swept(network: Any, stated: dict[str, Any], image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     """Return rates ``(batch, units)`` by population, and the output."""
-    weights = {f"{a}->{b}": w.sparse_weight() for a, b, w in network.named_projections()}
     layers = {f"{a}->{b}": layer for a, b, layer in network.named_projections()}
-    features = network.front_end(image)
-    seen = {post: getattr(network, name)(features) for post, name in stated["read_in"].items()}
+    weights = {key: connections(layer) for key, layer in layers.items()}
+    features = _features(network.front_end, stated.get("options"), image)
+    seen = {
+        post: _linear(getattr(network, name), features) for post, name in stated["read_in"].items()
+    }
     rates = {
         p["name"]: features.new_zeros(len(features), p["units"]) for p in stated["populations"]
     }
@@ -209,25 +260,61 @@ def swept(network: Any, stated: dict[str, Any], image: Tensor) -> tuple[dict[str
             for key, layer in layers.items():
                 pre, _, post = key.partition("->")
                 if post == name != pre:
-                    drive = drive + _sum(weights[key], rates[pre])
+                    drive = drive + _sum(weights[key], rates[pre], p["units"])
                     drive = drive if layer.bias is None else drive + layer.bias
             units = getattr(network, p["layer"])
             drive = _normalised(drive, p["normalisation"], units)
             activity = drive.clamp(min=0)
             if f"{name}->{name}" in layers:
-                settled = drive + _sum(weights[f"{name}->{name}"], activity)
+                settled = drive + _sum(weights[f"{name}->{name}"], activity, p["units"])
                 activity = settled.clamp(min=0)
             rates[name] = _attenuated(activity, p, units)
-    output = sum(getattr(network, name)(rates[pre]) for pre, name in stated["read_out"].items())
+    output = sum(
+        _linear(getattr(network, name), rates[pre]) for pre, name in stated["read_out"].items()
+    )
     assert isinstance(output, Tensor)
     return rates, output
 
 
-def _sum(weight: Tensor, rates: Tensor) -> Tensor:
-    """Return what each target gets: ``(batch, post)``, connection by connection."""
-    post, pre = weight.indices()
-    messages = rates[:, pre] * weight.values()
-    return rates.new_zeros(len(rates), weight.shape[0]).index_add(1, post, messages)
+def _features(front_end: Any, options: dict[str, Any] | None, image: Tensor) -> Tensor:
+    """Return what the front end makes of images, ``(batch, features)``."""
+    if options is None:
+        made: Tensor = front_end(image)
+        return made
+    functional = torch.nn.functional
+    x = functional.conv2d(image, front_end.conv1.weight, front_end.conv1.bias, padding=1)
+    if strength := options["lateral_inhibition"]:
+        high, wide = x.shape[2:]
+        padded = functional.pad(x, (1, 1, 1, 1))
+        shifts = [(i, j) for i in range(3) for j in range(3) if (i, j) != (1, 1)]
+        around = sum(padded[:, :, i : i + high, j : j + wide] for i, j in shifts)
+        x = x - strength / 8 * around
+    x = functional.max_pool2d(torch.relu(x), 2)
+    x = functional.conv2d(x, front_end.conv2.weight, front_end.conv2.bias, padding=1)
+    x = functional.max_pool2d(torch.relu(x), 2)
+    if options["attention"]:
+        channels = [
+            torch.relu(pooled @ front_end.attention.squeeze.weight.t())
+            @ front_end.attention.excite.weight.t()
+            for pooled in (x.mean((2, 3)), x.amax((2, 3)))
+        ]
+        x = x * (channels[0] + channels[1]).sigmoid()[:, :, None, None]
+        places = torch.stack((x.mean(1), x.amax(1)), 1)
+        place = functional.conv2d(places, front_end.attention.place.weight, padding=3)
+        x = x * place.sigmoid()
+    return x.flatten(1)
+
+
+def _linear(layer: Any, x: Tensor) -> Tensor:
+    """Return what a linear layer makes of ``x``."""
+    drive: Tensor = x @ layer.weight.t()
+    return drive if layer.bias is None else drive + layer.bias
+
+
+def _sum(weight: tuple[Tensor, Tensor, Tensor], rates: Tensor, n: int) -> Tensor:
+    """Return what each of ``n`` targets gets: ``(batch, n)``, connection by connection."""
+    post, pre, values = weight
+    return rates.new_zeros(len(rates), n).index_add(1, post, rates[:, pre] * values)
 
 
 def _normalised(drive: Tensor, kind: str, units: Any) -> Tensor:

@@ -98,12 +98,15 @@ def _acting(
     if not name:
         return float(sign)
     raw: Tensor = weights[name if options["weight_sharing"] else f"{name}_{term['side']}_{joint}"]
-    if not options["sign_constraints"]:
-        return raw
-    if motif["mechanism"] == "abs":
+    return signed(motif["mechanism"], sign, raw) if options["sign_constraints"] else raw
+
+
+def signed(mechanism: str, sign: int, raw: Tensor) -> Tensor:
+    """Return what a weight that must have a sign acts as."""
+    if mechanism == "abs":
         sized: Tensor = sign * raw.abs()
         return sized
-    if motif["mechanism"] == "smooth":
+    if mechanism == "smooth":
         softplus = PHI["softplus"]
         smooth: Tensor = sign * (softplus(sign * raw) / softplus(torch.ones_like(raw)))
         return smooth

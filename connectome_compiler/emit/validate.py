@@ -7,6 +7,7 @@ outcome is a short `Certificate`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import sys
@@ -78,9 +79,24 @@ def _certificate(module: Path, graph: Path | None, shown: str) -> Certificate:
     if "problem" in answer:
         if answer["where"] == "module":  # there is nothing to check: it is not one of ours
             raise VerifyError(shown or str(module), answer["problem"], "give it a built module")
+        if answer["where"] == "graph" and graph is not None:
+            hint = _stage(graph, answer.get("wanted", ""))
         raise VerifyError(f"{shown or module}: {answer['where']}", answer["problem"], hint)
     answer["checks"], answer["notes"] = tuple(answer["checks"]), tuple(answer["notes"])
     return Certificate(module=Path(shown or module).name, **answer)
 
 
 _DEFECT = "the module as built is not what the graph says: a defect of its template, please report"
+
+
+def _stage(graph: Path, digest: str) -> str:
+    """Say which saved graph a module is to be compared with: one beside ``graph``, if it is there.
+
+    ``--save-after all`` saves the graph after each pass, all of them in one folder.
+    """
+    for page in sorted(graph.resolve().parent.glob("*/graph.json")):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            if json.loads(page.read_text(encoding="utf-8")).get("digest") == digest:
+                right = graph.parent / page.parent.name
+                return f"give it the graph after the last pass: --graph {right}"
+    return "give it the graph after the last pass, saved by the build of this module (--save-after)"

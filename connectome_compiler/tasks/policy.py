@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from connectome_compiler.emit.building import build_network
+from connectome_compiler.emit.building import build_network, run_module
 from connectome_compiler.errors import CompileError
 from connectome_compiler.tasks.swim import N_STEPS, Array, joint_limit
 
@@ -113,13 +111,8 @@ def _network(module: Path, options: Mapping[str, Any]) -> tuple[nn.Module, int]:
     where = str(module)
     if not module.is_file():
         raise CompileError(where, "no such file", "ccompile build RECIPE --out swimmer.py")
-    spec = importlib.util.spec_from_file_location(f"_trained_{module.stem}", module)
-    if spec is None or spec.loader is None:
-        raise CompileError(where, "is no Python file")
-    namespace = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = namespace  # dataclasses in it look themselves up there
     try:
-        spec.loader.exec_module(namespace)
+        namespace = run_module(module, module.read_bytes(), f"_trained_{module.stem}")
     except (Exception, SystemExit) as error:
         raise CompileError(where, f"cannot be imported: {type(error).__name__}: {error}") from error
     net = build_network(where, namespace, options)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from connectome_compiler.emit import state
 from connectome_compiler.emit.arrays import Arrays
 from connectome_compiler.emit.cost_model import choose_kernel, forecast
 from connectome_compiler.emit.describe import Wiring, inhibition
@@ -91,7 +92,11 @@ class Bionic:
             layers=names,
             read_in={q.post: layers[q.key] for q in graph.projections if q.pre == "image"},
             read_out={q.pre: layers[q.key] for q in graph.projections if q.post == "classes"},
-            more={"sweeps": sweeps},
+            more={
+                "sweeps": sweeps,
+                "options": self._options(graph, image, node, sweeps if delayed else 0),
+                "state": self._state(graph, image, node, names, layers),
+            },
         )
         kernels = {q.key: self._kernel(graph, q) for q in graph.connectome}
         context = {
@@ -171,6 +176,65 @@ class Bionic:
             arrays=_arrays(graph),
             context=context,
         )
+
+    def _options(
+        self, graph: Graph, image: tuple[int, int, int], node: NodeModel, steps: int
+    ) -> dict[str, Any]:
+        """Return the options of the emitted ``build()`` with their defaults."""
+        channels, height, width = image
+        options: dict[str, Any] = {
+            "channels": channels,
+            "image_size": height if height == width else [height, width],
+            "classes": graph.population("classes").n_units,
+            "filters": list(self.filters),
+            "lateral_inhibition": self.lateral_inhibition,
+            "attention": self.attention,
+            "normalisation": node.normalisation,
+            "noise_std": node.noise_std,
+        }
+        if any(q.pre == q.post for q in graph.connectome):
+            options["within"] = True
+        if any(p.node.inhibition != "none" for p in graph.biological):
+            strength = node.inhibition_strength
+            options |= {"graded_inhibition": True, "inhibition_strength": strength}
+        return options | ({"steps": steps} if steps else {})
+
+    def _state(
+        self,
+        graph: Graph,
+        image: tuple[int, int, int],
+        node: NodeModel,
+        names: Mapping[str, str],
+        layers: Mapping[str, str],
+    ) -> state.State:
+        """Return what the module's state holds."""
+        channels, height, width = image
+        first, second = self.filters
+        found = state.convolution("front_end.conv1", first, channels, 3)
+        found |= state.convolution("front_end.conv2", second, first, 3)
+        if self.attention:
+            hidden = max(1, second // 4)
+            found |= state.linear("front_end.attention.squeeze", hidden, second, bias=False)
+            found |= state.linear("front_end.attention.excite", second, hidden, bias=False)
+            found |= state.convolution("front_end.attention.place", 1, 2, 7, bias=False)
+        features = second * (height // 4) * (width // 4)
+        read_out = [q for q in graph.projections if q.post == "classes"]
+        for q in graph.projections:
+            n_post, n_pre = graph.shape(q)
+            if q.pre == "image":
+                found |= state.linear(layers[q.key], n_post, features)
+            elif q in read_out:
+                one = q is read_out[0]
+                found |= state.linear(layers[q.key], n_post, n_pre, bias=one)
+        for p in graph.biological:
+            if node.normalisation == "layer":
+                found |= state.affine(f"{names[p.name]}.normalise", p.n_units)
+            if p.node.inhibition != "none":
+                found[f"{names[p.name]}.inhibition"] = state.held([p.n_units])
+        for q in graph.connectome:
+            bias = q.pre != q.post and _has_bias(graph, q)
+            found |= state.edges(graph, q, layers[q.key], bias=bias)
+        return found
 
     def _sweeps(self, delayed: list[Projection]) -> int:
         """Return how often the populations are gone through for one image."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass, fields
+from math import prod
 from typing import Any, ClassVar, Literal
 
+from connectome_compiler.emit import state
 from connectome_compiler.emit.describe import Wiring
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, identifier, literal
@@ -86,6 +88,9 @@ class Mimetic:
             more={
                 "stack": stated(graph.populations, graph.projections, layers, normed),
                 "usage": _usage(graph),
+                "options": {"gain": self.gain}
+                | ({"kernel": self.kernel} if "WindowLinear" in _classes(graph) else {}),
+                "state": self._state(graph, layers, normed, started),
             },
         )
         inner = {q.key for q in graph.connectome}
@@ -132,6 +137,39 @@ class Mimetic:
                 ],
             },
         )
+
+    def _state(
+        self,
+        graph: Graph,
+        layers: dict[str, str],
+        normed: dict[str, str],
+        started: list[Projection],
+    ) -> state.State:
+        """Return what the module's state holds."""
+        found: state.State = {}
+        for q in graph.projections:
+            name, post = layers[q.key], graph.population(q.post)
+            shape = _weight_shape(graph, q)
+            weight = state.drawn(shape, prod(shape[1:]))
+            bias = state.drawn(
+                [post.shape[0] if len(shape) == 4 else post.n_units], prod(shape[1:])
+            )
+            if q in started:
+                weight |= {"start": "he-normal"}
+                bias = state.constant(bias["shape"], 0.0)
+            if isinstance(q.connectivity, Window):
+                weight |= {
+                    "gain": self.gain,
+                    "post_axis": int(isinstance(q.operator, ConvTranspose2d)),
+                }
+                found[f"{name}.mask"] = state.held(shape)
+                if q.connectivity.rule.form == "gaussian":
+                    found[f"{name}.values"] = state.held([*shape[:2], *(1 for _ in shape[2:])])
+            found |= {f"{name}.weight": weight, f"{name}.bias": bias}
+        for p in graph.populations:
+            if normed[p.name]:
+                found |= state.batch_norm(normed[p.name], p.shape[0])
+        return found
 
     def _started(self, graph: Graph) -> list[Projection]:
         """Return what leads to ReLU, if that starts in its own way."""
@@ -237,6 +275,15 @@ def _steps(
     var = names[p.name]
     lines, active = summed(var, terms), activity(p, var, norm)
     return lines if active == var else [*lines, code("{} = {}", var, active)]
+
+
+def _weight_shape(graph: Graph, q: Projection) -> list[int]:
+    """Return the shape of a layer's weight, in torch's layout."""
+    n_post, n_pre = graph.shape(q)
+    if isinstance(q.operator, Linear):
+        return [n_post, n_pre]
+    pairs = [n_pre, n_post] if isinstance(q.operator, ConvTranspose2d) else [n_post, n_pre]
+    return [*pairs, *q.operator.kernel]
 
 
 def _usage(graph: Graph) -> dict[str, list[int]]:

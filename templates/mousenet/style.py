@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from connectome_compiler.emit import state
 from connectome_compiler.emit.arrays import Arrays
 from connectome_compiler.emit.describe import Wiring
 from connectome_compiler.emit.emission import Emission
@@ -115,6 +116,9 @@ class Mousenet:
                         "maps": [p.name for p in read],
                     },
                 },
+                "options": {"classes": self.classes, "fan_in": self.fan_in}
+                | ({"steps": sweeps} if back else {}),
+                "state": self._state(graph, layers, normed, features),
             },
         )
         return assemble(
@@ -198,6 +202,34 @@ class Mousenet:
             problem = f"is 1: {delayed[0].key} would never act, nor any feedback"
             raise CompileError("template.steps", problem, "at least 2, or 0 for six")
         return self.steps or 6
+
+    def _state(
+        self, graph: Graph, layers: dict[str, str], normed: dict[str, str], features: int
+    ) -> state.State:
+        """Return what the module's state holds."""
+        found: state.State = {}
+        for q in graph.projections:
+            assert not isinstance(q.operator, Linear)
+            name, n_open = layers[q.key], graph.count(q)
+            transposed = isinstance(q.operator, ConvTranspose2d)
+            pre, post = graph.population(q.pre).shape[0], graph.population(q.post).shape[0]
+            shape = [*((pre, post) if transposed else (post, pre)), *q.operator.kernel]
+            fan_in = "open" if self.fan_in == "open" else np.prod(shape[1:]).item()
+            weight = state.drawn(shape, fan_in, post_axis=int(transposed))
+            if self.weights == "live":
+                weight |= {"shape": [n_open], "kernel": shape}
+                found[f"{name}.index"] = state.held([n_open])
+            else:
+                found[f"{name}.mask"] = state.held(shape)
+            if q.weights.sign != "none":
+                found[f"{name}.sign"] = state.held([n_open])
+            found[f"{name}.weight"] = weight
+            if self.bias:
+                found[f"{name}.bias"] = weight | {"shape": [post]}
+        for p in graph.populations:
+            if normed[p.name]:
+                found |= state.batch_norm(normed[p.name], p.shape[0])
+        return found | state.linear("read_out", self.classes, features)
 
     def _holders(self, graph: Graph) -> list[dict[str, Any]]:
         """Return the classes of layers, and the function in the module that makes each."""

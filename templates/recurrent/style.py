@@ -11,6 +11,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from connectome_compiler.emit import state
+from connectome_compiler.emit.arrays import Arrays
 from connectome_compiler.emit.cost_model import choose_kernel, forecast_rollout
 from connectome_compiler.emit.describe import Wiring
 from connectome_compiler.emit.emission import Emission
@@ -116,7 +118,9 @@ class Recurrent:
                         if key.endswith(".start")
                     },
                     **{f"{name}_sha256": array_digest(a) for name, a in of_units.items()},
-                }
+                },
+                "options": self._options(graph, node, read_in[0], read_out[0]),
+                "state": _state(graph, attributes, weights, shared),
             },
         )
         return assemble(
@@ -158,6 +162,25 @@ class Recurrent:
                 "made": sorted(projections, key=lambda p: bool(p["borrows"])),
             },
         )
+
+    def _options(
+        self, graph: Graph, node: NodeModel, read_in: Projection, read_out: Projection
+    ) -> dict[str, Any]:
+        """Return the options of the emitted ``build()`` with their defaults."""
+        ends = {"inputs": ("input", read_in), "outputs": ("output", read_out)}
+        sizes = {
+            name: graph.population(port).n_units
+            for name, (port, q) in ends.items()
+            if _is_linear(q)
+        }
+        return {
+            **sizes,
+            "activation": node.activation,
+            "tau_ms": node.tau_ms,
+            "dt_ms": self.dt_ms,
+            "spectral_radius": self.spectral_radius or None,
+            "batch_first": self.batch_first,
+        }
 
     def _dense(self, graph: Graph) -> bool:
         n = graph.n_neurons
@@ -287,6 +310,39 @@ def _projection(
         "first_pre": first[q.pre],
         "borrows": is_mirror(q),
     }
+
+
+def _state(
+    graph: Graph,
+    attributes: dict[str, str],
+    weights: Arrays,
+    shared: dict[str, Units],
+) -> state.State:
+    """Return what the module's state holds."""
+    found: state.State = {}
+    biased = True  # the first read-out
+    for q in graph.projections:
+        if q.pre == "input" and _is_linear(q):
+            channel = _channel(graph, attributes, q)
+            n_post, n_pre = channel["n_post"], channel["n_pre"]
+            found |= state.linear(attributes[q.key], n_post, n_pre, bias=False)
+        elif q.post == "output" and _is_linear(q):
+            channel = _channel(graph, attributes, q)
+            n_post, n_pre = channel["n_post"], channel["n_pre"]
+            found |= state.linear(attributes[q.key], n_post, n_pre, bias=biased)
+            biased = False
+    for q in graph.connectome:
+        of = attributes[f"{q.post}->{q.pre}:electrical"] if is_mirror(q) else ""
+        given = {part: weights.get(f"{q.key}.{part}") for part in ("group", "start")}
+        found |= state.edges(graph, q, attributes[q.key], **given, of=of)
+    held = {name: len(index) for name, index in shared.items() if len(index)}
+    found |= {f"units.{name}": state.held([n]) for name, n in held.items()}
+    sizes = {name: int(index.max(initial=-1)) + 1 for name, index in shared.items()}
+    tau = {"shape": [sizes["tau_of"] if "tau_of" in held else 1], "start": "log-tau"}
+    found["units.log_tau"] = tau if "tau_of" in held else {**tau, "trained": False}
+    if "bias_of" in held:
+        found["units.bias"] = state.constant([sizes["bias_of"]], 0.0)
+    return found
 
 
 def _places(

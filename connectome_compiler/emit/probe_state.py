@@ -1,0 +1,402 @@
+"""Put the state of an emitted module to the test: what it holds, where it starts, what it refuses.
+
+Numbers that are drawn are compared with their law over several builds, by the largest distance
+between distribution functions (Kolmogorov & Smirnov), by their extremes, and one with the next.
+Seeds are fixed, and a sound module fails one of these tests once in some 10^8.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from connectome_compiler.emit.findings import Wrong, alone, finding
+from connectome_compiler.ir.digest import array_digest
+
+SAMPLES = 256  # numbers to see of each parameter, if so many builds are worth it
+BUILDS = 24  # at most
+NUMBERS = 2**18  # at most, in the states of all builds, but for the first two
+MOST = 2**15  # compared of one parameter
+FAR = 3.3  # of a Kolmogorov-Smirnov distance times the root of n: once in 10^9
+LEAST = 21.0  # of n times the share of a law beyond the extremes seen: once in 10^9
+SKEW = 6.5  # standard deviations
+CUT = 2.0  # standard deviations, where "he-normal" is cut off
+State = dict[str, dict[str, Any]]
+
+
+def options_are_those_stated(emitted: ModuleType, network: Any, stated: dict[str, Any]) -> None:
+    """Compare the options of ``build()`` and their defaults."""
+    signature = inspect.signature(type(network))
+    found = {n: _plain(p.default) for n, p in signature.parameters.items()}
+    if found != _plain(stated["options"]):
+        raise Wrong("build()", f"has the options {_spelled(found)}, not those stated")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _spelled(options: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in options.items())
+
+
+def holds_what_is_stated(network: nn.Module, stated: State) -> None:
+    """Compare names and shapes of parameters and saved buffers, and what is trained."""
+    found = network.state_dict()
+    if odd := sorted(found.keys() ^ stated.keys()):
+        name = odd[0]
+        problem = "is in the state, and is not stated" if name in found else "is not in the state"
+        raise Wrong(name, problem)
+    trained = {n for n, s in stated.items() if "of" not in s and _is_parameter(s)}
+    frozen = {n for n in trained if not stated[n].get("trained", True)}
+    known = dict(network.named_parameters())
+    # A layer that starts frozen is a parameter; a constant that is held is none.
+    if odd := sorted(known.keys() ^ {n for n in trained if n in known or n not in frozen}):
+        raise Wrong(odd[0], "is trained otherwise than is stated, or shared with others")
+    for name, entry in stated.items():
+        shape = list(found[name].shape)
+        if shape != entry["shape"]:
+            raise Wrong(name, f"has shape {shape}, not {entry['shape']}")
+        parameter = known.get(name)
+        if parameter is None:
+            continue
+        if parameter.dtype != torch.float32:
+            raise Wrong(name, f"is {parameter.dtype}, not torch.float32")
+        if parameter.requires_grad != (name not in frozen):
+            raise Wrong(name, "is trained" if parameter.requires_grad else "is not trained")
+
+
+def _is_parameter(entry: dict[str, Any]) -> bool:
+    return "start" in entry and not (entry.get("trained") is False and entry["start"] in (0, 1))
+
+
+def gradients_are_its_own(network: nn.Module) -> None:
+    """Refuse hooks on parameters: what changes their gradients belongs into the forward pass."""
+    for name, parameter in network.named_parameters():
+        hooks = (parameter._backward_hooks, getattr(parameter, "_post_accumulate_grad_hooks", None))
+        if any(hooks):
+            raise Wrong(name, "has a hook, which changes how it learns")
+
+
+# --- starts ---------------------------------------------------------------------------------------
+
+
+def starts_where_stated(emitted: ModuleType, stated: dict[str, Any]) -> None:
+    """Compare what new networks start with, number by number or by their law."""
+    state: State = stated["state"]
+    # The weights before they are scaled to a radius, which `emit.probe` checks.
+    options = {"spectral_radius": None} if stated.get("dynamics") else {}
+    random = {
+        name: entry for name, entry in state.items() if entry.get("start") in (*_LAWS, "low-rank")
+    }
+    seen: defaultdict[str, list[Tensor]] = defaultdict(list)
+    for seed in range(_n_builds(random, state)):
+        now = _built(emitted, seed, options)
+        if not seed:
+            again = _built(emitted, seed, options)
+            for name, value in now.items():
+                if not _same(value, again[name]):
+                    raise Wrong(name, "starts elsewhere with the same seed")
+        for name, entry in state.items():
+            if name in random:
+                seen[name].append(now[name])
+            else:
+                _starts_at(name, entry, now, stated)
+    for name, values in seen.items():
+        entry = random[name]
+        if entry["start"] == "low-rank":
+            _has_rank(name, entry["rank"], values, now)
+        else:
+            _follows(name, entry, values, now)
+
+
+def _n_builds(random: State, state: State) -> int:
+    sizes = [n for entry in random.values() if (n := math.prod(entry["shape"]))]
+    if not sizes:
+        return 1
+    whole = sum(math.prod(entry["shape"]) for entry in state.values())
+    return max(2, min(BUILDS, -(-SAMPLES // min(sizes)), NUMBERS // whole))
+
+
+def _built(emitted: ModuleType, seed: int, options: dict[str, Any]) -> dict[str, Tensor]:
+    torch.manual_seed(seed)
+    with alone(), finding("build()"):
+        network = emitted.build(**options)
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one, other)
+
+
+def _starts_at(
+    name: str, entry: dict[str, Any], now: dict[str, Tensor], stated: dict[str, Any]
+) -> None:
+    """Compare a start that is no matter of chance."""
+    start, found = entry.get("start"), now[name]
+    if start == "data":
+        if array_digest(found.numpy()) != entry["sha256"]:
+            raise Wrong(name, "does not start at the weights of the graph")
+        return
+    if start == "log-tau":
+        wanted = torch.full_like(found, stated["dynamics"]["tau_ms"]).log()
+        if not bool(((found - wanted).abs() <= 1e-7 * (1 + wanted.abs())).all()):
+            tau = stated["dynamics"]["tau_ms"]
+            raise Wrong("units", f"do not start at a time constant of {tau} ms")
+        return
+    if "of" in entry:
+        if not torch.equal(found, now[entry["of"]]):
+            raise Wrong(name, f"is not {entry['of']}")
+    elif start is not None and not bool((found == start).all()):
+        raise Wrong(name, f"starts at {float(found.flatten()[0]):.3g}, not {start:g}")
+
+
+def _bound(name: str, entry: dict[str, Any], now: dict[str, Tensor]) -> Tensor:
+    """Return how far from 0 each number may start; 0 is where there is nothing to start."""
+    of, _, part = name.rpartition(".")
+    fan_in, shape = entry["fan_in"], now[name].shape
+    if fan_in == "in-degree":
+        degree = now[f"{of}.ptr"].diff()
+        bound = degree.clamp(min=1).double().rsqrt()
+        return bound.repeat_interleave(degree) if part == "weight" else bound * (degree > 0)
+    if fan_in == "shared":
+        degree, scale = now[f"{of}.ptr"].diff(), now.get(f"{of}.scale")
+        strength = float(degree.sum()) if scale is None else float(scale.double().square().sum())
+        variance = max(strength, 1e-12) / max(1, int((degree > 0).sum()))
+        return torch.full(shape, variance**-0.5, dtype=torch.float64)
+    factors = _factors(of, entry, now)
+    axis = entry.get("post_axis", 0)
+    if fan_in == "open":  # of each output
+        rest = [d for d in range(factors.dim()) if d != axis]
+        of_output = factors.sum(rest).clamp(min=1).rsqrt()
+        if part == "bias":
+            return of_output
+        bound = factors * of_output.view([-1 if d == axis else 1 for d in range(factors.dim())])
+    elif part == "bias":
+        return torch.full(shape, fan_in**-0.5, dtype=torch.float64)
+    else:
+        bound = factors * fan_in**-0.5 * _gain(entry, factors, axis)
+    index = now.get(f"{of}.index")
+    return bound if index is None else bound.flatten()[index]
+
+
+def _factors(of: str, entry: dict[str, Any], now: dict[str, Tensor]) -> Tensor:
+    """Return what the numbers that torch draws are multiplied by: mask, or factors."""
+    for part in ("values", "mask"):
+        if (held := now.get(f"{of}.{part}")) is not None:
+            return held.double().expand(now[f"{of}.weight"].shape)
+    if (index := now.get(f"{of}.index")) is not None:
+        mask = torch.zeros(math.prod(entry["kernel"]), dtype=torch.float64)
+        mask[index] = 1
+        return mask.view(entry["kernel"])
+    return torch.ones(entry["shape"], dtype=torch.float64)
+
+
+def _gain(entry: dict[str, Any], factors: Tensor, axis: int) -> Tensor | float:
+    gain = entry.get("gain", "none")
+    if gain == "fan-in":
+        rest = [d for d in range(factors.dim()) if d != axis]
+        dense = factors.numel() / factors.shape[axis]
+        return (dense / factors.sum(rest, keepdim=True).clamp(min=1e-300)).sqrt()
+    if gain == "none" or not bool(((factors == 0) | (factors == 1)).all()):
+        return 1.0
+    usage = float(factors.mean())
+    return 1 / usage if gain == "1/usage" else usage**-0.5
+
+
+def _uniform(x: Tensor) -> Tensor:
+    return (x + 1) / 2
+
+
+def _he_normal(x: Tensor) -> Tensor:
+    """Return the share of a cut normal distribution below ``x``, in units of 1 / sqrt(fan-in)."""
+    cut = torch.tensor(CUT, dtype=torch.float64)
+    density = math.exp(-(CUT**2) / 2) / math.sqrt(2 * math.pi)
+    inside = float(torch.special.ndtr(cut) - torch.special.ndtr(-cut))
+    spread = math.sqrt(2 / (1 - 2 * CUT * density / inside))  # so that the variance is 2 / fan-in
+    low = torch.special.ndtr(-cut)
+    return (torch.special.ndtr(x / spread) - low) / inside
+
+
+_LAWS = {"uniform": _uniform, "he-normal": _he_normal}
+
+
+def _follows(
+    name: str, entry: dict[str, Any], values: list[Tensor], now: dict[str, Tensor]
+) -> None:
+    """Compare numbers that were drawn with the law that is stated."""
+    bound = _bound(name, entry, now)
+    there = bound != 0
+    if any(bool(value[~there].any()) for value in values):
+        raise Wrong(name, "starts with weights where there are none")
+    at = there.flatten().nonzero().squeeze(1)
+    at = at[:: max(1, len(at) * len(values) // MOST)]
+    scaled = [value.flatten()[at].double() / bound.flatten()[at] for value in values]
+    shares = torch.stack([_LAWS[entry["start"]](x) for x in scaled])
+    if problem := unlike_uniform(shares):
+        raise Wrong(name, f"does not start as is stated ({entry['start']}): {problem}")
+
+
+def unlike_uniform(shares: Tensor) -> str:
+    """Say how draws ``(times, n)`` differ from independent uniform ones from 0 to 1, if they do."""
+    n = shares.numel()
+    if not n:
+        return ""
+    slack = 1e-5  # single precision
+    if not bool(((shares >= -slack) & (shares <= 1 + slack)).all()):  # also where it is no number
+        return "numbers lie beyond its bounds"
+    ordered = shares.flatten().sort().values
+    steps = torch.arange(n + 1, dtype=torch.float64) / n
+    distance = torch.maximum(ordered - steps[:-1], steps[1:] - ordered).max()
+    if float(distance) > FAR / math.sqrt(n) + 1 / n:
+        return f"its distribution is another, by up to {float(distance):.2f}"
+    if n * float(ordered[0]) > LEAST or n * (1 - float(ordered[-1])) > LEAST:
+        return "its extremes are not reached"
+    if n >= 4 and len(ordered.unique()) < 0.9 * n - 1:
+        return "numbers come again"
+    if n >= 64:
+        centred = (shares - 0.5) * math.sqrt(12)
+        for one, other in ((centred[1:], centred[:-1]), (centred[:, 1:], centred[:, :-1])):
+            together = float((one * other).sum()) / math.sqrt(max(1, one.numel()))
+            if abs(together) > SKEW:
+                return "numbers depend on each other"
+    return ""
+
+
+def _has_rank(name: str, rank: int, values: list[Tensor], now: dict[str, Tensor]) -> None:
+    """Compare connections with the entries of a random matrix of ``rank``, and their size."""
+    of = name.rpartition(".")[0]
+    ptr, pre, sign = (now[f"{of}.{part}"] for part in ("ptr", "pre", "sign"))
+    degree = ptr.diff()
+    post = torch.arange(len(degree)).repeat_interleave(degree)
+    scaled = torch.stack(values).double() * degree.clamp(min=1)[post].sqrt() * math.sqrt(3)
+    if not scaled.numel():
+        return
+    if bool((sign != 0).all()) and bool((scaled < 0).any()):
+        raise Wrong(name, "does not start as is stated: factors are not positive")
+    # A product of normal numbers has a fourth moment of 9; rows and columns share theirs.
+    shared = min(len(degree), int(pre.max()) + 1)
+    slack = 6 * math.sqrt(16 / (shared * len(values)))
+    if abs(math.log(max(1e-30, float(scaled.square().mean())))) > slack:
+        raise Wrong(name, "does not start as is stated: its size is another")
+    sources = [set(pre[ptr[i] : ptr[i + 1]].tolist()) for i in range(min(len(degree), MOST))]
+    for rows, columns in _blocks(sources, rank + 1):
+        place = {(int(i), int(j)): k for k, (i, j) in enumerate(zip(post, pre, strict=True))}
+        block = [[scaled[0, place[i, j]] for j in columns] for i in rows]
+        sizes = torch.linalg.svdvals(torch.tensor(block, dtype=torch.float64))
+        if float(sizes[rank]) > 1e-4 * float(sizes[0]):
+            raise Wrong(name, f"does not start as is stated: its rank is above {rank}")
+        return
+
+
+def _blocks(sources: list[set[int]], size: int) -> Iterator[tuple[list[int], list[int]]]:
+    """Yield targets that have as many sources in common, beginning at each one."""
+    for first in range(len(sources)):
+        rows, common = [first], sources[first]
+        for i in range(first + 1, len(sources)):
+            if len(shared := common & sources[i]) >= size:
+                rows, common = [*rows, i], shared
+            if len(rows) == size:
+                yield rows, sorted(common)[: size + 4]
+                break
+
+
+# --- foreign states -------------------------------------------------------------------------------
+
+
+def refuses_foreign_states(network: nn.Module, stated: State) -> None:
+    """Load states of which one structural number is another, or missing; each must be refused."""
+    network = network.eval()
+    layers: defaultdict[str, list[str]] = defaultdict(list)
+    for name, entry in stated.items():
+        if entry.get("held") and math.prod(entry["shape"]):
+            of, _, part = name.rpartition(".")
+            layers[of].append(part)
+    tried = set()
+    for of, parts in layers.items():
+        layer = network.get_submodule(of)
+        state = layer.state_dict()
+        for part in parts:
+            others = _others(state[part])
+            for other in others:
+                _must_refuse(f"{of}.{part}", layer, {**state, part: other})
+            _must_refuse(f"{of}.{part}", layer, {k: v for k, v in state.items() if k != part})
+            kind = (type(layer), part)
+            if kind not in tried:  # the network as a whole asks its layers
+                tried.add(kind)
+                whole = network.state_dict()
+                for strict in (True, False):
+                    altered = {**whole, f"{of}.{part}": others[0]}
+                    _must_refuse(f"{of}.{part}", network, altered, strict=strict)
+        layer.load_state_dict(state)
+
+
+def _others(held: Tensor) -> list[Tensor]:
+    """Return a buffer with one number changed, first or last, and of another shape."""
+    found = []
+    for place in (0, held.numel() - 1):
+        other = held.clone()
+        flat = other.view(-1)
+        if held.dtype == torch.bool:
+            flat[place] = ~flat[place]
+        elif held.dtype == torch.int8:  # a sign
+            flat[place] = -flat[place] if int(flat[place]) else 1
+        else:
+            flat[place] = flat[place] + 1 if held.dtype.is_floating_point else flat[place] ^ 1
+        found.append(other)
+    whole = held if held.dim() else held.view(1)
+    return [*found, torch.cat([whole, whole])]
+
+
+def _must_refuse(
+    name: str, layer: nn.Module, state: dict[str, Tensor], strict: bool = True
+) -> None:
+    try:
+        layer.load_state_dict(state, strict=strict)
+    except (RuntimeError, ValueError):  # what torch raises, with the messages of all layers
+        return
+    raise Wrong(name, "a state of another network, which differs in it, is not refused")
+
+
+# --- noise ----------------------------------------------------------------------------------------
+
+
+def noise_is_normal(name: str, units: Any, n: int, std: float) -> None:
+    """Compare what training adds to the rates with normal noise of standard deviation ``std``.
+
+    Rates below 0 are cut off: of the others, the share of the law below each is uniform between
+    that of 0 and 1.
+    """
+    rows = max(2, -(-4096 // n))
+    torch.manual_seed(3)
+    drive = torch.rand(rows, n, dtype=torch.float64, requires_grad=True)
+    calm = units.eval()(drive)
+    noisy = [units.train()(drive) for _ in range(2)]
+    for rates in noisy:
+        least = torch.special.ndtr(-calm / std).detach()
+        share = torch.special.ndtr((rates - calm) / std).detach()
+        above = (rates > 0) & (least < 1 - 1e-9)
+        shares = ((share - least) / (1 - least))[above].detach()
+        if problem := unlike_uniform(shares.unsqueeze(0)):
+            raise Wrong(name, f"has other noise in training than normal of {std:g}: {problem}")
+        expected, found = float(least.sum()), float((rates <= 0).sum())
+        slack = SKEW * math.sqrt(float((least * (1 - least)).sum())) + 1
+        if abs(found - expected) > slack:
+            raise Wrong(name, f"has other noise in training than normal of {std:g}")
+        passed = (rates > 0).double()
+        wanted = torch.autograd.grad(calm, drive, passed, retain_graph=True)[0]
+        got = torch.autograd.grad(rates.sum(), drive, retain_graph=True)[0]
+        if not torch.allclose(got, wanted, rtol=1e-6, atol=1e-9):
+            raise Wrong(name, "learns by another gradient in training, with noise")
+    if np.array_equal(*(rates.detach().numpy() for rates in noisy)):
+        raise Wrong(name, "has the same noise at every call")
