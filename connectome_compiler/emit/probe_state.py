@@ -112,12 +112,18 @@ def starts_where_stated(emitted: ModuleType, stated: dict[str, Any]) -> None:
                 seen[name].append(now[name])
             else:
                 _starts_at(name, entry, now, stated)
+    pooled: defaultdict[Any, list[Tensor]] = defaultdict(list)  # by the rule of the fan-in
     for name, values in seen.items():
         entry = random[name]
         if entry["start"] == "low-rank":
             _has_rank(name, entry["rank"], values, now)
-        else:
-            _follows(name, entry, values, now)
+        elif len(values[0]):
+            rule = entry["fan_in"] if isinstance(entry["fan_in"], str) else "a number"
+            pooled[rule].append(_follows(name, entry, values, now))
+    for rule, many in pooled.items():  # small layers say something together
+        excess = torch.cat(many)
+        if abs(float(excess.sum())) > SKEW * math.sqrt(len(excess)):
+            raise Wrong("build()", f"weights start too large or small for their fan-in: {rule}")
 
 
 def _n_builds(random: State, state: State) -> int:
@@ -233,8 +239,8 @@ _LAWS = {"uniform": _uniform, "he-normal": _he_normal}
 
 def _follows(
     name: str, entry: dict[str, Any], values: list[Tensor], now: dict[str, Tensor]
-) -> None:
-    """Compare numbers that were drawn with the law that is stated."""
+) -> Tensor:
+    """Compare numbers that were drawn with the law that is stated; return `_excess`."""
     bound = _bound(name, entry, now)
     there = bound != 0
     if any(bool(value[~there].any()) for value in values):
@@ -243,8 +249,26 @@ def _follows(
     at = at[:: max(1, len(at) * len(values) // MOST)]
     scaled = [value.flatten()[at].double() / bound.flatten()[at] for value in values]
     shares = torch.stack([_LAWS[entry["start"]](x) for x in scaled])
-    if problem := unlike_uniform(shares):
+    problem = unlike_uniform(shares)
+    if not problem and _depends(shares, bound.flatten()[at].log()):
+        problem = "its size does not follow the fan-in"
+    if problem:
         raise Wrong(name, f"does not start as is stated ({entry['start']}): {problem}")
+    return _excess(shares).flatten()
+
+
+def _depends(shares: Tensor, sizes: Tensor) -> bool:
+    """Whether numbers are larger, or smaller, than uniform ones where ``sizes`` are large."""
+    apart = sizes - sizes.mean()
+    length = float(apart.norm())
+    if length < 1e-6:
+        return False
+    return abs(float((_excess(shares) * apart).sum())) > SKEW * length * len(shares) ** 0.5
+
+
+def _excess(shares: Tensor) -> Tensor:
+    """Return by how much squares are too large, in standard deviations."""
+    return (12 * (shares - 0.5).square() - 1) / math.sqrt(0.8)
 
 
 def unlike_uniform(shares: Tensor) -> str:
@@ -265,6 +289,8 @@ def unlike_uniform(shares: Tensor) -> str:
     if n >= 4 and len(ordered.unique()) < 0.9 * n - 1:
         return "numbers come again"
     if n >= 64:
+        if abs(float(_excess(shares).sum())) > SKEW * math.sqrt(n):
+            return "its spread is another"
         centred = (shares - 0.5) * math.sqrt(12)
         for one, other in ((centred[1:], centred[:-1]), (centred[:, 1:], centred[:, :-1])):
             together = float((one * other).sum()) / math.sqrt(max(1, one.numel()))

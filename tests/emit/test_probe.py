@@ -53,7 +53,7 @@ def scaled() -> Emission:
 
 
 def low_rank() -> Emission:
-    graph = driven(worm(12, 0.4), weights={"start": "low-rank", "rank": 2})
+    graph = driven(worm(12, 0.9), weights={"start": "low-rank", "rank": 2})
     return Recurrent(batch_first=True).emit(graph, "toy")
 
 
@@ -80,7 +80,7 @@ def mousenet() -> Emission:
     people = [replace(p, node=image if p.artificial else maps) for p in graph.populations]
     ports = (Port("input", "input", "in"), Port("V4", "V4", "out"))
     graph = replace(graph, populations=tuple(people), ports=ports)
-    wire = WireLevels(skips=(), feedback="none")
+    wire = WireLevels(within=(), sources=("4",), skips=(), within_feedback=())
     lay = (NormaliseInDegree(total=20.0), SizeMaps(input_size=16), LayKernels())
     graph = run(graph, (LevelAreas(), wire, *lay, MaterialiseLaws()))
     return Mousenet(classes=3, pool=2).emit(graph, "toy")
@@ -98,6 +98,9 @@ DRIVE = "drive = self.normalise(drive)"
 DRAWN = "self.weight.uniform_(-1, 1).mul_(per_connection)"
 BIAS = "self.bias.uniform_(-1, 1).mul_(bound * (degree > 0))"
 READ = "        arrays = read_arrays()"
+FILTERS = "(8, 16),\n        lateral_inhibition: float = 0.1"
+OPEN = "return torch.where(self.mask, self.weight, 0)"
+SECOND = "(self.mask.flatten().cumsum(0) != 1).view(self.mask.shape)"
 ACTS = "not sign x"
 LAW = "does not start as is stated"
 ALIEN = "is not refused"
@@ -125,7 +128,7 @@ EDITS: dict[str, Edit] = {
     "starts times 100": (bionic, DRAWN, DRAWN.replace("per_", "100 * per_"), LAW),
     "starts at 0": (bionic, DRAWN, DRAWN.replace("per_", "0 * per_"), LAW),
     "normal starts": (bionic, DRAWN, DRAWN.replace("uniform_(-1, 1)", "normal_(0, 0.5)"), LAW),
-    "fan-in ignored": (bionic, DRAWN, DRAWN.replace("per_connection", "per_connection.min()"), LAW),
+    "fan-in ignored": (bionic, DRAWN, DRAWN.replace("per_connection", "per_connection.min()"), ""),
     "biases at 1": (bionic, BIAS, "self.bias.fill_(1)", LAW),
     "starts without chance": (bionic, DRAWN, f"torch.manual_seed(0)\n            {DRAWN}", LAW),
     "no bias of a population": (bionic, "bias=True,", "bias=False,", "is not in the state"),
@@ -152,12 +155,7 @@ EDITS: dict[str, Edit] = {
     "no refusal of connections": (bionic, "for name in self.structure:", "for name in ():", ALIEN),
     "no refusal of cells": (bionic, "            if not same:", "            if False:", ALIEN),
     "another front end": (bionic, "x - self.strength / 8", "x + self.strength / 8", "forward"),
-    "another default": (
-        bionic,
-        "attention: bool = True,\n        norm",
-        "attention: bool = 1,\n        norm",
-        "",
-    ),
+    "another default": (bionic, FILTERS, FILTERS.replace("0.1", "0.2"), "build()"),
     "a hook": (
         bionic,
         READ,
@@ -166,7 +164,7 @@ EDITS: dict[str, Edit] = {
     ),
     "counts doubled": (shared, COUNTS, COUNTS.replace("self", "2 * self"), ACTS),
     "counts squared": (shared, COUNTS, COUNTS.replace("scale", "scale**2"), ACTS),
-    "counts not used": (shared, COUNTS, COUNTS.replace("self", "1 or self"), ACTS),
+    "counts not used": (shared, COUNTS, COUNTS.replace("self.scale", "(self.scale > 0)"), ACTS),
     "shared starts too small": (
         shared,
         "strength = self.scale.square()",
@@ -180,7 +178,7 @@ EDITS: dict[str, Edit] = {
         "time constant",
     ),
     "no refusal of types": (shared, "if own.shape != stored.shape or", "if own is None and", ALIEN),
-    "another radius": (scaled, "mul_(radius / found)", "mul_(1.0001 * radius / found)", "scale"),
+    "another radius": (scaled, "mul_(radius / found)", "mul_(1.0002 * radius / found)", "radius"),
     "low rank, another size": (low_rank, "(3 * square * degree)", "(30 * square * degree)", LAW),
     "another rank": (low_rank, "for _ in range(rank):", "for _ in range(rank + 2):", LAW),
     "another momentum": (
@@ -190,26 +188,26 @@ EDITS: dict[str, Edit] = {
         "after a pass",
     ),
     "another gain": (mimetic, "gain=gain", 'gain="none"', LAW),
-    "he-normal left out": (mimetic, "draw_he_normal(self.image_to_a)", "pass", ""),
+    "he-normal left out": (mimetic, "draw_he_normal(self.a_to_b)", "pass", ""),
     "no refusal of masks": (
         mimetic,
         "if problem := self._other_mask(state_dict, prefix):",
         'if problem := "":',
         ALIEN,
     ),
-    "an open weight dead": (
-        mousenet,
-        "cells.index_copy(0, self.index, values)",
-        "cells.index_copy(0, self.index[1:], values[1:])",
-        "",
-    ),
+    "an open weight dead": (mousenet, OPEN, f"{OPEN} * {SECOND}", ACTS),
     "no bias of convolutions": (
         mousenet,
         "fan_in=fan_in,",
         "fan_in=fan_in,\n                bias=False,",
         "is not in the state",
     ),
-    "another fan-in": (mousenet, 'fan_in: str = "dense"', 'fan_in: str = "open"', "build()"),
+    "another fan-in": (
+        mousenet,
+        'classes: int = 3,\n        fan_in: str = "dense"',
+        'classes: int = 3,\n        fan_in: str = "open"',
+        "build()",
+    ),
     "another fan-in in the end": (mousenet, "fan_in=fan_in,", 'fan_in="open",', LAW),
     "no bias of the classifier": (
         mousenet,
