@@ -1,5 +1,6 @@
 """Whatever is done to an emitted module, validation finds it and names it."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -12,6 +13,8 @@ from columns import column, laminar
 from worms import driven, worm
 
 from connectome_compiler.emit.arrays import pack
+from connectome_compiler.emit.describe import statement_digest
+from connectome_compiler.emit.literal import literal
 from connectome_compiler.emit.probe import Wrong, probe
 from connectome_compiler.emit.validate import validate
 from connectome_compiler.errors import CompileError, VerifyError
@@ -171,6 +174,43 @@ def test_another_graph_is_named(module: Path, tmp_path: Path) -> None:
     saved = laminar(column(40, seed=2)).save(tmp_path / "other")
     with pytest.raises(VerifyError, match="not the one"):
         validate(module, saved)
+
+
+def test_the_graph_of_another_stage_is_told_apart(
+    module: Path, graph: Graph, tmp_path: Path
+) -> None:
+    stages = tmp_path / "net.graphs"
+    column(40, 0.6).save(stages / "00-source")
+    graph.save(stages / "01-last")
+    with pytest.raises(VerifyError) as found:
+        validate(module, stages / "00-source")
+    assert found.value.hint == f"give it the graph after the last pass: --graph {stages}/01-last"
+    with pytest.raises(VerifyError, match="saved by the build of this module"):
+        validate(module, column(40, 0.6).save(tmp_path / "elsewhere" / "graph"))
+
+
+def without(path: Path, *left_out: str) -> Path:
+    """State less, with a hash that fits, as another ccompile might."""
+    head, mark, rest = path.read_text().partition("PROVENANCE: dict[str, Any] = ")
+    text, _, code = rest.partition("\n}\n")
+    stated = ast.literal_eval(text + "\n}")
+    stated = {name: value for name, value in stated.items() if name not in left_out}
+    stated["sha256"] = statement_digest(stated)
+    path.write_text(head + mark + literal(stated) + "\n" + code)
+    return path
+
+
+def test_an_earlier_module_is_checked_as_far_as_it_goes(tmp_path: Path) -> None:
+    path = without(recurrent("types", tmp_path), "statement", "options", "state")
+    answer = probe(path, None)
+    assert len(answer["checks"]) == 11
+    assert any("by an earlier ccompile" in note for note in answer["notes"])
+
+
+@pytest.mark.parametrize("name", ["options", "state"])
+def test_no_statement_can_be_left_out(name: str, tmp_path: Path) -> None:
+    with pytest.raises(Wrong, match="does not state"):
+        probe(without(recurrent("types", tmp_path), name), None)
 
 
 def test_a_module_that_needs_the_compiler_is_refused(module: Path) -> None:
@@ -432,7 +472,7 @@ RECURRENT_EDITS = {
         "frozen",
         OPTIONS + r"50\.0,\n        dt_ms: float = 20\.0",
         r"\g<1>50.0,\n        dt_ms: float = 10.0",
-        "not what the graph says",
+        "not those stated",
     ),
     "another activation": (
         "types",
@@ -531,7 +571,7 @@ def test_what_changes_nothing_is_no_finding(kind: str, tmp_path: Path) -> None:
     was = "dense=False" if "dense=False" in path.read_text() else "dense=True"
     replaced(path, was, "dense=True" if was == "dense=False" else "dense=False")
     replaced(path, MADE, f"        # a remark\n{MADE}")
-    assert len(probe(path, None)["checks"]) == 9
+    assert len(probe(path, None)["checks"]) == 14
 
 
 def test_a_recurrent_network_gets_its_certificate(tmp_path: Path) -> None:
