@@ -684,7 +684,7 @@ def _quiet_sizes(network: Any, samples: Tensor, sizes: Sequence[int], along: int
 def _quiet(network: Any, stated: dict[str, Any]) -> None:
     """Put out the noise, so that runs compare."""
     for p in stated["populations"]:
-        units = network.get_submodule(p["layer"]) if p["layer"] else None
+        units: Any = network.get_submodule(p["layer"]) if p["layer"] else None
         if hasattr(units, "noise_std"):
             units.noise_std = 0.0
 

@@ -213,7 +213,8 @@ def _gain(entry: dict[str, Any], factors: Tensor, axis: int) -> Tensor | float:
     if gain == "fan-in":
         rest = [d for d in range(factors.dim()) if d != axis]
         dense = factors.numel() / factors.shape[axis]
-        return (dense / factors.sum(rest, keepdim=True).clamp(min=1e-300)).sqrt()
+        of_output: Tensor = (dense / factors.sum(rest, keepdim=True).clamp(min=1e-300)).sqrt()
+        return of_output
     if gain == "none" or not bool(((factors == 0) | (factors == 1)).all()):
         return 1.0
     usage = float(factors.mean())
@@ -231,7 +232,8 @@ def _he_normal(x: Tensor) -> Tensor:
     inside = float(torch.special.ndtr(cut) - torch.special.ndtr(-cut))
     spread = math.sqrt(2 / (1 - 2 * CUT * density / inside))  # so that the variance is 2 / fan-in
     low = torch.special.ndtr(-cut)
-    return (torch.special.ndtr(x / spread) - low) / inside
+    share: Tensor = (torch.special.ndtr(x / spread) - low) / inside
+    return share
 
 
 _LAWS = {"uniform": _uniform, "he-normal": _he_normal}
@@ -263,7 +265,7 @@ def _depends(shares: Tensor, sizes: Tensor) -> bool:
     length = float(apart.norm())
     if length < 1e-6:
         return False
-    return abs(float((_excess(shares) * apart).sum())) > SKEW * length * len(shares) ** 0.5
+    return abs(float((_excess(shares) * apart).sum())) > SKEW * length * math.sqrt(len(shares))
 
 
 def _excess(shares: Tensor) -> Tensor:

@@ -333,8 +333,8 @@ def _state(
             biased = False
     for q in graph.connectome:
         of = attributes[f"{q.post}->{q.pre}:electrical"] if is_mirror(q) else ""
-        given = {part: weights.get(f"{q.key}.{part}") for part in ("group", "start")}
-        found |= state.edges(graph, q, attributes[q.key], **given, of=of)
+        group, start = (weights.get(f"{q.key}.{part}") for part in ("group", "start"))
+        found |= state.edges(graph, q, attributes[q.key], group=group, start=start, of=of)
     held = {name: len(index) for name, index in shared.items() if len(index)}
     found |= {f"units.{name}": state.held([n]) for name, n in held.items()}
     sizes = {name: int(index.max(initial=-1)) + 1 for name, index in shared.items()}

@@ -37,24 +37,28 @@ NODES: tuple[tuple[Any, Any], ...] = (("relu", "batch"), ("linear", "none"))
 
 
 def bionic() -> Emission:
-    return Bionic(kernel="edges").emit(laminar(column(24, 0.6)), "toy")
+    made: Emission = Bionic(kernel="edges").emit(laminar(column(24, 0.6)), "toy")
+    return made
 
 
 def shared() -> Emission:
     dynamics = {"tau_per": "cell_type", "bias_per": "shared"}
     graph = driven(worm(12, 0.4), weights={"share": "type-pair"}, dynamics=dynamics)
-    return Recurrent(kernel="edges").emit(graph, "toy")
+    made: Emission = Recurrent(kernel="edges").emit(graph, "toy")
+    return made
 
 
 def scaled() -> Emission:
     weights = {"start": "weight", "trained": False}
     graph = driven(worm(12, 0.4), weights=weights, dynamics={"tau_per": "fixed"})
-    return Recurrent(spectral_radius=0.9).emit(graph, "toy")
+    made: Emission = Recurrent(spectral_radius=0.9).emit(graph, "toy")
+    return made
 
 
 def low_rank() -> Emission:
     graph = driven(worm(12, 0.9), weights={"start": "low-rank", "rank": 2})
-    return Recurrent(batch_first=True).emit(graph, "toy")
+    made: Emission = Recurrent(batch_first=True).emit(graph, "toy")
+    return made
 
 
 def mimetic() -> Emission:
@@ -65,7 +69,8 @@ def mimetic() -> Emission:
         Layer("c", (4,)),
     )
     graph = Layers(layers=layers, form="diagonal", reduction=0.3).load()
-    return Mimetic(start="he-normal", gain="1/usage").emit(graph, "toy")
+    made: Emission = Mimetic(start="he-normal", gain="1/usage").emit(graph, "toy")
+    return made
 
 
 def mousenet() -> Emission:
@@ -83,11 +88,13 @@ def mousenet() -> Emission:
     wire = WireLevels(within=(), sources=("4",), skips=(), within_feedback=())
     lay = (NormaliseInDegree(total=20.0), SizeMaps(input_size=16), LayKernels())
     graph = run(graph, (LevelAreas(), wire, *lay, MaterialiseLaws()))
-    return Mousenet(classes=3, pool=2).emit(graph, "toy")
+    made: Emission = Mousenet(classes=3, pool=2).emit(graph, "toy")
+    return made
 
 
 def ncap() -> Emission:
-    return Ncap().emit(Motif().load(), "toy")
+    made: Emission = Ncap().emit(Motif().load(), "toy")
+    return made
 
 
 NETWORKS = (bionic, shared, scaled, low_rank, mimetic, mousenet, ncap)
