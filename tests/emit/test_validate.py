@@ -324,7 +324,7 @@ def test_every_edit_is_found(edit: str, tmp_path: Path) -> None:
 
 def test_fewer_sweeps_are_found(module: Path) -> None:
     replaced(module, "steps: int = 2", "steps: int = 4")
-    with pytest.raises(VerifyError, match="is not what the graph says"):
+    with pytest.raises(VerifyError, match="not those stated"):
         validate(module)
 
 
