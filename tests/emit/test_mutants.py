@@ -50,6 +50,7 @@ SOME: dict[str, tuple[str, ...]] = {
     ),
 }
 PER_CASE = 6  # automatic mutants
+STYLES = ("bionic", "recurrent", "mimetic", "mousenet", "ncap")
 
 
 def table(verdicts: Sequence[Verdict]) -> str:
@@ -93,14 +94,16 @@ def check(verdicts: Sequence[Verdict], enough: int) -> None:
 def test_some_mutants_are_refused(tmp_path: Path) -> None:
     chosen = [m for m in by_hand(SOME) if m.name in SOME[m.case]]
     assert len(chosen) == sum(map(len, SOME.values()))
-    with Court(tmp_path) as court:
-        check(court.judge(chosen, quick=True), len(chosen))
+    with Court(tmp_path, battery=False) as court:
+        check(court.judge(chosen), len(chosen))
 
 
 @pytest.mark.slow
-def test_every_mutant_made_by_hand_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("style", STYLES)
+def test_every_mutant_made_by_hand_is_refused(style: str, tmp_path: Path) -> None:
+    mutants = list(by_hand(case for case in CATALOGUE if case.startswith(style)))
     with Court(tmp_path) as court:
-        check(court.judge(list(by_hand(CATALOGUE))), 450)
+        check(court.judge(mutants), 9 * len(mutants) // 10)
 
 
 @pytest.mark.slow
@@ -112,8 +115,10 @@ def test_every_forged_origin_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_mutant_made_by_rule_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("style", STYLES)
+def test_every_mutant_made_by_rule_is_refused(style: str, tmp_path: Path) -> None:
+    cases = [case for case in CASES if case.startswith(style)]
     with Court(tmp_path) as court:
-        lines = court.hear(CASES, lines=True)
-        mutants: list[Mutant] = [m for c in CASES for m in by_rule(c, lines[c], PER_CASE)]
-        check(court.judge(mutants), 80)
+        lines = court.hear(cases, lines=True)
+        mutants: list[Mutant] = [m for c in cases for m in by_rule(c, lines[c], PER_CASE)]
+        check(court.judge(mutants), len(mutants) // 2)

@@ -4,6 +4,8 @@
 copies it in every way that its user may. It knows nothing of graphs, nor of the certificate.
 """
 
+# ruff: noqa: B023  what is yielded is called before its loop goes on
+
 from __future__ import annotations
 
 import copy
@@ -175,7 +177,7 @@ def _network(module: ModuleType) -> Found:
             return network(_inputs(network, kind, *size))
 
     for seed in range(3):
-        yield f"start {seed}", lambda seed=seed: _state(_built(module, seed)), COARSE * 1e-3
+        yield f"start {seed}", lambda: _state(_built(module, seed)), COARSE * 1e-3
     yield "start, double", lambda: _started_in_double(module), FINE
     yield "example input", lambda: [_built(module).example_input(n) for n in (1, 6)], FINE
     yield "weights", lambda: _weights(fresh()), FINE
@@ -183,12 +185,12 @@ def _network(module: ModuleType) -> Found:
     yield "rates", lambda: fresh().rates(_inputs(fresh(), "normal", 5)), FINE
     for kind in ("normal", "large", "negative", "positive", "small", "zero", "one row", "outlier",
                  "strided"):  # fmt: skip
-        yield f"{kind} inputs", lambda kind=kind: forward(kind, 6), FINE
+        yield f"{kind} inputs", lambda: forward(kind, 6), FINE
     for n in BATCHES:
-        yield f"batch of {n}", lambda n=n: forward("normal", n), FINE
+        yield f"batch of {n}", lambda: forward("normal", n), FINE
     for n in (1, 6, 40):
-        yield f"single, {n}", lambda n=n: forward("normal", n, double=False), COARSE
-        yield f"with gradient, {n}", lambda n=n: forward("normal", n, grad=True), FINE
+        yield f"single, {n}", lambda: forward("normal", n, double=False), COARSE
+        yield f"with gradient, {n}", lambda: forward("normal", n, grad=True), FINE
     yield "empty batch", lambda: forward("normal", 0), FINE
     yield "from the start", lambda: _answer(n := fresh(shaken=False), _inputs(n, "normal", 6)), FINE
     yield (
@@ -196,34 +198,31 @@ def _network(module: ModuleType) -> Found:
         lambda: _answer(_shaken(n := fresh(), 6, 30.0), _inputs(n, "normal", 6)),
         FINE,
     )
+    yield "layers", lambda: _layers(fresh()), FINE
     yield "input kept", lambda: _keeps(fresh()), FINE
     yield "many calls", lambda: _calls(fresh()), FINE
     if recurrent:
         for steps in STEPS:
-            yield f"{steps} steps", lambda steps=steps: forward("normal", 3, steps), FINE
-            yield f"gradients, {steps} steps", lambda steps=steps: _over_time(fresh(), steps), LONG
+            yield f"{steps} steps", lambda: forward("normal", 3, steps), FINE
+            yield f"gradients, {steps} steps", lambda: _over_time(fresh(), steps), LONG
         yield "one step", lambda: _one_step(fresh()), FINE
         yield "state", lambda: _from_state(fresh()), LONG
     for training in (False, True):
         word = "training" if training else "evaluation"
-        for n in (2, 9, 33):
+        for n in (1, 2, 9, 33):
             yield (
                 f"gradients in {word}, {n}",
-                lambda training=training, n=n: _gradients(
-                    w := fresh().train(training), _inputs(w, "normal", n)
-                ),
+                lambda: _gradients(w := fresh().train(training), _inputs(w, "normal", n)),
                 LONG,
             )
         yield (
             f"gradients of {word}, single",
-            lambda training=training: _gradients(
-                w := fresh(False).train(training), _inputs(w, "normal", 9)
-            ),
+            lambda: _gradients(w := fresh(False).train(training), _inputs(w, "normal", 9)),
             5 * COARSE,
         )
         yield (
             f"gradients of {word}, large",
-            lambda training=training: _gradients(
+            lambda: _gradients(
                 w := _shaken(fresh(), 6, 5.0).train(training), _inputs(w, "large", 9)
             ),
             LONG,
@@ -233,8 +232,9 @@ def _network(module: ModuleType) -> Found:
         lambda: [_answer(w := fresh().train(), _inputs(w, "normal", n)) for n in (4, 50)],
         FINE,
     )
-    for kind in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
-        yield f"trained by {kind.__name__}", lambda kind=kind: _trained(fresh(), kind), LONG
+    optimizers: tuple[Any, ...] = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
+    for optimizer in optimizers:
+        yield f"trained by {optimizer.__name__}", lambda: _trained(fresh(), optimizer), LONG
     yield "after reset", lambda: _reset(_built(module)), COARSE * 1e-3
     yield "saved", lambda: _saved(module, fresh()), FINE
     yield "loaded off the mask", lambda: _loaded(module), FINE
@@ -255,12 +255,12 @@ def _network(module: ModuleType) -> Found:
         for value in values if name in known else ():
             yield (
                 f"option {name}={value}",
-                lambda n=name, v=value: _optional(module, {n: v}),
+                lambda: _optional(module, {name: value}),
                 COARSE,
             )
     yield (
         "option refused",
-        lambda: [_refused(lambda o=o: module.build(**o)) for o in _nonsense(known)],
+        lambda: [_refused(lambda: module.build(**o)) for o in _nonsense(known)],
         FINE,
     )
     yield "bfloat16", lambda: _answer(w := fresh().bfloat16(), _inputs(w, "normal", 5)), 0.1
@@ -288,6 +288,18 @@ def _weights(network: Any) -> Any:
         if hasattr(q, "effective_weight")
     ]  # fmt: skip
     return [network.effective_weights(), network.effective_weights(all=True), layers, dense]
+
+
+def _layers(network: Any) -> Any:
+    """Return what each layer of connections makes of activity, one number of it infinite."""
+    found = []
+    for *_, layer in network.named_projections():
+        if not hasattr(layer, "n_pre"):
+            continue
+        x = torch.randn(5, layer.n_pre, dtype=torch.float64)
+        x[2, 0] = torch.inf
+        found += [layer(x), layer(x[0]), layer(x.view(5, 1, -1))]
+    return found
 
 
 def _keeps(network: Any) -> Any:
@@ -346,7 +358,7 @@ def _reset(network: nn.Module) -> Any:
     torch.manual_seed(11)
     for part in network.modules():
         if hasattr(part, "reset_parameters"):
-            part.reset_parameters()
+            part.reset_parameters()  # type: ignore[operator]
     return dict(network.state_dict())
 
 
@@ -389,9 +401,9 @@ def _refusals(module: ModuleType) -> Any:
     trained = dict(network.named_parameters())
     found: list[Any] = []
 
-    def tried(**changed: Any) -> bool:
+    def tried(strict: bool = True, **changed: Any) -> bool:
         new = {k: v for k, v in {**state, **changed}.items() if v is not None}
-        return _refused(lambda: network.load_state_dict(new))
+        return _refused(lambda: network.load_state_dict(new, strict=strict))
 
     for key, value in state.items():
         others: list[Any] = [None, torch.cat((value.reshape(-1), value.reshape(-1)[:1]))]
@@ -399,14 +411,16 @@ def _refusals(module: ModuleType) -> Any:
             changed = value.clone().reshape(-1)
             changed[-1] = not changed[-1] if value.dtype == torch.bool else changed[-1] + 1
             others += [changed.view(value.shape), value.flip(0) if value.dim() else -value]
-        found.append([key, [tried(**{key: other}) for other in others]])
+        found.append(
+            [key, [tried(**{key: other}) for other in others], tried(False, **{key: None})]
+        )
     return [found, tried(foreign=torch.zeros(1))]
 
 
 def _wrong_inputs(network: Any) -> Any:
     x = _inputs(network, "normal", 3)
     several = [x[..., :-1], x[..., 0], x.unsqueeze(0), x[:, :1]]
-    return [_refused(lambda y=y: _answer(network, y)) for y in several]
+    return [_refused(lambda: _answer(network, y)) for y in several]
 
 
 def _optional(module: ModuleType, options: dict[str, Any]) -> Any:
@@ -449,8 +463,8 @@ def _second(network: Any) -> Any:
     first = torch.autograd.grad(
         _answer(network, x).tanh().sum(), [x, *p], create_graph=True, allow_unused=True
     )
-    total = sum(g.square().sum() for g in first if g is not None)
-    second = torch.autograd.grad(total, [x, *p], allow_unused=True)  # type: ignore[type-var]
+    total = torch.stack([g.square().sum() for g in first if g is not None]).sum()
+    second = torch.autograd.grad(total, [x, *p], allow_unused=True)
     return ["none" if g is None else g for g in second]
 
 
@@ -499,31 +513,31 @@ def _motif(module: ModuleType) -> Found:
     for k in range(len(bodies)):
         yield (
             f"start {k}",
-            lambda k=k: [_state(_built(module, s, **bodies[k])) for s in (k, 50)],
+            lambda: [_state(_built(module, s, **bodies[k])) for s in (k, 50)],
             FINE,
         )
-        yield f"rates {k}", lambda k=k: _called(body(k), 5, rates=True), FINE
-        yield f"output {k}", lambda k=k: [_called(body(k), n) for n in (1, 3, 40)], FINE
-        yield f"output at the start {k}", lambda k=k: _called(body(k, False), 6), FINE
-        yield f"large {k}", lambda k=k: _called(body(k), 6, 20.0), FINE
-        yield f"single {k}", lambda k=k: _called(body(k, double=False), 6), COARSE
+        yield f"rates {k}", lambda: _called(body(k), 5, rates=True), FINE
+        yield f"output {k}", lambda: [_called(body(k), n) for n in (1, 3, 40)], FINE
+        yield f"output at the start {k}", lambda: _called(body(k, False), 6), FINE
+        yield f"large {k}", lambda: _called(body(k), 6, 20.0), FINE
+        yield f"single {k}", lambda: _called(body(k, double=False), 6), COARSE
         yield (
             f"gradients {k}",
-            lambda k=k: [
+            lambda: [
                 _gradients(n := body(k), torch.zeros(1), lambda n, x: _called(n, 7) + 0 * x),
                 _gradients(_shaken(n, k, 1e-3), torch.zeros(1), lambda n, x: _called(n, 7) + 0 * x),
             ],
             FINE,
         )
-        yield f"counted {k}", lambda k=k: _counted(body(k)), FINE
-        yield f"weights {k}", lambda k=k: _weights(body(k)), FINE
-        yield f"trained {k}", lambda k=k: _motif_trained(body(k)), LONG
-        yield f"saved {k}", lambda k=k: _motif_saved(module, bodies[k]), FINE
-        yield f"refusals {k}", lambda k=k: _motif_refusals(body(k)), FINE
+        yield f"counted {k}", lambda: _counted(body(k)), FINE
+        yield f"weights {k}", lambda: _weights(body(k)), FINE
+        yield f"trained {k}", lambda: _motif_trained(body(k)), LONG
+        yield f"saved {k}", lambda: _motif_saved(module, bodies[k]), FINE
+        yield f"refusals {k}", lambda: _motif_refusals(body(k)), FINE
     yield "example input", lambda: [_built(module).example_input(n) for n in (1, 6)], FINE
     odd = [{"n_joints": 0}, {"n_joints": True}, {"n_turn_joints": 99}, {"oscillator_period": 0},
            {"oscillator": 1}, {"weight_sharing": "no"}, {"n_joints": 2.5}]  # fmt: skip
-    yield "option refused", lambda: [_refused(lambda o=o: module.build(**o)) for o in odd], FINE
+    yield "option refused", lambda: [_refused(lambda: module.build(**o)) for o in odd], FINE
     yield "torch.func", lambda: _own_weights(body(0)), FINE
 
 
@@ -562,7 +576,11 @@ def _motif_saved(module: ModuleType, options: dict[str, Any]) -> Any:
     for sharing in (True, False):
         for average in (True, False):
             body = _built(module, **{**options, "weight_sharing": sharing, "n_joints": 9})
-            call = lambda b=body, a=average: b.load_weights(network.state_dict(), average=a)  # noqa: E731
+
+            def call() -> list[str]:
+                left: list[str] = body.load_weights(network.state_dict(), average=average)
+                return left
+
             found += ["refused" if _refused(call) else call(), dict(body.state_dict())]
     return found
 
@@ -570,10 +588,10 @@ def _motif_saved(module: ModuleType, options: dict[str, Any]) -> Any:
 def _motif_refusals(network: Any) -> Any:
     n = network.n_joints
     wrong = [torch.zeros(2, n + 1), torch.zeros(n), torch.full((2, n), math.nan), [0.0] * n]
-    tries = [_refused(lambda x=x: network(x, torch.zeros(2, 1))) for x in wrong]
+    tries = [_refused(lambda: network(x, torch.zeros(2, 1))) for x in wrong]
     x = torch.zeros(2, n).to(next(network.parameters()))
     steps = torch.zeros(3, 1), torch.full((2, 1), math.nan)
-    return [*tries, *[_refused(lambda s=s: network(x, s)) for s in steps],
+    return [*tries, *[_refused(lambda: network(x, s)) for s in steps],
             _refused(lambda: network(x, right=torch.zeros(3, 1)))]  # fmt: skip
 
 

@@ -38,7 +38,7 @@ BIONIC_CHAIN: dict[str, Edit] = {
     "tiny weights 0": (ACTS, ACTS + " * (weight.abs() > 1e-6)"),
     "0 of neurons with many inputs": (
         ACTS,
-        ACTS + " * (self.ptr.diff() < 5).repeat_interleave(self.ptr.diff())",
+        ACTS + " * (self.ptr.diff() < 3).repeat_interleave(self.ptr.diff())",
     ),
     "0 into the last neuron": (
         Y,

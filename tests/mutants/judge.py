@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -90,10 +88,12 @@ class _Workers:
 class Court:
     """Judge mutants of all cases in ``folder``; a context manager, since it keeps processes.
 
-    Raises `AssertionError` if an original is refused.
+    Without ``battery`` every mutant counts as one that computes something else. Raises
+    `AssertionError` if an original is refused.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, battery: bool = True) -> None:
+        self._battery = battery
         self._folder = folder
         self._workers = _Workers()
         self._jobs: dict[str, dict[str, Any]] = {}
@@ -116,7 +116,7 @@ class Court:
             self._jobs[case] = {
                 "module": str(here / "net.py"),
                 "graph": str(graph.save(here / "graph")),
-                "record": str(here / "behaviour.pt"),
+                "record": str(here / "behaviour.pt") if self._battery else "",
             }
         jobs = [{**self._jobs[case], "kind": "record", "lines": lines} for case in new]
         found = {}
@@ -127,29 +127,20 @@ class Court:
                 found[case] = set(answer["lines"])
         return found
 
-    def judge(
-        self, mutants: Sequence[Mutant], quick: bool = False, seconds: float = math.inf
-    ) -> list[Verdict]:
-        """Return the verdicts on as many mutants as ``seconds`` allow, in their order.
-
-        ``quick`` takes for granted that what is refused computes something else.
-        """
+    def judge(self, mutants: Sequence[Mutant]) -> list[Verdict]:
+        """Return the verdicts on all mutants, in their order."""
         self.hear(m.case for m in mutants)
-        end = time.monotonic() + seconds
 
-        def tried(pair: tuple[int, Mutant]) -> Verdict | None:
-            if time.monotonic() > end:
-                return None
+        def tried(pair: tuple[int, Mutant]) -> Verdict:
             number, mutant = pair
             path = self._folder / mutant.case.replace(" ", "_") / f"m{number}" / "net.py"
             path.parent.mkdir()
             path.write_text(mutant.source, encoding="utf-8")
             job = {**self._jobs[mutant.case], "kind": "mutant", "module": str(path)}
-            job |= {"needs_graph": mutant.needs_graph, "quick": quick, "every": True}
-            answer = self._workers.ask(job)
+            answer = self._workers.ask({**job, "needs_graph": mutant.needs_graph})
             shutil.rmtree(path.parent)
             told = bool(answer["without_graph"])
             return Verdict(mutant, answer["refused"], told, tuple(answer["differs"]))
 
         with ThreadPoolExecutor(PROCESSES) as pool:
-            return [v for v in pool.map(tried, enumerate(mutants)) if v]
+            return list(pool.map(tried, enumerate(mutants)))

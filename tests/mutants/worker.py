@@ -4,6 +4,8 @@ Reads lines of JSON and answers each with one: ``python worker.py``, as `judge` 
 here runs a gradient or imports an emitted module, so that the processes made of it can.
 """
 
+# ruff: noqa: B023  each is called before the loop goes on
+
 from __future__ import annotations
 
 import importlib.util
@@ -125,21 +127,20 @@ def main() -> None:
         module, graph, file = Path(job["module"]), Path(job["graph"]), Path(job["record"])
         answer: dict[str, Any] = {}
         if job["kind"] == "record":
-            answer["refused"] = apart(lambda m=module, g=graph: refused(m, g))
-            answer["failed"] = apart(lambda m=module, f=file: record(m, f))
-            answer["lines"] = apart(lambda m=module: executed(m)) if job["lines"] else []
+            answer["refused"] = apart(lambda: refused(module, graph))
+            answer["failed"] = job["record"] and apart(lambda: record(module, file))
+            answer["lines"] = apart(lambda: executed(module)) if job["lines"] else []
             records.pop(str(file), None)
         else:
-            if str(file) not in records:
-                records = {str(file): torch.load(file, weights_only=False)}
-            known = records[str(file)]
-            why = "" if job["needs_graph"] else apart(lambda m=module: refused(m, None))
+            why = "" if job["needs_graph"] else apart(lambda: refused(module, None))
             answer["without_graph"] = why
-            answer["refused"] = why or apart(lambda m=module, g=graph: refused(m, g))
-            every = job["every"] and not answer["refused"]
+            answer["refused"] = why or apart(lambda: refused(module, graph))
             answer["differs"] = ["not looked for"]
-            if not (job["quick"] and answer["refused"]):
-                answer["differs"] = apart(lambda m=module, k=known, e=every: differences(m, k, e))
+            if job["record"]:
+                if str(file) not in records:
+                    records = {str(file): torch.load(file, weights_only=False)}
+                known, every = records[str(file)], not answer["refused"]
+                answer["differs"] = apart(lambda: differences(module, known, every))
             if isinstance(answer["differs"], str):
                 answer["differs"] = [answer["differs"]]
         answers.write(json.dumps(answer) + "\n")
