@@ -44,7 +44,7 @@ def _mutations(source: str, lines: set[int]) -> Iterator[tuple[str, str]]:
         if not isinstance(top, ast.ClassDef | ast.FunctionDef):
             continue
         for node in _reached(top):
-            if getattr(node, "lineno", 0) not in lines:
+            if getattr(node, "lineno", -1) not in lines:
                 continue
             a = starts[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
             b = starts[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]

@@ -535,8 +535,10 @@ def _motif(module: ModuleType) -> Found:
         yield f"saved {k}", lambda: _motif_saved(module, bodies[k]), FINE
         yield f"refusals {k}", lambda: _motif_refusals(body(k)), FINE
     yield "example input", lambda: [_built(module).example_input(n) for n in (1, 6)], FINE
-    odd = [{"n_joints": 0}, {"n_joints": True}, {"n_turn_joints": 99}, {"oscillator_period": 0},
-           {"oscillator": 1}, {"weight_sharing": "no"}, {"n_joints": 2.5}]  # fmt: skip
+    odd: list[dict[str, Any]] = [
+        {"n_joints": 0}, {"n_joints": True}, {"n_turn_joints": 99}, {"oscillator_period": 0},
+        {"oscillator": 1}, {"weight_sharing": "no"}, {"n_joints": 2.5},
+    ]  # fmt: skip
     yield "option refused", lambda: [_refused(lambda: module.build(**o)) for o in odd], FINE
     yield "torch.func", lambda: _own_weights(body(0)), FINE
 
