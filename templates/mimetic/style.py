@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import prod
 from typing import Any, ClassVar, Literal
@@ -141,8 +142,8 @@ class Mimetic:
     def _state(
         self,
         graph: Graph,
-        layers: dict[str, str],
-        normed: dict[str, str],
+        layers: Mapping[str, str],
+        normed: Mapping[str, str],
         started: list[Projection],
     ) -> state.State:
         """Return what the module's state holds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -204,7 +205,7 @@ class Mousenet:
         return self.steps or 6
 
     def _state(
-        self, graph: Graph, layers: dict[str, str], normed: dict[str, str], features: int
+        self, graph: Graph, layers: Mapping[str, str], normed: Mapping[str, str], features: int
     ) -> state.State:
         """Return what the module's state holds."""
         found: state.State = {}

@@ -314,7 +314,7 @@ def _projection(
 
 def _state(
     graph: Graph,
-    attributes: dict[str, str],
+    attributes: dict[str, Source],
     weights: Arrays,
     shared: dict[str, Units],
 ) -> state.State:

@@ -674,7 +674,8 @@ PROVENANCE: dict[str, Any] = {
     "graph_sha256": "4cf9a311cee0d007e922e03a7633dea1b6cab095bdae79455ef5c735232eb74e",
     "header_sha256": "d1cda0aec7a147e67ca676a5b8a0c89ef2ec6c9f4377a828c58802e0cd7546b9",
     "compiler": "connectome-compiler 0.1.0",
-    "sha256": "086200a98097274b2f0b6092b6eb88b3abb0766176420abba61aff28738d0af3",
+    "statement": 2,
+    "sha256": "c0f5696d53866dcde5b9767bb162cf54466cb22e102e1b4ca7138d58f6ff1b57",
 }
 
 # --- layers ---------------------------------------------------------------------------------------
