@@ -86,6 +86,6 @@ def test_messages_leave_out_the_middle_of_what_is_long() -> None:
     error = CompileError("where", "x" * 10**6 + " is no id", "y" * LONGEST)
     assert len(str(error)) < 3 * LONGEST
     assert str(error).startswith("where: xxx")
-    assert "characters] ... xxx" in str(error)
+    assert "characters left out ...] xxx" in str(error)
     assert "x is no id\n  hint: " + "y" * LONGEST in str(error)
     assert len(error.problem) > 10**6  # the error itself keeps all

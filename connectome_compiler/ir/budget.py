@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from connectome_compiler.errors import CompileError
 
-MOST_UNITS = 10**9  # all the neurons of a mouse are 10**8
+MOST_UNITS = 10**9  # all the neurons of a mouse are 10**8; indices of connections are int32
 MOST_WEIGHTS = 2**32  # 17 GB as float32; a window over so many pairs takes a minute to list
 
 

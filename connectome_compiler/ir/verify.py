@@ -31,8 +31,6 @@ from connectome_compiler.ir.operators import ConvTranspose2d, Linear, Operator
 from connectome_compiler.ir.window import Window
 from connectome_compiler.nn.window_rules import PER_WEIGHT, WindowRule
 
-MOST_UNITS = 2**31 - 1  # of a population: indices of connections are int32
-
 
 def verify(graph: Graph) -> None:
     """Raise `VerifyError` naming the first rule that ``graph`` breaks, and where."""
@@ -90,9 +88,6 @@ def _population(population: Population) -> None:
         raise VerifyError(f"population {name!r}", "is not a name", hint)
     if any(n < 0 for n in population.shape) or not population.shape:
         raise VerifyError(where, f"shape {population.shape} is not a shape")
-    if population.n_units > MOST_UNITS:
-        problem = f"has {population.n_units:,} units, and indices end at {MOST_UNITS:,}"
-        raise VerifyError(where, problem)
     _node(where, population.node)
     if population.node.activation == "square-wave" and population.shape != (2,):
         raise VerifyError(where, f"has shape {population.shape}: a square wave has two units")

@@ -14,6 +14,7 @@ from worms import driven, worm
 
 from connectome_compiler.emit.arrays import pack
 from connectome_compiler.emit.describe import statement_digest
+from connectome_compiler.emit.fresh import run_fresh
 from connectome_compiler.emit.literal import literal
 from connectome_compiler.emit.probe import Wrong, probe
 from connectome_compiler.emit.validate import validate
@@ -122,18 +123,18 @@ def test_a_module_that_is_built_again_meanwhile_is_read_anew(
     path = tmp_path / "net.py"
     first, second = (Bionic().emit(laminar(column(seed=k)), "toy") for k in (0, 1))
     arrays, _ = first.write(path)
-    run, calls = subprocess.run, list[Any]()
+    calls = list[Any]()
 
-    def between(*args: Any, **options: Any) -> Any:
+    def between(*args: Any) -> Any:
         calls.append(args)
         if len(calls) == 1:
             arrays.unlink()  # as two builds do between a reading of the module and of its arrays
-        done = run(*args, **options)
+        done = run_fresh(*args)
         if len(calls) == 1 and rebuilt:
             second.write(path)
         return done
 
-    monkeypatch.setattr("connectome_compiler.emit.validate.subprocess.run", between)
+    monkeypatch.setattr("connectome_compiler.emit.validate.run_fresh", between)
     if not rebuilt:
         with pytest.raises(VerifyError, match="is missing"):
             validate(path)

@@ -118,4 +118,4 @@ def test_gap_junctions_are_counted_once_and_have_no_sign() -> None:
     junctions = Projection("L2/3.exc", "L2/3.exc", gaps, kind="electrical")
     g = Graph((exc,), (junctions,), Provenance("t"))
     row = next(line for line in repr(g).splitlines() if ":electrical" in line)
-    assert row.split()[1:] == ["5", "0.5000", "-", "1", "12", "synapses,", "3", "junctions"]
+    assert row.split()[1:] == ["5", "0.5000", "-", "-", "1", "12", "synapses,", "3", "junctions"]
