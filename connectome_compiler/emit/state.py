@@ -93,7 +93,7 @@ def edges(
     if bias:
         state[f"{name}.bias"] = drawn([n_post], "in-degree")
     state |= {f"{name}.ptr": held([n_post + 1]), f"{name}.pre": held([n])}
-    one_sign = q.kind == "electrical" or shared_sign(graph, q)
+    one_sign = q.kind == "electrical" or shared_sign(graph, q) is not None  # 0: all are free
     state[f"{name}.sign"] = held([] if one_sign else [n])
     if group is not None:
         state[f"{name}.group"] = held([n])

@@ -289,3 +289,11 @@ def test_uniform_numbers_pass_and_others_do_not() -> None:
             assert not unlike_uniform(torch.from_numpy(source.random((2, n))))
     for wrong in (source.random((2, 300)) ** 1.5, np.full((2, 8), 0.5), np.full((1, 1), np.nan)):
         assert unlike_uniform(torch.from_numpy(wrong))
+
+
+@pytest.mark.parametrize("share", ["none", "type-pair"])
+def test_a_network_whose_signs_are_all_free_passes(share: str, tmp_path: Path) -> None:
+    graph = driven(worm(12, 0.4), weights={"share": share})
+    free = [replace(q, weights=replace(q.weights, sign="none")) for q in graph.projections]
+    made = Recurrent(allow_free_signs=True).emit(graph.with_projections(free), "toy")
+    assert probe(made.write(tmp_path / "toy.py")[-1], None)["checks"]
