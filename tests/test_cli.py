@@ -236,6 +236,17 @@ def test_saved_stages_are_those_of_one_build(tmp_path: Path) -> None:
     failing = [*build, "all", "--set", "attach-io.outputs=nobody"]
     must_fail(run_inside(failing, tmp_path), "nobody")
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    # What somebody put into a stage stays, whether or not the stage does.
+    notes = [graphs / name / "connections" / "notes.txt" for name in first[:2]]
+    for path in notes:
+        path.write_text("a day of work")
+    assert run_inside([*build, "source"], tmp_path).code == 0
+    assert [path.read_text() for path in notes] == ["a day of work"] * 2
+    assert stages() == first[:2]
+    assert [p.name for p in (graphs / first[1]).rglob("*")] == ["connections", "notes.txt"]
+    for path in notes:
+        path.unlink()
+    assert run_inside([*build, "all"], tmp_path).code == 0
     # One that succeeds leaves its own alone.
     Graph.load(graphs / first[0]).save(graphs / "05-kept")  # not where ccompile would put it
     assert run_inside([*build, "source", "--set", "seed=5"], tmp_path).code == 0

@@ -1,4 +1,4 @@
-"""The graphs of a build's stages, ``model.graphs/03-apply-dale``: all of one build, or none."""
+"""The graphs of a build's stages, ``model.graphs/03-apply-dale``: those of the last build."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from connectome_compiler import files
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph
-from connectome_compiler.ir.storage import PAGE, must_be_ours
+from connectome_compiler.ir.storage import PAGE, move, must_be_ours, remove
 
 STAGE = re.compile(r"\d\d+-([a-z0-9-]+)")
 Keep = Callable[[str, Graph], Path]
@@ -50,24 +50,22 @@ def _must_be_free(place: Path) -> None:
         return
     if not place.is_symlink():
         must_be_ours(place)
-    if place.is_symlink() or (any(place.iterdir()) and not _is_stage(place)):
+    # Without a page it is what a kill left of one: `must_be_ours` has seen that no more is in it.
+    if place.is_symlink() or ((place / PAGE).exists() and not _is_stage(place)):
         raise CompileError(str(place), "is no stage that ccompile saved", "move it away")
 
 
 def _swap(drafts: Path, folder: Path) -> None:
-    """Move earlier stages out of ``folder`` and those in ``drafts`` in; a kill may leave fewer."""
-    moves = [(p, drafts / f"old-{p.name}") for p in sorted(folder.iterdir()) if _is_stage(p)]
-    moves += [(p, folder / p.name) for p in sorted(drafts.iterdir())]
-    done: list[tuple[Path, Path]] = []
-    try:
-        for here, there in moves:
-            done.append((here, there))
-            here.replace(there)
-    except BaseException:
-        for here, there in reversed(done):
-            with contextlib.suppress(OSError):
-                there.replace(here)
-        raise
+    """Save the graphs in ``drafts`` to ``folder``, then take earlier stages away.
+
+    Graph by graph: a kill leaves stages of two builds, each of them whole.
+    """
+    new = sorted(p.name for p in drafts.iterdir())
+    for name in new:
+        move(drafts / name, folder / name)
+    for stage in sorted(folder.iterdir()):
+        if stage.name not in new and _is_stage(stage):
+            remove(stage)
 
 
 def _is_stage(folder: Path) -> bool:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from stat import S_ISREG
@@ -68,19 +68,38 @@ def save(graph: Graph, folder: Path) -> Path:
         target = Path(os.path.realpath(folder))  # of a link, what it points to is replaced
         if target.exists():
             must_be_ours(folder)
-        with files.locked(target) as desk:
-            must_be_ours(folder)  # another process may have been there
-            for name, data in tables.items():
-                desk.add(name, data)
-            desk.swap(PAGE, page)
-            with contextlib.suppress(OSError):  # the graph is saved
-                _sweep(desk, tables.keys())
+        _put(target, tables, page)
     except OSError as error:
         problem = f"cannot be written: {error.strerror or error}"
         raise CompileError(str(folder), problem, "choose another folder, or make room") from error
     except UnicodeEncodeError as error:
         raise CompileError(str(folder), f"provenance holds no text: {error.object!r}") from error
     return folder
+
+
+def move(draft: Path, folder: Path) -> None:
+    """Save the graph in ``draft``, which is ours alone, to ``folder`` as `save` would."""
+    tables = {p.relative_to(draft).as_posix(): p.read_bytes() for p in draft.glob("*/*")}
+    _put(folder, tables, (draft / PAGE).read_bytes())
+
+
+def remove(folder: Path) -> None:
+    """Take away the saved graph in ``folder``, and nothing that somebody has put beside it."""
+    with files.locked(folder) as desk:
+        desk.remove(folder / PAGE)
+        _sweep(desk, ())
+    with contextlib.suppress(OSError):  # it holds other files
+        folder.rmdir()
+
+
+def _put(folder: Path, tables: Mapping[str, bytes], page: bytes) -> None:
+    with files.locked(folder) as desk:
+        must_be_ours(folder)  # another process may have been there
+        for name, data in tables.items():
+            desk.add(name, data)
+        desk.swap(PAGE, page)
+        with contextlib.suppress(OSError):  # the graph is saved
+            _sweep(desk, tables.keys())
 
 
 def _sweep(desk: files.Folder, named: Collection[str]) -> None:
