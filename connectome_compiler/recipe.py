@@ -147,8 +147,10 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe from TOML; ``where`` names it in errors, ``children`` extend it."""
     try:
         page = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise CompileError(where, f"is not TOML: {error}") from error
+    except ValueError as error:  # Python converts no number of thousands of digits
+        raise CompileError(where, "holds a number of too many digits") from error
     _must_be_shallow(where, page)
     for key in page:
         if key not in KEYS:

@@ -174,6 +174,7 @@ def _connections(
         "shape": list(graph.shape(q)),
         "delay": q.delay,
         "connections": len(post),
+        "density": round(graph.density(q), 6),
         "excitatory": int((signs > 0).sum()),
         "inhibitory": int((signs < 0).sum()),
         "signs": asdict(count_signs(graph, [q])),

@@ -134,6 +134,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [16, 8],
             "delay": 0,
             "connections": 90,
+            "density": 0.703125,
             "excitatory": 0,
             "inhibitory": 0,
             "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 90, "enforced": 0},
@@ -147,6 +148,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [12, 8],
             "delay": 0,
             "connections": 62,
+            "density": 0.645833,
             "excitatory": 0,
             "inhibitory": 0,
             "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 62, "enforced": 0},
@@ -160,6 +162,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [6, 12],
             "delay": 0,
             "connections": 72,
+            "density": 1.0,
             "excitatory": 0,
             "inhibitory": 0,
             "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 72, "enforced": 0},
@@ -172,6 +175,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [18, 54],
             "delay": 0,
             "connections": 600,
+            "density": 0.617284,
             "excitatory": 0,
             "inhibitory": 0,
             "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 600, "enforced": 0},
@@ -333,7 +337,7 @@ PROVENANCE: dict[str, Any] = {
     "header_sha256": "1b9248485de566b68838b371b56afe7392b0b2b69c7220318f39fc094941acf2",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "08bd07ee9952b5b234c31d8cc9ad4b509b18011fa75284ee4da9c684c9704e9b",
+    "sha256": "5a21e5544acc19e022bd8a8b59fbb2e0c35e50b55d63cb4f704ead48f4cae8c7",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

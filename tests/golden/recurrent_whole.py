@@ -99,6 +99,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [6, 6],
             "delay": 1,
             "connections": 10,
+            "density": 0.3,
             "excitatory": 4,
             "inhibitory": 3,
             "signs": {"excitatory": 4, "inhibitory": 3, "unknown": 3, "enforced": 7},
@@ -110,6 +111,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [6, 6],
             "delay": 1,
             "connections": 6,
+            "density": 0.2,
             "excitatory": 0,
             "inhibitory": 0,
             "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 0, "enforced": 0},
@@ -170,7 +172,7 @@ PROVENANCE: dict[str, Any] = {
     "header_sha256": "124881cc3b4bea3c3f45daa5b9e5b2c5fd030736492c40fcf2ab299f86fdbff4",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "544a166aea7f9945c2e434ab3939df60cb793b843556033f59f7dea3441e6210",
+    "sha256": "ed995348ba4dc5bf8500776b026f5b848f1c400b87a0f9c9c3e11b998703164d",
 }
 
 # --- layers ---------------------------------------------------------------------------------------
