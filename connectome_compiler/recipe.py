@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -108,14 +108,28 @@ def shipped() -> dict[str, str]:
     return {name: load_recipe(name).title for name in shipped_names()}
 
 
-def load_recipe(name: str | Path, settings: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
+def load_recipe(name: str | Path, settings: Mapping[str, Any] | Iterable[str] = ()) -> Recipe:
     """Read the shipped recipe ``name``, or the file if ``name`` ends in ``.toml``.
 
     ``settings`` are values by option, or texts such as ``"min_synapses=2"``. Raises `CompileError`
     for a recipe or option that does not exist, naming the nearest that does.
     """
     recipe = _load(str(name), ())
-    return recipe.having(settings if isinstance(settings, Mapping) else parse_settings(settings))
+    given = settings if isinstance(settings, Mapping) else _listed(settings)
+    if not all(isinstance(key, str) for key in given):
+        raise _no_settings(settings)
+    return recipe.having(given if isinstance(given, Mapping) else parse_settings(given))
+
+
+def _listed(settings: Iterable[str]) -> list[str]:
+    if isinstance(settings, str) or not isinstance(settings, Iterable):
+        raise _no_settings(settings)
+    return list(settings)
+
+
+def _no_settings(given: object) -> CompileError:
+    hint = 'such as {"min_synapses": 2}, or ["min_synapses=2"]'
+    return CompileError("settings", f"is {given!r}, not options by name", hint)
 
 
 def _load(name: str, children: tuple[str, ...]) -> Recipe:

@@ -287,6 +287,33 @@ def test_in_one_process_too(tmp_path: Path) -> None:
 # --- names of untrusted recipes reach the source only as text -------------------------------------
 
 
+STRANGE_PATHS: list[Any] = ["a\0b.py", "x" * 5_000 + ".py", "x" * 5_000 + "/m.py", "\ud800.py"]
+STRANGE_PATHS += [b"m.py", 123, None]
+
+
+@pytest.mark.parametrize("given", STRANGE_PATHS, ids=lambda given: ascii(given)[:10])
+def test_what_can_be_no_path_is_said(given: Any, tmp_path: Path) -> None:
+    for use in (lambda: build(recipe(), out=given), lambda: load_graph(given)):
+        with pytest.raises(CompileError) as caught:
+            use()
+        assert len(str(caught.value)) < 2_000
+    with pytest.raises(CompileError):
+        build(given, out=tmp_path / "m.py")
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("settings", [5, None, "seed=1", [1], {1: 2}, b"seed=1"])
+def test_what_can_be_no_settings_is_said(settings: Any, tmp_path: Path) -> None:
+    for use in (
+        lambda: load_recipe("microns-v1", settings),
+        lambda: build("microns-v1", out=tmp_path / "m.py", settings=settings),
+    ):
+        with pytest.raises(CompileError, match=r"settings: is .*, not options by name"):
+            use()
+    with pytest.raises(CompileError, match="--require"):
+        build(recipe(), out=tmp_path / "m.py", require=settings)
+
+
 @pytest.mark.parametrize("name", ['"""; import os #', "a'b", "\\", "L4 → L5", "class", "{{ 7 }}"])
 def test_a_recipe_cannot_write_code(name: str, tmp_path: Path) -> None:
     built = build(replace(recipe(), name=name, title=name), tmp_path / "net.py", verify=False)
