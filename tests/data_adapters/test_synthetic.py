@@ -159,7 +159,9 @@ def test_the_bionic_style_takes_it(tmp_path: Path) -> None:
         made = build(parse("columns.toml", BIONIC), tmp_path / "net.py")
     assert made.certificate is not None
     assert made.certificate.n_connections == made.graph.n_connections
-    assert "follow a rule" in made.emission.source
+    assert (
+        "MODELLED, NOT MEASURED: neurons on grids are joined where windows" in made.emission.source
+    )
 
 
 def test_the_recurrent_style_takes_it(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """ToyColumn: A toy column.
 
-MODELLED, NOT MEASURED: the connections were drawn from published statistics. No neuron of this
-network was ever seen, and results obtained with it say nothing about a particular brain.
+MODELLED, NOT MEASURED: how the connections were made is not stated. No such network was seen in a
+brain, and results obtained with it say nothing about a particular brain.
 
 BioNIC-style (after Prasanth & Tivnan 2026, arXiv 2601.20876). Reported of the original: a cortical
 column of 266, 349, 185 and 383 excitatory cells in the order L4, L2/3, L5, L6; weights masked by
@@ -62,6 +62,7 @@ PROVENANCE: dict[str, Any] = {
     "title": "A toy column",
     "measured": False,
     "connectivity": "modelled",
+    "made": "",
     "signs": "modelled",
     "licence": "CC0",
     "citations": [],
@@ -878,10 +879,10 @@ PROVENANCE: dict[str, Any] = {
         "l6_exc_to_l6_exc.sign": {"shape": [], "held": True},
     },
     "graph_sha256": "d9b2879da07ca3d54d95d29941aea12b8295f264610372548ca5e9a1785d0d78",
-    "header_sha256": "f78a3e14c019ba35c8076774b43a569230eb728770258f5cebb224faf26c55d1",
+    "header_sha256": "94f023af4890f8d3413debb56640fa18c4641487c0f1b783901d8151583ce64a",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "143190031e24c44cc0776084445bd0b63ecae003d6fc208349edee78cc48174e",
+    "sha256": "f5363b0a0971a36e816a498e611145f11be8219e1d969a20234e4e79da183d6f",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -77,6 +77,7 @@ PROVENANCE: dict[str, Any] = {
     "title": "",
     "measured": False,
     "connectivity": "unknown",
+    "made": "",
     "signs": "none",
     "licence": "",
     "citations": [],
@@ -888,7 +889,7 @@ PROVENANCE: dict[str, Any] = {
     "header_sha256": "ac0b2773aad5c62fbcaea9880de70c9f6297702ebda1f8339392c3019b11a326",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "61dc602849137b45db742f17397fee895a1cd40ad62636d15430de0020c68427",
+    "sha256": "eadacabbfa42531bafbf87d9506bb90fc145f52256bcc6432baba072f747d393",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

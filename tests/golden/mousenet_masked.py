@@ -71,6 +71,7 @@ PROVENANCE: dict[str, Any] = {
     "title": "",
     "measured": False,
     "connectivity": "unknown",
+    "made": "",
     "signs": "none",
     "licence": "",
     "citations": [],
@@ -605,7 +606,7 @@ PROVENANCE: dict[str, Any] = {
     "header_sha256": "5c601a6dcab939e9ad7912d2df0d9a0a6d0f8bf4a1400c65e847b3b2c0efec30",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "f274749d7e20f11247e0835439bf4ce0d753aa30b917c0bba1aaf39b0d7536a9",
+    "sha256": "faf350a65efec252399a11b5185cf895bdc33cb3027d1ea24f600840ea10e84a",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ PROVENANCE: dict[str, Any] = {
     "title": "A toy worm",
     "measured": True,
     "connectivity": "measured",
+    "made": "",
     "signs": "none",
     "licence": "CC0",
     "citations": [],
@@ -379,7 +380,7 @@ PROVENANCE: dict[str, Any] = {
     "header_sha256": "d91235a2ee98956709e04b774b456ce130bc1642cf7a9d6953aa8c5a6342db70",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "189f4b6615dba41467cc9823841ebd0d276c976fd02738f11522eacececbb686",
+    "sha256": "4da93392cb4c49557e1803d1902eb6a7100136d81dd3b81525a647a1f91546ec",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ PROVENANCE: dict[str, Any] = {
     "title": "A toy worm",
     "measured": True,
     "connectivity": "measured",
+    "made": "",
     "signs": "none",
     "licence": "CC0",
     "citations": [],
@@ -172,7 +173,7 @@ PROVENANCE: dict[str, Any] = {
     "header_sha256": "124881cc3b4bea3c3f45daa5b9e5b2c5fd030736492c40fcf2ab299f86fdbff4",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "ed995348ba4dc5bf8500776b026f5b848f1c400b87a0f9c9c3e11b998703164d",
+    "sha256": "fbfdc3e78653e2c11888122431f5b0d8b2240f1717f738d9ac437aca98428c14",
 }
 
 # --- layers ---------------------------------------------------------------------------------------
