@@ -104,8 +104,13 @@ def shipped_names() -> list[str]:
 
 
 def shipped() -> dict[str, str]:
-    """Return the names and titles of the shipped recipes."""
-    return {name: load_recipe(name).title for name in shipped_names()}
+    """Return the names and titles of the shipped recipes, without a look at their stages."""
+    return {name: tomllib.loads(_shipped_text(name))["title"] for name in shipped_names()}
+
+
+def _shipped_text(name: str) -> str:
+    folder = resources.files("connectome_compiler.recipes")
+    return folder.joinpath(name + SUFFIX).read_text(encoding="utf-8")
 
 
 def load_recipe(name: str | Path, settings: Mapping[str, Any] | Iterable[str] = ()) -> Recipe:
@@ -152,8 +157,7 @@ def _load(name: str, children: tuple[str, ...]) -> Recipe:
                 )
             where = f"{children[-1]}: recipe" if children else "recipe"
             raise UnknownNameError.among(where, name, shipped_names())
-        folder = resources.files("connectome_compiler.recipes")
-        text = folder.joinpath(name + SUFFIX).read_text(encoding="utf-8")
+        text = _shipped_text(name)
     return parse(name, text, children)
 
 

@@ -6,9 +6,14 @@ the entry point groups ``connectome_compiler.adapters``, ``.passes`` and ``.temp
 
 from __future__ import annotations
 
+import ast
+import inspect
 from functools import cache
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 from connectome_compiler.errors import CompileError, UnknownNameError
@@ -56,6 +61,21 @@ def find(kind: Kind, name: str, where: str = "") -> type[Any]:
         problem = f"cannot be imported: {error}"
         raise CompileError(f"{place} {name!r}", problem, "reinstall what provides it") from error
     return cls
+
+
+def docstring(kind: Kind, name: str) -> str:
+    """Return what the class called ``name`` says of itself, read from its source: not imported.
+
+    A class that does not stand in the file that it is listed under is imported after all.
+    """
+    point = known(kind)[name]
+    with suppress(ImportError, AttributeError, ValueError, OSError, SyntaxError):
+        spec = find_spec(point.module)
+        source = Path(spec.origin).read_bytes() if spec and spec.origin else b""
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef) and node.name == point.attr:
+                return ast.get_docstring(node) or ""
+    return inspect.cleandoc(find(kind, name).__doc__ or "")
 
 
 def _owner(point: EntryPoint) -> str:

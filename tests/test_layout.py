@@ -124,6 +124,11 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
     assert not HEAVY & set(run(code).split())
 
 
+def test_listing_what_there_is_imports_none_of_it() -> None:
+    code = f"import sys; from {PACKAGE}.views import catalogue; catalogue.everything()"
+    assert not {*HEAVY, "pydantic"} & set(run(f"{code}; print(*sys.modules)").split())
+
+
 def test_importing_the_ir_imports_no_view() -> None:
     code = f"import sys, {PACKAGE}.ir, {PACKAGE}.ir.storage; print(*sys.modules)"
     assert not {"torch", "pandas", "networkx", "caveclient"} & set(run(code).split())
