@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ast
 import inspect
-from functools import cache
 from contextlib import suppress
+from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -47,16 +47,10 @@ def find(kind: Kind, name: str, where: str = "") -> type[Any]:
 
     ``where`` says in the error who asked: ``my.toml``.
     """
-    found = known(kind)
     place = f"{where}: {kind}" if where else kind
-    if name not in found:
-        raise UnknownNameError.among(place, name, found)
-    rivals = [point for point in _plugins(HOME[kind][1]) if point.name == name]
-    if found[name] in rivals[:1] and len(rivals) > 1:  # which of them is meant, nobody can tell
-        owners = " and ".join(sorted(_owner(point) for point in rivals))
-        raise CompileError(f"{place} {name!r}", f"is provided by {owners}", "uninstall all but one")
+    point = _the_one(kind, name, place)
     try:
-        cls: type[Any] = found[name].load()
+        cls: type[Any] = point.load()
     except (ImportError, AttributeError) as error:
         problem = f"cannot be imported: {error}"
         raise CompileError(f"{place} {name!r}", problem, "reinstall what provides it") from error
@@ -68,7 +62,7 @@ def docstring(kind: Kind, name: str) -> str:
 
     A class that does not stand in the file that it is listed under is imported after all.
     """
-    point = known(kind)[name]
+    point = _the_one(kind, name, kind)
     with suppress(ImportError, AttributeError, ValueError, OSError, SyntaxError):
         spec = find_spec(point.module)
         source = Path(spec.origin).read_bytes() if spec and spec.origin else b""
@@ -76,6 +70,18 @@ def docstring(kind: Kind, name: str) -> str:
             if isinstance(node, ast.ClassDef) and node.name == point.attr:
                 return ast.get_docstring(node) or ""
     return inspect.cleandoc(find(kind, name).__doc__ or "")
+
+
+def _the_one(kind: Kind, name: str, place: str) -> EntryPoint:
+    """Return what is called ``name``; raise `CompileError` if nothing is, or two packages' are."""
+    found = known(kind)
+    if name not in found:
+        raise UnknownNameError.among(place, name, found)
+    rivals = [point for point in _plugins(HOME[kind][1]) if point.name == name]
+    if found[name] in rivals[:1] and len(rivals) > 1:  # which of them is meant, nobody can tell
+        owners = " and ".join(sorted(_owner(point) for point in rivals))
+        raise CompileError(f"{place} {name!r}", f"is provided by {owners}", "uninstall all but one")
+    return found[name]
 
 
 def _owner(point: EntryPoint) -> str:
