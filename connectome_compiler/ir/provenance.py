@@ -83,12 +83,12 @@ class Provenance:
     version: str = ""
     title: str = ""  # one line for people: "V1 column of the MICrONS volume minnie65"
     connectivity: Evidence = Evidence.UNKNOWN
-    made: str = ""  # how connections that are modelled came about, a clause: "they follow a rule"
     signs: Evidence = Evidence.NONE
     licence: str = ""
     citations: tuple[str, ...] = ()
     files: tuple[SourceFile, ...] = ()
     steps: tuple[Step, ...] = ()
+    made: str = ""  # how connections that are modelled came about, a clause: "they follow a rule"
 
     def __post_init__(self) -> None:
         check_fields(self)
