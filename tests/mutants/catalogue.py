@@ -1591,7 +1591,7 @@ NCAP_CLAMP: dict[str, Edit] = {
     "steps counted twice": ("self.steps.add_(1)", "self.steps.add_(2)"),
     "steps in evaluation alone": (
         "self.steps.add_(1)",
-        "self.steps.add_(int(not self.training) or 1)",
+        "self.steps.add_(int(not self.training))",
     ),
     "reset to step 1": (
         "self.steps = self.steps.new_zeros(1, 1)\n            return",
@@ -1621,7 +1621,7 @@ NCAP_CLAMP: dict[str, Edit] = {
     ),
     "loaded weights doubled": (
         "getattr(self, name).copy_(value)",
-        "getattr(self, name).copy_(value + (len(value) > 5))",
+        "getattr(self, name).copy_(2 * value)",
     ),
     "commands clamped late": ("right.clamp(0, 1)", "right.clamp(0, 1.5)"),
     "no gradient of one side": (
