@@ -627,7 +627,8 @@ def _computes(
         if training:
             answers = zip((tested, plain), (output, wanted), ends, strict=True)
             slack = 1e-4 if batch in STEPS else LEARNT  # many steps make more of a last bit
-            _learn_alike(answers, lasts, "dynamics" not in stated, slack)
+            twice = "dynamics" not in stated and n_connections + _products(stated) < SMALL
+            _learn_alike(answers, lasts, twice, slack)
 
 
 def _other_options(emitted: ModuleType, stated: dict[str, Any]) -> str:
