@@ -141,7 +141,8 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
     remembers_nothing(emitted, network, lambda: network(network.example_input(2)))
     _refuses_inputs(network, stated)
     _reports_all(network)
-    _transforms(network, stated)
+    if sum(p["connections"] for p in stated["projections"]) < SMALL:  # it loads for seconds
+        _transforms(network, stated)
     if new:
         checks.append(_other_options(emitted, stated))
     sizes = _any_batch(network, stated)
