@@ -141,8 +141,6 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
     remembers_nothing(emitted, network, lambda: network(network.example_input(2)))
     _refuses_inputs(network, stated)
     _reports_all(network)
-    if sum(p["connections"] for p in stated["projections"]) < SMALL:  # it loads for seconds
-        _transforms(network, stated)
     if new:
         checks.append(_other_options(emitted, stated))
     sizes = _any_batch(network, stated)
@@ -688,27 +686,6 @@ def _reports_all(network: Any) -> None:
             parts = [p for p in held if p.numel() > dense.numel() and len(p) == len(dense)]
             if not (same or any(bool(torch.isin(dense, p).all()) for p in parts)):
                 raise Wrong(key, "is said to act, and is no parameter")
-
-
-def _transforms(network: Any, stated: dict[str, Any]) -> None:
-    """Compare gradients that `torch.func` takes with the others."""
-    double = copy.deepcopy(network).double().eval()
-    x = double.example_input(2)
-    parameters = {n: p for n, p in double.named_parameters() if p.requires_grad}
-
-    def loss(given: dict[str, Tensor]) -> Tensor:
-        answer = torch.func.functional_call(double, given, (x,))
-        output: Tensor = answer[0] if isinstance(answer, tuple) else answer
-        return output.sin().sum()
-
-    with finding("torch.func"):
-        found = torch.func.grad(loss)({n: p.detach() for n, p in parameters.items()})
-    wanted = torch.autograd.grad(
-        _answer(double, x).sin().sum(), list(parameters.values()), allow_unused=True
-    )
-    for name, grad in zip(parameters, wanted, strict=True):
-        if not _agree(found[name], torch.zeros_like(found[name]) if grad is None else grad):
-            raise Wrong(name, "learns by another gradient under torch.func")
 
 
 def _refuses_inputs(network: Any, stated: dict[str, Any]) -> None:
