@@ -446,10 +446,17 @@ def refuses_foreign_states(network: nn.Module, stated: State) -> None:
             layer.load_state_dict(state)
     whole = network.state_dict()
     _must_refuse("state_dict", network, {**whole, "foreign": torch.zeros(1)})
+    tried = set()
     for name in whole:
         if name.endswith("num_batches_tracked"):  # torch takes states from before it had them
             continue
-        _must_refuse(name, network, {k: v for k, v in whole.items() if k != name})
+        of, _, part = name.rpartition(".")
+        layer = network.get_submodule(of)
+        whole_asks = (kind := (type(layer), part)) not in tried  # it asks its layers
+        tried.add(kind)
+        asked, left_out = (network, name) if whole_asks else (layer, part)
+        state = whole if whole_asks else layer.state_dict()
+        _must_refuse(name, asked, {k: v for k, v in state.items() if k != left_out})
 
 
 def _others(held: Tensor) -> list[Tensor]:
