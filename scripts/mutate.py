@@ -623,6 +623,7 @@ def main() -> None:
             run.all(at_once=args.at_once)
         except KeyboardInterrupt:
             print("\ninterrupted: of the sample, what was tried", file=sys.stderr)
+        finally:
             run.stop()
         outcomes = sorted(run.outcomes, key=lambda o: (o.mutant.file, o.mutant.start))
 

@@ -130,6 +130,10 @@ grids = [[6, 6], [5, 5], [4, 4]]
 radius = 0.5
 
 [[pass]]
+use = "apply-dale"
+policy = "report"
+
+[[pass]]
 use = "laminar-partition"
 order = ["L4", "L2/3", "L5"]
 
