@@ -301,7 +301,9 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
         problem = f"is {digest[:12]}..., not the one that the module was made from, {own[:12]}..."
         raise Wrong("graph", problem, own)
     p = graph.provenance
+    told = {"made": p.made, **stated}  # which modules of version 0.1.0 do not tell
     for name, wanted in (
+        ("made", p.made),
         ("dataset", p.dataset),
         ("version", p.version),
         ("title", p.title),
@@ -311,8 +313,8 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
         ("licence", p.licence),
         ("citations", list(p.citations)),
     ):
-        if stated[name] != wanted:
-            raise Wrong("PROVENANCE", f"{name} is {stated[name]!r}, in the graph {wanted!r}")
+        if told[name] != wanted:
+            raise Wrong("PROVENANCE", f"{name} is {told[name]!r}, in the graph {wanted!r}")
     if stated_signs(stated["projections"]) != (count := count_signs(graph)):
         raise Wrong("PROVENANCE", f"states other signs than those of the graph: {count}")
     weights = network.effective_weights()
