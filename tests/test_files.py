@@ -160,6 +160,27 @@ def test_a_writer_that_fails_takes_nothing_back_that_another_relies_on(tmp_path:
     assert names(tmp_path) == [ARRAYS]  # which stood there before
 
 
+def test_a_kill_of_a_writer_beside_others_leaves_the_old_module_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "PATIENCE_S", 0.0)
+    out, (old, new) = tmp_path / "net.py", (fake(DATA * k) for k in (1, 2))
+    old.write(out)
+    found = []
+    with held(tmp_path):
+        for _ in deaths(lambda: new.write(out)):
+            text = out.read_text()
+            found.append(next(m for m in (old, new) if text.startswith(m.source.rstrip())))
+            for name, data in found[-1].contents("net.py").items():
+                assert (tmp_path / name).read_bytes() == data
+            old.write(out)
+    assert old in found
+    assert new in found
+    for k in range(2):  # what the dead left goes with the next that are alone
+        fake(None, f"# {k}").write(out)
+    assert names(tmp_path) == ["net.py"]
+
+
 def test_where_files_cannot_be_linked_they_are_renamed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
