@@ -40,9 +40,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP) -e '.[dev]'
 	touch $@
 
-# torch is that of .venv, linked by scripts/lowest.py.
+# torch is that of .venv, linked by scripts/lowest.py: so the Python has to be the same.
 $(LOWEST)/.installed: $(VENV)/.installed-dev scripts/lowest.py
-	$(PYTHON) -m venv --clear $(LOWEST)
+	$(BIN)/python -m venv --clear $(LOWEST)
 	$(BIN)/python scripts/lowest.py $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  -r $(LOWEST)/lowest.txt -c $(LOWEST)/others.txt

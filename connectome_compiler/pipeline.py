@@ -16,6 +16,7 @@ from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import NULL_MODEL, Evidence
 from connectome_compiler.passes.runner import Ran, run
+from connectome_compiler.reading import place
 from connectome_compiler.recipe import Recipe, load_recipe
 
 
@@ -55,7 +56,7 @@ def load_graph(recipe: str | Path, **settings: Any) -> Graph:
     Settings have public names, or ``stage.field`` in a dictionary passed to `load_recipe`. Of a
     folder, return the graph that was saved there.
     """
-    if Path(recipe).is_dir():
+    if place("recipe", recipe).is_dir():
         return Graph.load(recipe)
     chosen = load_recipe(recipe, settings)
     return compile_graph(chosen, loaded=warn_if_modelled, after=warn_if_randomised)
@@ -91,11 +92,11 @@ def build(
     left behind. Raises `CompileError`.
     """
     if not isinstance(recipe, Recipe):
-        ready = settings if isinstance(settings, Mapping) else list(settings)
-        recipe = load_recipe(recipe, ready)
+        recipe = load_recipe(recipe, settings)
     if require not in ("any", "measured"):
-        raise UnknownNameError.among("--require", require, ("any", "measured"))
-    check_path(Path(out))  # wrong names show before anything is read
+        raise UnknownNameError.among("--require", str(require), ("any", "measured"))
+    out = place("out", out)
+    check_path(out)  # wrong names show before anything is read
     template = recipe.template.make()
 
     def check(graph: Graph) -> None:
@@ -113,7 +114,7 @@ def build(
         raise CompileError(f"recipe {recipe.name}", graph.provenance.caveat, hint)
     name = shown_name(recipe, graph)
     emission: Emission = template.emit(graph, name)
-    written, certificate = publish(emission, Path(out), verify)
+    written, certificate = publish(emission, out, verify)
     return Built(name, graph, emission, written, certificate)
 
 

@@ -6,10 +6,30 @@ data sets are often linked into a folder.
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 from connectome_compiler.errors import CompileError
+
+
+def place(where: str, given: object) -> Path:
+    """Return what a caller gives as a path; raise `CompileError` for what none can be."""
+    hint = "give text, or a pathlib.Path"
+    if not isinstance(given, str | os.PathLike):
+        raise CompileError(where, f"is {given!r}, not a path", hint)
+    try:
+        path = Path(given)
+        path.exists()
+        str(path).encode()
+    except PermissionError:
+        return path  # what comes next says more
+    except (OSError, TypeError, ValueError) as error:  # too long; of bytes; not UTF-8
+        why = getattr(error, "strerror", None) or error
+        raise CompileError(f"{where} {given!r}", f"is not a path: {why}", hint) from error
+    if "\0" in str(path):
+        raise CompileError(f"{where} {given!r}", "is not a path: it has a NUL character in it")
+    return path
 
 
 def must_be_file(path: Path, hint: str = "") -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -104,18 +104,37 @@ def shipped_names() -> list[str]:
 
 
 def shipped() -> dict[str, str]:
-    """Return the names and titles of the shipped recipes."""
-    return {name: load_recipe(name).title for name in shipped_names()}
+    """Return the names and titles of the shipped recipes, without a look at their stages."""
+    return {name: tomllib.loads(_shipped_text(name))["title"] for name in shipped_names()}
 
 
-def load_recipe(name: str | Path, settings: Mapping[str, Any] | Sequence[str] = ()) -> Recipe:
+def _shipped_text(name: str) -> str:
+    folder = resources.files("connectome_compiler.recipes")
+    return folder.joinpath(name + SUFFIX).read_text(encoding="utf-8")
+
+
+def load_recipe(name: str | Path, settings: Mapping[str, Any] | Iterable[str] = ()) -> Recipe:
     """Read the shipped recipe ``name``, or the file if ``name`` ends in ``.toml``.
 
     ``settings`` are values by option, or texts such as ``"min_synapses=2"``. Raises `CompileError`
     for a recipe or option that does not exist, naming the nearest that does.
     """
     recipe = _load(str(name), ())
-    return recipe.having(settings if isinstance(settings, Mapping) else parse_settings(settings))
+    given = settings if isinstance(settings, Mapping) else _listed(settings)
+    if not all(isinstance(key, str) for key in given):
+        raise _no_settings(settings)
+    return recipe.having(given if isinstance(given, Mapping) else parse_settings(given))
+
+
+def _listed(settings: Iterable[str]) -> list[str]:
+    if isinstance(settings, str) or not isinstance(settings, Iterable):
+        raise _no_settings(settings)
+    return list(settings)
+
+
+def _no_settings(given: object) -> CompileError:
+    hint = 'such as {"min_synapses": 2}, or ["min_synapses=2"]'
+    return CompileError("settings", f"is {given!r}, not options by name", hint)
 
 
 def _load(name: str, children: tuple[str, ...]) -> Recipe:
@@ -138,8 +157,7 @@ def _load(name: str, children: tuple[str, ...]) -> Recipe:
                 )
             where = f"{children[-1]}: recipe" if children else "recipe"
             raise UnknownNameError.among(where, name, shipped_names())
-        folder = resources.files("connectome_compiler.recipes")
-        text = folder.joinpath(name + SUFFIX).read_text(encoding="utf-8")
+        text = _shipped_text(name)
     return parse(name, text, children)
 
 
@@ -147,8 +165,10 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe from TOML; ``where`` names it in errors, ``children`` extend it."""
     try:
         page = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: a number of thousands of digits
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise CompileError(where, f"is not TOML: {error}") from error
+    except ValueError as error:  # Python converts no number of thousands of digits
+        raise CompileError(where, "holds a number of too many digits") from error
     _must_be_shallow(where, page)
     for key in page:
         if key not in KEYS:

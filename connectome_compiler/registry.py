@@ -6,9 +6,14 @@ the entry point groups ``connectome_compiler.adapters``, ``.passes`` and ``.temp
 
 from __future__ import annotations
 
+import ast
+import inspect
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 from connectome_compiler.errors import CompileError, UnknownNameError
@@ -42,20 +47,41 @@ def find(kind: Kind, name: str, where: str = "") -> type[Any]:
 
     ``where`` says in the error who asked: ``my.toml``.
     """
-    found = known(kind)
     place = f"{where}: {kind}" if where else kind
+    point = _the_one(kind, name, place)
+    try:
+        cls: type[Any] = point.load()
+    except (ImportError, AttributeError) as error:
+        problem = f"cannot be imported: {error}"
+        raise CompileError(f"{place} {name!r}", problem, "reinstall what provides it") from error
+    return cls
+
+
+def docstring(kind: Kind, name: str) -> str:
+    """Return what the class called ``name`` says of itself, read from its source: not imported.
+
+    A class that does not stand in the file that it is listed under is imported after all.
+    """
+    point = _the_one(kind, name, kind)
+    with suppress(ImportError, AttributeError, ValueError, OSError, SyntaxError):
+        spec = find_spec(point.module)
+        source = Path(spec.origin).read_bytes() if spec and spec.origin else b""
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.ClassDef) and node.name == point.attr:
+                return ast.get_docstring(node) or ""
+    return inspect.cleandoc(find(kind, name).__doc__ or "")
+
+
+def _the_one(kind: Kind, name: str, place: str) -> EntryPoint:
+    """Return what is called ``name``; raise `CompileError` if nothing is, or two packages' are."""
+    found = known(kind)
     if name not in found:
         raise UnknownNameError.among(place, name, found)
     rivals = [point for point in _plugins(HOME[kind][1]) if point.name == name]
     if found[name] in rivals[:1] and len(rivals) > 1:  # which of them is meant, nobody can tell
         owners = " and ".join(sorted(_owner(point) for point in rivals))
         raise CompileError(f"{place} {name!r}", f"is provided by {owners}", "uninstall all but one")
-    try:
-        cls: type[Any] = found[name].load()
-    except (ImportError, AttributeError) as error:
-        problem = f"cannot be imported: {error}"
-        raise CompileError(f"{place} {name!r}", problem, "reinstall what provides it") from error
-    return cls
+    return found[name]
 
 
 def _owner(point: EntryPoint) -> str:

@@ -17,7 +17,7 @@ from connectome_compiler.reading import must_be_file
 
 FETCH_AGAIN = "fetch or copy the file again"
 GZIP = b"\x1f\x8b"
-UNZIP_BYTES = 1 << 20  # at a time
+READ_BYTES, UNZIP_BYTES = 1 << 18, 1 << 20  # at a time
 LONGEST_LINE = 1 << 24  # bytes; a row of a matrix of some million columns
 HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -40,40 +40,32 @@ def unzipped(path: Path) -> Iterator[BinaryIO]:
         raise CompileError(str(path), f"cannot be read: {why}") from error
 
 
-class GunzipCheck:
-    """Unzip what it is fed, and check it to the checksum and length at the end of each member."""
+def gunzipped(path: Path) -> Iterator[bytes]:
+    """Yield what a gzip file holds, checked to the checksum and length at the end of each member.
 
-    def __init__(self, where: str) -> None:
-        self.where = where
-        self._member = zlib.decompressobj(wbits=31)  # 31: gzip
-        self._rest = b""  # of a magic number that was cut in two
+    Raises `CompileError` where it is damaged, cut, or followed by anything else.
+    """
 
-    def feed(self, piece: bytes) -> None:
-        """Take the next bytes of the file; raise `CompileError` where they are damaged."""
-        piece, self._rest = self._rest + piece, b""
-        while piece:
-            if self._member.eof:
-                if len(piece) < len(GZIP):
-                    self._rest = piece
-                    return
+    def broken(why: str) -> CompileError:
+        return CompileError(str(path), f"is a truncated or broken gzip file: {why}", FETCH_AGAIN)
+
+    with path.open("rb") as file:
+        member, rest = zlib.decompressobj(wbits=31), b""  # 31: gzip
+        while piece := rest or file.read(READ_BYTES):
+            if member.eof:
+                piece += file.read(1) if len(piece) < len(GZIP) else b""
                 if not is_gzip(piece):
-                    raise self._broken("something else follows the zipped data")
-                self._member = zlib.decompressobj(wbits=31)
+                    raise broken("something else follows the zipped data")
+                member = zlib.decompressobj(wbits=31)
             try:
-                while piece:
-                    self._member.decompress(piece, UNZIP_BYTES)
-                    piece = self._member.unconsumed_tail
+                yield member.decompress(piece, UNZIP_BYTES)
             except zlib.error as error:
-                raise self._broken(str(error)) from error
-            piece = self._member.unused_data
-
-    def close(self) -> None:
-        """Raise `CompileError` if the file ends too early."""
-        if self._rest or not self._member.eof:
-            raise self._broken("its end is missing")
-
-    def _broken(self, why: str) -> CompileError:
-        return CompileError(self.where, f"is a truncated or broken gzip file: {why}", FETCH_AGAIN)
+                raise broken(str(error)) from error
+            rest = member.unconsumed_tail or member.unused_data
+        while not member.eof and (more := member.decompress(b"", UNZIP_BYTES)):
+            yield more
+        if not member.eof:
+            raise broken("its end is missing")
 
 
 def is_gzip(head: bytes) -> bool:

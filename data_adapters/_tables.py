@@ -25,11 +25,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute
 
+from connectome_compiler import files
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import SourceFile
 from connectome_compiler.reading import must_be_file
 
-from ._content import FETCH_AGAIN, GunzipCheck, is_gzip, unzipped
+from ._content import FETCH_AGAIN, MOST_RATIO, gunzipped, is_gzip, unzipped
 from ._names import COUNT, ENDS, SIGN, SIZE, plain
 
 MEMORY = "600MB"  # DuckDB's limit; beyond it, it spills to a temporary folder
@@ -48,7 +49,8 @@ FLOATS = {"FLOAT", "DOUBLE"}
 @contextmanager
 def database() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open an empty database in memory that spills to a temporary folder, removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="ccompile-") as folder:
+    with files.scratch(Path(tempfile.gettempdir())) as scratch:
+        folder = str(scratch)
         # Nothing is fetched, and nothing that lies in someone's home folder is run.
         db = duckdb.connect(config=dict.fromkeys(OFF, False))
         try:
@@ -160,7 +162,8 @@ def open_table(db: duckdb.DuckDBPyConnection, path: str | Path, name: str) -> Ta
         return _described(db, Table(name, path, {}))
     columns, delimiter = _header(path)
     types = dict.fromkeys(columns, "VARCHAR")
-    view_of_text(db, name, path, types, delimiter, header=True, zipped=is_gzip(head))
+    text = _unpacked(db, path, name) if is_gzip(head) else path
+    view_of_text(db, name, text, types, delimiter, header=True, zipped=False)
     table = Table(name, path, dict.fromkeys(columns, "VARCHAR"), delimiter)
     if not query(db, str(path), f"SELECT 1 FROM {name} LIMIT 1"):
         raise CompileError(str(path), "is empty: a header and no rows")
@@ -221,23 +224,33 @@ NOT_READ = {
 
 
 def source_file(path: Path) -> SourceFile:
-    """Return name, sha256 and size of a file that was read.
-
-    Raises `CompileError` if it is gzip and damaged: DuckDB does not look at its checksums.
-    """
+    """Return name, sha256 and size of a file that was read."""
     must_be_file(path)
     with path.open("rb") as file:
-        zipped = is_gzip(file.read(2))
-        file.seek(0)
-        if not zipped:
-            digest = hashlib.file_digest(file, "sha256")
-        else:
-            digest, gunzip = hashlib.sha256(), GunzipCheck(str(path))
-            while piece := file.read(1 << 18):
-                digest.update(piece)
-                gunzip.feed(piece)
-            gunzip.close()
+        digest = hashlib.file_digest(file, "sha256")
         return SourceFile(path.name, digest.hexdigest(), file.tell())
+
+
+def _unpacked(db: duckdb.DuckDBPyConnection, path: Path, name: str) -> Path:
+    """Unzip a text into the temporary folder of the database; raise `CompileError` if damaged.
+
+    DuckDB could read gzip, but does not look at its checksums, and unzips it for every query.
+    """
+    ((folder,),) = query(db, str(path), "SELECT current_setting('temp_directory')")
+    text = Path(folder) / f"{name}.txt"
+    most = MOST_RATIO * path.stat().st_size + (1 << 24)
+    try:
+        with text.open("xb", buffering=0) as out:
+            for piece in gunzipped(path):
+                out.write(piece)
+                if out.tell() > most:
+                    problem = f"unpacks to more than {most:,} bytes, as no data do"
+                    raise CompileError(str(path), problem, FETCH_AGAIN)
+    except OSError as error:
+        problem = f"cannot be unzipped into {folder}: {error.strerror or error}"
+        hint = "free disk space there, set TMPDIR, or unzip the file yourself"
+        raise CompileError(str(path), problem, hint) from error
+    return text
 
 
 def _header(path: Path) -> tuple[list[str], str]:

@@ -107,6 +107,7 @@ class FlyVisual:
                 version=stem if published else "",
                 title=f"Visual system of the fly, a template tiled over {n_columns:,} columns",
                 connectivity=Evidence.MODELLED,
+                made="the mean connections of few columns were copied to every column of the eye",
                 signs=Evidence.PREDICTED,
                 licence="MIT (flyvis)" if published else "not stated by the file: see its source",
                 citations=papers if published else (),

@@ -352,6 +352,7 @@ def _provenance(tables: dict[str, AreaTable]) -> Provenance:
         version="" if own else "mousenet-2022",
         title=f"Areas and layers of {stem}" if own else "Visual areas of the mouse by layer",
         connectivity=Evidence.MODELLED,
+        made="areas and layers are joined as tables say, maps by laws of distance and probability",
         signs=Evidence.NONE,
         licence="; ".join(licences),
         citations=(SHI_2022, *papers) if shipped else (),

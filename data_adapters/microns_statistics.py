@@ -137,6 +137,7 @@ class MicronsStatistics:
             version=f"seed={self.seed}" + ("" if self.calibrated else ",uncalibrated"),
             title="modelled column of mouse V1, drawn from published statistics of MICrONS",
             connectivity=Evidence.MODELLED,
+            made="neurons and connections were drawn from published statistics of MICrONS",
             signs=Evidence.NONE,
             licence=LICENCE,
             citations=CITATIONS,

@@ -12,7 +12,7 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import AllToAll, Connectivity
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection
 from connectome_compiler.ir.operators import LINEAR, Conv2d, ConvTranspose2d, Operator
-from connectome_compiler.ir.provenance import BY_RULE, Evidence, Provenance, Step
+from connectome_compiler.ir.provenance import Evidence, Provenance, Step
 from connectome_compiler.ir.window import Window
 from connectome_compiler.nn.window_rules import widths_near
 from connectome_compiler.options import spell
@@ -144,6 +144,7 @@ class Mimetic:
                 dataset=self.dataset,
                 title=self.title,
                 connectivity=Evidence.MODELLED,
+                made="units are joined where windows over their places say so",
                 licence="none needed: made by a rule",
                 citations=PAPERS.get(self.form, ()),
             ),
@@ -161,7 +162,7 @@ class Mimetic:
         size = graph.n_neurons, 0, graph.n_connections
         numbers = {"form": self.form, **self._numbers()}
         options = ", ".join(f"{name}={spell(value)}" for name, value in numbers.items())
-        step = Step(BY_RULE, options, 0, *size, tuple(notes))
+        step = Step("lay-windows", options, 0, *size, tuple(notes))
         return Graph(
             graph.populations, graph.projections, graph.provenance.with_step(step), graph.ports
         )

@@ -9,7 +9,7 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.budget import must_fit
 from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne, Shift
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection, Weights
-from connectome_compiler.ir.provenance import BY_MOTIF, Evidence, Provenance, Step
+from connectome_compiler.ir.provenance import Evidence, Provenance, Step
 from connectome_compiler.options import spell_options
 
 from ._citations import BHATTASALI_2022
@@ -72,7 +72,7 @@ class Ncap:
         bare = Graph(populations, (*_fixed(), *self._named()), self._provenance(), ports)
         size = bare.n_neurons, 0, bare.n_connections
         note = f"the same motif at {n} {'joint' if n == 1 else 'joints'}"
-        step = Step(BY_MOTIF, spell_options(self), 0, *size, (note,))
+        step = Step("lay-motif", spell_options(self), 0, *size, (note,))
         return Graph(populations, bare.projections, bare.provenance.with_step(step), ports)
 
     def _named(self) -> tuple[Projection, ...]:
@@ -108,6 +108,7 @@ class Ncap:
             dataset="ncap-swimmer",
             title="Motor circuit of a swimmer, after the worm's",
             connectivity=Evidence.MODELLED,
+            made="a motif of cell classes is repeated, the same at every joint",
             signs=Evidence.MODELLED,
             licence="none needed: made by a rule",
             citations=(BHATTASALI_2022,),

@@ -14,7 +14,7 @@ from connectome_compiler.ir.budget import must_fit
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.neurons import neuron_table
-from connectome_compiler.ir.provenance import BY_RULE, Evidence, Provenance, Step
+from connectome_compiler.ir.provenance import Evidence, Provenance, Step
 from connectome_compiler.ir.window import Window
 from connectome_compiler.options import spell_options
 
@@ -104,7 +104,7 @@ class Synthetic:
         edges = Synapses.from_edges(*joined, np.ones(len(joined[0]), np.int32))
         table = neuron_table(self._columns(grids))
         size = int(first[-1]), 0, len(edges.post)
-        step = Step(BY_RULE, spell_options(self), 0, *size, tuple(notes))
+        step = Step("lay-windows", spell_options(self), 0, *size, tuple(notes))
         graph = Graph(
             (Population("neurons", (int(first[-1]),), table),),
             (Projection("neurons", "neurons", edges),),
@@ -113,6 +113,7 @@ class Synthetic:
                 version=f"seed-{self.seed}",
                 title=f"{first[-1]:,} neurons on {_counted(len(grids))}, joined by windows",
                 connectivity=Evidence.MODELLED,
+                made="neurons on grids are joined where windows over their places say so",
                 signs=Evidence.MODELLED,
                 licence="none needed: made by a rule",
                 citations=(SAIGA_2025,) if self.form == "2d" else (),

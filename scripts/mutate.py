@@ -63,6 +63,11 @@ NOT_RUN = 70  # exit code of a process that could not start its tests
 ADAPTERS = "tests/data_adapters"
 TABLES = tuple(f"{ADAPTERS}/test_{name}.py" for name in ("table", "tables", "matrix", "graphml"))
 TESTS: dict[str, tuple[str, ...]] = {
+    "connectome_compiler/ir/records.py": (
+        "tests/ir/test_storage.py",
+        "tests/ir/test_verify.py",
+        "tests/ir/test_provenance.py",
+    ),
     "connectome_compiler/passes/_groups.py": (
         "tests/passes/test_merge_populations.py",
         "tests/passes/test_partition_by.py",
@@ -85,6 +90,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "data_adapters/_connections.py": (*TABLES, f"{ADAPTERS}/test_microns_files.py"),
     "data_adapters/_content.py": (*TABLES, f"{ADAPTERS}/test_sonata.py"),
+    "data_adapters/_evidence.py": TABLES,
     "data_adapters/_flyvis.py": (f"{ADAPTERS}/test_fly_visual.py",),
     "data_adapters/_ids.py": (*TABLES, f"{ADAPTERS}/test_microns_files.py"),
     "data_adapters/_names.py": (*TABLES, f"{ADAPTERS}/test_presets.py"),
@@ -617,6 +623,7 @@ def main() -> None:
             run.all(at_once=args.at_once)
         except KeyboardInterrupt:
             print("\ninterrupted: of the sample, what was tried", file=sys.stderr)
+        finally:
             run.stop()
         outcomes = sorted(run.outcomes, key=lambda o: (o.mutant.file, o.mutant.start))
 

@@ -119,9 +119,22 @@ def run(code: str) -> str:
     return ran.stdout
 
 
+@pytest.mark.skipif(not (ROOT / "scripts").exists(), reason="the scripts are not here")
+def test_every_file_that_is_mutated_has_tests() -> None:
+    code = (
+        "import runpy; m = runpy.run_path('scripts/mutate.py'); print(*m['targets'](m['TARGETS']))"
+    )
+    assert "connectome_compiler/passes/keep_core.py" in run(code).split()
+
+
 def test_importing_the_package_imports_nothing_heavy() -> None:
     code = f"import sys, {PACKAGE}, {PACKAGE}.errors, {PACKAGE}.registry; print(*sys.modules)"
     assert not HEAVY & set(run(code).split())
+
+
+def test_listing_what_there_is_imports_none_of_it() -> None:
+    code = f"import sys; from {PACKAGE}.views import catalogue; catalogue.everything()"
+    assert not {*HEAVY, "pydantic"} & set(run(f"{code}; print(*sys.modules)").split())
 
 
 def test_importing_the_ir_imports_no_view() -> None:

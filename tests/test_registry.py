@@ -82,6 +82,13 @@ def test_a_broken_plugin_is_named_and_hides_nothing(
     assert "drop-autapses" in listed
 
 
+@pytest.mark.parametrize("value", ["fractions:Fraction", "json:JSONDecoder"])
+def test_what_a_plugin_says_of_itself(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plug(monkeypatch, "mine", value)  # json has the class from a file of its own
+    first = (find("pass", "mine").__doc__ or "").splitlines()[0]
+    assert f"mine                    {first}" in catalogue.everything()
+
+
 def test_listing_names_imports_nothing() -> None:
     code = """
 import sys

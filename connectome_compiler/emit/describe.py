@@ -14,18 +14,13 @@ import numpy.typing as npt
 
 from connectome_compiler import __version__
 from connectome_compiler.emit.literal import printable
-from connectome_compiler.emit.names import marks
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.digest import statement_digest as statement_digest
 from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.provenance import (
-    BY_MOTIF,
-    BY_RULE,
-    NULL_MODEL,
     Evidence,
-    Provenance,
 )
 from connectome_compiler.ir.signs import count_signs
 from connectome_compiler.ir.ties import groups, n_junctions
@@ -35,25 +30,13 @@ WIDTH = 100
 STATEMENT = 2  # the format of PROVENANCE: the first one had neither options nor state
 MOST_FILES = 3  # named in the header
 MODELLED = (
-    "MODELLED, NOT MEASURED: the connections were drawn from published statistics. No neuron of"
-    " this network was ever seen, and results obtained with it say nothing about a particular"
-    " brain."
+    "MODELLED, NOT MEASURED: {made}. No such network was seen in a brain, and results obtained with"
+    " it say nothing about a particular brain."
 )
-RULE = (
-    "MODELLED, NOT MEASURED: the connections follow a rule. No such network was seen in a brain,"
-    " and results obtained with it say nothing about a particular brain."
-)
-MOTIF = (
-    "MODELLED, NOT MEASURED: a motif of cell classes, the same at every joint. No such network was"
-    " seen in a brain, and results obtained with it say nothing about a particular brain."
-)
+NOT_SAID = "how the connections were made is not stated"
 UNKNOWN = (
     "NOT KNOWN TO BE MEASURED: nothing says how these connections came about. Before results are"
     " taken for those of a brain, ask where the files are from."
-)
-NULL = (
-    "MODELLED, NOT MEASURED: this is a null model, a control, not the connectome. Its neurons are"
-    " those of the data, its"
 )
 
 
@@ -78,6 +61,7 @@ def provenance(graph: Graph, recipe: str, wiring: Wiring, head: str) -> dict[str
         "title": p.title,
         "measured": p.measured,
         "connectivity": str(p.connectivity),
+        "made": p.made,
         "signs": str(p.signs),
         "licence": p.licence,
         "citations": list(p.citations),
@@ -174,6 +158,7 @@ def _connections(
         "shape": list(graph.shape(q)),
         "delay": q.delay,
         "connections": len(post),
+        "density": round(graph.density(q), 6),
         "excitatory": int((signs > 0).sum()),
         "inhibitory": int((signs < 0).sum()),
         "signs": asdict(count_signs(graph, [q])),
@@ -197,7 +182,7 @@ def header(
     p = graph.provenance
     parts = [f"{class_name}: {p.title or p.source}."]
     if p.connectivity is Evidence.MODELLED:
-        parts.append(_modelled(p))
+        parts.append(MODELLED.format(made=p.made or NOT_SAID))
     elif p.connectivity is Evidence.UNKNOWN:
         parts.append(UNKNOWN)
     parts += paragraphs
@@ -217,19 +202,6 @@ def header(
     parts.append("\n".join(steps))
     text = "\n\n".join(part if "\n" in part else textwrap.fill(part, WIDTH) for part in parts)
     return printable("\n".join(line.rstrip() for line in text.splitlines()))
-
-
-def _modelled(p: Provenance) -> str:
-    """Say what is not real: the neurons, or their wiring alone."""
-    marked = marks(p.dataset)
-    ruled = any(s.name == BY_RULE for s in p.steps)
-    if "null" not in marked:
-        motif = any(s.name == BY_MOTIF for s in p.steps)
-        return MOTIF if motif else RULE if ruled else MODELLED
-    randomised = f"{NULL} {'; '.join(p.first_notes(NULL_MODEL))}."
-    if ruled:
-        return f"{randomised} {RULE}"
-    return f"{randomised} {MODELLED}" if "surrogate" in marked else randomised
 
 
 def _hanging(line: str, indent: int) -> str:

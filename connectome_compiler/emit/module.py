@@ -55,7 +55,7 @@ def assemble(
     Text in ``context`` is source: see `emit.literal`.
     """
     if not allow_free_signs:
-        _refuse_free_signs(graph)
+        _refuse_free_signs(graph, option="allow_free_signs=" in wiring.template)
     packed = pack(arrays, sum(graph.count(q) for q in graph.connectome))
     imports: tuple[str, ...] = IMPORTS
     if arrays:
@@ -81,17 +81,21 @@ def assemble(
     return Emission(name, made, beside)
 
 
-def _refuse_free_signs(graph: Graph) -> None:
-    """Refuse weights that training could give another sign than the one that is known."""
+def _refuse_free_signs(graph: Graph, option: bool) -> None:
+    """Refuse weights that training could give another sign than the one that is known.
+
+    ``option``: the style has one that allows them.
+    """
     if not (free := count_signs(graph).free):
         return
     first = next(q for q in graph.connectome if count_signs(graph, [q]).free)
     problem = f"signs of {free:,} connections are known but not enforced, so training may flip them"
-    hint = "allow it: template.allow_free_signs=true"
+    hints = ["allow it: --set template.allow_free_signs=true"] if option else []
     if isinstance(first.operator, Linear):  # the pass is for neurons, not for channels
-        missing = 'add [[pass]] use = "apply-dale" (policy = "report" keeps signs of connections)'
-        hint = f"{missing}, or {hint}"
-    raise CompileError(f"projection {first.key}", problem, hint)
+        hints.insert(
+            0, 'add [[pass]] use = "apply-dale" (policy = "report" keeps signs of connections)'
+        )
+    raise CompileError(f"projection {first.key}", problem, ", or ".join(hints))
 
 
 def connection_arrays(graph: Graph) -> Arrays:

@@ -14,7 +14,7 @@ import json
 import math
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,12 +30,14 @@ from connectome_compiler.emit.emission import MARK
 from connectome_compiler.emit.findings import Wrong as Wrong
 from connectome_compiler.emit.findings import alone, finding
 from connectome_compiler.emit.fresh import tied_to_parent
+from connectome_compiler.emit.probe_options import STARTS, refuses_nonsense, restated, rounds
 from connectome_compiler.emit.probe_state import (
     gradients_are_its_own,
     holds_what_is_stated,
     noise_is_normal,
     options_are_those_stated,
     refuses_foreign_states,
+    remembers_nothing,
     starts_where_stated,
 )
 from connectome_compiler.emit.reference import acted, acting, connections, rates_and_output
@@ -50,13 +52,15 @@ from connectome_compiler.nn.window_rules import WindowRule
 
 BATCH = 4
 WIDE = 13  # another batch, for which other code runs in the layers
-TOLERANCE = 1e-6  # of rates in double precision, relative to the largest
+TOLERANCE = 1e-8  # of rates in double precision, relative to the largest
+LEARNT = 1e-6  # of gradients, likewise: of what saturates, little is left
 PULSES = 4096  # neurons pulsed per projection; above it a sample with a fixed seed
 MANY = 500_000  # connections; above, recurrent networks are compared over fewer steps
 HEAVY = 500_000_000  # products for one sample; above, stacks are compared over fewer samples
 FEW = 512  # neurons; up to so many, all eigenvalues are looked at
 CELLS = 2**22  # numbers in a batch of pulses: 16 MB, whatever the number of neurons
 CHANNELS = 128  # pulsed per convolution; above it a sample with a fixed seed
+SMALL = 2**13  # connections; up to so many, more choices of options are tried, and in training
 ROUGH = 2e-3  # of rates in single precision, relative to the largest
 # Batches for which layers run other code (few columns, tiles of 64, several images at a time), and
 # the most products for a sample up to which all those of a row are tried.
@@ -65,7 +69,17 @@ BATCHES = (
     (2**17, (1, 2, 7, 8, 12, 33, 65, 129)),
     (2**62, (1, 33)),
 )
-ROLLS = ((BATCH, 10), (1, 20), (65, 2))  # batches and steps of sequences
+ROLLS = ((BATCH, 10), (65, 2), (1, 70))  # batches and steps of sequences
+# In training or not, samples, and powers of ten by which all parameters are larger.
+PASSES = (
+    (False, BATCH, 0),
+    (True, BATCH, 0),
+    (False, WIDE, 0),
+    *((False, 3, power) for power in (1, 4, -4)),
+)
+# Passes of recurrent networks for which other numbers of steps stand here, by samples.
+LENGTHS = ((True, 2, 0), (True, 1, 0))
+STEPS = {2: 1, 1: 14}
 COLUMNS = (1, 7, WIDE, 65)  # samples for which gradients of layers are compared
 Signs = npt.NDArray[np.int8]
 Index = npt.NDArray[np.int32]
@@ -90,6 +104,8 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
     checks = ["imports and builds alone, without the compiler; its statement is unaltered"]
     new = "statement" in stated
     gradients_are_its_own(network)
+    if not all(layer.training for layer in network.modules()):
+        raise Wrong("build()", "does not give a network in training mode")
     _structure(network, stated)
     checks.append("connections and signs are those stated, none more, none less")
     if saved is not None:
@@ -122,6 +138,11 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
         checks.append("a sequence in parts, the state passed on, is the sequence in one")
     _computes(network, stated)
     checks.append("rates, output and gradients are those of a plain reading of the graph")
+    remembers_nothing(emitted, network, lambda: network(network.example_input(2)))
+    _refuses_inputs(network, stated)
+    _reports_all(network)
+    if new:
+        checks.append(_other_options(emitted, stated))
     sizes = _any_batch(network, stated)
     checks.append(f"samples do not depend on others: batches of up to {sizes}, in two precisions")
     if not {"stack", "dynamics"} & stated.keys():
@@ -312,8 +333,13 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
             raise Wrong(q.key, "multiplies its weights otherwise than the saved graph")
 
 
-def _starts(emitted: ModuleType, network: Any, stated: dict[str, Any]) -> None:
-    """Compare what a recurrent network starts with, its spectral radius among it."""
+def _starts(
+    emitted: ModuleType, network: Any, stated: dict[str, Any], options: dict[str, Any] | None = None
+) -> None:
+    """Compare what a recurrent network starts with, its spectral radius among it.
+
+    ``options`` are those that it was built with, directly after a seed of 0.
+    """
     dynamics = stated["dynamics"]
     found = network.units.log_tau.detach()
     wanted = torch.full_like(found, dynamics["tau_ms"]).log()
@@ -321,7 +347,7 @@ def _starts(emitted: ModuleType, network: Any, stated: dict[str, Any]) -> None:
         raise Wrong("units", f"do not start at a time constant of {dynamics['tau_ms']} ms")
     torch.manual_seed(0)
     with alone(), finding("build()"):
-        plain = emitted.build(spectral_radius=None)
+        plain = emitted.build(**{**(options or {}), "spectral_radius": None})
     for a, b, layer in plain.named_projections():
         want = dynamics["starts_sha256"].get(_key(a, b, layer))
         if want is not None and array_digest(layer.weight.detach().numpy()) != want:
@@ -336,6 +362,11 @@ def _starts(emitted: ModuleType, network: Any, stated: dict[str, Any]) -> None:
         if abs(after - radius) > (1e-4 if few else 0.02) * radius:
             raise Wrong("build()", f"starts at a spectral radius of {after:.5g}, not {radius:.5g}")
         factor = factor if few else float(_chemical(network).norm() / _chemical(plain).norm())
+    for (*_, layer), (*_, other) in zip(
+        network.named_projections(), plain.named_projections(), strict=True
+    ):
+        if layer.kind == "electrical" and not torch.equal(layer.weight, other.weight):
+            raise Wrong("build()", "scales gap junctions to the spectral radius, too")
     if not torch.allclose(_chemical(network), factor * _chemical(plain), rtol=1e-4, atol=0):
         raise Wrong("build()", "scales some of its weights otherwise than others at the start")
 
@@ -374,8 +405,8 @@ def _wild(network: Any) -> None:
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
         for _, _, layer in network.named_projections():
-            shape, reach = layer.weight.shape, 10.0 if hasattr(layer, "ptr") else 1.0
-            size = 10 ** (reach * (2 * torch.rand(shape, generator=generator) - 1))
+            shape = layer.weight.shape
+            size = 10 ** (20 * torch.rand(shape, generator=generator) - 10)
             drawn = torch.randn(shape, generator=generator).sign() * size
             layer.weight.copy_(drawn * (torch.rand(shape, generator=generator) > 0.1))
 
@@ -519,8 +550,14 @@ def _pulse_channels(
             )
 
 
-def _computes(network: Any, stated: dict[str, Any]) -> None:
-    """Compare rates, output and gradients with the reference's, in evaluation and in training."""
+def _computes(
+    network: Any, stated: dict[str, Any], passes: Sequence[tuple[bool, int, int]] = PASSES
+) -> None:
+    """Compare rates, output and gradients with the reference's, in evaluation and in training.
+
+    Each of the ``passes`` says whether in training, with how many samples, and by how many powers
+    of ten all parameters are too large.
+    """
     double = copy.deepcopy(network).double()
     _shake(double)
     called: set[str] = set()
@@ -529,67 +566,185 @@ def _computes(network: Any, stated: dict[str, Any]) -> None:
         layer.register_forward_pre_hook(lambda _, __, key=key: called.add(key))
         for key, layer in layers.items()
     ]
+    left: set[str] = set()
+    hooks += [
+        layer.register_forward_hook(lambda _, __, ___, key=key: left.add(key))
+        for key, layer in layers.items()
+    ]
     _units_are_those_stated(double, stated)
     # The plain reading keeps a number per connection, sample and step.
     n_connections = sum(p["connections"] for p in stated["projections"])
     large = "dynamics" in stated and n_connections > MANY
     few = _products(stated) > HEAVY
-    for training, batch in ((False, BATCH), (True, BATCH), (False, WIDE)):
+    small = "dynamics" in stated and n_connections <= MANY
+    for training, batch, power in (*passes, *(LENGTHS if small else ())):
         double.train(training)
-        plain = copy.deepcopy(double)  # with parameters of its own
+        tested = _resized(double, 10.0**power) if power else double
+        plain = copy.deepcopy(tested)  # with parameters of its own
         size = (2 if training else batch, 3) if large else (2 + (batch == WIDE) if few else batch,)
-        image = double.example_input(*size)
-        if batch == WIDE:
-            image = _varied(image, _along(network, stated))
+        image = double.example_input(*size, *([STEPS[batch]] if batch in STEPS else ()))
+        if batch != BATCH:
+            image = _varied(image, _along(tested, stated))
         state = None
-        if "dynamics" in stated and training:
+        if "dynamics" in stated and (training or batch == 3):
             state = image.new_ones(size[0], double.units.n).uniform_(generator=_source(5))
+            state *= 1 if training else 100  # beyond what activations reach
         ends = [[x] if state is None else [x, state] for x in (image, image.clone())]
         ends = [[x.detach().clone().requires_grad_(training) for x in many] for many in ends]
         # Only where gradients are compared: what is kept for them takes memory.
         with torch.set_grad_enabled(training):
             with finding("forward"):
-                found = double.rates(*ends[0])
+                found = tested.rates(*ends[0])
             expected, wanted = rates_and_output(plain, stated, *ends[1])
-            _statistics_agree(double, plain)
+            _statistics_agree(tested, plain)
             with finding("forward"):
-                output = double(*ends[0])
+                output = tested(*ends[0])
         for key in layers:
-            if key not in called and "dynamics" not in stated:  # those roll weights, not layers
+            if (
+                key not in called & left and "dynamics" not in stated
+            ):  # those roll weights, not layers
                 raise Wrong(key, "is not used in the forward pass")
         for hook in hooks:  # layers without any may share work
             hook.remove()
         lasts: list[Tensor] = []
         if "dynamics" in stated:
             output, last = output
-            step = -1 if _along(network, stated) else (slice(None), -1)
+            step = -1 if _along(tested, stated) else (slice(None), -1)
             lasts = [last, torch.cat([rates[step] for rates in expected.values()], -1)]
             expected = {**expected, "the state at the end": lasts[1]}
             found = {**found, "the state at the end": last}
+        floor = 1e-3 * 10.0 ** (5 * min(0, power))
         for name, rates in {**expected, "the output": wanted}.items():
             other = output if name == "the output" else found.get(name)
             if other is None or other.shape != rates.shape:
                 raise Wrong("rates()", f"has no rates of {name} of shape {tuple(rates.shape)}")
-            along = _along(network, stated) if name != "the state at the end" else 0
-            if not _agree(other, rates, along):
+            along = _along(tested, stated) if name != "the state at the end" else 0
+            if not _agree(other, rates, along, floor=floor):
                 raise Wrong("forward", f"{name} is not what the graph says, from here on")
         if found.keys() != expected.keys():
             raise Wrong("rates()", "has rates of other populations than the graph")
         if training:
-            answers = []
-            for net, y, given, last in zip(
-                (double, plain), (output, wanted), ends, lasts or (None, None), strict=True
+            answers = zip((tested, plain), (output, wanted), ends, strict=True)
+            slack = 1e-4 if batch in STEPS else LEARNT  # many steps make more of a last bit
+            twice = "dynamics" not in stated and n_connections + _products(stated) < SMALL
+            _learn_alike(answers, lasts, twice, slack)
+
+
+def _other_options(emitted: ModuleType, stated: dict[str, Any]) -> str:
+    """Compare networks built with other options with what is stated of those."""
+    refuses_nonsense(emitted, stated)
+    connected = sum(p["connections"] for p in stated["projections"])
+    small = connected + _products(stated) < SMALL
+    choices = list(rounds(stated, 4 if small else 2))
+    for options in choices:
+        where = "build(" + ", ".join(f"{k}={v!r}" for k, v in options.items()) + ")"
+        torch.manual_seed(0)
+        with alone(), finding(where):
+            network = emitted.build(**options)
+        other = restated(stated, options)
+        try:
+            if list(network.effective_weights()) != [p["key"] for p in other["projections"]]:
+                raise Wrong("projections", "are others than with these options")
+            if "dynamics" in other:
+                _starts(emitted, network, other, options)
+            if chosen := {k: v for k, v in options.items() if k in STARTS}:
+                starts_where_stated(emitted, other, chosen)
+            _computes(network, other, PASSES[:2] if small else PASSES[:1])
+            _sizes_are(network, options)
+        except Wrong as wrong:
+            raise Wrong(f"{where}: {wrong.where}", wrong.problem) from wrong
+    return f"{len(choices)} choices of other options give what is stated of them"
+
+
+def _sizes_are(network: Any, options: dict[str, Any]) -> None:
+    """Compare the sizes of inputs and outputs with options."""
+    x = network.example_input(2)
+    with torch.no_grad():
+        y = _answer(network, x)
+    size = options.get("image_size", x.shape[-2:])
+    wanted = {
+        "channels": x.shape[1],
+        "image_size": tuple(x.shape[-2:]),
+        "inputs": x.shape[-1],
+        "classes": y.shape[-1],
+        "outputs": y.shape[-1],
+    }
+    given = {**options, "image_size": (size, size) if isinstance(size, int) else tuple(size)}
+    for name, found in wanted.items():
+        if name in options and found != given[name]:
+            raise Wrong(name, f"is {found}, not {given[name]}")
+
+
+def _reports_all(network: Any) -> None:
+    """Compare what is reported beside projections with parameters."""
+    known = network.effective_weights()
+    held = [p.detach() for p in network.parameters()]
+    for key, weight in network.effective_weights(all=True).items():
+        if key not in known:
+            dense = weight.to_dense()
+            same = any(dense.shape == p.shape and torch.equal(dense, p) for p in held)
+            parts = [p for p in held if p.numel() > dense.numel() and len(p) == len(dense)]
+            if not (same or any(bool(torch.isin(dense, p).all()) for p in parts)):
+                raise Wrong(key, "is said to act, and is no parameter")
+
+
+def _refuses_inputs(network: Any, stated: dict[str, Any]) -> None:
+    """Give inputs of another size."""
+    if "stack" not in stated and "dynamics" not in stated:
+        return  # images have the size that their features have
+    x = network.example_input(2)
+    for other in (x[..., :-1], torch.cat((x, x[..., :1]), -1), x.unsqueeze(0).unsqueeze(0)):
+        try:
+            network(other)
+        except Exception:  # whatever layers say of it
+            continue
+        raise Wrong("forward", f"takes inputs of {tuple(other.shape)} for {tuple(x.shape)}")
+
+
+def _resized(network: Any, size: float) -> Any:
+    """Return the network with all its parameters, and time constants, ``size`` times as large."""
+    network = copy.deepcopy(network)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.endswith("log_tau"):
+                parameter.add_(math.log(size))
+            else:
+                parameter.mul_(size)
+    return network
+
+
+def _learn_alike(
+    answers: Iterable[tuple[Any, Tensor, list[Tensor]]],
+    lasts: list[Tensor],
+    twice: bool,
+    slack: float,
+) -> None:
+    """Compare gradients of parameters and inputs; ``twice``, also those of their squares."""
+    orders = []
+    for (net, y, given), last in zip(answers, lasts or (None, None), strict=True):
+        parameters = {n: p for n, p in net.named_parameters() if p.requires_grad}
+        asked = {**parameters, **{f"the input {k}": x for k, x in enumerate(given)}}
+        # Of tanh where it is flat, and of sin far out, rounding leaves no digit of the slope.
+        loss = y.atan().sum() + (0 if last is None else last.atan().sum())
+        order = []
+        for again in (False, True)[: 1 + twice]:
+            if not loss.requires_grad:
+                break
+            with finding("backward"):
+                many = list(asked.values())
+                grads = torch.autograd.grad(
+                    loss, many, allow_unused=True, create_graph=twice and not again
+                )
+            order.append(dict(zip(asked, grads, strict=True)))
+            squares = [g.square().sum() for g in grads if g is not None]
+            loss = sum(squares, y.new_zeros(()))
+        orders.append(order)
+    for name in (name for order in orders[1] for name in order):
+        for one, other in zip(*([order[name] for order in many] for many in orders), strict=True):
+            if (one is None) != (other is None) or not (
+                one is None or _agree(one, other, slack=slack)
             ):
-                parameters = {n: p for n, p in net.named_parameters() if p.requires_grad}
-                starts = {f"the input {k}": x for k, x in enumerate(given)}
-                loss = y.tanh().sum() + (0 if last is None else last.sin().sum())
-                asked = {**parameters, **starts}
-                grads = torch.autograd.grad(loss, list(asked.values()), allow_unused=True)
-                answers.append(dict(zip(asked, grads, strict=True)))
-            for name, one in answers[0].items():
-                other = answers[1][name]
-                if (one is None) != (other is None) or not (one is None or _agree(one, other)):
-                    raise Wrong(name, "learns by another gradient than the graph's")
+                raise Wrong(name, "learns by another gradient than the graph's")
 
 
 def _source(seed: int) -> torch.Generator:
@@ -656,7 +811,7 @@ def _learned(network: Any, parts: Sequence[Tensor], along: int) -> tuple[Tensor,
     for part in parts:
         with finding("backward"):
             answer = _answer(network, part.to(like))
-            loss = answer.sin().sum()
+            loss = answer.atan().sum()
             found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         answers.append(answer.detach().double())
         for name, grad in zip(parameters, found, strict=True):
@@ -716,6 +871,8 @@ def _goes_on(network: Any, stated: dict[str, Any]) -> None:
     network.eval()
     large = sum(p["connections"] for p in stated["projections"]) > MANY
     for batch, steps in ROLLS[:1] if large else ROLLS:
+        if steps > 20:  # single precision may not do over so many
+            network = copy.deepcopy(network).double()
         u = network.example_input(batch, steps)
         along = 1 if network.batch_first else 0
         with torch.no_grad(), finding("state"):
@@ -778,10 +935,13 @@ def _answer(network: Any, x: Tensor) -> Tensor:
     return answer
 
 
-def _agree(one: Tensor, other: Tensor, along: int = -1, slack: float = TOLERANCE) -> bool:
+def _agree(
+    one: Tensor, other: Tensor, along: int = -1, slack: float = TOLERANCE, floor: float = 1e-3
+) -> bool:
     """Whether two tensors are the same up to rounding; nan is not.
 
-    ``along`` is the dimension of the samples, if each is measured by its own largest number.
+    ``along`` is the dimension of the samples, if each is measured by its own largest number; one
+    that is far below ``floor`` is not looked at.
     """
     if one.shape != other.shape:
         return False
@@ -790,7 +950,7 @@ def _agree(one: Tensor, other: Tensor, along: int = -1, slack: float = TOLERANCE
     size, apart = other.abs(), (one - other).abs()
     if along >= 0 and one.dim() > 1:
         size, apart = (x.movedim(along, 0).flatten(1).amax(1) for x in (size, apart))
-        return bool((apart <= slack * (1e-3 + size)).all())
+        return bool((apart <= slack * (floor + size)).all())
     return bool(apart.max() <= slack * (1 + size.max()))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 import io
+import math
 import random
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,8 @@ from connectome_compiler.ir.graph import Graph
 
 BODIES = (1, 2, 3, 5, 8)  # joints, beside those of the graph
 CHOICES = 24  # bodies with parts chosen at random
-BATCH = 5
+BATCHES = (5, 1, 2, 3, 4, 7, 8, 11, 12, 13, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128, 129, 200, 257)
+BATCH = BATCHES[0]
 Options = dict[str, Any]
 
 
@@ -47,7 +49,10 @@ def probe_motif(emitted: ModuleType, saved: Path | None) -> dict[str, Any]:
         gradients_are_its_own(whole)
         _shake(whole, 1)
         _structure(whole, stated)
-        _weights_act(whole, motif)
+        for seed, reach in ((1, 0.0), (2, 10.0)):
+            _shake(whole, seed, reach)
+            _weights_act(whole, motif)
+        _shake(whole, 1)
         if saved is not None:
             with finding("graph"):
                 graph = Graph.load(saved)
@@ -63,12 +68,15 @@ def probe_motif(emitted: ModuleType, saved: Path | None) -> dict[str, Any]:
     lengths = sorted({options[_length(motif)] for options in choices})
     bodies = f"{len(choices)} choices of options, {_listed(lengths)} joints"
     checks.append(f"weights by name, rates and gradients are those of a plain reading: {bodies}")
+    _refuses(emitted, motif)
+    checks.append("inputs of another shape, or not finite, and options of no meaning are refused")
     for kind in OPTIMIZERS:
         for options in choices[:6]:
             _trains(emitted, motif, options, kind)
     checks.append("all this holds after SGD, Adam and AdamW with weight decay from any start")
     if motif["clock"]:
-        _counts(emitted, motif)
+        for training in (True, False):
+            _counts(emitted, motif, training)
         checks.append("each row counts its own steps, also after a reset of some rows")
     _survives_saving(emitted, motif)
     checks.append("saved and loaded, copied, or spread over the joints, it is the same network")
@@ -142,26 +150,39 @@ def _choices(motif: dict[str, Any]) -> Iterator[Options]:
         }
 
 
-def _shake(network: Any, seed: int) -> None:
-    """Overwrite every weight by a foreign initialiser, of any sign."""
+def _shake(network: Any, seed: int, reach: float = 0.0) -> None:
+    """Overwrite every weight by a foreign initialiser, of any sign.
+
+    With a ``reach`` by numbers up to as many powers of ten larger or smaller, and some exactly 0.
+    """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.copy_(1.5 * torch.randn(parameter.shape, generator=generator))
+            drawn = 1.5 * torch.randn(parameter.shape, generator=generator)
+            if reach:
+                chance, size = torch.rand(2, *parameter.shape, generator=generator)
+                drawn = drawn * 10 ** (reach * (2 * size - 1)) * (chance > 0.1)
+            parameter.copy_(drawn)
 
 
-def _inputs(motif: dict[str, Any], options: Options, seed: int) -> dict[str, Tensor]:
-    """Return inputs by population, some beyond their range; steps half a step from an edge."""
+def _inputs(
+    motif: dict[str, Any], options: Options, seed: int, batch: int = BATCH
+) -> dict[str, Tensor]:
+    """Return inputs by population, some beyond their range; steps half a step from an edge.
+
+    Of each three rows of steps one is below 0, and one late.
+    """
     generator = torch.Generator().manual_seed(seed)
     n = options[_length(motif)]
-    found = {motif["joints"]: 1.5 * torch.randn(BATCH, n, generator=generator)}
+    found = {motif["joints"]: 1.5 * torch.randn(batch, n, generator=generator)}
     if motif["clock"]:
         periods = torch.tensor([options[period] for period in _periods(motif)])
-        here = periods[torch.randint(0, len(periods), (BATCH, 1), generator=generator)]
-        k, offset = (torch.randint(0, top, (BATCH, 1), generator=generator) for top in (9, 3))
-        found[motif["clock"]] = k // 2 * here + k % 2 * (here // 2) + (offset - 1) / 2
+        here = periods[torch.randint(0, len(periods), (batch, 1), generator=generator)]
+        k, offset = (torch.randint(0, top, (batch, 1), generator=generator) for top in (9, 3))
+        era = torch.tensor([0, -7, 4321])[torch.arange(batch)[:, None] % 3]
+        found[motif["clock"]] = (era + k // 2) * here + k % 2 * (here // 2) + (offset - 1) / 2
     for name in motif["commands"]:
-        found[name] = 0.5 + torch.randn(BATCH, 1, generator=generator)
+        found[name] = 0.5 + torch.randn(batch, 1, generator=generator)
     return found
 
 
@@ -187,11 +208,13 @@ def _agrees(emitted: ModuleType, motif: dict[str, Any], options: Options, seed: 
         _starts_right(f"{where}: {name}", float(parameter), options, motif["weights"][names[name]])
     for precise in (False, True):
         tested = copy.deepcopy(network).double() if precise else network
-        inputs = _inputs(motif, options, seed)
+        tested.train(bool(seed % 2) != precise)
+        inputs = _inputs(motif, options, seed, BATCHES[seed % len(BATCHES)])
         inputs = {name: x.double() if precise else x for name, x in inputs.items()}
         _compare(where, tested, motif, options, inputs)
-        _shake(tested, seed)
-        _compare(where, tested, motif, options, inputs)
+        for reach in (0.0, 3.0) if precise else (0.0,):
+            _shake(tested, seed, reach)
+            _compare(where, tested, motif, options, inputs)
 
 
 def _starts_right(where: str, value: float, options: Options, stated: dict[str, Any]) -> None:
@@ -284,10 +307,45 @@ def _trains(emitted: ModuleType, motif: dict[str, Any], options: Options, kind: 
                 raise Wrong(f"{where}: {pre}->{post}", "acts with the wrong sign after training")
 
 
-def _counts(emitted: ModuleType, motif: dict[str, Any]) -> None:
-    """Compare calls without a step with calls that say it, row by row."""
+def _refuses(emitted: ModuleType, motif: dict[str, Any]) -> None:
+    """Give inputs and options that mean nothing; each must be refused, and not clipped or spread.
+
+    An input is tried with a column more and one less, with no dimension for the batch, with rows of
+    another batch, and with a number that is none.
+    """
     options = _everything(motif)
     network, inputs = _built(emitted, options), _inputs(motif, options, 0)
+    for name, x in inputs.items():
+        odd = [torch.cat((x, x[:, :1]), 1), x[:, :-1], x[0], x.unsqueeze(0)]
+        odd += [] if name == motif["joints"] else [x[:-1], x[:1]]
+        for value in (math.nan, math.inf, -math.inf):
+            odd.append(x.clone())
+            odd[-1][-1, -1] = value
+        for other in odd:
+            _must_refuse(name, _called, network.rates, motif, {**inputs, name: other})
+    counts = [n for n, v in options.items() if isinstance(v, int) and not isinstance(v, bool)]
+    for option in options:
+        for odd_value in (0, -1, 2.5, True, "1") if option in counts else (0, 1, "yes", None):
+            _must_refuse(option, emitted.build, **{option: odd_value})
+
+
+def _must_refuse(name: str, call: Any, *given: Any, **options: Any) -> None:
+    try:
+        with alone():
+            call(*given, **options)
+    except (TypeError, ValueError):
+        return
+    raise Wrong(name, f"is not refused where it means nothing{_spelled_after(options)}")
+
+
+def _spelled_after(options: Options) -> str:
+    return f": {_spelled(options)}" if options else ""
+
+
+def _counts(emitted: ModuleType, motif: dict[str, Any], training: bool) -> None:
+    """Compare calls without a step with calls that say it, row by row."""
+    options = _everything(motif)
+    network, inputs = _built(emitted, options).train(training), _inputs(motif, options, 0)
     once = max(options[period] for period in _periods(motif))
     steps = torch.zeros(BATCH, 1)
     clock = inputs.pop(motif["clock"])
@@ -333,6 +391,7 @@ def _survives_saving(emitted: ModuleType, motif: dict[str, Any]) -> None:
         longer.load_weights(network.state_dict())
     if left:
         raise Wrong("load_weights()", f"left {', '.join(left)} over")
+    _takes_means(emitted, motif, options)
     expected = _called(network, motif, inputs)
     others = {"loaded": loaded, "copied": copy.deepcopy(network), "spread": spread, "shared": back}
     for name, other in others.items():
@@ -343,3 +402,18 @@ def _survives_saving(emitted: ModuleType, motif: dict[str, Any]) -> None:
             raise Wrong("load_weights()", f"gives another body another {name}")
     if motif["clock"] and not torch.equal(loaded.steps, network.steps):
         raise Wrong("state_dict", "does not keep the steps")
+
+
+def _takes_means(emitted: ModuleType, motif: dict[str, Any], options: Options) -> None:
+    """Give the weights of joints that differ to a body that shares them: refused, or their mean."""
+    each, shared = (_built(emitted, options | {"weight_sharing": v}) for v in (False, True))
+    _shake(each, 5)
+    _must_refuse("load_weights()", shared.load_weights, each.state_dict())
+    with finding("load_weights()"):
+        shared.load_weights(each.state_dict(), average=True)
+    several: dict[str, list[Tensor]] = {}
+    for name, weight in weight_names(motif, options | {"weight_sharing": False}):
+        several.setdefault(weight, []).append(each.get_parameter(name).detach())
+    for weight, values in several.items():
+        if not torch.allclose(shared.get_parameter(weight).detach(), torch.stack(values).mean(0)):
+            raise Wrong("load_weights()", f"does not take the mean of the joints' {weight}")

@@ -10,8 +10,8 @@ from __future__ import annotations
 import inspect
 import math
 from collections import defaultdict
-from collections.abc import Iterator
-from types import ModuleType
+from collections.abc import Callable, Iterator
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -88,14 +88,84 @@ def gradients_are_its_own(network: nn.Module) -> None:
             raise Wrong(name, "has a hook, which changes how it learns")
 
 
+def remembers_nothing(emitted: ModuleType, network: nn.Module, call: Callable[[], Any]) -> None:
+    """Refuse calls that leave anything behind: a counter, in the module or in its layers.
+
+    Buffers may change, as those of normalisations do; what they hold is compared elsewhere.
+    """
+    for training in (False, True):
+        network.train(training)
+        with finding("forward"):
+            call()  # torch itself keeps something of the first
+        before = dict(_held(emitted, network))
+        with finding("forward"):
+            call()
+        after = dict(_held(emitted, network))
+        if odd := [name for name in {**before, **after} if before.get(name) != after.get(name)]:
+            raise Wrong(odd[0], "changes with each call, so that calls depend on those before")
+
+
+def _held(emitted: ModuleType, network: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Yield what may remember: attributes of layers, and globals, attributes and cells of code."""
+    for name, module in network.named_modules():
+        for key, value in vars(module).items():
+            if key not in ("_buffers", "_modules", "_parameters"):
+                yield f"{name}.{key}".strip("."), _told(value)
+    for name, value in vars(emitted).items():
+        if name == "__builtins__" or isinstance(value, ModuleType):
+            continue
+        yield name, _told(value)
+        inside = getattr(value, "__dict__", {})
+        if isinstance(value, type) and value.__module__ == emitted.__name__:
+            for key, part in inside.items():
+                yield f"{name}.{key}", _told(part)
+
+
+def _told(value: Any, depth: int = 4) -> Any:
+    """Return what can be compared of a value, of containers and functions with their parts."""
+    if isinstance(value, Tensor):
+        return id(value), value._version
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        return repr(value)
+    if not depth or (depth < 2 and isinstance(value, FunctionType)):
+        return id(value)
+    if isinstance(value, dict):
+        return [(_told(k, depth - 1), _told(v, depth - 1)) for k, v in value.items()]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_told(part, depth - 1) for part in value]
+    if isinstance(value, staticmethod | classmethod):
+        return _told(value.__func__, depth - 1)
+    if isinstance(value, FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or () if _is_full(cell)]
+        parts = (value.__defaults__, value.__kwdefaults__, value.__dict__, cells)
+        return [_told(part, depth - 1) for part in parts]
+    if isinstance(value, type | nn.Module | torch.Generator):  # layers are looked at one by one
+        state = value.get_state() if isinstance(value, torch.Generator) else None
+        return id(value) if state is None else state.tolist()
+    inside = getattr(value, "__dict__", None)
+    return _told(inside, depth - 1) if inside else repr(value)
+
+
+def _is_full(cell: Any) -> bool:
+    try:
+        return cell.cell_contents is not None
+    except ValueError:  # not bound yet
+        return False
+
+
 # --- starts ---------------------------------------------------------------------------------------
 
 
-def starts_where_stated(emitted: ModuleType, stated: dict[str, Any]) -> None:
-    """Compare what new networks start with, number by number or by their law."""
+def starts_where_stated(
+    emitted: ModuleType, stated: dict[str, Any], chosen: dict[str, Any] | None = None
+) -> None:
+    """Compare what new networks start with, number by number or by their law.
+
+    ``chosen`` are options that are not the defaults, and ``stated`` what holds for them.
+    """
     state: State = stated["state"]
     # The weights before they are scaled to a radius, which `emit.probe` checks.
-    options = {"spectral_radius": None} if stated.get("dynamics") else {}
+    options = {**(chosen or {}), **({"spectral_radius": None} if "dynamics" in stated else {})}
     random = {
         name: entry for name, entry in state.items() if entry.get("start") in (*_LAWS, "low-rank")
     }
@@ -358,7 +428,9 @@ def refuses_foreign_states(network: nn.Module, stated: State) -> None:
             others = _others(state[part])
             for other in others:
                 _must_refuse(f"{of}.{part}", layer, {**state, part: other})
-            _must_refuse(f"{of}.{part}", layer, {k: v for k, v in state.items() if k != part})
+            without = {k: v for k, v in state.items() if k != part}
+            for strict in (True, False) if "weight" in state else (True,):
+                _must_refuse(f"{of}.{part}", layer, without, strict=strict)
             kind = (type(layer), part)
             if kind not in tried:  # the network as a whole asks its layers
                 tried.add(kind)
@@ -367,6 +439,24 @@ def refuses_foreign_states(network: nn.Module, stated: State) -> None:
                     altered = {**whole, f"{of}.{part}": others[0]}
                     _must_refuse(f"{of}.{part}", network, altered, strict=strict)
         layer.load_state_dict(state)
+        if (mask := state.get("mask")) is not None and mask.shape == state["weight"].shape:
+            layer.load_state_dict({**state, "weight": torch.ones_like(state["weight"])})
+            if bool(layer.state_dict()["weight"][~mask].any()):
+                raise Wrong(f"{of}.weight", "keeps weights that are loaded where there are none")
+            layer.load_state_dict(state)
+    whole = network.state_dict()
+    _must_refuse("state_dict", network, {**whole, "foreign": torch.zeros(1)})
+    tried = set()
+    for name in whole:
+        if name.endswith("num_batches_tracked"):  # torch takes states from before it had them
+            continue
+        of, _, part = name.rpartition(".")
+        layer = network.get_submodule(of)
+        whole_asks = (kind := (type(layer), part)) not in tried  # it asks its layers
+        tried.add(kind)
+        asked, left_out = (network, name) if whole_asks else (layer, part)
+        state = whole if whole_asks else layer.state_dict()
+        _must_refuse(name, asked, {k: v for k, v in state.items() if k != left_out})
 
 
 def _others(held: Tensor) -> list[Tensor]:
@@ -393,7 +483,7 @@ def _must_refuse(
         layer.load_state_dict(state, strict=strict)
     except (RuntimeError, ValueError):  # what torch raises, with the messages of all layers
         return
-    raise Wrong(name, "a state of another network, which differs in it, is not refused")
+    raise Wrong(name, "a state of another network, which differs in it or lacks it, is not refused")
 
 
 # --- noise ----------------------------------------------------------------------------------------

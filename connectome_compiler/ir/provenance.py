@@ -9,8 +9,6 @@ from typing import Any
 from connectome_compiler.ir.records import check_fields, made
 
 FALLBACK = "fall-back-to-statistics"  # the step by which an adapter owns up to a substitute
-BY_RULE = "lay-windows"  # the step by which an adapter makes connections of no brain
-BY_MOTIF = "lay-motif"  # the step by which an adapter repeats a motif of cell classes
 NULL_MODEL = "null-model"  # the step that randomises the wiring; its first note says how
 
 
@@ -77,7 +75,8 @@ class Provenance:
     """What is known of a graph's origin; it travels into every emitted module.
 
     ``dataset`` is the data set's name ("microns-v1"); a modelled data set has a name of its own
-    ("microns-v1-surrogate"), so that it can never be taken for the measured one.
+    ("microns-v1-surrogate"), so that it can never be taken for the measured one. Whoever models
+    connections says in ``made`` how: an adapter, or a pass that draws them anew.
     """
 
     dataset: str
@@ -89,6 +88,7 @@ class Provenance:
     citations: tuple[str, ...] = ()
     files: tuple[SourceFile, ...] = ()
     steps: tuple[Step, ...] = ()
+    made: str = ""  # how connections that are modelled came about, a clause: "they follow a rule"
 
     def __post_init__(self) -> None:
         check_fields(self)

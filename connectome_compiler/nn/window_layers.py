@@ -222,6 +222,8 @@ class _Windowed(nn.Module):
             stored = state_dict.get(prefix + name)
             if stored is None:
                 return f"{prefix}{name} is missing: set_weight takes weights of other layers"
+            if not isinstance(stored, Tensor) or stored.dim() != own.dim():
+                return f"{prefix}{name} is no tensor of {own.dim()} dimensions"
             if stored.is_meta:
                 return f"{prefix}{name} is on the meta device: it cannot be compared"
             if stored.shape == own.shape:

@@ -91,6 +91,8 @@ def strangers(table: pa.Table, expression: str) -> list[str]:
         if not isinstance(node, ast.Compare) or not isinstance(node.left, ast.Name):
             continue
         words = [n.value for c in node.comparators for n in ast.walk(c) if _is_word(n)]
+        if not words or node.left.id not in table.column_names:
+            continue
         present = set(pc.unique(table.column(node.left.id)).to_pylist())
         found += [f"no neuron has {node.left.id} {w!r}" for w in words if w not in present]
     return found

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Index, Synapses, edge_order
 from connectome_compiler.ir.graph import Graph, Population, Projection
-from connectome_compiler.ir.provenance import NULL_MODEL, Evidence
+from connectome_compiler.ir.provenance import NULL_MODEL, Evidence, Provenance
 from connectome_compiler.passes import _rewire
 from connectome_compiler.passes._rewire import Pairs
 
@@ -93,6 +93,7 @@ class NullModel:
             dataset=p.dataset.removesuffix(SUFFIX) + SUFFIX,
             title=f"Null model ({self.model}) of {p.title or p.source}",
             connectivity=Evidence.MODELLED,
+            made=self._made(p),
         )
         return replace(
             graph.with_projections(
@@ -101,6 +102,15 @@ class NullModel:
             ),
             provenance=named,
         )
+
+    def _made(self, before: Provenance) -> str:
+        """Say how the connections came about, of data or of what was modelled before."""
+        control = "this is a null model, a control, not the connectome; its neurons are those of"
+        made = f"{control} the data, its {self._words()}"
+        return f"{made}; before that, {before.made}" if before.made else made
+
+    def _words(self) -> str:
+        return f"connections were randomised by the null model {self.model!r}, seed {self.seed}"
 
     def _drawn(
         self,
@@ -134,7 +144,7 @@ class NullModel:
         """Say by which model, and count what changed and what could not."""
         if self.model == "none":
             return
-        yield f"connections were randomised by the null model {self.model!r}, seed {self.seed}"
+        yield self._words()
         total = before.n_connections
         pairs = list(zip(before.connectome, after.connectome, strict=True))
         if self.model == "weights":

@@ -9,8 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.options import Raw, option_defaults, option_types, spell
-from connectome_compiler.recipe import SUFFIX, Recipe, load_recipe, shipped_names
-from connectome_compiler.registry import Kind, find, known
+from connectome_compiler.recipe import SUFFIX, Recipe, load_recipe, shipped, shipped_names
+from connectome_compiler.registry import Kind, docstring, find, known
 
 KINDS: tuple[Kind, ...] = ("adapter", "pass", "template")
 WORDS = {int: "integer", float: "number", str: "text", bool: "true | false", type(None): "none"}
@@ -18,8 +18,7 @@ WORDS = {int: "integer", float: "number", str: "text", bool: "true | false", typ
 
 def everything() -> str:
     """Return one line for each thing there is."""
-    recipes = [(name, _title(name)) for name in shipped_names()]
-    lines = ["recipes (ccompile build NAME)", *_table(recipes)]
+    lines = ["recipes (ccompile build NAME)", *_table(list(shipped().items()))]
     for kind in KINDS:
         plural = "passes" if kind == "pass" else f"{kind}s"
         lines += [
@@ -72,16 +71,9 @@ def _stage(kind: Kind, name: str) -> str:
     return "\n".join([*lines, *_table([("option", "default", "may be"), *rows])])
 
 
-def _title(name: str) -> str:
-    try:
-        return load_recipe(name).title
-    except CompileError as error:
-        return f"cannot be used: {error.where}: {error.problem}"
-
-
 def _summary(kind: Kind, name: str) -> str:
     try:
-        return _words(find(kind, name)).split("\n")[0]
+        return docstring(kind, name).replace("``", "").split("\n")[0]
     except CompileError as error:  # one broken plugin must not hide all else
         return error.problem
 

@@ -327,7 +327,8 @@ def _stated(path: Path, stated: dict[str, Any]) -> list[str]:
         pre, _, post = q["key"].removesuffix(":electrical").partition("->")
         known_pre = n_pre if read_of.get(pre) is None else read_of[pre]
         possible = known_pre * (n_post - (pre == post))
-        density = q["connections"] / possible if possible else 0.0
+        # Modules of version 0.1.0 do not state it, nor how many neurons connect to themselves.
+        density = q.get("density", q["connections"] / possible if possible else 0.0)
         what = f"connections, density {density:.4f}"
         if "junctions" in q:
             what += f", {q['junctions']:,} gap junctions"

@@ -220,6 +220,14 @@ def test_a_disk_that_fills_up_while_writing(
     assert not (down.folder / FILE.name).exists()
 
 
+def test_closing_a_part_has_nothing_left_to_write(down: Downloader) -> None:
+    down.folder.mkdir(parents=True)
+    for start, content in ((0, b"ab"), (2, b"abab")):
+        with down._open_part(FILE, start) as out:
+            assert out.write(b"ab") == 2
+            assert part(down).read_bytes() == content
+
+
 def test_an_unwritable_cache_is_an_error(tmp_path: Path, at: str) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(CompileError, match="cannot be written") as caught:

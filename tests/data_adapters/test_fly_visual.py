@@ -15,7 +15,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from references import edges, neurons
 
-from connectome_compiler.data_adapters import _flyvis
+from connectome_compiler.data_adapters import _flyvis, fly_visual
 from connectome_compiler.data_adapters._flyvis import Template, parse, tile
 from connectome_compiler.data_adapters.fly_visual import FOLDER, FlyVisual
 from connectome_compiler.data_adapters.table import Table
@@ -383,6 +383,16 @@ def test_a_truncated_wheel(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(CompileError, match="broken wheel"):
         FlyVisual(path=str(path)).load()
+
+
+def test_a_wheel_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, n_bytes = wheel(tmp_path / "f.whl", f"{FOLDER}a.json"), len(json.dumps(SMALL))
+    monkeypatch.setattr(fly_visual, "MAX_BYTES", n_bytes)
+    FlyVisual(extent=1, path=path).load()
+    monkeypatch.setattr(fly_visual, "MAX_BYTES", n_bytes - 1)
+    with pytest.raises(CompileError, match=f"has {n_bytes} bytes: is no connectome file") as error:
+        FlyVisual(extent=1, path=path).load()
+    assert error.value.where == f"{path}, {FOLDER}a.json"
 
 
 @pytest.mark.parametrize("extent", [-1, 101])

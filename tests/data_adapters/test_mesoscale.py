@@ -265,6 +265,13 @@ def test_own_tables_make_these_laws(tmp_path: Path) -> None:
     assert "4 pairs of layers without probability or width left out" in notes(graph)
 
 
+def test_shares_keep_the_unit_of_their_width(tmp_path: Path) -> None:
+    text = INTERAREAL.replace("V14,V24,200,,", "V14,V24,200,px,")
+    graph = own(tmp_path, interareal=text).load()
+    assert law(graph, "V14->V24") == GaussianLaw(200, 250, unit="px")
+    assert law(graph, "V12/3->V24") == GaussianLaw(150, 750, unit="um")
+
+
 def test_own_tables_are_named_and_cite_no_paper(tmp_path: Path) -> None:
     graph = own(tmp_path).load()
     p = graph.provenance
@@ -286,7 +293,8 @@ def test_columns_may_stand_anywhere_and_more_are_named(tmp_path: Path) -> None:
     graph = own(tmp_path, interlaminar=text).load()
     assert graph.digest() == own(tmp_path).load().digest()
     graph = own(tmp_path, interlaminar=text).load()
-    assert "interlaminar.csv: nothing is read from mood" in notes(graph)
+    unread = [note for note in notes(graph).splitlines() if "nothing is read" in note]
+    assert unread == ["interlaminar.csv: nothing is read from mood"]
     assert "interlaminar.csv: width_um 4 measured" in notes(graph)
 
 

@@ -306,13 +306,38 @@ def test_a_column_that_does_not_hold_what_its_name_says_is_refused(
     assert RELEASES[1507].__getattribute__(role).table.name in caught.value.where
 
 
+@pytest.mark.parametrize(
+    ("role", "file", "columns"),
+    [
+        (
+            "cells",
+            "aibs_cell_info_merged_header.csv",
+            (
+                *("id", "pt_root_id", "broad_type", "cell_type", "mtype"),
+                *("pt_position_x", "pt_position_y", "pt_position_z"),
+            ),
+        ),
+        (
+            "proofreading",
+            "proofreading_status_and_strategy_merged_header.csv",
+            ("pt_root_id", "valid_id", "status_axon", "strategy_axon"),
+        ),
+        (
+            "synapses",
+            "synapses_with_axon_proofreading_header.csv",
+            ("pre_pt_root_id", "post_pt_root_id", "size"),
+        ),
+    ],
+)
 def test_a_header_without_a_column_that_is_needed_is_refused(
-    release: Callable[..., Any],
+    release: Callable[..., Any], role: str, file: str, columns: tuple[str, ...]
 ) -> None:
-    release(made(), COLUMNS | {"cells": [c for c in CELLS if c != "broad_type"]})
-    with pytest.raises(CompileError, match="names no column broad_type") as caught:
-        MicronsRelease().load()
-    assert caught.value.where == "aibs_cell_info_merged_header.csv"
+    tables = made()
+    for column in columns:
+        release(tables, COLUMNS | {role: [c for c in COLUMNS[role] if c != column]})
+        with pytest.raises(CompileError) as caught:
+            MicronsRelease().load()
+        assert (caught.value.where, caught.value.problem) == (file, f"names no column {column}")
 
 
 def test_rows_are_counted(release: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,6 +130,10 @@ grids = [[6, 6], [5, 5], [4, 4]]
 radius = 0.5
 
 [[pass]]
+use = "apply-dale"
+policy = "report"
+
+[[pass]]
 use = "laminar-partition"
 order = ["L4", "L2/3", "L5"]
 
@@ -159,7 +163,9 @@ def test_the_bionic_style_takes_it(tmp_path: Path) -> None:
         made = build(parse("columns.toml", BIONIC), tmp_path / "net.py")
     assert made.certificate is not None
     assert made.certificate.n_connections == made.graph.n_connections
-    assert "follow a rule" in made.emission.source
+    assert (
+        "MODELLED, NOT MEASURED: neurons on grids are joined where windows" in made.emission.source
+    )
 
 
 def test_the_recurrent_style_takes_it(tmp_path: Path) -> None:

@@ -59,6 +59,19 @@ def weights(graph: Graph) -> dict[Any, Any]:
     return {key: value[0] for key, value in edges(graph).items()}
 
 
+def test_each_step_tells_what_it_did_to_the_numbers(load: Any) -> None:
+    graph = load("pre,post,weight\n1,2,3\n2,1,4\n", "id\n1\n2\n5\n")
+    told = {
+        s.name: (
+            (s.n_neurons_before, s.n_neurons_after),
+            (s.n_connections_before, s.n_connections_after),
+        )
+        for s in graph.provenance.steps
+    }
+    assert told["read-cells"] == ((3, 3), (0, 0))
+    assert told["read-connections"] == ((3, 3), (0, 2))
+
+
 # --- what comes out -------------------------------------------------------------------------------
 
 

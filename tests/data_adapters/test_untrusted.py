@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import random
+import tempfile
 import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,19 +123,46 @@ def test_gzip_is_checked_to_its_end(tmp_path: Path) -> None:
     assert Table(many).load().digest() == Table(one).load().digest() != digest
 
 
-@pytest.mark.parametrize("size", [1, 2, 7, 4096])
-def test_gzip_can_be_checked_in_pieces_of_any_size(size: int) -> None:
-    whole = gzip.compress(b"a" * 5_000) + gzip.compress(b"") + gzip.compress(b"b")
-    for content, good in ((whole, True), (whole[:-1], False), (whole + b"\x1f\x8c", False)):
-        check = _content.GunzipCheck("f")
-        try:
-            for k in range(0, len(content), size):
-                check.feed(content[k : k + size])
-            check.close()
-        except CompileError:
-            assert not good
-        else:
-            assert good
+@pytest.mark.parametrize("read", [1, 2, 7, 4096])
+@pytest.mark.parametrize("unzipped", [1, 100, 1 << 20])
+def test_gzip_is_unzipped_and_checked_in_pieces_of_any_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: int, unzipped: int
+) -> None:
+    monkeypatch.setattr(_content, "READ_BYTES", read)
+    monkeypatch.setattr(_content, "UNZIP_BYTES", unzipped)
+    text = b"a" * 5_000 + b"b"
+    whole = gzip.compress(text[:-1]) + gzip.compress(b"") + gzip.compress(text[-1:])
+    path = tmp_path / "f.gz"
+    path.write_bytes(whole)
+    assert b"".join(_content.gunzipped(path)) == text
+    for damaged in (whole[:-1], whole[:-8], whole + b"\x1f", whole + b"\x1f\x8c", whole + b"\0\0"):
+        path.write_bytes(damaged)
+        with pytest.raises(CompileError, match="gzip"):
+            list(_content.gunzipped(path))
+
+
+def test_gzip_that_unpacks_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    rows = b"1,2,3\n" * (1 << 22)
+    bomb = written(tmp_path / "e.csv.gz", gzip.compress(b"pre,post,weight\n" + rows))
+    with pytest.raises(CompileError, match="unpacks to more than"):
+        Table(bomb).load()
+    assert not (tmp_path / "temporary").exists()
+
+
+def test_a_full_temporary_folder_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path) -> Iterator[bytes]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(_tables, "gunzipped", full)
+    zipped = written(tmp_path / "e.csv.gz", gzip.compress(EDGES.encode()))
+    with pytest.raises(CompileError, match=r"cannot be unzipped into .*: No space left") as caught:
+        Table(zipped).load()
+    assert "TMPDIR" in caught.value.hint
 
 
 # --- tables ---------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """ToyColumn: A toy column.
 
-MODELLED, NOT MEASURED: the connections were drawn from published statistics. No neuron of this
-network was ever seen, and results obtained with it say nothing about a particular brain.
+MODELLED, NOT MEASURED: how the connections were made is not stated. No such network was seen in a
+brain, and results obtained with it say nothing about a particular brain.
 
 BioNIC-style (after Prasanth & Tivnan 2026, arXiv 2601.20876). Reported of the original: a cortical
 column of 266, 349, 185 and 383 excitatory cells in the order L4, L2/3, L5, L6; weights masked by
@@ -66,6 +66,7 @@ PROVENANCE: dict[str, Any] = {
     "title": "A toy column",
     "measured": False,
     "connectivity": "modelled",
+    "made": "",
     "signs": "modelled",
     "licence": "CC0",
     "citations": [],
@@ -183,6 +184,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [3, 3],
             "delay": 1,
             "connections": 4,
+            "density": 0.666667,
             "excitatory": 4,
             "inhibitory": 0,
             "signs": {"excitatory": 4, "inhibitory": 0, "unknown": 0, "enforced": 4},
@@ -194,6 +196,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [3, 3],
             "delay": 0,
             "connections": 3,
+            "density": 0.333333,
             "excitatory": 3,
             "inhibitory": 0,
             "signs": {"excitatory": 3, "inhibitory": 0, "unknown": 0, "enforced": 3},
@@ -205,6 +208,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [3, 3],
             "delay": 1,
             "connections": 2,
+            "density": 0.333333,
             "excitatory": 2,
             "inhibitory": 0,
             "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
@@ -216,6 +220,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [3, 3],
             "delay": 0,
             "connections": 3,
+            "density": 0.333333,
             "excitatory": 3,
             "inhibitory": 0,
             "signs": {"excitatory": 3, "inhibitory": 0, "unknown": 0, "enforced": 3},
@@ -227,6 +232,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [3, 3],
             "delay": 1,
             "connections": 2,
+            "density": 0.333333,
             "excitatory": 2,
             "inhibitory": 0,
             "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
@@ -238,6 +244,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [3, 3],
             "delay": 0,
             "connections": 2,
+            "density": 0.222222,
             "excitatory": 2,
             "inhibitory": 0,
             "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
@@ -249,6 +256,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [3, 3],
             "delay": 1,
             "connections": 3,
+            "density": 0.333333,
             "excitatory": 3,
             "inhibitory": 0,
             "signs": {"excitatory": 3, "inhibitory": 0, "unknown": 0, "enforced": 3},
@@ -333,10 +341,10 @@ PROVENANCE: dict[str, Any] = {
         "l6_exc_to_l6_exc.sign": {"shape": [], "held": True},
     },
     "graph_sha256": "050e66f190b2a2e97c0a843c512a0bbde61a11d0aeb540c2f5188075312a9c65",
-    "header_sha256": "4074f8dde47f4f3c9f8c60fb8792004fd97030f546b08810263766753dad06f4",
+    "header_sha256": "b66cda328d1b894ecddc457d37c2088872050218208b82f6221478a956f7bec1",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "24995c1d030fff4ac9b0c30a20279093c069d7130dd31dd8a3297d60db788646",
+    "sha256": "a5289889067963101768235e809acc7da93a25e55f36a3fc44460f893e8ca226",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

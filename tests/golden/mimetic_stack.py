@@ -1,7 +1,7 @@
 """SmallStack: A network with windowed layers.
 
-MODELLED, NOT MEASURED: the connections follow a rule. No such network was seen in a brain, and
-results obtained with it say nothing about a particular brain.
+MODELLED, NOT MEASURED: units are joined where windows over their places say so. No such network was
+seen in a brain, and results obtained with it say nothing about a particular brain.
 
 Where a layer has a window, only units (of maps: channels) near each other are joined. The mask of
 each is computed from the numbers of its rule, saved with the weights and applied in every forward
@@ -58,6 +58,7 @@ PROVENANCE: dict[str, Any] = {
     "title": "A network with windowed layers",
     "measured": False,
     "connectivity": "modelled",
+    "made": "units are joined where windows over their places say so",
     "signs": "none",
     "licence": "none needed: made by a rule",
     "citations": [
@@ -134,6 +135,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [16, 8],
             "delay": 0,
             "connections": 90,
+            "density": 0.703125,
             "excitatory": 0,
             "inhibitory": 0,
             "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 90, "enforced": 0},
@@ -147,6 +149,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [12, 8],
             "delay": 0,
             "connections": 62,
+            "density": 0.645833,
             "excitatory": 0,
             "inhibitory": 0,
             "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 62, "enforced": 0},
@@ -160,6 +163,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [6, 12],
             "delay": 0,
             "connections": 72,
+            "density": 1.0,
             "excitatory": 0,
             "inhibitory": 0,
             "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 72, "enforced": 0},
@@ -172,6 +176,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [18, 54],
             "delay": 0,
             "connections": 600,
+            "density": 0.617284,
             "excitatory": 0,
             "inhibitory": 0,
             "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 600, "enforced": 0},
@@ -330,10 +335,10 @@ PROVENANCE: dict[str, Any] = {
         "flat_norm.num_batches_tracked": {"shape": [], "start": 0, "trained": False},
     },
     "graph_sha256": "fd56bb11af3c678c44165d4729e347b86ef0b4cff6039ef4e58304f7c59d4e0f",
-    "header_sha256": "1b9248485de566b68838b371b56afe7392b0b2b69c7220318f39fc094941acf2",
+    "header_sha256": "566e26f7f0366387272afe7cb214f7a95e5796d03a78f8cb3f280ccd9ed1f738",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "08bd07ee9952b5b234c31d8cc9ad4b509b18011fa75284ee4da9c684c9704e9b",
+    "sha256": "b297306d94ef3bf9fa3d6ee52ab29c2a9963146ac427a7e3a88bf620d1230792",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """NcapSwimmer: Motor circuit of a swimmer, after the worm's.
 
-MODELLED, NOT MEASURED: a motif of cell classes, the same at every joint. No such network was seen
-in a brain, and results obtained with it say nothing about a particular brain.
+MODELLED, NOT MEASURED: a motif of cell classes is repeated, the same at every joint. No such
+network was seen in a brain, and results obtained with it say nothing about a particular brain.
 
 Every joint has the same few cells. A weight stands for one connection of the motif, shared by all
 joints and sides, or not; its sign is held in every forward pass.
@@ -35,6 +35,7 @@ PROVENANCE: dict[str, Any] = {
     "title": "Motor circuit of a swimmer, after the worm's",
     "measured": False,
     "connectivity": "modelled",
+    "made": "a motif of cell classes is repeated, the same at every joint",
     "signs": "modelled",
     "licence": "none needed: made by a rule",
     "citations": [
@@ -149,6 +150,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [5, 5],
             "delay": 0,
             "connections": 4,
+            "density": 0.16,
             "excitatory": 4,
             "inhibitory": 0,
             "signs": {"excitatory": 4, "inhibitory": 0, "unknown": 0, "enforced": 4},
@@ -161,6 +163,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [5, 5],
             "delay": 0,
             "connections": 4,
+            "density": 0.16,
             "excitatory": 4,
             "inhibitory": 0,
             "signs": {"excitatory": 4, "inhibitory": 0, "unknown": 0, "enforced": 4},
@@ -173,6 +176,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [5, 1],
             "delay": 0,
             "connections": 5,
+            "density": 1.0,
             "excitatory": 0,
             "inhibitory": 5,
             "signs": {"excitatory": 0, "inhibitory": 5, "unknown": 0, "enforced": 5},
@@ -185,6 +189,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [5, 1],
             "delay": 0,
             "connections": 5,
+            "density": 1.0,
             "excitatory": 0,
             "inhibitory": 5,
             "signs": {"excitatory": 0, "inhibitory": 5, "unknown": 0, "enforced": 5},
@@ -197,6 +202,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [5, 1],
             "delay": 0,
             "connections": 1,
+            "density": 0.2,
             "excitatory": 1,
             "inhibitory": 0,
             "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
@@ -209,6 +215,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [5, 1],
             "delay": 0,
             "connections": 1,
+            "density": 0.2,
             "excitatory": 1,
             "inhibitory": 0,
             "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
@@ -221,6 +228,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [5, 2],
             "delay": 0,
             "connections": 1,
+            "density": 0.1,
             "excitatory": 1,
             "inhibitory": 0,
             "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
@@ -233,6 +241,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [5, 2],
             "delay": 0,
             "connections": 1,
+            "density": 0.1,
             "excitatory": 1,
             "inhibitory": 0,
             "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
@@ -245,6 +254,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [5, 5],
             "delay": 0,
             "connections": 5,
+            "density": 0.2,
             "excitatory": 5,
             "inhibitory": 0,
             "signs": {"excitatory": 5, "inhibitory": 0, "unknown": 0, "enforced": 5},
@@ -257,6 +267,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [5, 5],
             "delay": 0,
             "connections": 5,
+            "density": 0.2,
             "excitatory": 0,
             "inhibitory": 5,
             "signs": {"excitatory": 0, "inhibitory": 5, "unknown": 0, "enforced": 5},
@@ -269,6 +280,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [5, 5],
             "delay": 0,
             "connections": 5,
+            "density": 0.2,
             "excitatory": 5,
             "inhibitory": 0,
             "signs": {"excitatory": 5, "inhibitory": 0, "unknown": 0, "enforced": 5},
@@ -281,6 +293,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [5, 5],
             "delay": 0,
             "connections": 5,
+            "density": 0.2,
             "excitatory": 0,
             "inhibitory": 5,
             "signs": {"excitatory": 0, "inhibitory": 5, "unknown": 0, "enforced": 5},
@@ -672,10 +685,10 @@ PROVENANCE: dict[str, Any] = {
         ],
     },
     "graph_sha256": "4cf9a311cee0d007e922e03a7633dea1b6cab095bdae79455ef5c735232eb74e",
-    "header_sha256": "d1cda0aec7a147e67ca676a5b8a0c89ef2ec6c9f4377a828c58802e0cd7546b9",
+    "header_sha256": "55d49d17af1b28b15fb17d8f9e8b09f1234f4b5e29b12ddf76662b40d0a2980f",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "c0f5696d53866dcde5b9767bb162cf54466cb22e102e1b4ca7138d58f6ff1b57",
+    "sha256": "20b98ce2d50c6436365baf0b0f70fb39ed017c2e8cdd075515927da1ce0b16f2",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

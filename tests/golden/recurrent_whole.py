@@ -50,6 +50,7 @@ PROVENANCE: dict[str, Any] = {
     "title": "A toy worm",
     "measured": True,
     "connectivity": "measured",
+    "made": "",
     "signs": "none",
     "licence": "CC0",
     "citations": [],
@@ -99,6 +100,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [6, 6],
             "delay": 1,
             "connections": 10,
+            "density": 0.3,
             "excitatory": 4,
             "inhibitory": 3,
             "signs": {"excitatory": 4, "inhibitory": 3, "unknown": 3, "enforced": 7},
@@ -110,6 +112,7 @@ PROVENANCE: dict[str, Any] = {
             "shape": [6, 6],
             "delay": 1,
             "connections": 6,
+            "density": 0.2,
             "excitatory": 0,
             "inhibitory": 0,
             "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 0, "enforced": 0},
@@ -170,7 +173,7 @@ PROVENANCE: dict[str, Any] = {
     "header_sha256": "124881cc3b4bea3c3f45daa5b9e5b2c5fd030736492c40fcf2ab299f86fdbff4",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "544a166aea7f9945c2e434ab3939df60cb793b843556033f59f7dea3441e6210",
+    "sha256": "fbfdc3e78653e2c11888122431f5b0d8b2240f1717f738d9ac437aca98428c14",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from connectome_compiler.ir import (
     Graph,
     NodeModel,
     OneToOne,
+    Place,
     Population,
     Port,
     Projection,
@@ -122,6 +123,21 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
         lambda: graph(replace(A, node=NodeModel("linear"))),
         lambda: graph(replace(A, node=NodeModel("step"))),  # type: ignore[arg-type]
         "population a: activation 'step' is none of relu, linear, tanh, sigmoid, softplus",
+    ),
+    "levels of areas begin at 0": (
+        lambda: graph(replace(A, place=Place("V1", level=0, n_neurons=0))),
+        lambda: graph(replace(A, place=Place("V1", level=-1))),
+        "population a: level -1 is negative",
+    ),
+    "an area has no fewer than no neurons": (
+        lambda: graph(replace(A, place=Place("V1"))),
+        lambda: graph(replace(A, place=Place("V1", n_neurons=-1))),
+        "population a: n_neurons -1 is negative",
+    ),
+    "an area has a surface": (
+        lambda: graph(replace(A, place=Place("V1", surface_mm2=0.5))),
+        lambda: graph(replace(A, place=Place("V1", surface_mm2=0.0))),
+        "population a: surface_mm2 0.0 is no surface",
     ),
     "noise is a standard deviation": (
         lambda: graph(replace(A, node=NodeModel(noise_std=0.1))),

@@ -3,9 +3,11 @@
 import builtins
 import contextlib
 import operator
+import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -275,3 +277,79 @@ def test_deep_nesting_is_refused_wherever_an_expression_is_read(deep: str) -> No
         with pytest.raises(CompileError) as caught:
             read(deep)
         assert len(str(caught.value)) < 2_000
+
+
+ODD = pa.table(
+    {
+        "x": pa.array([1.5, None, float("nan")]),
+        "id": pa.array([2**53 + 1, 2**63 - 1, None]),
+        "nothing": pa.nulls(3),
+        "words": pa.array(["a", "b", None]).dictionary_encode(),
+        "lists": pa.array([[1], [2], None]),
+        "größe": pa.array([1, 2, 3], pa.uint8()),
+    }
+)
+REFUSED = None
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("x == x", [0]),  # NaN equals nothing, not even itself
+        ("x < 1e309", [0]),
+        ("x > -1e309", [0]),
+        ("x == nan", REFUSED),
+        ("x == inf", REFUSED),
+        ("nothing == 1", []),
+        ('nothing == "a"', []),
+        ("nothing in (1,)", []),
+        ("nothing is None", [0, 1, 2]),
+        ("nothing < nothing", REFUSED),
+        ('words < "b"', [0]),
+        ('words in ("a", "b")', [0, 1]),
+        ("lists is None", [2]),
+        ("lists == 1", REFUSED),
+        ('lists == "a"', REFUSED),
+        ("größe > 1", [1, 2]),
+        ("größe < 100000", [0, 1, 2]),
+        ("id == 9223372036854775807", [1]),
+        ("id == 9223372036854775808", REFUSED),
+        ("id in (9223372036854775808,)", REFUSED),
+        ("id < 1e300", REFUSED),  # no float compares with the ids exactly
+        ("x == 9**9**9", REFUSED),
+        ("x == 7 % 2", REFUSED),
+        ('words == "a" * 10**9', REFUSED),
+        ("x == 0x" + "f" * 9_000, REFUSED),
+        ("x == 1e" + "9" * 400, []),
+        ("x == 0." + "1" * 5_000, []),
+        ("x < " + " < ".join(["x"] * 1_500), []),
+        ("x in (" + ", ".join(map(str, range(1_600))) + ")", []),
+        ("x == 1.5 or " * 700 + "x == 1", [0]),
+        ("(" * 100_000 + "x" + ")" * 100_000, REFUSED),
+        ("not " * 10_000 + "x", REFUSED),
+        ("x in (" + ", ".join(map(str, range(100_000))) + ")", REFUSED),
+        ('words == "\\ud800"', REFUSED),
+        ('words == "\ud800"', REFUSED),
+        ('words == "\\0"', []),
+        ("x == 1.5 # and nothing else", [0]),
+        ("# nothing", REFUSED),
+        ("x == 1.5\r\n", [0]),
+        ("x is None is None", REFUSED),
+        ("None is x", REFUSED),
+        ("x in {1.5: 2}", REFUSED),
+        ("x in (1.5, None)", REFUSED),
+        ("x <> 1", REFUSED),
+        ("__debug__", REFUSED),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_odd_ones_are_right_or_refused_at_once(expression: str, expected: list[int] | None) -> None:
+    start = time.process_time()
+    if expected is None:
+        with pytest.raises(CompileError) as caught:
+            matches(ODD, expression)
+        assert len(str(caught.value)) < 2_000
+    else:
+        assert np.flatnonzero(matches(ODD, expression)).tolist() == expected
+        strangers(ODD, expression)
+    assert time.process_time() - start < 1

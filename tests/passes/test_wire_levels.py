@@ -177,6 +177,24 @@ def test_nuclei_without_layers_project_whole() -> None:
     ]
 
 
+def test_only_the_side_that_has_layers_is_asked_for_its_layer() -> None:
+    cortex = areas({"V1": 1}, [("V14", "V12/3"), ("V12/3", "V15")], layers=LAYERS)
+    nuclei = areas({"LP": 0, "SC": 2}, [("input", "LP")])
+    ends = ("LP", "V14"), ("LP", "V12/3"), ("V15", "SC"), ("V14", "SC")
+    graph = replace(
+        cortex,
+        populations=(*nuclei.populations, *cortex.biological),
+        projections=(
+            *nuclei.projections,
+            *cortex.projections,
+            *(Projection(pre, post, LAW) for pre, post in ends),
+        ),
+    )
+    after = run(graph, [WireLevels(sources=("5",), targets=("4",), skips=())])
+    assert keys(after) == ["input->LP", "LP->V14", "V14->V12/3", "V12/3->V15", "V15->SC"]
+    assert "2 projections dropped: 2 between areas from or to other layers" in notes(after)
+
+
 def test_what_the_input_misses_is_refused_by_name() -> None:
     graph = areas({"A": 0, "B": 1}, CHAIN[:3], layers=LAYERS)
     with pytest.raises(CompileError, match="the input does not reach B2/3, B4, B5"):

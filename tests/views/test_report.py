@@ -210,3 +210,19 @@ def test_a_recurrent_module_reads_well(tmp_path: Path) -> None:
     saved = report.of_target(str(graph.save(tmp_path / "graph")))
     assert f"{junctions} gap junctions" in saved
     assert f"{known} enforced, {signs.count(0)} unknown" in saved
+
+
+def test_densities_are_the_same_wherever_they_stand(tmp_path: Path) -> None:
+    graph = driven(worm())  # of neurons that connect to themselves as well
+    path = tmp_path / "net.py"
+    emission = Recurrent().emit(graph, "toy")
+    emission.write(path)
+    views = (
+        report.of_build(Built("toy", graph, emission, (path,), None)),
+        report.of_target(str(path)),
+    )
+    for q in graph.connectome:
+        assert (q.synapses.post == q.synapses.pre).any() or q.kind == "electrical"
+        for view in views:
+            row = next(line for line in view.splitlines() if line.split()[:1] == [q.key])
+            assert f"density {graph.density(q):.4f}" in row
