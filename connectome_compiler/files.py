@@ -1,10 +1,16 @@
-"""How files reach the disk: whole or not at all, one writer at a time, and only over our own.
+"""How files reach the disk: whole or not at all, and only over our own.
 
 A file is written under a hidden name beside its place and takes the place by one rename. What
 belongs together (a module and its arrays, a page and its tables) needs no second rename: all but
 one file have the hash of their content in their name, and the last file, which names them, is the
 swap. So a process that is killed at any moment leaves the old state or the new one, besides files
 that nothing names; these are known by name and content, and the next writer takes them away.
+
+Two locks make that safe. Writers wait for each other at the folder, but not for long: anybody who
+may read a folder can lock it. Who has waited goes on and sweeps nothing. A file that such a writer
+relies on it holds by a shared lock until the swap that names it. A sweeper locks the file for
+itself, looks only then whether anything names it, and takes it away under that lock. Hashed files
+never take the place of others. So what is taken away is what nobody relies on, and nothing names.
 """
 
 from __future__ import annotations
@@ -31,11 +37,14 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
+NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP}  # of a file system: FAT, some networks
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 DRAFT = re.compile(r"\.ccompile-[0-9a-f]{16}")  # 64 random bits: nobody else's name
 SCRATCH = re.compile(r"ccompile-[0-9a-f]{16}")
 HASHED = re.compile(r".+[.-]([0-9a-f]{12})\.\w+")  # the last but one part of a name
 CHUNK = 1 << 20  # bytes
-TELL_S, PATIENCE_S = 1.0, 600.0  # until a wait for another writer is told of; until it is given up
+PATIENCE_S = 1.0  # until a writer goes on beside another one
+GIVE_UP_S = 10.0  # until what others make and take away all the time is an error
 POLL_S = 0.01
 
 
@@ -56,6 +65,13 @@ def is_hashed(path: Path) -> bool:
     return match is not None and sha256(path).startswith(match[1])
 
 
+def way_out(error: OSError, choice: str) -> str:
+    """Return the hint for what could not be written: ``choice``, or what would help the folder."""
+    return f"{choice}, or " + (
+        "change its permissions" if error.errno in FORBIDDEN else "make room"
+    )
+
+
 def write(path: Path, data: bytes) -> Path:
     """Write one file, whole or not at all."""
     with locked(path.parent) as folder:
@@ -69,25 +85,48 @@ class Folder:
 
     path: Path
     alone: bool  # others are kept out: what nothing names is an orphan, not work in progress
+    names: Callable[[Path], bool]  # whether a file in the folder names this one
     _new: list[Path] = field(default_factory=list)  # files and folders to take back
+    _held: list[int] = field(default_factory=list)  # handles of what no sweeper shall take
 
     def add(self, name: str, data: bytes) -> Path:
         """Write a file with its hash in its name, before the one that names it.
 
         Where it stands already there is nothing to do; anything else of that name is refused.
         """
-        target = self.path / name
-        if os.path.lexists(target):
-            if sha256(target) != hashlib.sha256(data).hexdigest():
-                problem = "is there and does not hold what its name says"
-                raise CompileError(str(target), problem, "move it away")
-            return target
-        if not target.parent.exists():
-            self._new.append(target.parent)
-            target.parent.mkdir()
-        self._new.append(target)
-        self._place(target, data)
+        target, began = self.path / name, time.monotonic()
+        while not self._stands(target, data):
+            try:
+                if not target.parent.exists():
+                    self._new.append(target.parent)
+                    target.parent.mkdir()
+                self._new.append(target)
+                self._place(target, data)
+                break
+            except (FileExistsError, FileNotFoundError):  # another writer was here just now
+                if time.monotonic() - began > GIVE_UP_S:
+                    raise
+                time.sleep(POLL_S)
         return target
+
+    def _stands(self, target: Path, data: bytes) -> bool:
+        """Return whether ``target`` holds ``data`` already, and will until we are done."""
+        if not os.path.lexists(target):
+            return False
+        if sha256(target) != hashlib.sha256(data).hexdigest():
+            if not os.path.lexists(target):  # it was taken away while we looked
+                return False
+            problem = "is there and does not hold what its name says"
+            raise CompileError(str(target), problem, "move it away")
+        if self.alone:
+            return True
+        try:
+            handle = _lock_now(target, shared=True)
+        except (BlockingIOError, FileNotFoundError):  # it is being swept
+            return False
+        if handle is not None:
+            self._held.append(handle)
+        return True
 
     def swap(self, name: str, data: bytes) -> Path:
         """Put the last file in place: from here on the new state holds, and nothing is undone."""
@@ -112,22 +151,37 @@ class Folder:
                     self.remove(path)
 
     def remove(self, path: Path) -> None:
-        """Take one file away; whoever calls has shown that it is ours."""
+        """Take one of our files away, if nothing names it and no writer is about to."""
         with contextlib.suppress(OSError):
-            path.unlink()
+            handle = _lock_now(path)
+            if handle is not None:
+                try:
+                    if not self.names(path):
+                        path.unlink()
+                finally:
+                    os.close(handle)
 
     def _place(self, target: Path, data: bytes) -> None:
         draft = self._draft(data)
         try:
-            draft.replace(target)
-        except BaseException:
+            try:
+                os.link(draft, target)  # unlike a rename it replaces nothing
+            except OSError as error:
+                if error.errno not in NO_LINKS:
+                    raise
+                draft.replace(target)
+        finally:
             draft.unlink(missing_ok=True)
-            raise
         _sync(target.parent)
 
     def _draft(self, data: bytes) -> Path:
-        path = self.path / f".ccompile-{secrets.token_hex(8)}"
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+        while True:
+            path = self.path / f".ccompile-{secrets.token_hex(8)}"
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
+            if self.alone or _share(handle):
+                break
+            os.close(handle)  # a sweeper came before the lock
+            path.unlink(missing_ok=True)
         try:
             try:
                 left = memoryview(data)
@@ -135,40 +189,52 @@ class Folder:
                     left = left[os.write(handle, left[:CHUNK]) :]
                 os.fsync(handle)  # a rename may outlive a power cut that the content does not
             finally:
-                os.close(handle)
+                if self.alone:
+                    os.close(handle)
+                else:
+                    self._held.append(handle)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
         return path
 
     def _undo(self) -> None:
-        for path in reversed(self._new):
+        """Take back what is new, unless another writer may have begun to rely on it."""
+        for path in reversed(self._new if self.alone else []):
             with contextlib.suppress(OSError):
                 if path.is_dir():
                     path.rmdir()
                 else:
-                    path.unlink()
+                    self.remove(path)
+
+    def _let_go(self) -> None:
+        while self._held:
+            os.close(self._held.pop())
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[Folder]:
+def locked(path: Path, names: Callable[[Path], bool] = lambda path: False) -> Iterator[Folder]:
     """Make a folder, keep other writers of ours out of it, and take back what fails midway.
 
+    ``names`` says whether a file in the folder names another one, which then stays.
     The folder itself is locked: there is no lock file to be left behind, linked or forged, and the
-    kernel frees what a dead process held. Where folders cannot be locked (Windows, NFS), writers
-    still swap whole states, but nobody sweeps.
+    kernel frees what a dead process held. Where a folder cannot be locked (Windows, NFS, folders
+    that may be written to and not read), and where somebody holds it for long, writers still swap
+    whole states, but do not sweep.
     """
     made = [p for p in (path, *path.parents) if not p.exists()]
     handle = None
     try:
         handle = _lock(path)
-        folder = Folder(path, alone=handle is not None)
+        folder = Folder(path, handle is not None, names)
         try:
             folder.sweep()
             yield folder
         except BaseException:
             folder._undo()
             raise
+        finally:
+            folder._let_go()
     except BaseException:
         _remove_empty(made)  # still locked: whoever waits finds it gone and makes it again
         raise
@@ -247,28 +313,33 @@ def _is_own(path: Path, kind: int) -> bool:
 
 
 def _lock(path: Path, mode: int = 0o777) -> int | None:
-    """Make and lock a folder; return the handle, or None where there are no such locks.
-
-    Raises `CompileError` if another process holds it for too long.
-    """
-    started, told = time.monotonic(), False
+    """Make and lock a folder; return the handle, or None where that cannot be had, or not soon."""
+    began = time.monotonic()
     while True:
-        waited = time.monotonic() - started
+        waited = time.monotonic() - began
         try:
             path.mkdir(mode, parents=True, exist_ok=True)
             return _lock_now(path)
         except FileNotFoundError:  # its last holder took it away
-            if waited > TELL_S:
+            if waited > GIVE_UP_S:
                 raise
-        except BlockingIOError as error:
+        except BlockingIOError:
             if waited > PATIENCE_S:
-                problem = f"another process has been writing there for {waited:.0f} s"
-                hint = "end that process, or choose another folder"
-                raise CompileError(str(path), problem, hint) from error
-            if waited > TELL_S and not told:
-                log.warning("%s: waiting for another process that writes there", path)
-                told = True
+                log.warning("%s: %s has locked it; going on beside it", path, _holder(path))
+                return None
         time.sleep(POLL_S)
+
+
+def _holder(path: Path) -> str:
+    """Return who has locked a folder, as far as the system tells (Linux)."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        inode = path.stat().st_ino
+        for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
+            words = line.split()  # 1: FLOCK ADVISORY WRITE 4711 08:01:393 0 EOF
+            same = words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(inode)
+            if same and int(words[4]) > 0:  # else it is of another container
+                return f"process {words[4]}"
+    return "another process"
 
 
 if sys.platform == "win32":
@@ -277,8 +348,11 @@ if sys.platform == "win32":
     def _user() -> int:
         return 0
 
-    def _lock_now(path: Path) -> int | None:
+    def _lock_now(path: Path, *, shared: bool = False) -> int | None:
         return None
+
+    def _share(handle: int) -> bool:
+        return True
 
     def _sync(path: Path) -> None:
         """Do nothing: folders cannot be opened."""
@@ -289,11 +363,15 @@ else:
     _BINARY = 0
     _user = os.geteuid
 
-    def _lock_now(path: Path) -> int | None:
-        """Lock a folder that is there; raise `BlockingIOError` where another process holds it."""
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    def _lock_now(path: Path, *, shared: bool = False) -> int | None:
+        """Lock what is there; raise `BlockingIOError` where another process holds it."""
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except PermissionError:  # it may be written to, but not read
+            return None
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
             if os.path.samestat(os.fstat(handle), path.stat()):
                 return handle
         except (BlockingIOError, FileNotFoundError):
@@ -304,6 +382,16 @@ else:
             return None
         os.close(handle)
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+
+    def _share(handle: int) -> bool:
+        """Hold a new draft; return whether it is still there."""
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:  # a file system without such locks: nobody sweeps
+            return True
+        return os.fstat(handle).st_nlink > 0
 
     def _sync(path: Path) -> None:
         """Make the renames in a folder last, where that can be done."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from connectome_compiler import files
 from connectome_compiler.emit.emission import Emission, check_path
 from connectome_compiler.emit.names import recipe_name
-from connectome_compiler.emit.proven import proven
 from connectome_compiler.emit.validate import Certificate, validate
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.graph import Graph
@@ -114,8 +113,7 @@ def build(
         hint = "leave the null model out"
         raise CompileError(f"recipe {recipe.name}", graph.provenance.caveat, hint)
     name = shown_name(recipe, graph)
-    made: Emission = template.emit(graph, name)
-    emission = replace(made, source=proven(made.source, made.class_name))
+    emission: Emission = template.emit(graph, name)
     written, certificate = publish(emission, out, verify)
     return Built(name, graph, emission, written, certificate)
 

@@ -1,6 +1,7 @@
 """The installed command, end to end: what it prints, what it writes, how it fails."""
 
 import errno
+import json
 import os
 import pty
 import re
@@ -254,6 +255,19 @@ def test_saved_stages_are_those_of_one_build(tmp_path: Path) -> None:
     assert Graph.load(graphs / "00-source").provenance.version == "seed=5"
     assert (graphs / "99-notes.txt").read_text() == "a day of work"
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+
+
+def test_stages_of_another_format_are_to_be_moved_away(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(MINE)
+    build = ["build", "mine.toml", "--no-verify", "--save-after", "source"]
+    assert run_inside(build, tmp_path).code == 0
+    page = tmp_path / "model.graphs" / "00-source" / "graph.json"
+    page.write_text(json.dumps({**json.loads(page.read_text()), "format": 4}))
+    must_fail(
+        run_inside(build, tmp_path), "holds a graph of format 4", "hint: move model.graphs away"
+    )
+    (tmp_path / "model.graphs").rename(tmp_path / "old.graphs")  # The hint is true.
+    assert run_inside(build, tmp_path).code == 0
 
 
 def test_stages_of_a_build_that_fails_leave_no_folder(tmp_path: Path) -> None:

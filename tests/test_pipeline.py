@@ -13,9 +13,10 @@ from typing import Any, ClassVar
 
 import pytest
 from columns import column, load_module
+from fake_modules import fake
 
 from connectome_compiler import pipeline, registry
-from connectome_compiler.emit.emission import MARK, Emission
+from connectome_compiler.emit.emission import Emission
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir import Evidence, Graph, Provenance
 from connectome_compiler.passes.runner import Ran
@@ -72,7 +73,7 @@ class Broken:
     name: ClassVar[str] = "broken"
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
-        return Emission("Broken", "raise ImportError('on purpose')\n", b"arrays")
+        return fake(b"arrays", "raise ImportError('on purpose')\n")
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +141,7 @@ def test_writes_nothing_where_anything_fails(
 
 def test_what_stood_there_stays_where_a_build_fails(tmp_path: Path) -> None:
     out = tmp_path / "net.py"
-    Emission("Net", f"{MARK}}}", None).write(out)
+    fake(None).write(out)
     standing = out.read_bytes()
     with pytest.raises(VerifyError):
         build(recipe(template="broken"), out)

@@ -7,7 +7,6 @@ them first and replacing ``model.py`` last swaps both at once, and a file called
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import hashlib
 import keyword
@@ -18,27 +17,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from connectome_compiler import files
+from connectome_compiler.emit.proven import proven
 from connectome_compiler.errors import CompileError
 
 # What a module imports, and what torch does: a file of such a name would be imported instead.
 NEEDED = {"torch", "safetensors", "numpy", "sympy", "mpmath", "networkx", "jinja2", "markupsafe"}
 NEEDED |= {"filelock", "fsspec", "typing_extensions", "packaging", "setuptools"}
 MARK = "PROVENANCE: dict[str, Any] = {"  # in every emitted module: no other file is overwritten
-
-
 SEAL = "# sha256 of the lines above: "  # the last line of every written module
 STATED = re.compile(r'^ARRAYS_SHA256 = "([0-9a-f]{64})"$', re.MULTILINE)
+LARGE = 1 << 22  # bytes; of larger files only modules are searched for the names of arrays
 
 
 @dataclass(frozen=True, slots=True)
 class Emission:
-    """A module's source, and its arrays where they do not fit inside."""
+    """A module's source, read back (`emit.proven`), and its arrays where they do not fit inside."""
 
     class_name: str
     source: str = field(repr=False)
     arrays: bytes | None = field(
         repr=False
     )  # the content of the .safetensors file beside the module, if any
+
+    def __post_init__(self) -> None:
+        """Prove the source: whoever writes or imports it has it from here."""
+        object.__setattr__(self, "source", proven(self.source, self.class_name))
 
     def contents(self, module: str) -> dict[str, bytes]:
         """Return the files to write, by name, the module last; ``module`` is its file name."""
@@ -55,21 +58,23 @@ class Emission:
         Folders are made. Both files appear whole and at once, or not at all: a full disk, an
         interrupt or a kill leaves what was there before. Of a link, what it points to is replaced.
         """
-        check_path(path)
+        _check_place(path)
         place = Path(os.path.realpath(path)) if path.is_symlink() else path
         *beside, (module, source) = self.contents(place.name).items()
         try:
-            with files.locked(place.parent) as folder:
-                check_path(path)  # another build may have been there
+            with files.locked(place.parent, _is_named) as folder:
+                check_path(path)
                 replaced = _read(place)
                 for name, data in beside:
                     folder.add(name, data)
                 folder.swap(module, source)
                 with contextlib.suppress(OSError):  # the build has succeeded
-                    _sweep(folder, place, {name for name, _ in beside}, replaced)
+                    if folder.alone:
+                        _sweep(folder, place, {name for name, _ in beside}, replaced)
         except OSError as error:
             problem = f"cannot be written: {error.strerror or error}"
-            raise CompileError(str(path), problem, "choose another --out, or make room") from error
+            hint = files.way_out(error, "choose another --out")
+            raise CompileError(str(path), problem, hint) from error
         return (*(place.with_name(name) for name, _ in beside), path)
 
 
@@ -79,35 +84,38 @@ def arrays_name(stem: str, sha256: str) -> str:
 
 
 def _sweep(folder: files.Folder, module: Path, written: set[str], replaced: str) -> None:
-    """Take away arrays of older builds that nothing names any more.
+    """Take away arrays of older builds that nothing in the folder names any more.
 
     Those of the module just replaced stay until the next build: whoever has read it may not have
-    read them yet. They are ours by the hash in their name; version 0.1.0 called them
-    ``model.safetensors``, and those are ours if the replaced module states their hash.
+    read them yet. They are ours by the hash in their name.
     """
-    if not (folder.alone and replaced):
-        return
-    stated = STATED.findall(replaced)[-1:]
-    kept = written | {arrays_name(module.stem, sha256) for sha256 in stated}
-    stale = [
-        path
-        for path in folder.path.glob("*.safetensors")
-        if path.name.startswith(f"{module.stem}.connectome-")
-        and path.name not in kept
-        and files.is_hashed(path)
-    ]
-    oldest = module.with_suffix(".safetensors")
-    if stated == [files.sha256(oldest)]:
-        stale.append(oldest)
-    for path in stale:
-        if not _named_elsewhere(files.sha256(path), module):
+    kept = written | {arrays_name(module.stem, sha256) for sha256 in STATED.findall(replaced)[-1:]}
+    for path in folder.path.glob("*.safetensors"):
+        ours = path.name.startswith(f"{module.stem}.connectome-") and path.name not in kept
+        if ours and files.is_hashed(path):
             folder.remove(path)
 
 
-def _named_elsewhere(sha256: str, module: Path) -> bool:
-    """Return whether another module in the folder states this hash: a renamed one, a copy."""
-    others = (p for p in module.parent.glob("*.py") if p.name != module.name)
-    return any(sha256 in _read(path) for path in others)
+def _is_named(arrays: Path) -> bool:
+    """Return whether a file beside these arrays names them: a module, a copy kept as ``m.py.bak``.
+
+    What cannot be read may name them as well.
+    """
+    match = files.HASHED.fullmatch(arrays.name)
+    return match is not None and any(
+        _says(path, match[1]) for path in arrays.parent.iterdir() if path.name != arrays.name
+    )
+
+
+def _says(path: Path, sha256: str) -> bool:
+    try:
+        if not path.is_file() or (path.suffix != ".py" and path.stat().st_size > LARGE):
+            return False
+        return sha256.encode() in path.read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _read(path: Path) -> str:
@@ -117,13 +125,18 @@ def _read(path: Path) -> str:
 
 def check_path(path: Path) -> None:
     """Raise `CompileError` unless a module can be written to ``path`` and imported from there."""
+    _check_place(path)
+    if path.exists():
+        _must_be_ours(path)
+
+
+def _check_place(path: Path) -> None:
+    """Check names alone, and where links lead."""
     if path.is_dir():
         raise CompileError(str(path), "is a folder", "name a file in it, such as model.py")
     for folder in path.parents:
         if folder.is_file():
             raise CompileError(str(folder), "is a file, not a folder", "choose another --out")
-    if path.exists():
-        _must_be_ours(path)
     _check_name(path)
     if path.is_symlink():
         target = Path(os.path.realpath(path))
@@ -137,37 +150,24 @@ def _must_be_ours(path: Path) -> None:
     text = _read(path)
     if MARK not in text:
         raise CompileError(str(path), "is there and was not made by ccompile", "move it away")
-    if not _is_as_written(text):
-        names = [arrays_name(path.stem, sha256) for sha256 in STATED.findall(text)[-1:]]
-        beside = "".join(f" and {n}" for n in names if path.with_name(n).exists())
-        hint = f"keep it under another name ({path.name}{beside}), or choose another --out"
-        raise CompileError(str(path), "was edited since ccompile wrote it", hint)
-
-
-def _is_as_written(text: str) -> bool:
-    """Return whether a module has the text that it was written with, by the hash in its last line.
-
-    Version 0.1.0 wrote no such line: there the hashes of the statement and of the header must fit.
-    """
     above, seal, rest = text.rpartition(f"\n{SEAL}")
+    if seal and rest.strip() == _sha256(above.rstrip("\n") + "\n"):
+        return
+    stated = STATED.findall(text)[-1:]
+    names = [arrays_name(path.stem, sha256) for sha256 in stated]
+    names = [name for name in names if path.with_name(name).exists()]
     if seal:
-        return rest.strip() == _sha256(above.rstrip("\n") + "\n")
-    from connectome_compiler.emit.describe import header_digest, statement_digest
-
-    try:
-        tree = ast.parse(text)
-        stated = next(
-            ast.literal_eval(node.value)
-            for node in tree.body
-            if isinstance(node, ast.AnnAssign)
-            and node.value
-            and ast.unparse(node.target) == "PROVENANCE"
+        hint = "keep it under another name ({}), or choose another --out"
+        problem = "was edited since ccompile wrote it"
+    else:
+        hint = "move it away ({}), or choose another --out"
+        problem = (
+            "lacks the hash in its last line (an earlier version wrote none): "
+            "nothing tells whether it was edited"
         )
-        header = header_digest(ast.get_docstring(tree, clean=False) or "")
-        found = statement_digest(stated), header
-        return found == (stated["sha256"], stated["header_sha256"])
-    except (StopIteration, SyntaxError, ValueError, KeyError, TypeError, RecursionError):
-        return False
+        oldest = path.with_suffix(".safetensors")  # as version 0.1.0 called the arrays
+        names += [oldest.name] if stated == [files.sha256(oldest)] else []
+    raise CompileError(str(path), problem, hint.format(" and ".join([path.name, *names])))
 
 
 def _sha256(text: str) -> str:

@@ -2,7 +2,7 @@
 
 `code` places the text of our own programs, `literal` and `docstring` spell what comes from data.
 All return `Source`, which knows where in it data stand. Nothing else is accepted as source: not by
-`code` and `Source.join`, not by a template (`emit.render`), not by a build (`emit.proven`).
+`code` and `Source.join`, not by a template (`emit.render`), not by a module (`emit.proven`).
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def code(text: str, *parts: Any) -> Source:
     ``text`` must be a constant of the calling function, so that no computed text passes for code;
     parts are source, or numbers.
     """
-    if text not in sys._getframe(1).f_code.co_consts:
+    constants = sys._getframe(1).f_code.co_consts
+    if type(text) is not str or text not in constants:  # a subclass may say that it equals them
         problem = f"takes a constant of the program as code, not {_shown(text)}"
         raise CompileError("code()", problem, "write {} for what differs")
     words = text.split("{}")

@@ -13,7 +13,6 @@ from connectome_compiler.emit.describe import Wiring, header, provenance, scale
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, identifier, literal
 from connectome_compiler.emit.names import check_class_name, network_name
-from connectome_compiler.emit.proven import proven
 from connectome_compiler.emit.render import render
 from connectome_compiler.emit.source import copy_definitions
 from connectome_compiler.errors import CompileError
@@ -53,7 +52,7 @@ def assemble(
 
     To ``context`` are added what all templates need: ``header``, ``imports``, ``provenance``,
     ``class_name``, the source of the ``layers``, and the arrays, if any, inline or by hash.
-    Text in ``context`` is source: see `emit.literal`. The module is read back: see `emit.proven`.
+    Text in ``context`` is source: see `emit.literal`.
     """
     if not allow_free_signs:
         _refuse_free_signs(graph, option="allow_free_signs=" in wiring.template)
@@ -79,7 +78,7 @@ def assemble(
         },
     )
     beside = None if packed.inline or not arrays else packed.data
-    return Emission(name, proven(made, name), beside)
+    return Emission(name, made, beside)
 
 
 def _refuse_free_signs(graph: Graph, option: bool) -> None:

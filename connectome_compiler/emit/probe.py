@@ -1134,7 +1134,8 @@ def main() -> None:
         with finding("module"):
             answer = probe(module, graph[0] if graph else None)
     except Wrong as wrong:
-        answer = {"where": wrong.where, "problem": wrong.problem, "wanted": wrong.wanted}
+        answer = {"where": wrong.where, "problem": wrong.problem}
+        answer |= {"wanted": wrong.wanted, "hint": wrong.hint}
     print(json.dumps({"word": word, **answer}))
 
 

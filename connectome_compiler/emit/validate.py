@@ -79,7 +79,9 @@ def _certificate(module: Path, graph: Path | None, shown: str) -> Certificate:
     if "problem" in answer:
         if answer["where"] == "module":  # there is nothing to check: it is not one of ours
             raise VerifyError(shown or str(module), answer["problem"], "give it a built module")
-        if answer["where"] == "graph" and graph is not None:
+        if answer["hint"]:
+            hint = answer["hint"]
+        elif answer["where"] == "graph" and graph is not None:
             hint = _stage(graph, answer.get("wanted", ""))
         raise VerifyError(f"{shown or module}: {answer['where']}", answer["problem"], hint)
     answer["checks"], answer["notes"] = tuple(answer["checks"]), tuple(answer["notes"])

@@ -49,7 +49,7 @@ def _must_be_free(place: Path) -> None:
     if not os.path.lexists(place):
         return
     if not place.is_symlink():
-        must_be_ours(place)
+        must_be_ours(place, f"move {place.parent} away")
     # Without a page it is what a kill left of one: `must_be_ours` has seen that no more is in it.
     if place.is_symlink() or ((place / PAGE).exists() and not _is_stage(place)):
         raise CompileError(str(place), "is no stage that ccompile saved", "move it away")
@@ -88,4 +88,5 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         problem = f"cannot be written: {error.strerror or error}"
-        raise CompileError(str(folder), problem, "choose another --out, or make room") from error
+        hint = files.way_out(error, "choose another --out")
+        raise CompileError(str(folder), problem, hint) from error

@@ -71,7 +71,8 @@ def save(graph: Graph, folder: Path) -> Path:
         _put(target, tables, page)
     except OSError as error:
         problem = f"cannot be written: {error.strerror or error}"
-        raise CompileError(str(folder), problem, "choose another folder, or make room") from error
+        hint = files.way_out(error, "choose another folder")
+        raise CompileError(str(folder), problem, hint) from error
     except UnicodeEncodeError as error:
         raise CompileError(str(folder), f"provenance holds no text: {error.object!r}") from error
     return folder
@@ -85,15 +86,16 @@ def move(draft: Path, folder: Path) -> None:
 
 def remove(folder: Path) -> None:
     """Take away the saved graph in ``folder``, and nothing that somebody has put beside it."""
-    with files.locked(folder) as desk:
-        desk.remove(folder / PAGE)
+    with files.locked(folder, _is_named) as desk:
+        with contextlib.suppress(OSError):
+            (folder / PAGE).unlink()
         _sweep(desk, ())
     with contextlib.suppress(OSError):  # it holds other files
         folder.rmdir()
 
 
 def _put(folder: Path, tables: Mapping[str, bytes], page: bytes) -> None:
-    with files.locked(folder) as desk:
+    with files.locked(folder, _is_named) as desk:
         must_be_ours(folder)  # another process may have been there
         for name, data in tables.items():
             desk.add(name, data)
@@ -109,11 +111,20 @@ def _sweep(desk: files.Folder, named: Collection[str]) -> None:
     for name in FOLDERS:
         folder = desk.path / name
         if folder.is_dir() and not folder.is_symlink():
-            for path in [p for p in folder.iterdir() if files.is_hashed(p)]:
-                if path.relative_to(desk.path).as_posix() not in named:
+            for path in list(folder.iterdir()):
+                if f"{name}/{path.name}" not in named and files.is_hashed(path):
                     desk.remove(path)
             with contextlib.suppress(OSError):  # it holds tables
                 folder.rmdir()
+
+
+def _is_named(table: Path) -> bool:
+    """Return whether the page that stands there now names a table."""
+    try:
+        page = (table.parents[1] / PAGE).read_bytes()
+    except FileNotFoundError:
+        return False
+    return os.fsencode(f'"{table.parent.name}/{table.name}"') in page
 
 
 def load(folder: Path) -> Graph:
@@ -195,9 +206,8 @@ def file_name(name: str, taken: set[str]) -> str:
     return unique
 
 
-def must_be_ours(folder: Path) -> None:
+def must_be_ours(folder: Path, hint: str = "choose another folder, or remove it") -> None:
     """Refuse to replace a folder that holds anything but a saved graph."""
-    hint = "choose another folder, or remove it"
     if not folder.is_dir():
         raise CompileError(str(folder), "is a file, not a folder", hint)
     inside = sorted(p.name for p in folder.iterdir() if not files.DRAFT.fullmatch(p.name))

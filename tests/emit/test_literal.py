@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectome_compiler.emit.literal import docstring, literal, printable
+from connectome_compiler.emit.literal import code, docstring, literal, printable
 from connectome_compiler.errors import CompileError
 
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -85,3 +85,18 @@ def test_literals_are_formatted_as_ruff_does() -> None:
     ruff = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length=100", "-"]
     done = subprocess.run(ruff, input=source, capture_output=True, text=True, check=True)
     assert done.stdout == source
+
+
+def test_text_that_says_it_is_a_constant_is_no_code() -> None:
+    class Equal(str):
+        __slots__ = ()
+
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __hash__(self) -> int:
+            return hash("pass")
+
+    assert Equal("import os") in test_text_that_says_it_is_a_constant_is_no_code.__code__.co_consts
+    with pytest.raises(CompileError, match="takes a constant of the program as code"):
+        code(Equal("import os"))

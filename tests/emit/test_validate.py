@@ -1,6 +1,7 @@
 """Whatever is done to an emitted module, validation finds it and names it."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -188,6 +189,17 @@ def test_the_graph_of_another_stage_is_told_apart(
     assert found.value.hint == f"give it the graph after the last pass: --graph {stages}/01-last"
     with pytest.raises(VerifyError, match="saved by the build of this module"):
         validate(module, column(40, 0.6).save(tmp_path / "elsewhere" / "graph"))
+
+
+def test_a_graph_of_another_format_has_one_hint(module: Path, graph: Graph, tmp_path: Path) -> None:
+    saved = graph.save(tmp_path / "net.graphs" / "01-last")
+    page = json.loads((saved / "graph.json").read_text())
+    (saved / "graph.json").write_text(json.dumps({**page, "format": 4}))
+    with pytest.raises(VerifyError) as found:
+        validate(module, saved)
+    assert found.value.problem.endswith("graph.json: format 4, this version reads 5")
+    assert str(found.value).count("hint: ") == 1
+    assert found.value.hint.endswith("make it again: ccompile build RECIPE --save-after all")
 
 
 def without(path: Path, *left_out: str) -> Path:

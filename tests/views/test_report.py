@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from columns import column, laminar, load_module
+from fake_modules import fake
 from worms import driven, worm
 
 from connectome_compiler.data_adapters.ncap import Ncap as Motif
-from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.validate import Certificate
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Evidence, Graph
@@ -24,7 +24,7 @@ WHY = "nothing is cached"
 
 
 def said_of(graph: Graph) -> list[str]:
-    emission = Emission("Toy", "", None)
+    emission = fake(None)
     return report.of_build(Built("toy", graph, emission, (Path("a b") / "net.py",), None)).split(
         "\n"
     )
