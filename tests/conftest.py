@@ -1,6 +1,7 @@
 """What all tests share: options, golden files, real data, hypothesis settings."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,12 @@ from hypothesis import settings
 
 TESTS = Path(__file__).parent
 sys.path.append(str(TESTS))  # so that any test can say: from strategies import graphs
+
+# What is ignored here is ignored in every process that a test starts: a shell's background jobs
+# ignore Ctrl-C, and nohup a closed terminal. Tests of signals need them.
+for end in {signal.SIGINT, getattr(signal, "SIGHUP", signal.SIGINT)}:
+    if signal.getsignal(end) is signal.SIG_IGN:
+        signal.signal(end, signal.SIG_DFL)
 
 # The machine may be busy: no deadline. The example that failed prints as a line to paste.
 settings.register_profile("shared", deadline=None, max_examples=50, print_blob=True)
