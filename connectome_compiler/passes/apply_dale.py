@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.edit import keep_connections, set_column
 from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.signs import count_signs
 
 Signs = dict[str, npt.NDArray[np.int8]]  # of each population, shape (n_units,); 0 = not known
@@ -37,7 +39,14 @@ class ApplyDale:
     unsigned: Literal["keep", "drop"] = "keep"
 
     def __call__(self, graph: Graph) -> Graph:
-        """Return the graph with one sign per neuron, held by its weights."""
+        """Return the graph with one sign per neuron, held by its weights.
+
+        Raises `CompileError` for convolutions: their channels are no neurons.
+        """
+        for p in chemical(graph):
+            if not isinstance(p.operator, Linear):
+                problem = "joins channels, which are no neurons with a transmitter"
+                raise CompileError(f"projection {p.key}", problem, "use sign-channels")
         if self.policy != "report":
             graph = self._one_sign(graph)
         if self.unsigned == "drop":

@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from references import edges, neurons, small
 from strategies import connectomes, graphs
 
-from connectome_compiler.ir import Graph, Population, Projection, Provenance, Synapses, Weights
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir import (
+    Conv2d,
+    Graph,
+    Population,
+    Projection,
+    Provenance,
+    Synapses,
+    Weights,
+)
 from connectome_compiler.passes.apply_dale import ApplyDale
 from connectome_compiler.passes.runner import run
 
@@ -139,3 +148,15 @@ def test_the_other_choices_on_weights_stay() -> None:
     for policy in ("majority", "drop", "report"):
         after = run(free, [ApplyDale(policy)])
         assert {q.weights for q in after.projections} == {replace(chosen, sign="abs")}
+
+
+@pytest.mark.parametrize("policy", ["majority", "report"])
+def test_channels_are_no_neurons(policy: Any) -> None:
+    maps = (Population("a", (40, 3, 3)), Population("b", (2, 3, 3)))
+    edges = Synapses.from_edges([0, 1], [3, 39], [1, 1], sign=[1, -1])
+    law = Projection("a", "b", edges, operator=Conv2d((3, 3), padding=(1, 1)))
+    graph = Graph(maps, (law,), Provenance("t"))
+    graph.verify()
+    with pytest.raises(CompileError, match="a->b: joins channels") as caught:
+        ApplyDale(policy)(graph)
+    assert caught.value.hint == "use sign-channels"
