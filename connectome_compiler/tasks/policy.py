@@ -111,6 +111,8 @@ def _network(module: Path, options: Mapping[str, Any]) -> tuple[nn.Module, int]:
     where = str(module)
     if not module.is_file():
         raise CompileError(where, "no such file", "ccompile build RECIPE --out swimmer.py")
+    if module.suffix != ".py":
+        raise CompileError(where, "is no Python file", "give it a module that ccompile built")
     try:
         namespace = run_module(module, module.read_bytes(), f"_trained_{module.stem}")
     except (Exception, SystemExit) as error:
