@@ -110,7 +110,6 @@ NASTY = (
     "\u202e)(yranac\u2066\u200b\ufeff",
     "\x00\x1b[2J\x7f",
     "𝔘𝔫𝔦 ｅval 🧠 é",
-    "\ud800 lone",
     f"# -*- coding: utf-7 -*-\n{CODE}",
     "-null",
     "long " * 2000,
@@ -209,7 +208,8 @@ def test_docstrings_of_classes_say_names_as_they_are(case: str) -> None:
     assert letters(name) in letters(class_docstring(CASES[case].emit(graph)))
 
 
-texts = st.text(st.characters(exclude_categories=()), max_size=60)
+# What is no text (half a surrogate pair) no record takes: see tests of saved graphs.
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 names = st.text(max_size=20).filter(lambda t: t.isprintable() and "->" not in t)
 
 
