@@ -118,6 +118,7 @@ def modularity(
     ``sum_c (w_c / w - resolution out_c in_c / w^2)``; undirected, each direction counts half.
     """
     weight = np.abs(edges.weight).astype(np.float64)
+    weight /= weight.max(initial=0.0) or 1.0  # the squares of very small ones would be 0
     pre, post, k = label[edges.pre], label[edges.post], int(label.max(initial=-1)) + 1
     out, into = np.bincount(pre, weight, k), np.bincount(post, weight, k)
     by_chance = out * into if directed else ((out + into) / 2) ** 2

@@ -132,7 +132,8 @@ def test_modularity_is_that_of_networkx(graph: Graph, directed: bool, resolution
         return
     network: Any = nx.DiGraph() if directed else nx.Graph()
     network.add_nodes_from(range(listed.n))
-    for a, b, w in zip(listed.pre, listed.post, np.abs(listed.weight), strict=True):
+    shares = np.abs(listed.weight) / np.abs(listed.weight).max()  # whose squares are not 0
+    for a, b, w in zip(listed.pre, listed.post, shares, strict=True):
         before = network.get_edge_data(int(a), int(b), {"weight": 0})["weight"]
         network.add_edge(int(a), int(b), weight=before + float(w))
     label = np.arange(listed.n) % 3
