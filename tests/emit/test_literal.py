@@ -80,6 +80,7 @@ QUOTES = ["".join(chosen) for n in (1, 3, 4) for chosen in product("a'\"\\", rep
 
 
 def test_literals_are_formatted_as_ruff_does() -> None:
+    pytest.importorskip("ruff", reason="of the extra [dev]")
     value = {"name": "x" * 50, "list": ["y" * 30] * 4, "quotes": QUOTES, "t": (1,)}
     source = f"VALUE = {literal(value)}\n"
     ruff = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length=100", "-"]
