@@ -1,5 +1,8 @@
 """What changes what a network computes, starts from, learns or takes for its own is found."""
 
+import importlib.util
+import marshal
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -256,13 +259,40 @@ def test_an_edit_is_found(edit: str, tmp_path: Path) -> None:
     assert message in f"{found.value.where}: {found.value.problem}"
 
 
+def plant(path: Path, text: str) -> None:
+    """Put ``text`` into the cache that an import of ``path`` would trust, by its time and size."""
+    cache, found = Path(importlib.util.cache_from_source(str(path))), path.stat()
+    cache.parent.mkdir()
+    stamp = struct.pack("<III", 0, int(found.st_mtime), found.st_size)
+    code = marshal.dumps(compile(text, str(path), "exec"))
+    cache.write_bytes(importlib.util.MAGIC_NUMBER + stamp + code)
+
+
 def test_what_stands_in_a_cache_is_not_run(tmp_path: Path) -> None:
-    path = tmp_path / "net.py"
-    ncap().write(path)
-    cache = tmp_path / "__pycache__"
-    cache.mkdir()
+    path, mark = tmp_path / "net.py", tmp_path / "ran"
+    bionic().write(path)
+    plant(path, f"open({str(mark)!r}, 'w')")
+    before = sorted(path.parent.rglob("*"))
     probe(path, None)
-    assert not list(cache.iterdir())
+    assert sorted(path.parent.rglob("*")) == before  # nor is one written
+    spec = importlib.util.spec_from_file_location("net", path)
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    assert mark.exists()  # as an import would have it
+
+
+def test_a_sound_cache_does_not_hide_an_edit(tmp_path: Path) -> None:
+    path = tmp_path / "net.py"
+    bionic().write(path)
+    sound = path.read_text()
+    edited = sound.replace(SIGNED, SIGNED.replace("weight *", "weight -"))
+    assert len(edited) == len(sound)
+    assert edited != sound
+    path.write_text(edited)
+    plant(path, sound)
+    with pytest.raises(Wrong):
+        probe(path, None)
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
