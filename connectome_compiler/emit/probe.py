@@ -81,6 +81,9 @@ PASSES = (
 LENGTHS = ((True, 2, 0), (True, 1, 0))
 STEPS = {2: 1, 1: 14}
 COLUMNS = (1, 7, WIDE, 65)  # samples for which gradients of layers are compared
+# What a module states of its units, in the words of the graph's node models.
+NODE = {"normalisation", "noise_std", "inhibition", "inhibition_strength"}
+NODE |= {"activation", "tau_ms", "tau_per", "bias_per"}
 Signs = npt.NDArray[np.int8]
 Index = npt.NDArray[np.int32]
 
@@ -315,6 +318,14 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
     ):
         if told[name] != wanted:
             raise Wrong("PROVENANCE", f"{name} is {told[name]!r}, in the graph {wanted!r}")
+    dynamics = stated.get("dynamics", {})
+    for unit, population in zip(stated["populations"], graph.biological, strict=True):
+        for field, held in {**unit, **dynamics}.items():
+            if field in NODE and held != (meant := getattr(population.node, field)):
+                raise Wrong(population.name, f"{field} is {held!r}, in the graph {meant!r}")
+    for line, edges in zip(stated["projections"], graph.connectome, strict=True):
+        if line.get("trained", True) != edges.weights.trained:
+            raise Wrong(edges.key, "is trained, or not, otherwise than in the graph")
     if stated_signs(stated["projections"]) != (count := count_signs(graph)):
         raise Wrong("PROVENANCE", f"states other signs than those of the graph: {count}")
     weights = network.effective_weights()
