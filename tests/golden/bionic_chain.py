@@ -349,7 +349,224 @@ PROVENANCE: dict[str, Any] = {
 
 # --- layers ---------------------------------------------------------------------------------------
 
-OP_LIBRARY = "connectome_compiler_a43d5fde0ed0"  # the torch.library namespace of the operators
+
+class LateralInhibition(nn.Module):
+    """Rectified difference to the neighbours: ``relu(x - strength * mean of the 8 around)``.
+
+    Maps ``(batch, channels, height, width)`` to the same shape; beyond the border all is silent.
+    """
+
+    def __init__(self, strength: float = 0.1) -> None:
+        super().__init__()
+        self.strength = strength
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the inhibited maps."""
+        around: Tensor = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
+        return torch.relu(x - self.strength / 8 * around)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the layer."""
+        return f"strength={self.strength}"
+
+
+class Attention(nn.Module):
+    """Weigh channels, then places, by what they hold (CBAM; Woo et al. 2018, arXiv 1807.06521).
+
+    Maps ``(batch, channels, height, width)`` to the same shape.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.squeeze = nn.Linear(channels, hidden, bias=False)
+        self.excite = nn.Linear(hidden, channels, bias=False)
+        self.place = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the weighed maps."""
+        pooled = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, batch, channels)
+        of_channel = self.excite(torch.relu(self.squeeze(pooled))).sum(0).sigmoid()
+        x = x * of_channel[:, :, None, None]
+        of_place: Tensor = self.place(torch.stack((x.mean(1), x.amax(1)), 1)).sigmoid()
+        return x * of_place
+
+
+class ImageFrontEnd(nn.Module):
+    """Two convolutions with pooling: ``(batch, channels, height, width)`` to ``(batch, features)``.
+
+    ``lateral_inhibition`` is the strength of `LateralInhibition` after the first convolution (0:
+    plain rectification); ``attention`` switches `Attention` on after the second. Raises
+    `ValueError` for images under 4 x 4 pixels, of which pooling would leave nothing.
+    """
+
+    n_features: int
+
+    def __init__(
+        self,
+        channels: int,
+        image_size: tuple[int, int],
+        filters: tuple[int, int] = (8, 16),
+        *,
+        lateral_inhibition: float = 0.1,
+        attention: bool = True,
+    ) -> None:
+        super().__init__()
+        height, width = image_size
+        if min(height, width) < 4 or channels < 1:
+            raise ValueError(f"no front end for {channels} channels of {height} x {width} pixels")
+        self.conv1 = nn.Conv2d(channels, filters[0], 3, padding=1)
+        self.rectify = LateralInhibition(lateral_inhibition) if lateral_inhibition else nn.ReLU()
+        self.conv2 = nn.Conv2d(filters[0], filters[1], 3, padding=1)
+        self.attention = Attention(filters[1]) if attention else nn.Identity()
+        self.image_shape = (channels, height, width)
+        self.n_features = filters[1] * (height // 4) * (width // 4)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the features of each image."""
+        if image.shape[1:] != self.image_shape:
+            expected = ", ".join(str(n) for n in self.image_shape)
+            raise ValueError(f"images are {tuple(image.shape)}, expected (batch, {expected})")
+        x = nn.functional.max_pool2d(self.rectify(self.conv1(image)), 2)
+        x = nn.functional.max_pool2d(torch.relu(self.conv2(x)), 2)
+        attended: Tensor = self.attention(x)
+        return attended.flatten(1)
+
+
+class SameStructure(nn.Module):
+    """A layer that loads only states of its own structure.
+
+    A state that lacks a part of the structure, or differs in one, is refused whole, strict or not.
+    """
+
+    structure: tuple[str, ...] = ()  # the buffers; one that is None must not be in the state
+    advice = ""  # what to do with the weights of another layer
+
+    def _own_structure(self) -> dict[str, Tensor | None]:
+        """Return what a saved state must agree in, by name."""
+        return {name: getattr(self, name) for name in self.structure}
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Load a state, or report in what it is of another structure."""
+        for name, own in self._own_structure().items():
+            if problem := self._foreign(state_dict.get(prefix + name), own):
+                errors: list[str] = rest[-1]
+                errors.append(f"{prefix}{name} {problem}{self.advice}")
+                return
+        self._load_same(state_dict, prefix, *rest)
+
+    def _load_same(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Load a state of the same structure."""
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def _foreign(self, stored: Any, own: Tensor | None) -> str:
+        """Say why one part of a state is not this layer's, or return "" if it is."""
+        if own is None:
+            return "" if stored is None else "is not of this layer, which has none"
+        if stored is None:
+            return "is missing: the weights could be of any network"
+        if not isinstance(stored, Tensor):
+            return f"is of type {type(stored).__name__}, not a tensor"
+        if own.is_meta or stored.is_meta:
+            return "is on the meta device: it cannot be compared"
+        return self._difference(stored, own)
+
+    def _difference(self, stored: Tensor, own: Tensor) -> str:
+        """Say in what a part of a state differs from this layer's, or return "" if in nothing."""
+        dtype, where = own.dtype, ""
+        if stored.is_floating_point() and own.is_floating_point():
+            # In the precision of the less precise one: a layer rounds buffers with its weights.
+            dtype = max(stored.dtype, dtype, key=lambda kind: torch.finfo(kind).eps)
+        elif stored.dtype != dtype:
+            where = f"in type, {stored.dtype} instead of {dtype}"
+        if stored.shape != own.shape:
+            where = f"in shape, {tuple(stored.shape)} instead of {tuple(own.shape)}"
+        elif not where and (n := int((stored.to(own.device, dtype) != own.to(dtype)).sum())):
+            where = f"in {n} of {own.numel()} places"
+        return where and f"differs {where}: the weights are of another network"
+
+
+class RateUnits(SameStructure):
+    """Turn drive ``(batch, n)`` into rates ``(batch, n)``, which are never negative.
+
+    The drive is normalised over the population and rectified. A layer of connections ``within`` the
+    population then lets the rates settle once: ``relu(drive + within(rates))``. Last, each unit is
+    attenuated by its ``inhibition`` ``r`` in 0..1: ``a (1 - strength r)`` ("multiplicative"), or
+    ``relu(a - strength r)`` ("subtractive"). In training, Gaussian synaptic noise is added before
+    the rates are rectified again.
+
+    ``normalisation`` is "layer" (Ba et al. 2016), "rms" (division by the population's root mean
+    square, without gain: no drive changes sign, but a unit that gets more leaves less to the
+    others, as in Carandini & Heeger 2012, Nat. Rev. Neurosci. 13:51) or "none".
+    """
+
+    inhibition: Tensor | None  # (n,), a saved buffer: never trained
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        normalisation: str = "layer",
+        noise_std: float = 0.0,
+        inhibition: Tensor | None = None,
+        form: str = "multiplicative",
+        strength: float = 0.0,
+    ) -> None:
+        super().__init__()
+        normalisers: dict[str, nn.Module] = {
+            "layer": nn.LayerNorm(n),
+            "rms": nn.RMSNorm(n, eps=1e-5, elementwise_affine=False),
+            "none": nn.Identity(),
+        }
+        if normalisation not in normalisers:
+            raise ValueError(f"no normalisation {normalisation!r}: {', '.join(normalisers)}")
+        if form not in ("multiplicative", "subtractive"):
+            raise ValueError(f"inhibition is multiplicative or subtractive, not {form!r}")
+        if not (noise_std >= 0 and 0 <= strength <= 1):
+            raise ValueError(f"noise_std is {noise_std} (>= 0), strength {strength} (0 to 1)")
+        self.normalise = normalisers[normalisation]
+        self.noise_std, self.form, self.strength = noise_std, form, strength
+        self.register_buffer("inhibition", inhibition)
+
+    def forward(self, drive: Tensor, within: nn.Module | None = None) -> Tensor:
+        """Return the rates."""
+        drive = self.normalise(drive)
+        rates = torch.relu(drive)
+        if within is not None:
+            rates = torch.relu(drive + within(rates))
+        if self.inhibition is not None:
+            amount = self.strength * self.inhibition
+            subtract = self.form == "subtractive"
+            rates = torch.relu(rates - amount) if subtract else rates * (1 - amount)
+        if self.training and self.noise_std:
+            rates = torch.relu(rates + self.noise_std * torch.randn_like(rates))
+        return rates
+
+    def _own_structure(self) -> dict[str, Tensor | None]:
+        # Units without inhibition take a state that has it, if torch is told not to be strict.
+        return {} if self.inhibition is None else {"inhibition": self.inhibition}
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the units."""
+        parts = [f"noise_std={self.noise_std}"]
+        if self.inhibition is not None:
+            parts.append(f"inhibition={self.form}, strength={self.strength}")
+        return ", ".join(parts)
+
+
+def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -> Tensor:
+    """Let a weight act by its size, with the sign that it must have: ``sign * |weight|``.
+
+    Where ``sign`` is 0 the weight is free and acts as it is; ``any_free`` says that there are such.
+    """
+    # Written as weight * 1 or weight * -1, since `abs` has no slope at zero.
+    signed = weight.detach() * sign
+    if any_free:
+        signed = signed + 0.0  # -0.0 becomes 0.0: a weight whose sign is free keeps its own
+    return weight * torch.copysign(signed.new_ones(()), signed)
+
+
+OP_LIBRARY = "connectome_compiler_8838c0196846"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
@@ -647,7 +864,7 @@ def connection_gradient(
     return _edge_gradient(ptr, pre, g, x)
 
 
-class EdgeLinear(nn.Module):
+class EdgeLinear(SameStructure):
     """Linear map with one weight per connection: ``y[i] = sum over j of weight[i, j] * x[j]``.
 
     Target ``i`` has the connections ``ptr[i]:ptr[i + 1]``, from the neurons ``pre`` of this range,
@@ -670,7 +887,7 @@ class EdgeLinear(nn.Module):
     sign: Tensor  # int8, () if all connections share it, else (n_connections,): +1, -1, 0 = free
 
     kind = "chemical"
-    structure: tuple[str, ...] = ("ptr", "pre", "sign")  # what a saved state must agree in
+    structure: tuple[str, ...] = ("ptr", "pre", "sign")
 
     def __init__(
         self,
@@ -762,11 +979,7 @@ class EdgeLinear(nn.Module):
         """Give weights, ``(n_connections,)``, the signs of their connections."""
         if not self._any_sign:
             return weight
-        # sign * |weight|, written as weight * 1 or weight * -1: so it has a slope at zero, too.
-        signed = weight.detach() * self.sign
-        if self._any_free:
-            signed = signed + 0.0  # -0.0 becomes 0.0: a weight whose sign is free keeps its own
-        return weight * torch.copysign(signed.new_ones(()), signed)
+        return size_with_sign(weight, self.sign, self._any_free)
 
     def sparse_weight(self) -> Tensor:
         """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
@@ -813,38 +1026,6 @@ class EdgeLinear(nn.Module):
         return (
             f"n_pre={self.n_pre}, n_post={self.n_post}, n_connections={self.pre.numel()}, "
             f"bias={self.bias is not None}, kernel={self.kernel!r}"
-        )
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        """Load weights, but only those of the same connections."""
-        for name in self.structure:
-            stored, own = state_dict.get(prefix + name), getattr(self, name)
-            if own is None and stored is None:
-                continue
-            if own is None or stored is None:
-                error_msgs.append(f"{prefix}{name} is missing: the weights could be of any network")
-            elif own.is_meta or stored.is_meta:
-                error_msgs.append(f"{prefix}{name} is on the meta device: it cannot be compared")
-            elif not (
-                (stored.dtype == own.dtype or own.is_floating_point())
-                and stored.shape == own.shape
-                and torch.equal(stored.to(own), own)
-            ):
-                error_msgs.append(f"{prefix}{name} differs: the weights are of another network")
-            else:
-                continue
-            return
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
 
 
@@ -908,174 +1089,6 @@ def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[lis
         strips += [first, last, low, high + 1, start, stop]
         cells.append((post[start:stop] - first).long() * (high + 1 - low) + sources - low)
     return strips, torch.cat(cells) if cells else pre.long()
-
-
-class LateralInhibition(nn.Module):
-    """Rectified difference to the neighbours: ``relu(x - strength * mean of the 8 around)``.
-
-    Maps ``(batch, channels, height, width)`` to the same shape; beyond the border all is silent.
-    """
-
-    def __init__(self, strength: float = 0.1) -> None:
-        super().__init__()
-        self.strength = strength
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the inhibited maps."""
-        around: Tensor = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
-        return torch.relu(x - self.strength / 8 * around)
-
-    def extra_repr(self) -> str:
-        """Return what `print` shows of the layer."""
-        return f"strength={self.strength}"
-
-
-class Attention(nn.Module):
-    """Weigh channels, then places, by what they hold (CBAM; Woo et al. 2018, arXiv 1807.06521).
-
-    Maps ``(batch, channels, height, width)`` to the same shape.
-    """
-
-    def __init__(self, channels: int, reduction: int = 4) -> None:
-        super().__init__()
-        hidden = max(1, channels // reduction)
-        self.squeeze = nn.Linear(channels, hidden, bias=False)
-        self.excite = nn.Linear(hidden, channels, bias=False)
-        self.place = nn.Conv2d(2, 1, 7, padding=3, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the weighed maps."""
-        pooled = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, batch, channels)
-        of_channel = self.excite(torch.relu(self.squeeze(pooled))).sum(0).sigmoid()
-        x = x * of_channel[:, :, None, None]
-        of_place: Tensor = self.place(torch.stack((x.mean(1), x.amax(1)), 1)).sigmoid()
-        return x * of_place
-
-
-class ImageFrontEnd(nn.Module):
-    """Two convolutions with pooling: ``(batch, channels, height, width)`` to ``(batch, features)``.
-
-    ``lateral_inhibition`` is the strength of `LateralInhibition` after the first convolution (0:
-    plain rectification); ``attention`` switches `Attention` on after the second. Raises
-    `ValueError` for images under 4 x 4 pixels, of which pooling would leave nothing.
-    """
-
-    n_features: int
-
-    def __init__(
-        self,
-        channels: int,
-        image_size: tuple[int, int],
-        filters: tuple[int, int] = (8, 16),
-        *,
-        lateral_inhibition: float = 0.1,
-        attention: bool = True,
-    ) -> None:
-        super().__init__()
-        height, width = image_size
-        if min(height, width) < 4 or channels < 1:
-            raise ValueError(f"no front end for {channels} channels of {height} x {width} pixels")
-        self.conv1 = nn.Conv2d(channels, filters[0], 3, padding=1)
-        self.rectify = LateralInhibition(lateral_inhibition) if lateral_inhibition else nn.ReLU()
-        self.conv2 = nn.Conv2d(filters[0], filters[1], 3, padding=1)
-        self.attention = Attention(filters[1]) if attention else nn.Identity()
-        self.image_shape = (channels, height, width)
-        self.n_features = filters[1] * (height // 4) * (width // 4)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the features of each image."""
-        if image.shape[1:] != self.image_shape:
-            expected = ", ".join(str(n) for n in self.image_shape)
-            raise ValueError(f"images are {tuple(image.shape)}, expected (batch, {expected})")
-        x = nn.functional.max_pool2d(self.rectify(self.conv1(image)), 2)
-        x = nn.functional.max_pool2d(torch.relu(self.conv2(x)), 2)
-        attended: Tensor = self.attention(x)
-        return attended.flatten(1)
-
-
-class RateUnits(nn.Module):
-    """Turn drive ``(batch, n)`` into rates ``(batch, n)``, which are never negative.
-
-    The drive is normalised over the population and rectified. A layer of connections ``within`` the
-    population then lets the rates settle once: ``relu(drive + within(rates))``. Last, each unit is
-    attenuated by its ``inhibition`` ``r`` in 0..1: ``a (1 - strength r)`` ("multiplicative"), or
-    ``relu(a - strength r)`` ("subtractive"). In training, Gaussian synaptic noise is added before
-    the rates are rectified again.
-
-    ``normalisation`` is "layer" (Ba et al. 2016), "rms" (division by the population's root mean
-    square, without gain: no drive changes sign, but a unit that gets more leaves less to the
-    others, as in Carandini & Heeger 2012, Nat. Rev. Neurosci. 13:51) or "none".
-    """
-
-    inhibition: Tensor | None  # (n,), a saved buffer: never trained
-
-    def __init__(
-        self,
-        n: int,
-        *,
-        normalisation: str = "layer",
-        noise_std: float = 0.0,
-        inhibition: Tensor | None = None,
-        form: str = "multiplicative",
-        strength: float = 0.0,
-    ) -> None:
-        super().__init__()
-        normalisers: dict[str, nn.Module] = {
-            "layer": nn.LayerNorm(n),
-            "rms": nn.RMSNorm(n, eps=1e-5, elementwise_affine=False),
-            "none": nn.Identity(),
-        }
-        if normalisation not in normalisers:
-            raise ValueError(f"no normalisation {normalisation!r}: {', '.join(normalisers)}")
-        if form not in ("multiplicative", "subtractive"):
-            raise ValueError(f"inhibition is multiplicative or subtractive, not {form!r}")
-        if not (noise_std >= 0 and 0 <= strength <= 1):
-            raise ValueError(f"noise_std is {noise_std} (>= 0), strength {strength} (0 to 1)")
-        self.normalise = normalisers[normalisation]
-        self.noise_std, self.form, self.strength = noise_std, form, strength
-        self.register_buffer("inhibition", inhibition)
-
-    def forward(self, drive: Tensor, within: nn.Module | None = None) -> Tensor:
-        """Return the rates."""
-        drive = self.normalise(drive)
-        rates = torch.relu(drive)
-        if within is not None:
-            rates = torch.relu(drive + within(rates))
-        if self.inhibition is not None:
-            amount = self.strength * self.inhibition
-            subtract = self.form == "subtractive"
-            rates = torch.relu(rates - amount) if subtract else rates * (1 - amount)
-        if self.training and self.noise_std:
-            rates = torch.relu(rates + self.noise_std * torch.randn_like(rates))
-        return rates
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        """Load gain and bias, but only those of the same cells."""
-        own, stored = self.inhibition, state_dict.get(prefix + "inhibition")
-        if own is not None and stored is not None:
-            same = stored.shape == own.shape and torch.equal(stored.to(own), own)
-            if not same:
-                error_msgs.append(f"{prefix}inhibition differs: the state is of another network")
-                return
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-
-    def extra_repr(self) -> str:
-        """Return what `print` shows of the units."""
-        parts = [f"noise_std={self.noise_std}"]
-        if self.inhibition is not None:
-            parts.append(f"inhibition={self.form}, strength={self.strength}")
-        return ", ".join(parts)
 
 
 # --- the network ----------------------------------------------------------------------------------
