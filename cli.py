@@ -105,9 +105,10 @@ class AnyName(RecipeName):
         """Offer all that is installed, besides recipes."""
         from click.shell_completion import CompletionItem
 
-        from connectome_compiler.registry import HOME, known
+        from connectome_compiler.registry import known
+        from connectome_compiler.views.catalogue import KINDS
 
-        names = sorted({name for kind in HOME for name in known(kind)})
+        names = sorted({name for kind in KINDS for name in known(kind)})
         found = [CompletionItem(n) for n in names if n.startswith(incomplete)]
         return found + super().shell_complete(ctx, param, incomplete)
 

@@ -17,7 +17,7 @@ PACKAGE = "connectome_compiler"
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "files": {"errors"},
-    "ir": {"errors", "files"},
+    "ir": {"errors", "files", "registry"},
     "passes": {"ir", "errors", "options"},
     "emit": {"ir", "errors", "files", "nn"},
     "nn": set(),

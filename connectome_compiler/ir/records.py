@@ -7,7 +7,7 @@ become plain ones and lists become tuples, so that equal records are stored and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from operator import index
@@ -59,7 +59,18 @@ def made(where: str, kind: type[T], entry: Any) -> T:
         required = field.init and field.default is MISSING
         if required and field.name not in entry:
             raise CompileError(where, f"lacks {field.name!r}")
-    return kind(**{n: fitted(f"{where}.{n}", hints[n], value) for n, value in entry.items()})
+    given = {n: _spelled(f"{where}.{n}", hints[n], value) for n, value in entry.items()}
+    try:
+        return kind(**given)
+    except ValueError as error:  # numbers that this kind refuses
+        raise CompileError(where, str(error)) from error
+
+
+def _spelled(where: str, hint: Any, value: Any) -> Any:
+    """Return a field of a record, which may be a record itself."""
+    if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
+        return made(where, hint, value)
+    return fitted(where, hint, value)
 
 
 def fitted(where: str, hint: Any, value: Any) -> Any:
