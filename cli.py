@@ -13,12 +13,8 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from connectome_compiler import __version__
-from connectome_compiler.errors import (
-    CompileError,
-    UnknownNameError,
-    out_of_memory,
-    printable,
-)
+from connectome_compiler.errors import CompileError, UnknownNameError, out_of_memory
+from connectome_compiler.text import printable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import numpy as np
 
 from connectome_compiler.errors import CompileError
+from connectome_compiler.text import cut
 
 T = TypeVar("T")
 
@@ -113,8 +114,7 @@ def fitted(where: str, hint: Any, value: Any) -> Any:
 def shown(value: Any) -> str:
     """Return a value from a file as an error may show it: whatever it is, a few words."""
     if isinstance(value, str | int | float | None):
-        text = repr(value)
-        return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+        return cut(repr(value), LONGEST)
     return WORDS.get(type(value), f"a {type(value).__name__}")
 
 
