@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
-from html import escape
 
 WIDTH = 100
 INDENT = 12  # of what stands beside the words on the left
@@ -40,6 +39,8 @@ def table(rows: Sequence[Row | None], align: str = "<", indent: str = "  ") -> l
 
 def html_table(rows: Sequence[Row | None], align: str = "<", caption: str = "") -> str:
     """Return the table as HTML; its first row is the head, and rules are left out."""
+    from html import escape  # not for every command
+
     lines = []
     for tag, row in zip(["th"] + ["td"] * len(rows), filter(None, rows), strict=False):
         cells = (
