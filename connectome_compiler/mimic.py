@@ -24,7 +24,7 @@ from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.mimic_usage import LayerUsage, UsageTable
 from connectome_compiler.nn.window_layers import (
     GAINS,
-    KERNELS,
+    WINDOW_KERNELS,
     WindowConv2d,
     WindowConvTranspose2d,
     WindowLinear,
@@ -102,7 +102,7 @@ class Rule:
                 raise CompileError("rule", f"{name} must be text, one or several, found {given!r}")
             object.__setattr__(self, name, tuple(words))
         named = [("window form", self.form, (*FORMS, KEEP)), ("gain", self.gain, GAINS)]
-        named += [("kernel", self.kernel, KERNELS)]
+        named += [("kernel", self.kernel, WINDOW_KERNELS)]
         named += [("kind of layer", kind, tuple(KINDS)) for kind in self.kinds]
         if isinstance(self.grid_widths, str):
             named += [("choice of grid widths", self.grid_widths, ("root", "paper"))]
