@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.nn.window_layers import GAINS, KERNELS
+from connectome_compiler.nn.window_layers import GAINS, WINDOW_KERNELS
 from connectome_compiler.nn.window_rules import FORMS, WindowRule
 
 KEEP = "keep"
@@ -75,7 +75,7 @@ class Rule:
                 raise CompileError("rule", f"{name} must be text, one or several, found {given!r}")
             object.__setattr__(self, name, tuple(words))
         named = [("window form", self.form, (*FORMS, KEEP)), ("gain", self.gain, GAINS)]
-        named += [("kernel", self.kernel, KERNELS)]
+        named += [("kernel", self.kernel, WINDOW_KERNELS)]
         named += [("kind of layer", kind, tuple(KINDS)) for kind in self.kinds]
         if isinstance(self.grid_widths, str):
             named += [("choice of grid widths", self.grid_widths, ("root", "paper"))]

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from connectome_compiler.nn.eager import in_transform
 from connectome_compiler.nn.same_structure import SameStructure
 from connectome_compiler.nn.signs import size_with_sign
 
@@ -31,9 +32,6 @@ TILE_COLUMNS = 64  # of embedding_bag: the rows that it gathers from should stay
 # A strip of the "dense" kernel: 2 MiB of float32 stay in the cache between their uses, and are far
 # below the 32 MiB from which glibc maps and clears fresh pages at every step.
 STRIP_CELLS = 2**19
-
-# Whether a transform of `torch.func` is running, such as grad or vmap; torch does not document it.
-_in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
 
 def _operator(
@@ -101,7 +99,7 @@ def _operator(
         def call(*inputs: Any) -> Tensor:
             if torch.compiler.is_compiling() or inputs[0].is_meta:
                 run = operator
-            elif _in_transform():
+            elif in_transform():
                 run = Transformed.apply
             else:
                 run = Eager.apply if torch.is_grad_enabled() else in_full_precision

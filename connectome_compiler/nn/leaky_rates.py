@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from connectome_compiler.nn.eager import in_transform
 from connectome_compiler.nn.edge_linear import (
     EMBEDDING_BAG_COLUMNS,
     OP_LIBRARY,
     EdgeLinear,
     _csr,
     _edge_product,
-    _in_transform,
 )
 from connectome_compiler.nn.same_structure import SameStructure
 
@@ -367,7 +367,7 @@ class _Rollout(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
-        once_more = torch.is_grad_enabled() or _in_transform()
+        once_more = torch.is_grad_enabled() or in_transform()
         roll_back = _RollBack.apply if once_more else _roll_back
         return *_rollout_backward(ctx, grads, roll_back), None, None, None
 
@@ -417,8 +417,8 @@ def rate_rollout(
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in parts)
     if torch.compiler.is_compiling() or drive.is_meta:
         run = _rollout
-    elif learns or _in_transform():
-        run = (_TransformedRollout if _in_transform() else _Rollout).apply
+    elif learns or in_transform():
+        run = (_TransformedRollout if in_transform() else _Rollout).apply
     else:
         run = _roll_in_parts
     rates, last, *_ = run(*parts, structure, activation, dense)

@@ -13,10 +13,10 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from connectome_compiler.nn.eager import runs_eagerly
 from connectome_compiler.nn.open_conv import OpenEntries, join_entries, open_convolution
 from connectome_compiler.nn.same_structure import SameStructure
 from connectome_compiler.nn.signs import size_with_sign
-from connectome_compiler.nn.window_products import runs_eagerly
 
 CONVOLUTION_KERNELS = ("auto", "dense", "open")
 FAN_INS = ("dense", "open")

@@ -15,25 +15,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from connectome_compiler.nn.eager import has_shape, runs_eagerly
 from connectome_compiler.nn.same_structure import SameStructure
 from connectome_compiler.nn.window_products import (
     ConvolutionPlan,
     Sizes,
     cover,
-    has_shape,
     keep_live,
     parts_of,
     patch_convolution,
     patch_formula,
     patch_product,
     patches_of,
-    runs_eagerly,
     strip_product,
 )
 from connectome_compiler.nn.window_rules import PER_WEIGHT, WindowRule
 
 GAINS = ("none", "1/usage", "1/sqrt(usage)", "fan-in")
-KERNELS = ("auto", "dense", "patches")
+WINDOW_KERNELS = ("auto", "dense", "patches")
 
 # Measured on one x86 core, for batches of 1 to 256: patches win where all that they see is less
 # than this share of the matrix. Where the matrix is small, calls cost more than products; where it
@@ -94,7 +93,7 @@ class _Windowed(SameStructure):
 
     def _add_window(self, window: WindowRule, gain: str, kernel: str) -> Tensor:
         """Register the buffers of a layer that torch's constructor made; return the mask."""
-        for what, name, known in (("gain", gain, GAINS), ("kernel", kernel, KERNELS)):
+        for what, name, known in (("gain", gain, GAINS), ("kernel", kernel, WINDOW_KERNELS)):
             if name not in known:
                 raise ValueError(f"no {what} {name!r}; there are {', '.join(known)}")
         self.window, self.gain = window, gain

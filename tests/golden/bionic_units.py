@@ -887,6 +887,9 @@ PROVENANCE: dict[str, Any] = {
 
 # --- layers ---------------------------------------------------------------------------------------
 
+# Whether a transform of `torch.func` is running, such as grad or vmap; torch does not document it.
+in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+
 
 class LateralInhibition(nn.Module):
     """Rectified difference to the neighbours: ``relu(x - strength * mean of the 8 around)``.
@@ -1104,7 +1107,7 @@ def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -
     return weight * torch.copysign(signed.new_ones(()), signed)
 
 
-OP_LIBRARY = "connectome_compiler_8838c0196846"  # the torch.library namespace of the operators
+OP_LIBRARY = "connectome_compiler_110067f877c8"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
@@ -1115,9 +1118,6 @@ TILE_COLUMNS = 64  # of embedding_bag: the rows that it gathers from should stay
 # A strip of the "dense" kernel: 2 MiB of float32 stay in the cache between their uses, and are far
 # below the 32 MiB from which glibc maps and clears fresh pages at every step.
 STRIP_CELLS = 2**19
-
-# Whether a transform of `torch.func` is running, such as grad or vmap; torch does not document it.
-_in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
 
 def _operator(
@@ -1185,7 +1185,7 @@ def _operator(
         def call(*inputs: Any) -> Tensor:
             if torch.compiler.is_compiling() or inputs[0].is_meta:
                 run = operator
-            elif _in_transform():
+            elif in_transform():
                 run = Transformed.apply
             else:
                 run = Eager.apply if torch.is_grad_enabled() else in_full_precision
