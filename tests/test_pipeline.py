@@ -87,8 +87,8 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     find: Callable[..., Any] = registry.find
 
-    def found(kind: registry.Kind, name: str, where: str = "") -> Any:
-        return mine.get(name) or find(kind, name, where)
+    def found(kind: registry.Kind, name: str, *given: Any) -> Any:
+        return mine.get(name) or find(kind, name, *given)
 
     monkeypatch.setattr("connectome_compiler.recipe.find", found)
 
