@@ -1,6 +1,7 @@
 """The installed command, end to end: what it prints, what it writes, how it fails."""
 
 import errno
+import hashlib
 import json
 import os
 import pty
@@ -687,7 +688,7 @@ def test_passes_are_added_on_the_command_line(tmp_path: Path) -> None:
     said = run_inside(
         [
             *("build", "synthetic", "--no-verify", "--save-after", "halve", "--save-after", "core"),
-            *("--pass", "mine.py:halve before attach-ports", "--set", "share=0.25"),
+            *("--pass", "mine.py:halve before attach-ports", "--set", "halve.share=0.25"),
             *("--pass", "keep-core after halve as core", "--set", "k=1"),
         ],
         tmp_path,
@@ -696,8 +697,11 @@ def test_passes_are_added_on_the_command_line(tmp_path: Path) -> None:
     graphs = tmp_path / "model.graphs"
     assert sorted(p.name for p in graphs.iterdir()) == ["06-halve", "07-keep-core"]
     assert Graph.load(graphs / "06-halve").n_neurons == 64
-    steps = [s.name for s in Graph.load(graphs / "07-keep-core").provenance.steps]
-    assert steps[-2:] == ["halve", "keep-core"]
+    halve, core = Graph.load(graphs / "07-keep-core").provenance.steps[-2:]
+    assert (halve.name, halve.options, core.name) == ("halve", "share=0.25", "keep-core")
+    digest = hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()
+    assert halve.notes == (f"by code of mine.py, sha256 {digest[:16]}...",)
+    assert core.notes == ("0 neurons outside the core of total degree 1 dropped",)
     shown = run_inside(["inspect", "synthetic", "--pass", "drop-autapses after source"], tmp_path)
     assert "drop-autapses" in shown.out
     must_fail(
@@ -707,14 +711,14 @@ def test_passes_are_added_on_the_command_line(tmp_path: Path) -> None:
 
 
 OWN_PASS = """
+import numpy as np
 from connectome_compiler.ir.edit import keep_neurons
 from connectome_compiler.ir.graph import Graph
 
 def halve(graph: Graph, share: float = 0.5) -> Graph:
     \"\"\"Keep the first neurons.\"\"\"
-    return keep_neurons(
-        graph, {p.name: [k < share * p.n_units for k in range(p.n_units)] for p in graph.biological}
-    )
+    kept = {p.name: np.arange(p.n_units) < share * p.n_units for p in graph.biological}
+    return keep_neurons(graph, kept)
 """
 
 
