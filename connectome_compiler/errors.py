@@ -93,12 +93,12 @@ class UnknownNameError(CompileError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return what ``word`` was meant to be: the most alike, else the only one that has it inside."""
+    """Return what ``word`` was meant to be: the most alike, else the only one that contains it."""
     names = list(known)
     if not word or len(word) >= LONGEST:
         return ""
     alike = get_close_matches(word, names, n=1)
-    longer = [name for name in names if word in name]
+    longer = [name for name in names if word in name and len(word) > 2]
     return alike[0] if alike else longer[0] if len(longer) == 1 else ""
 
 

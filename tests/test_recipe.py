@@ -290,6 +290,26 @@ def test_aliases_are_names_that_a_field_does_not_have(name: str) -> None:
         assert own[alias] == paths
 
 
+def test_one_thing_has_one_name_in_all_recipes() -> None:
+    """A name that one recipe gives an option of a pass is understood wherever the pass is."""
+    recipes = [load_recipe(name) for name in recipe_names()]
+    given = {
+        (recipe.stages[id_].use, key): alias
+        for recipe in recipes
+        for alias, paths in recipe.aliases.items()
+        for id_, _, key in [path.rpartition(".") for path in paths]
+        if len(paths) == 1
+    }
+    assert given["null-model", "seed"] == "null_seed"
+    for recipe in recipes:
+        for stage in recipe.stages.values():
+            for key in option_types(stage.cls):
+                if alias := given.get((stage.use, key)):
+                    assert recipe.options[alias] == (f"{stage.id}.{key}",), recipe.name
+        if any(s.use == "null-model" for s in recipe.passes):
+            assert "null-model.seed" in recipe.options["seed"]
+
+
 # --- passes that are left out ---------------------------------------------------------------------
 
 
