@@ -18,7 +18,7 @@ from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import NULL_MODEL, Evidence
 from connectome_compiler.passes.runner import Ran, run
 from connectome_compiler.reading import place
-from connectome_compiler.recipe import Made, Recipe, load_recipe
+from connectome_compiler.recipe import Made, Recipe, as_settings, load_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +108,8 @@ def build(
     fails its check is not left behind. Raises `CompileError`.
     """
     if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe, settings)
-    recipe = recipe.having(options)
+        recipe = load_recipe(recipe)
+    recipe = recipe.having(as_settings(settings, options))
     if require not in ("any", "measured"):
         raise UnknownNameError.among("--require", str(require), ("any", "measured"))
     out = place("out", out)

@@ -184,7 +184,7 @@ class Recipe:
         called: str | None = None,
         **options: Any,
     ) -> Recipe:
-        """Return the recipe with one more pass, after or before the stage of that name.
+        """Return the recipe with one more pass, right after or before the stage of that name.
 
         ``use`` is a pass's name, ``"FILE.py:NAME"``, a class, or a pass that has been made;
         ``options`` are its fields. ``called`` is its name in this recipe, if not its own.
@@ -280,16 +280,20 @@ class Recipe:
 
     def put_in_words(self, error: CompileError, stage: Stage | None = None) -> None:
         """Call the option that ``error`` names as the user called it; it is one of ``stage``."""
-        uses = [s.use for s in self.stages.values()]
         for each in error.errors if isinstance(error, RecipeError) else (error,):
-            for s in (stage,) if stage else self.stages.values():
-                heads = {s.id, s.use} if stage or uses.count(s.use) == 1 else {s.id}
-                own = {key: f"{s.id}.{key}" for key in s.options}
-                for key, word in {**own, **s.words}.items():
-                    for path in (f"{head}.{key}" for head in heads):
-                        rest = each.where.removeprefix(path)
-                        if rest != each.where and not rest[:1].isidentifier():
-                            each.where = word + rest
+            each.where = self._in_words(each.where, stage)
+
+    def _in_words(self, where: str, stage: Stage | None) -> str:
+        uses = [s.use for s in self.stages.values()]
+        for s in (stage,) if stage else self.stages.values():
+            heads = {s.id, s.use} if stage or uses.count(s.use) == 1 else {s.id}
+            own = {key: f"{s.id}.{key}" for key in s.options}
+            for key, word in {**own, **s.words}.items():
+                for path in (f"{head}.{key}" for head in heads):
+                    rest = where.removeprefix(path)
+                    if rest != where and not rest[:1].isidentifier():
+                        return word + rest
+        return where
 
 
 def _listed(words: Sequence[str], joint: str) -> str:
@@ -322,14 +326,20 @@ def load_recipe(
     of them. ``passes`` are added, as texts such as ``"keep-core after source"``. Raises
     `CompileError` for what does not exist, naming the nearest that does.
     """
-    recipe = _load(str(name), ())
+    return _with_passes(_load(str(name), ()), passes).having(as_settings(settings, options))
+
+
+def as_settings(
+    settings: Mapping[str, Any] | Iterable[str], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return values by option, of what is given in either way."""
     given = settings if isinstance(settings, Mapping) else _texts(settings)
     if not all(isinstance(key, str) for key in given):
         raise _no_settings(settings)
     values = given if isinstance(given, Mapping) else parse_settings(given)
     if both := sorted(set(values) & set(options)):
         raise CompileError(f"option {both[0]!r}", "is given twice", "leave one out")
-    return _with_passes(recipe, passes).having({**values, **options})
+    return {**values, **options}
 
 
 def _with_passes(recipe: Recipe, passes: Iterable[str]) -> Recipe:
@@ -597,6 +607,7 @@ def _stage(
     defaults = option_defaults(cls)
     options = {key: value for key, value in options.items() if key in defaults}
     off = {key: options.get(key, defaults[key]) for key in when if key in defaults}
+    off = {key: tuple(v) if isinstance(v, list) else v for key, v in off.items()}  # as fields do
     return Stage(kind, name, own, cls, options, off)
 
 

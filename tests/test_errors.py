@@ -80,7 +80,7 @@ def test_a_lack_of_memory_is_known_in_many_words() -> None:
     ],
 )
 def test_what_a_word_was_meant_to_be(word: str, meant: str) -> None:
-    names = ["microns-v1", "fly-visual", "apply-dale", "drop-autapses", "drop-weak"]
+    names = ["microns-v1", "fly-visual", "apply-dale", "drop-autapses", "drop-weak-connections"]
     assert nearest(word, names) == meant
 
 
