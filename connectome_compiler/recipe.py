@@ -422,6 +422,8 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
             raise CompileError(f"{where}: name", f"{name!r} is no name", "write one line of text")
     with faults.noted():
         title = _text(where, page, "title", "")
+    strangers = [k for k, v in page.items() if k not in KEYS and isinstance(v, dict | list)]
+    n_before = len(faults.errors)
     read = _extending if "extends" in page else _whole
     recipe = read(where, page, children, faults)
     if recipe is None:
@@ -434,7 +436,7 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
         recipe = _with_aliases(where, recipe, aliases, faults)
     with faults.noted():
         changes = _flat(_table(where, page, "set"))
-        if faults.errors:  # a name may be one that is given, but not as it should be
+        if strangers or len(faults.errors) > n_before:  # a name may be of what could not be read
             known_names = {*recipe.options} - ({*aliases} - {*recipe.aliases})
             changes = {k: v for k, v in changes.items() if "." in k or k in known_names}
         recipe = recipe._having(changes, faults)

@@ -353,7 +353,7 @@ def test_options_of_a_pass_that_is_left_out_have_no_effect() -> None:
 def test_no_pass_of_a_shipped_recipe_is_there_for_nothing(name: str) -> None:
     """Those that do something only if asked to are left out until then."""
     given = {"edges": "edges.csv"} if name == "table" else {}
-    idle = {"select-neurons", "null-model", "sign-channels"}
+    idle = {"select-neurons", "drop-weak-connections", "null-model", "sign-channels"}
     assert not idle & set(load_recipe(name, given).make().ids)
 
 
@@ -480,6 +480,15 @@ def test_what_follows_from_another_fault_is_no_fault() -> None:
     assert [e.hint for e in caught.value.errors] == [
         "did you mean 'template'?",
         "did you mean 'options'?",
+    ]
+
+
+def test_a_fault_elsewhere_hides_no_unknown_name() -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse("toy.toml", GOOD.replace("title", "titel").replace("least = 3", "last = 3"))
+    assert [e.where for e in caught.value.errors] == [
+        "toy.toml: key 'titel'",
+        "recipe toy: option 'last'",
     ]
 
 
