@@ -74,10 +74,12 @@ class Celegans:
 
     name: ClassVar[str] = "celegans"
 
+    #: data set of the worm: cook2019 ships, the others need the package cect
     dataset: str = SHIPPED
-    cells: Literal["neurons", "neurons+muscles", "all"] = "neurons"
+    cells: Literal["neurons", "neurons+muscles", "all"] = "neurons"  #: which cells become units
+    #: by transmitter (nt), of connections by receptors (fenyves), or none
     signs: Literal["nt", "fenyves", "none"] = "nt"
-    path: str = ""
+    path: str = ""  #: wheel of cect, or a folder with its files; empty: the installed package
 
     def __post_init__(self) -> None:
         for field, known in (("dataset", DATA_SETS), ("cells", KINDS), ("signs", SIGNS)):

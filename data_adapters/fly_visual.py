@@ -58,8 +58,9 @@ class FlyVisual:
 
     name: ClassVar[str] = "fly-visual"
 
-    extent: int = EXTENT
-    path: str = ""
+    extent: int = EXTENT  #: radius of the eye, in columns
+    path: str = ""  #: connectome file of flyvis (JSON), or its wheel; empty: the installed package
+    #: one synapse into every gap inside a filter's hull (hull), or what was seen (none)
     fill: Fill = "none"
 
     def __post_init__(self) -> None:

@@ -61,11 +61,13 @@ class Mesoscale:
 
     name: ClassVar[str] = "mesoscale"
 
+    #: CSV of areas and layers with their numbers of neurons; empty: the mouse's
     populations: str = ""
-    interlaminar: str = ""
-    interareal: str = ""
+    interlaminar: str = ""  #: CSV of connection probabilities within areas; empty: the mouse's
+    interareal: str = ""  #: CSV of projections between areas; empty: the mouse's
+    #: neurons of other areas that one neuron hears; what shares are shares of
     in_degree: float = PLACEHOLDER
-    input_channels: int = 3
+    input_channels: int = 3  #: channels of the image: 1 grey, 3 colour
 
     def __post_init__(self) -> None:
         if not (isfinite(self.in_degree) and self.in_degree > 0):

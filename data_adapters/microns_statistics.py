@@ -116,8 +116,8 @@ class MicronsStatistics:
 
     name: ClassVar[str] = "microns-v1-surrogate"
 
-    seed: int = 0  # the only randomness: equal fields give equal graphs
-    calibrated: bool = True
+    seed: int = 0  #: seed of cells and connections: equal seeds give equal graphs
+    calibrated: bool = True  #: scale connections to the numbers that were counted in MICrONS
 
     def load(self) -> Graph:
         """Draw the column: one population of neurons and one projection onto itself.

@@ -88,15 +88,17 @@ class Mimetic:
 
     name: ClassVar[str] = "mimetic"
 
+    #: tables of layers, the first being the input: name, shape, window, activation, ...
     layers: tuple[Layer, ...]
-    form: Literal["2d", "diagonal", "random", "kernel"] = "2d"
-    radius: float = 0.4
+    form: Literal["2d", "diagonal", "random", "kernel"] = "2d"  #: form of all windows
+    radius: float = 0.4  #: radius of 2d windows, as a share of the grid's side
+    #: rule of 2d windows: as published (paper), or by exact distance (clean)
     mode: Literal["paper", "clean"] = "paper"
-    torus: bool = False
-    reduction: float = 0.5
-    seed: int = 0
-    dataset: str = "windowed-network"
-    title: str = "A network with windowed layers"
+    torus: bool = False  #: join opposite sides of the grid (2d)
+    reduction: float = 0.5  #: share of weights to leave out, 0 to 1 (diagonal, random, kernel)
+    seed: int = 0  #: seed of random windows, plus one for each layer before
+    dataset: str = "windowed-network"  #: name of the network in its provenance
+    title: str = "A network with windowed layers"  #: one line of text about the network
 
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]

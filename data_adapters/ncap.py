@@ -37,9 +37,10 @@ class Ncap:
 
     name: ClassVar[str] = "ncap"
 
-    n_joints: int = 5
-    n_turn_joints: int = 1
-    oscillator_period: int = 60
+    n_joints: int = 5  #: number of joints of the body
+    n_turn_joints: int = 1  #: number of joints, from the head, that hear the command to turn
+    oscillator_period: int = 60  #: period of the head's oscillator, in steps
+    #: how weights keep their sign in training
     mechanism: Literal["clamp", "abs", "smooth"] = "clamp"
 
     def __post_init__(self) -> None:

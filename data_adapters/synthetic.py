@@ -42,17 +42,18 @@ class Synthetic:
 
     name: ClassVar[str] = "synthetic"
 
-    layers: tuple[str, ...] = ("L1",)
-    grids: tuple[Grid, ...] = ((16, 16),)
-    within: bool = True
-    feedback: bool = True
+    layers: tuple[str, ...] = ("L1",)  #: names of the sheets, in the order of flow
+    grids: tuple[Grid, ...] = ((16, 16),)  #: rows and columns of each sheet, or of all: [[16, 16]]
+    within: bool = True  #: connect each sheet within itself
+    feedback: bool = True  #: connect each sheet back to the one before
+    #: which neurons are connected: near ones (2d), a band, or random ones
     form: Literal["2d", "diagonal", "random"] = "2d"
-    radius: float = 0.25
-    torus: bool = True
-    reduction: float = 0.5
-    exc_fraction: float = 0.8
-    side_um: float = 500.0
-    seed: int = 0
+    radius: float = 0.25  #: radius of 2d windows, as a share of the sheet's side
+    torus: bool = True  #: join opposite sides of the sheets (2d)
+    reduction: float = 0.5  #: share of connections to leave out, 0 to 1 (diagonal, random)
+    exc_fraction: float = 0.8  #: share of the neurons that is excitatory, 0 to 1
+    side_um: float = 500.0  #: side of the square that each sheet fills, in um
+    seed: int = 0  #: seed of signs, and of random connections
 
     def __post_init__(self) -> None:
         if not self.layers or len(set(self.layers)) < len(self.layers):

@@ -70,26 +70,30 @@ class Table:
 
     name: ClassVar[str] = "table"
 
-    edges: str
-    cells: str = ""
+    edges: str  #: file of connections: table, matrix, GraphML, SONATA, or JSON of flyvis
+    cells: str = ""  #: files of cells, separated by commas; empty: the ends of the connections
+    #: data set whose headers the files have
     preset: Literal["auto", "none", "flywire", "codex", "malecns", "hemibrain", "neuprint"] = "auto"
-    pre: str = ""
-    post: str = ""
-    weight: str = ""
-    kind: str = ""
-    unit: str = SYNAPSES
-    min_weight: float = 0  # of a pair, all its rows summed; 0 keeps all
+    pre: str = ""  #: column of the presynaptic neuron; empty: by its usual names
+    post: str = ""  #: column of the postsynaptic neuron; empty: by its usual names
+    weight: str = ""  #: column of the weight; empty: by its usual names; none: one synapse a row
+    kind: str = ""  #: column that tells chemical from electrical; empty: by its usual names
+    unit: str = SYNAPSES  #: unit of the weights; synapses are whole numbers from 1
+    #: least weight of a pair, all its rows summed, in the unit given; 0 keeps all
+    min_weight: float = 0
+    #: animal whose transmitters give neurons their signs; none: no signs
     species: Literal["", "none", "worm", "fly", "mouse"] = ""
-    duplicates: Literal["sum", "error"] = "sum"  # rows of a pair that an earlier row has
-    unknown_neurons: Literal["error", "drop"] = "error"  # connections with cells not in the table
-    orientation: Orientation = ""
-    sheet: str = ""
-    population: str = ""
-    dataset: str = ""
-    title: str = ""
-    licence: str = ""
-    citation: str = ""
-    evidence: Vouched = "unknown"  # what the user vouches for
+    duplicates: Literal["sum", "error"] = "sum"  #: rows of a pair that an earlier row has
+    #: what becomes of connections with cells that are not in the tables
+    unknown_neurons: Literal["error", "drop"] = "error"
+    orientation: Orientation = ""  #: which way a matrix runs: pre-post has presynaptic rows
+    sheet: str = ""  #: sheet of a workbook
+    population: str = ""  #: edge population of a SONATA file
+    dataset: str = ""  #: name of the data set; empty: the file's
+    title: str = ""  #: one line of text about the data set
+    licence: str = ""  #: licence of the data
+    citation: str = ""  #: paper to cite
+    evidence: Vouched = "unknown"  #: how the connections are known; you vouch for it
 
     def __post_init__(self) -> None:
         if not self.edges.strip():

@@ -1,6 +1,15 @@
 """What errors say is short enough to read."""
 
-from connectome_compiler.errors import CompileError, UnknownNameError, out_of_memory
+import pytest
+
+from connectome_compiler.errors import (
+    CompileError,
+    Faults,
+    RecipeError,
+    UnknownNameError,
+    nearest,
+    out_of_memory,
+)
 from connectome_compiler.text import LONGEST
 
 
@@ -38,3 +47,43 @@ def test_a_lack_of_memory_is_known_in_many_words() -> None:
         assert out_of_memory(error)
     for other in (ValueError("out of memory"), OSError(28, "No space left"), RuntimeError("no")):
         assert not out_of_memory(other)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("microns-v", "microns-v1"),
+        ("fly", "fly-visual"),  # too short to be alike
+        ("dale", "apply-dale"),
+        ("v1", ""),  # so short that it can be anything
+        ("drop", ""),  # inside two
+        ("", ""),
+        ("x" * 10_000, ""),
+    ],
+)
+def test_what_a_word_was_meant_to_be(word: str, meant: str) -> None:
+    names = ["microns-v1", "fly-visual", "apply-dale", "drop-autapses", "drop-weak-connections"]
+    assert nearest(word, names) == meant
+
+
+def test_errors_are_collected_and_shown_together() -> None:
+    faults = Faults()
+    faults.raise_any()
+    for error in (
+        CompileError("a", "is wrong", "mend it"),
+        CompileError("a", "is wrong", "mend it"),
+        RecipeError([CompileError("b", "is bad"), CompileError("c", "is worse")]),
+    ):
+        with faults.noted():
+            raise error
+    with pytest.raises(RecipeError) as caught:
+        faults.raise_any()
+    lines = ["3 faults:", "  a: is wrong", "    hint: mend it", "  b: is bad", "  c: is worse"]
+    assert str(caught.value).splitlines() == lines
+    alone = Faults()
+    with alone.noted():
+        raise UnknownNameError.among("pass", "x", ["y"])
+    with pytest.raises(UnknownNameError):
+        alone.raise_any()
+    with pytest.raises(KeyError), faults.noted():
+        raise KeyError("a bug")

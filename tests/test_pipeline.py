@@ -87,8 +87,8 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     find: Callable[..., Any] = registry.find
 
-    def found(kind: registry.Kind, name: str, where: str = "") -> Any:
-        return mine.get(name) or find(kind, name, where)
+    def found(kind: registry.Kind, name: str, *given: Any) -> Any:
+        return mine.get(name) or find(kind, name, *given)
 
     monkeypatch.setattr("connectome_compiler.recipe.find", found)
 
@@ -241,6 +241,22 @@ def test_settings_may_be_texts_or_values(tmp_path: Path) -> None:
     assert by_text.source.make() == by_value.source.make()
     with pytest.raises(CompileError, match="did you mean 'seed'"):
         load_graph(path, sed=2)
+
+
+def test_settings_are_keyword_arguments_of_a_build(tmp_path: Path) -> None:
+    out = tmp_path / "net.py"
+    by_word = build("synthetic", out, verify=False, grids=[[5, 5]], seed=2)
+    by_dict = build("synthetic", out, verify=False, settings={"grids": [[5, 5]], "seed": 2})
+    of_recipe = build(load_recipe("synthetic", seed=2), out, verify=False, grids=[[5, 5]])
+    digests = {b.graph.digest() for b in (by_word, by_dict, of_recipe)}
+    assert (len(digests), by_word.graph.n_neurons) == (1, 25)
+    with pytest.raises(CompileError, match="option 'seed': is given twice"):
+        build("synthetic", out, settings=["seed=1"], seed=2)
+    edges = tmp_path / "edges.csv"
+    edges.write_text("pre,post\na,b\nb,a\n")
+    with pytest.warns(UserWarning, match="not known to be measured") as warned:
+        assert load_graph("table", edges=edges).n_connections >= 2
+    assert [w.filename for w in warned] == [__file__]
 
 
 # --- the same bytes -------------------------------------------------------------------------------

@@ -28,9 +28,9 @@ class AssignSigns:
 
     name: ClassVar[str] = "assign-signs"
 
-    column: str = "cell_class"
-    excitatory: tuple[str, ...] = ("excitatory",)
-    inhibitory: tuple[str, ...] = ("inhibitory",)
+    column: str = "cell_class"  #: column of words that tell the sign
+    excitatory: tuple[str, ...] = ("excitatory",)  #: words of excitatory neurons
+    inhibitory: tuple[str, ...] = ("inhibitory",)  #: words of inhibitory neurons
 
     def __post_init__(self) -> None:
         if both := set(self.excitatory) & set(self.inhibitory):

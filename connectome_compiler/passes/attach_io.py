@@ -27,12 +27,14 @@ class AttachIo:
 
     name: ClassVar[str] = "attach-io"
 
+    #: populations that the image drives; empty: those of the first layer
     inputs: tuple[str, ...] = ()
+    #: populations that are read out; empty: the excitatory one of the last layer
     outputs: tuple[str, ...] = ()
-    channels: int = 1
-    height: int = 48  # pixels
-    width: int = 48  # pixels
-    classes: int = 7
+    channels: int = 1  #: channels of the image: 1 grey, 3 colour
+    height: int = 48  #: height of the image, in pixels
+    width: int = 48  #: width of the image, in pixels
+    classes: int = 7  #: number of classes
 
     def __post_init__(self) -> None:
         for field in ("channels", "height", "width", "classes"):

@@ -32,11 +32,13 @@ class AttachPorts:
 
     name: ClassVar[str] = "attach-ports"
 
-    inputs: int = 8
-    outputs: int = 4
-    into: str = AUTO
-    out_of: str = AUTO
+    inputs: int = 8  #: number of input channels, where read_in is linear
+    outputs: int = 4  #: number of output channels, where read_out is linear
+    into: str = AUTO  #: neurons that get input: role == "sensory"; auto: sensory ones, else all
+    out_of: str = AUTO  #: neurons that are read: role == "motor"; auto: motor ones, else all
+    #: mix input channels by weights (linear), or give each neuron its own (direct)
     read_in: How = "linear"
+    #: mix rates into outputs by weights (linear), or give each neuron's (direct)
     read_out: How = "linear"
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ class LayKernels:
 
     name: ClassVar[str] = "lay-kernels"
 
-    z: float = 1.0  # where kernels end, in widths (standard deviations)
+    z: float = 1.0  #: where kernels end, in standard deviations
 
     def __post_init__(self) -> None:
         if not (isfinite(self.z) and self.z > 0):

@@ -33,7 +33,8 @@ class MaterialiseLaws:
 
     name: ClassVar[str] = "materialise-laws"
 
-    seed: int = 0
+    seed: int = 0  #: seed of the connections that are drawn
+    #: generator: one per projection (fast), or that of the published script (legacy)
     stream: Literal["fast", "legacy"] = "fast"
 
     def __post_init__(self) -> None:

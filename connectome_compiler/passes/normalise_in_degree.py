@@ -26,7 +26,7 @@ class NormaliseInDegree:
 
     name: ClassVar[str] = "normalise-in-degree"
 
-    total: float = 1000.0  # sources per target neuron
+    total: float = 1000.0  #: sources that each target neuron hears, summed over projections
 
     def __post_init__(self) -> None:
         if not (isfinite(self.total) and self.total > 0):

@@ -21,7 +21,7 @@ class SelectNeurons:
 
     name: ClassVar[str] = "select-neurons"
 
-    where: str = ""
+    where: str = ""  #: neurons to keep: region == "V1" and x_um < 500; empty: all
 
     def __post_init__(self) -> None:
         if self.where.strip():

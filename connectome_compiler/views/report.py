@@ -179,21 +179,23 @@ def _command(name: str) -> str:
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
-def of_target(target: str, settings: Sequence[str] = ()) -> str:
+def of_target(target: str, settings: Sequence[str] = (), passes: Sequence[str] = ()) -> str:
     """Return a summary of a recipe, a saved graph or an emitted module."""
     from connectome_compiler.pipeline import compile_graph
-    from connectome_compiler.recipe import load_recipe, shipped_names
+    from connectome_compiler.recipe import load_recipe
+    from connectome_compiler.registry import recipe_names
 
     path = Path(target)
-    is_graph = (path / "graph.json").is_file() or (path.is_dir() and target not in shipped_names())
-    if (target.endswith(".py") or is_graph) and settings:
+    is_graph = (path / "graph.json").is_file() or (path.is_dir() and target not in recipe_names())
+    given = [f"--set {text}" for text in settings] + [f"--pass {text}" for text in passes]
+    if (target.endswith(".py") or is_graph) and given:
         what = "a saved graph" if is_graph else "a built module"
-        raise CompileError(f"--set {settings[0]}", f"{target} is {what}", "settings are of recipes")
+        raise CompileError(given[0], f"{target} is {what}", "only a recipe can be changed")
     if is_graph:
         return _of_graph(Graph.load(path))
     if target.endswith(".py"):
         return _of_module(path)
-    return _of_graph(compile_graph(load_recipe(target, settings)))
+    return _of_graph(compile_graph(load_recipe(target, settings, passes)))
 
 
 def _of_graph(graph: Graph) -> str:

@@ -55,14 +55,17 @@ class Bionic:
 
     name: ClassVar[str] = "bionic"
 
-    filters: tuple[int, int] = (8, 16)
+    filters: tuple[int, int] = (8, 16)  #: filters of the two convolutions of the front end
+    #: strength of lateral inhibition in the front end; 0 leaves it out
     lateral_inhibition: float = 0.1
-    attention: bool = True
+    attention: bool = True  #: attention in the front end
+    #: sweeps through the populations; 0: three where something acts a sweep later, else one
     steps: int = 0
+    #: how connections are multiplied; auto asks the cost model
     kernel: Literal["auto", "edges", "dense"] = "auto"
-    batch: int = 32
-    allow_free_signs: bool = False
-    class_name: str = ""
+    batch: int = 32  #: images a step that the cost model reckons with
+    allow_free_signs: bool = False  #: let weights be free whose sign is known
+    class_name: str = ""  #: name of the network's class; empty: by the recipe
 
     def __post_init__(self) -> None:
         for field, least in (("steps", 0), ("batch", 1)):

@@ -60,10 +60,12 @@ class Mimetic:
 
     name: ClassVar[str] = "mimetic"
 
+    #: where weights start: as torch's, or as Keras's he_normal
     start: Literal["torch", "he-normal"] = "torch"
+    #: what starts are multiplied by, where a window keeps a share of the weights
     gain: Literal["none", "1/usage", "1/sqrt(usage)", "fan-in"] = "1/usage"
-    kernel: Literal["auto", "dense", "patches"] = "auto"
-    class_name: str = ""
+    kernel: Literal["auto", "dense", "patches"] = "auto"  #: how windowed layers are multiplied
+    class_name: str = ""  #: name of the network's class; empty: by the recipe
 
     def __post_init__(self) -> None:
         if self.class_name and not self.class_name.isidentifier():

@@ -59,14 +59,17 @@ class Recurrent:
 
     name: ClassVar[str] = "recurrent"
 
-    dt_ms: float = 20.0
+    dt_ms: float = 20.0  #: integration step, in ms
+    #: sequences as (batch, time, channel) instead of (time, batch, channel)
     batch_first: bool = False
+    #: spectral radius of the chemical weights at the start; 0: as they come
     spectral_radius: float = 0.0
+    #: how connections are multiplied; auto asks the cost model
     kernel: Literal["auto", "edges", "dense"] = "auto"
-    batch: int = 16
-    steps: int = 20
-    allow_free_signs: bool = False
-    class_name: str = ""
+    batch: int = 16  #: samples that the cost model reckons with
+    steps: int = 20  #: steps of a sequence that the cost model reckons with
+    allow_free_signs: bool = False  #: let weights be free whose sign is known
+    class_name: str = ""  #: name of the network's class; empty: by the recipe
 
     def __post_init__(self) -> None:
         for field in ("batch", "steps"):
