@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 
 import numpy as np
@@ -112,6 +112,28 @@ def class_of_word(word: str) -> Kind | None:
     """Return the class that a word such as ``aibs_coarse_excitatory`` or ``i`` stands for."""
     plain = re.sub(r"[\s_-]", "", word).lower()
     return CLASS_WORDS.get(plain)
+
+
+def signs_by_class(words: Iterable[str], species: str) -> dict[str, Kind]:
+    """Return the words of a column that say excitatory or inhibitory, with what they say.
+
+    An interneuron of the mouse's cortex inhibits, one of a worm need not; glutamate excites in the
+    mouse and not in the fly; "e" may be a letter for anything. So a word counts that spells it out;
+    a letter where all others of its column are classes, too; and any class, of a mouse alone.
+    """
+    kind = {word: class_of_word(word) for word in words}
+    all_known = None not in kind.values()
+
+    def says(word: str) -> bool:
+        short = re.sub(r"[\s_-]", "", word).lower()
+        spelled = "exc" in short or "inh" in short
+        return spelled or (all_known and (species == "mouse" or len(short) == 1))
+
+    return {
+        word: what
+        for word, what in kind.items()
+        if what in (Kind.EXCITATORY, Kind.INHIBITORY) and says(word)
+    }
 
 
 def class_of_type(word: str) -> Kind | None:
