@@ -282,12 +282,17 @@ def _notes(files: list[CellFile], n: int) -> list[str]:
 
 
 def neuron_columns(
-    cells: Cells, preset: Preset | None, species: str, votes: Words | None, votes_where: str
+    cells: Cells,
+    preset: Preset | None = None,
+    species: str = "",
+    votes: Words | None = None,
+    votes_where: str = "",
+    numbers: Callable[[Column], pa.Array] | None = None,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the columns of the neuron table, those of the source last, and notes.
 
     ``votes`` are transmitters by the neurons' own synapses, or none; ``votes_where`` names their
-    file and column in errors.
+    file and column in errors. ``numbers`` reads positions, by default with an error at other text.
     """
     made: dict[str, Any] = {"neuron_id": cells.key}
     notes: list[str] = []
@@ -322,13 +327,14 @@ def neuron_columns(
         made["sign"] = signs = _own_signs(cells.columns[name])
         notes.append(f"signs of {cells.n - signs.null_count:,} cells from column {name}")
         used.add("sign")
-    position, names, note = _position(cells, preset)
+    position, names, note = _position(cells, preset, numbers or _exact)
     if position is not None:
         made.update(zip(("x_um", "y_um", "z_um"), position, strict=True))
         used.update(names)
         notes.append(note)
     for name, column in cells.columns.items():
-        if name in used:
+        is_key = name == "neuron_id" and column.name == column.file.key_column
+        if name in used or is_key:
             continue
         free = name
         while free in made:
@@ -456,12 +462,14 @@ def usual_position(
     return None, ()
 
 
-def _position(cells: Cells, preset: Preset | None) -> tuple[Axes | None, tuple[str, ...], str]:
+def _position(
+    cells: Cells, preset: Preset | None, numbers: Callable[[Column], pa.Array]
+) -> tuple[Axes | None, tuple[str, ...], str]:
     """Return positions in um, the columns that they replace, and a note.
 
     Nothing where no unit is known: such columns stay as they are.
     """
-    position, names = usual_position(cells, _exact)
+    position, names = usual_position(cells, numbers)
     if position is not None:
         return position, names, f"positions from columns {', '.join(names)}"
     for name, column in cells.columns.items():
@@ -475,7 +483,7 @@ def _position(cells: Cells, preset: Preset | None) -> tuple[Axes | None, tuple[s
                 n for axis in layout.position for n, c in cells.columns.items()
                 if c.file is column.file and c.name == axis
             )  # fmt: skip
-            axes = [_exact(cells.columns[n]) for n in names]
+            axes = [numbers(cells.columns[n]) for n in names]
         else:
             continue
         scale = preset.scale(pc.max(axes[2]).as_py() or 0)

@@ -168,6 +168,17 @@ def layer_of_depth(depth_um: Floats) -> npt.NDArray[np.str_]:
     return np.asarray(names[np.searchsorted(borders, depth_um, side="right")])
 
 
+def layers_told(own: Words | None, types: Iterable[Words | None], depth_um: Floats) -> Words:
+    """Return each cell's layer: its own, else that of its types, else by its depth, NaN if unknown.
+
+    ``own`` are layers as `layer_of_word` spells them; what nothing tells is None.
+    """
+    by_depth = layer_of_depth(depth_um).astype(object)
+    by_depth[np.isnan(depth_um)] = None
+    by_type = (_each(t, layer_of_type) for t in types if t is not None)
+    return first_known(*(() if own is None else (own,)), *by_type, by_depth)
+
+
 def oriented(x_um: Floats, y_um: Floats, z_um: Floats) -> tuple[Floats, Floats, Floats]:
     """Turn positions in the volume minnie65 so that ``y_um`` is the depth below the pia."""
     angle = np.deg2rad(TILT_DEGREES)
