@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import AllToAll, OneToOne, Synapses, units
+from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Port, Projection
+from connectome_compiler.ir.laws import AllToAll, OneToOne, units
 from connectome_compiler.passes._expression import parsed, select, strangers_in
 from connectome_compiler.passes.split_flow import stages
 
