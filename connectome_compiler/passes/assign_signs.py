@@ -98,11 +98,14 @@ class AssignSigns:
             unsigned = _counts(column.filter(pc.is_null(sign)))
             words.update({repr(w) if w else "no word": n for w, n in unsigned.items()})
             differ += pc.sum(pc.not_equal(sign, self._told(p))).as_py() or 0
-        usual = f", as usual in the {self.species}" if self.species else ""
         yield (
             f"{signs[1]:,} excitatory, {signs[-1]:,} inhibitory, "
-            f"{signs[None]:,} without sign (by {self._words}{usual})"
+            f"{signs[None]:,} without sign (by {self._words})"
         )
+        if self.species:
+            usual = SPECIES[self.species].items()
+            plus, minus = (", ".join(w for w, sign in usual if sign == s) for s in (1, -1))
+            yield f"as is the convention for the {self.species}: {plus} +; {minus} -"
         if differ:
             yield f"{differ:,} signs that were known already differ from those, and stay"
         if words:

@@ -193,7 +193,8 @@ def test_signs_by_transmitter(worm: Graph) -> None:
         0: (480, 1_820),
     }
     assert worm.provenance.signs is Evidence.PREDICTED
-    assert "241 excitatory, 31 inhibitory, 30 without sign (by neurotransmitter," in notes(worm)
+    assert "241 excitatory, 31 inhibitory, 30 without sign (by neurotransmitter)" in notes(worm)
+    assert "convention for the worm: acetylcholine, glutamate +; gaba -" in notes(worm)
     assert "no sign from no word (16), 'dopamine' (6), 'betaine uptake' (4)" in notes(worm)
     assert n_breaking(worm) == 0
 

@@ -376,7 +376,8 @@ def test_signs_come_from_transmitters_by_the_species(load: Any) -> None:
     graph = load(rows, CELLS, species="fly")
     assert column(graph, "sign") == [1, -1, None, None]
     assert graph.provenance.signs is Evidence.PREDICTED
-    assert "1 excitatory, 1 inhibitory, 2 without sign (by neurotransmitter, as" in notes(graph)
+    assert "1 excitatory, 1 inhibitory, 2 without sign (by neurotransmitter)" in notes(graph)
+    assert "as is the convention for the fly: acetylcholine +; gaba, glut" in notes(graph)
     cells = "id,nt; 1,glutamate; 2,glutamate; 3,glu; 4,GLUT"
     assert column(load(rows, cells, species="worm"), "sign") == [1] * 4
     assert column(load(rows, cells, species="fly"), "sign") == [-1] * 4

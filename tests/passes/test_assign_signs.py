@@ -63,7 +63,8 @@ def test_a_species_gives_its_transmitters_their_usual_signs() -> None:
         assert graph.populations[0].column("sign").to_pylist() == wanted
         assert graph.provenance.signs is Evidence.PREDICTED
     assert graph.provenance.steps[0].notes == (
-        "2 excitatory, 2 inhibitory, 2 without sign (by neurotransmitter, as usual in the fly)",
+        "2 excitatory, 2 inhibitory, 2 without sign (by neurotransmitter)",
+        "as is the convention for the fly: acetylcholine +; gaba, glutamate, histamine -",
         "1 signs that were known already differ from those, and stay",
         "no sign from 'dopamine' (1), no word (1)",
     )
