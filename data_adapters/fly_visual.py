@@ -96,8 +96,7 @@ class FlyVisual:
             notes.append(f"{n_unsigned:,} connections without a sign")
         stem = file_name.removesuffix(".json")
         options = f'extent={self.extent}, fill="{self.fill}"'
-        size = neurons.n_units, 0, len(edges.post)
-        step = Step("tile-columns", options, 0, *size, tuple(notes))
+        step = Step.first("tile-columns", options, neurons.n_units, len(edges.post), notes)
         published = digest == PUBLISHED
         papers = (LAPPALAINEN_2024, RIVERA_ALBA_2011, TAKEMURA_2015, SHINOMIYA_2019)
         graph = Graph(

@@ -113,10 +113,10 @@ class Mesoscale:
         graph.verify()
         areas = {_place(p).area for p in people.cells.values()}
         counted = f"{len(areas)} areas, {len(people.cells)} populations"
-        step = Step(
+        step = Step.first(
             "read-areas",
             f"in_degree={spell(self.in_degree)}, input_channels={self.input_channels}",
-            0, graph.n_neurons, 0, graph.n_connections,
+            graph.n_neurons, graph.n_connections,
             (f"{counted}; connections are expected numbers", *notes, *more, *_origins(tables)),
         )  # fmt: skip
         provenance = graph.provenance.with_step(step)

@@ -142,7 +142,7 @@ class MicronsStatistics:
             licence=LICENCE,
             citations=CITATIONS,
             files=tuple(f.file for f in facts.values()),
-            steps=(Step(self.name, options, n, n, n_edges, n_edges, notes),),
+            steps=(Step.first(self.name, options, n, n_edges, notes),),
         )
         neurons = Population("neurons", (n,), cells.table(facts["column_axis"].rows))
         graph = Graph((neurons,), (Projection("neurons", "neurons", edges),), provenance)

@@ -158,7 +158,7 @@ class MicronsV1:
 
     def _modelled(self, why: str) -> Graph:
         """Return the surrogate; ``why`` is added to its history if nobody asked for it."""
-        from connectome_compiler.ir.provenance import FALLBACK, Step
+        from connectome_compiler.ir.provenance import FALLBACK
 
         from .microns_statistics import MicronsStatistics
 
@@ -166,5 +166,5 @@ class MicronsV1:
         if not why:
             return graph
         n, m = graph.n_neurons, graph.n_connections
-        fallback = Step(FALLBACK, "", n, n, m, m, (why,))
+        fallback = graph.provenance.steps[-1].then(FALLBACK, "", n, m, (why,))
         return replace(graph, provenance=graph.provenance.with_step(fallback))

@@ -160,10 +160,9 @@ class Mimetic:
             for q, layer in zip(graph.projections, self.layers[1:], strict=True)
             for note in self._notes(graph, q, layer)
         ]
-        size = graph.n_neurons, 0, graph.n_connections
         numbers = {"form": self.form, **self._numbers()}
         options = ", ".join(f"{name}={spell(value)}" for name, value in numbers.items())
-        step = Step("lay-windows", options, 0, *size, tuple(notes))
+        step = Step.first("lay-windows", options, graph.n_neurons, graph.n_connections, notes)
         return Graph(
             graph.populations, graph.projections, graph.provenance.with_step(step), graph.ports
         )

@@ -71,9 +71,9 @@ class Ncap:
         )
         ports = (*(Port(p, p, "in") for p in inputs), Port("torque", "torque", "out"))
         bare = Graph(populations, (*_fixed(), *self._named()), self._provenance(), ports)
-        size = bare.n_neurons, 0, bare.n_connections
         note = f"the same motif at {n} {'joint' if n == 1 else 'joints'}"
-        step = Step("lay-motif", spell_options(self), 0, *size, (note,))
+        n_units, n_edges = bare.n_neurons, bare.n_connections
+        step = Step.first("lay-motif", spell_options(self), n_units, n_edges, (note,))
         return Graph(populations, bare.projections, bare.provenance.with_step(step), ports)
 
     def _named(self) -> tuple[Projection, ...]:

@@ -104,10 +104,10 @@ class Synthetic:
         joined = np.concatenate(post), np.concatenate(pre)
         edges = Synapses.from_edges(*joined, np.ones(len(joined[0]), np.int32))
         table = neuron_table(self._columns(grids))
-        size = int(first[-1]), 0, len(edges.post)
-        step = Step("lay-windows", spell_options(self), 0, *size, tuple(notes))
+        n = int(first[-1])
+        step = Step.first("lay-windows", spell_options(self), n, len(edges.post), notes)
         graph = Graph(
-            (Population("neurons", (int(first[-1]),), table),),
+            (Population("neurons", (n,), table),),
             (Projection("neurons", "neurons", edges),),
             Provenance(
                 dataset="synthetic-window",

@@ -77,7 +77,7 @@ def built(folder: Path) -> Said:
     """A verified build with a saved graph; many tests look at its files."""
     return ccompile(
         *("build", "microns-v1-surrogate", "--out", "made/column.py"),
-        *("--save-after", "attach-io", "--print-after", "laminar-partition"),
+        *("--save-after", "attach-ports", "--print-after", "laminar-partition"),
         cwd=folder,
     )
 
@@ -104,7 +104,7 @@ def test_build_tells_a_newcomer_all_that_matters(built: Said, module: Path) -> N
         assert name in built.out
     for words in ("CC BY", "neurons", "connections", "parameters", "verified column.py"):
         assert words in built.out
-    for path in (module, arrays_of(module), module.parent / "column.graphs" / "11-attach-io"):
+    for path in (module, arrays_of(module), module.parent / "column.graphs" / "11-attach-ports"):
         assert str(path.relative_to(module.parents[1])) in built.out
         assert path.exists()
     assert "inspect made/column.py" in built.out
@@ -151,7 +151,7 @@ def test_build_from_a_file_with_settings(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(MINE)
     said = ccompile(
         *("build", "mine.toml", "--no-verify", "--set", "classes=3", "--set", "seed=5"),
-        *("--set", 'where=cortical_layer in ("L4", "L2/3")', "--set", "attach-io.width=32"),
+        *("--set", 'where=cortical_layer in ("L4", "L2/3")', "--set", "attach-ports.image=1,48,32"),
         *("--save-after", "all", "--print-after", "source"),
         cwd=tmp_path,
     )
@@ -163,7 +163,7 @@ def test_build_from_a_file_with_settings(tmp_path: Path) -> None:
     assert said.out.splitlines()[-1].startswith("microns-v1-surrogate@seed=5 is modelled")
     saved = sorted(p.name for p in (tmp_path / "model.graphs").iterdir())
     assert saved[0] == "00-source"
-    assert saved[-1] == "11-attach-io"  # its place in the recipe, whatever is left out
+    assert saved[-1] == "11-attach-ports"  # its place in the recipe, whatever is left out
     assert len(saved) == 10
     assert Graph.load(tmp_path / "model.graphs" / saved[-1]).population("classes").n_units == 3
 
@@ -237,7 +237,7 @@ def test_saved_stages_are_those_of_one_build(tmp_path: Path) -> None:
     assert len(first) > 5
     # One that fails changes nothing, even if it fails late.
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    failing = [*build, "all", "--set", "attach-io.outputs=nobody"]
+    failing = [*build, "all", "--set", "attach-ports.out_of=nobody"]
     must_fail(run_inside(failing, tmp_path), "nobody")
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
     # What somebody put into a stage stays, whether or not the stage does.
@@ -275,7 +275,7 @@ def test_stages_of_another_format_are_to_be_moved_away(tmp_path: Path) -> None:
 
 def test_stages_of_a_build_that_fails_leave_no_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(MINE)
-    failing = ["build", "mine.toml", "--save-after", "all", "--set", "attach-io.outputs=nobody"]
+    failing = ["build", "mine.toml", "--save-after", "all", "--set", "attach-ports.out_of=nobody"]
     must_fail(run_inside([*failing, "--out", "deep/er/model.py"], tmp_path), "nobody")
     assert [p.name for p in tmp_path.iterdir()] == ["mine.toml"]
 

@@ -304,6 +304,9 @@ def test_one_thing_has_one_name_in_all_recipes() -> None:
     for recipe in recipes:
         for stage in recipe.stages.values():
             for key in option_types(stage.cls):
+                images = given.get((stage.use, key)) == "classes"
+                if images and "image" not in stage.options:
+                    continue  # without images to tell apart, outputs are no classes
                 if alias := given.get((stage.use, key)):
                     assert recipe.options[alias] == (f"{stage.id}.{key}",), recipe.name
         if any(s.use == "null-model" for s in recipe.passes):

@@ -33,7 +33,7 @@ def test_everything_that_is_listed_is_there(kind: Kind, name: str) -> None:
     assert callable(getattr(cls, verbs[kind]))
 
 
-@pytest.mark.parametrize(("kind", "name"), ALL)
+@pytest.mark.parametrize(("kind", "name"), [of for of in ALL if of[0] in catalogue.KINDS])
 def test_every_option_says_in_one_line_what_it_is(kind: Kind, name: str) -> None:
     """`ccompile list` shows the line, and a unit wherever the name has one."""
     cls = find(kind, name)

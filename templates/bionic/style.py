@@ -45,8 +45,8 @@ OWN |= {"example_input", "named_projections", "effective_weights", *MODULE}
 class Bionic:
     """Image front end, laminar populations joined by the connectome, read-out.
 
-    Needs a graph with the ports of `attach-io`. ``filters``, ``lateral_inhibition`` (strength, 0 to
-    leave it out), ``attention`` and ``steps`` (sweeps, where there is feedback) are the defaults of
+    Needs the image of `attach-ports`. ``filters``, ``lateral_inhibition`` (strength, 0 to leave it
+    out), ``attention`` and ``steps`` (sweeps, where there is feedback) are the defaults of
     the emitted ``build()``; ``steps`` 0 is three sweeps where something acts on the sweep before,
     else one. ``kernel`` "auto" asks the cost model, for ``batch`` images a step.
     ``allow_free_signs`` lets weights be free whose sign is known. ``class_name`` names the network;
@@ -299,11 +299,12 @@ def _doc(graph: Graph, delayed: list[Projection]) -> str:
 def _image(graph: Graph) -> tuple[int, int, int]:
     """Return the image's (channels, height, width), or say which pass is missing."""
     if not any(p.name == "image" for p in graph.populations):
-        raise CompileError("bionic", "the graph has no image", 'add [[pass]] use = "attach-io"')
+        hint = 'add [[pass]] use = "attach-ports" with image = [1, 48, 48]'
+        raise CompileError("bionic", "the graph has no image", hint)
     channels, height, width = graph.population("image").shape
     if min(height, width) < 4:
         problem = f"images of {height} x {width} pixels vanish in two poolings"
-        raise CompileError("bionic", problem, "attach-io.height and .width: at least 4")
+        raise CompileError("bionic", problem, "attach-ports.image: at least 4 high and wide")
     return channels, height, width
 
 
@@ -368,7 +369,7 @@ def _check_path(graph: Graph, sweeps: int) -> None:
         raise CompileError(
             "bionic",
             "no path of connections leads from the image to the classes",
-            "keep more: a lower min_synapses, skip=keep, or other inputs and outputs of attach-io",
+            "keep more: a lower min_synapses, skip=keep, or other into and out_of of attach-ports",
         )
 
 

@@ -230,7 +230,7 @@ def _ports(graph: Graph) -> tuple[list[Projection], list[Projection]]:
     artificial = {p.name for p in graph.populations if p.artificial}
     if odd := artificial - {"input", "output"}:
         problem = f"has no place for {min(odd)}: it maps sequences of inputs to outputs"
-        raise CompileError("recurrent", problem, "attach-ports in the place of attach-io")
+        raise CompileError("recurrent", problem, "leave the image of attach-ports out")
     for name in ("input", "output"):
         if name not in artificial:
             raise CompileError("recurrent", f"the graph has no {name}", hint)

@@ -20,7 +20,7 @@ Signs      19 known (19 excitatory, 100%; 0 inhibitory, 0%), 19 enforced, 0 unkn
 Licence    CC0
 
 Made by connectome-compiler 0.1.0 from the recipe toy-column:
-  assign-signs(column="cell_class", excitatory=["excitatory"], inhibitory=["inhibitory"]): 16
+  assign-signs(column="", excitatory=["excitatory"], inhibitory=["inhibitory"], species=""): 16
       neurons, 67 connections
     - 12 excitatory, 4 inhibitory, 0 without sign (by cell_class)
   apply-dale(policy="majority", unsigned="keep"): 16 neurons, 67 connections
@@ -38,10 +38,11 @@ Made by connectome-compiler 0.1.0 from the recipe toy-column:
   split-flow(skip="drop", within="keep", feedback="drop"): 12 neurons, 37 -> 19 connections
     - kept: 8 forward, 11 within
     - dropped: 8 skip, 10 feedback
-  attach-io(inputs=[], outputs=[], channels=1, height=8, width=8, classes=3): 12 neurons, 19
-      connections
-    - image -> L4.exc; L6.exc -> classes
-    - 1 neurons have no input left: their activity is constant
+  attach-ports(inputs=8, outputs=3, into="auto", out_of="auto", read_in="linear", read_out="linear",
+      image=[1, 8, 8]): 12 neurons, 19 connections
+    - 3 of 12 neurons are driven: L4.exc
+    - 3 of 12 neurons are read: L6.exc
+    - 1 neurons have no input: their activity is constant
   bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, kernel="auto", batch=32,
       allow_free_signs=false, class_name="")
 """
@@ -74,7 +75,7 @@ PROVENANCE: dict[str, Any] = {
     "steps": [
         {
             "name": "assign-signs",
-            "options": 'column="cell_class", excitatory=["excitatory"], inhibitory=["inhibitory"]',
+            "options": 'column="", excitatory=["excitatory"], inhibitory=["inhibitory"], species=""',
             "neurons": [16, 16],
             "connections": [67, 67],
             "notes": ["12 excitatory, 4 inhibitory, 0 without sign (by cell_class)"],
@@ -121,13 +122,14 @@ PROVENANCE: dict[str, Any] = {
             "notes": ["kept: 8 forward, 11 within", "dropped: 8 skip, 10 feedback"],
         },
         {
-            "name": "attach-io",
-            "options": "inputs=[], outputs=[], channels=1, height=8, width=8, classes=3",
+            "name": "attach-ports",
+            "options": 'inputs=8, outputs=3, into="auto", out_of="auto", read_in="linear", read_out="linear", image=[1, 8, 8]',
             "neurons": [12, 12],
             "connections": [19, 19],
             "notes": [
-                "image -> L4.exc; L6.exc -> classes",
-                "1 neurons have no input left: their activity is constant",
+                "3 of 12 neurons are driven: L4.exc",
+                "3 of 12 neurons are read: L6.exc",
+                "1 neurons have no input: their activity is constant",
             ],
         },
     ],
@@ -341,10 +343,10 @@ PROVENANCE: dict[str, Any] = {
         "l6_exc_to_l6_exc.sign": {"shape": [], "held": True},
     },
     "graph_sha256": "050e66f190b2a2e97c0a843c512a0bbde61a11d0aeb540c2f5188075312a9c65",
-    "header_sha256": "b66cda328d1b894ecddc457d37c2088872050218208b82f6221478a956f7bec1",
+    "header_sha256": "70c9c85af5e72c66b605a3348536e0501952e7ef3f31dbb6a8b3f33c30cd7209",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "a5289889067963101768235e809acc7da93a25e55f36a3fc44460f893e8ca226",
+    "sha256": "094be8f9049bc4bcb645de5a4ebda36cbba7d6c1ac9080496b51ae2180ce7e1a",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ Signs      67 known (52 excitatory, 78%; 15 inhibitory, 22%), 67 enforced, 0 unk
 Licence    CC0
 
 Made by connectome-compiler 0.1.0 from the recipe toy-column:
-  assign-signs(column="cell_class", excitatory=["excitatory"], inhibitory=["inhibitory"]): 16
+  assign-signs(column="", excitatory=["excitatory"], inhibitory=["inhibitory"], species=""): 16
       neurons, 67 connections
     - 12 excitatory, 4 inhibitory, 0 without sign (by cell_class)
   apply-dale(policy="majority", unsigned="keep"): 16 neurons, 67 connections
@@ -35,9 +35,10 @@ Made by connectome-compiler 0.1.0 from the recipe toy-column:
     - 4 inhibitory units kept
   split-flow(skip="keep", within="keep", feedback="keep"): 16 neurons, 67 connections
     - kept: 13 forward, 10 skip, 19 within, 25 feedback
-  attach-io(inputs=[], outputs=[], channels=1, height=8, width=8, classes=3): 16 neurons, 67
-      connections
-    - image -> L4.inh, L4.exc; L6.exc -> classes
+  attach-ports(inputs=8, outputs=3, into="auto", out_of="auto", read_in="linear", read_out="linear",
+      image=[1, 8, 8]): 16 neurons, 67 connections
+    - 4 of 16 neurons are driven: L4.inh, L4.exc
+    - 3 of 16 neurons are read: L6.exc
   bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, kernel="auto", batch=32,
       allow_free_signs=false, class_name="")
 """
@@ -70,7 +71,7 @@ PROVENANCE: dict[str, Any] = {
     "steps": [
         {
             "name": "assign-signs",
-            "options": 'column="cell_class", excitatory=["excitatory"], inhibitory=["inhibitory"]',
+            "options": 'column="", excitatory=["excitatory"], inhibitory=["inhibitory"], species=""',
             "neurons": [16, 16],
             "connections": [67, 67],
             "notes": ["12 excitatory, 4 inhibitory, 0 without sign (by cell_class)"],
@@ -114,11 +115,14 @@ PROVENANCE: dict[str, Any] = {
             "notes": ["kept: 13 forward, 10 skip, 19 within, 25 feedback"],
         },
         {
-            "name": "attach-io",
-            "options": "inputs=[], outputs=[], channels=1, height=8, width=8, classes=3",
+            "name": "attach-ports",
+            "options": 'inputs=8, outputs=3, into="auto", out_of="auto", read_in="linear", read_out="linear", image=[1, 8, 8]',
             "neurons": [16, 16],
             "connections": [67, 67],
-            "notes": ["image -> L4.inh, L4.exc; L6.exc -> classes"],
+            "notes": [
+                "4 of 16 neurons are driven: L4.inh, L4.exc",
+                "3 of 16 neurons are read: L6.exc",
+            ],
         },
     ],
     "template": 'bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, kernel="auto", batch=32, allow_free_signs=false, class_name="")',
@@ -879,10 +883,10 @@ PROVENANCE: dict[str, Any] = {
         "l6_exc_to_l6_exc.sign": {"shape": [], "held": True},
     },
     "graph_sha256": "d9b2879da07ca3d54d95d29941aea12b8295f264610372548ca5e9a1785d0d78",
-    "header_sha256": "94f023af4890f8d3413debb56640fa18c4641487c0f1b783901d8151583ce64a",
+    "header_sha256": "2bb9275a219f18b53855085b0b60c94600c8fec79580b28c3207c9840de28c86",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "f5363b0a0971a36e816a498e611145f11be8219e1d969a20234e4e79da183d6f",
+    "sha256": "eb7b0d1d8e4de859c05c5846fa55b869b277f9b34b34642597ee0774c3a88ddc",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -25,11 +25,11 @@ Made by connectome-compiler 0.1.0 from the recipe toy-worm:
       16 connections
     - relu units with 6 time constants from 50 ms, 3 biases
     - 1 neurons without cell type are treated as one type
-  attach-ports(inputs=3, outputs=2, into="auto", out_of="auto", read_in="direct",
-      read_out="linear"): 6 neurons, 16 connections
+  attach-ports(inputs=3, outputs=2, into="auto", out_of="auto", read_in="direct", read_out="linear",
+      image=[]): 6 neurons, 16 connections
     - 2 of 6 neurons are driven, through a channel each
     - 2 of 6 neurons are read
-    - 1 neurons have no input: they rest at their bias
+    - 1 neurons have no input: their activity is constant
   recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20,
       allow_free_signs=false, class_name="")
 """
@@ -99,13 +99,13 @@ PROVENANCE: dict[str, Any] = {
         },
         {
             "name": "attach-ports",
-            "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="direct", read_out="linear"',
+            "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="direct", read_out="linear", image=[]',
             "neurons": [6, 6],
             "connections": [16, 16],
             "notes": [
                 "2 of 6 neurons are driven, through a channel each",
                 "2 of 6 neurons are read",
-                "1 neurons have no input: they rest at their bias",
+                "1 neurons have no input: their activity is constant",
             ],
         },
     ],
@@ -377,10 +377,10 @@ PROVENANCE: dict[str, Any] = {
         "units.bias": {"shape": [3], "start": 0.0},
     },
     "graph_sha256": "74589de87e5fe8595c911fdfd0474c551c72578f80bf68505bee7fe39b9ed3ee",
-    "header_sha256": "d91235a2ee98956709e04b774b456ce130bc1642cf7a9d6953aa8c5a6342db70",
+    "header_sha256": "33fcb8740d3314d6107a035d73d3cb5d1ae55d0ffd2afd3521d84cba4b0aa85c",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "4da93392cb4c49557e1803d1902eb6a7100136d81dd3b81525a647a1f91546ec",
+    "sha256": "0fc31145b07819f63b01dfc19c28a5d8ea591ee76306f10bef530dafe68c5381",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

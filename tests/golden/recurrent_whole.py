@@ -21,11 +21,11 @@ Made by connectome-compiler 0.1.0 from the recipe toy-worm:
   set-dynamics(activation="tanh", tau_ms=50.0, tau_per="neuron", bias_per="neuron"): 6 neurons, 16
       connections
     - tanh units with 6 time constants from 50 ms, 6 biases
-  attach-ports(inputs=3, outputs=2, into="auto", out_of="auto", read_in="linear",
-      read_out="linear"): 6 neurons, 16 connections
+  attach-ports(inputs=3, outputs=2, into="auto", out_of="auto", read_in="linear", read_out="linear",
+      image=[]): 6 neurons, 16 connections
     - 2 of 6 neurons are driven
     - 2 of 6 neurons are read
-    - 1 neurons have no input: they rest at their bias
+    - 1 neurons have no input: their activity is constant
   recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20,
       allow_free_signs=false, class_name="")
 """
@@ -82,13 +82,13 @@ PROVENANCE: dict[str, Any] = {
         },
         {
             "name": "attach-ports",
-            "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="linear", read_out="linear"',
+            "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="linear", read_out="linear", image=[]',
             "neurons": [6, 6],
             "connections": [16, 16],
             "notes": [
                 "2 of 6 neurons are driven",
                 "2 of 6 neurons are read",
-                "1 neurons have no input: they rest at their bias",
+                "1 neurons have no input: their activity is constant",
             ],
         },
     ],
@@ -170,10 +170,10 @@ PROVENANCE: dict[str, Any] = {
         "units.bias": {"shape": [6], "start": 0.0},
     },
     "graph_sha256": "69c5424a9de00a53aefe33dd6a4545b570a275a48395207d6efa9812b05feebe",
-    "header_sha256": "124881cc3b4bea3c3f45daa5b9e5b2c5fd030736492c40fcf2ab299f86fdbff4",
+    "header_sha256": "eff304bdd389111592ae3aaeeeb79603acff5befe77ddd13242a003d7caa4a6a",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "fbfdc3e78653e2c11888122431f5b0d8b2240f1717f738d9ac437aca98428c14",
+    "sha256": "90cd73c9864563d7108824df9e3dfec86527bc564f08d36140efdab3d95f075c",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from connectome_compiler.emit.emission import Emission
 from connectome_compiler.ir import GaussianLaw, Graph, NodeModel, Port, neuron_table
 from connectome_compiler.passes.apply_dale import ApplyDale
 from connectome_compiler.passes.assign_signs import AssignSigns
-from connectome_compiler.passes.attach_io import AttachIo
+from connectome_compiler.passes.attach_ports import AttachPorts
 from connectome_compiler.passes.fold_inhibition import FoldInhibition
 from connectome_compiler.passes.laminar_partition import LaminarPartition
 from connectome_compiler.passes.lay_kernels import LayKernels
@@ -71,7 +71,7 @@ def _column(
             SetNodeModel(normalisation=normalisation, noise_std=noise_std),
             FoldInhibition(policy=inhibition, form=form),
             SplitFlow(skip=flow, feedback=flow),
-            AttachIo(height=8, width=8, classes=3),
+            AttachPorts(image=(1, 8, 8), outputs=3),
         ),
     )
 
