@@ -19,9 +19,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": {"errors"},
     "ir": {"errors", "files"},
     "passes": {"ir", "errors", "options"},
-    "emit": {"ir", "errors", "files", "nn"},
+    "statement": {"ir", "errors"},
+    "emit": {"ir", "errors", "files", "nn", "statement"},
     "nn": set(),
-    "analysis": {"emit", "errors", "options", "recipe"},
+    "analysis": {"emit", "errors", "options", "recipe", "statement"},
     "tasks": {"emit", "errors", "files", "options", "recipe"},
     "views/tables": {"ir", "errors"},  # what Graph's own methods need
     "views/summary": {"ir", "errors"},
