@@ -20,9 +20,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": {"errors"},
     "ir": {"errors", "files", "registry", "text"},
     "passes": {"ir", "errors", "options"},
-    "emit": {"ir", "errors", "files", "nn"},
+    "statement": {"ir", "errors"},
+    "emit": {"ir", "errors", "files", "nn", "statement"},
     "nn": set(),
-    "analysis": {"emit", "ir", "errors", "options", "recipe", "registry", "text"},
+    "analysis": {"emit", "ir", "errors", "options", "recipe", "registry", "statement", "text"},
     "mimetic": {"errors", "nn", "text"},
     "tasks": {"emit", "errors", "files", "options", "recipe"},
 }

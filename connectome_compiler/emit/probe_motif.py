@@ -32,9 +32,8 @@ BATCH = BATCHES[0]
 Options = dict[str, Any]
 
 
-def probe_motif(emitted: ModuleType, saved: Path | None) -> dict[str, Any]:
+def probe_motif(emitted: ModuleType, stated: dict[str, Any], saved: Path | None) -> dict[str, Any]:
     """Return the fields of the certificate; raise `Wrong` at the first finding."""
-    stated: dict[str, Any] = emitted.PROVENANCE
     motif = stated["motif"]
     torch.manual_seed(0)
     network = _built(emitted, {})

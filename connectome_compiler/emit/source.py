@@ -1,8 +1,10 @@
 """Copy the layers that a model uses out of ``connectome_compiler.nn`` into its own source.
 
-Whatever the wanted classes need of their files comes along, in the order in which it stands there:
-helpers, constants, imports. So a layer lives once, tested, and every module is complete. Files
-stand after those that they import. Two files may use one name, but not in one module.
+Whatever the wanted classes need of their files comes along: helpers, constants, imports. So a layer
+lives once, tested, and every module is complete. What is wanted comes first and helpers last, as
+far as Python lets them: names are looked up when a function is called, but bases, annotations,
+decorators, defaults and constants are needed at once. Two files may use one name, but not in one
+module.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ class Definition:
     name: str
     text: str
     uses: frozenset[str]  # every name that occurs in it
+    names: frozenset[str]  # those that must exist before it: its bases, and in annotations
+    runs: frozenset[str]  # and those that are called or read as it is defined
     comes_from: str  # file name
     line: int
     is_block: bool  # a class or function, which two blank lines set apart
@@ -50,6 +54,7 @@ def copy_definitions(wanted: Iterable[str], also_uses: Iterable[str] = ()) -> Co
     """
     library = _library()
     chosen: dict[str, Definition] = {}
+    wanted = set(wanted)
     waiting = [library.find(name) for name in wanted]
     while waiting:
         next_one = waiting.pop()
@@ -58,7 +63,7 @@ def copy_definitions(wanted: Iterable[str], also_uses: Iterable[str] = ()) -> Co
             raise ValueError(f"{next_one.name!r} is needed of {files}: rename one of them")
         uses = (library.used(next_one.comes_from, use) for use in next_one.uses)
         waiting += [use for use in uses if use and chosen.get(use.name) is not use]
-    ordered = sorted(chosen.values(), key=lambda d: (library.files.index(d.comes_from), d.line))
+    ordered = library.in_reading_order(chosen.values(), wanted)
     text = ""
     for before, definition in zip([None, *ordered], ordered, strict=False):
         text += "" if before is None else _gap(before, definition)
@@ -137,6 +142,43 @@ class Library:
         """Return what ``name`` means in ``file``, if it is of ``nn``."""
         return self.definitions.get((self.siblings.get((file, name), file), name))
 
+    def in_reading_order(self, chosen: Iterable[Definition], wanted: set[str]) -> list[Definition]:
+        """Return what is wanted, then what else is public, then helpers.
+
+        What a definition needs at once stands before it all the same.
+        """
+        in_files = sorted(chosen, key=lambda d: (self.files.index(d.comes_from), d.line))
+        place = {d.name: k for k, d in enumerate(in_files)}
+        ordered: dict[str, Definition] = {}
+
+        def put(definition: Definition) -> None:
+            # What it needs stands above it in its file, too: all else is for when it is called.
+            needed = sorted(place[name] for name in self._needs(definition) & place.keys())
+            for k in needed:
+                if k < place[definition.name]:
+                    put(in_files[k])
+            ordered.setdefault(definition.name, definition)
+
+        for definition in sorted(in_files, key=lambda d: (d.name not in wanted, _is_helper(d))):
+            put(definition)
+        return list(ordered.values())
+
+    def _needs(self, definition: Definition) -> set[str]:
+        """Return what must be there before a definition; what runs may use all that it names."""
+        found: set[str] = set()
+        waiting = [(definition.comes_from, name) for name in definition.runs]
+        while waiting:
+            used = self.used(*waiting.pop())
+            if used and used.name not in found:
+                found.add(used.name)
+                waiting += [(used.comes_from, name) for name in used.uses]
+        return found | definition.names
+
+
+def _is_helper(definition: Definition) -> bool:
+    """Whether a definition is private, or made by something private."""
+    return any(name.startswith("_") for name in (definition.name, *definition.runs))
+
 
 @cache
 def _library() -> Library:
@@ -163,7 +205,14 @@ def _library() -> Library:
             for name in _names(node):
                 block = isinstance(node, ast.ClassDef | ast.FunctionDef)
                 definitions[file.name, name] = Definition(
-                    name, _text(node, lines), _uses(node), file.name, node.lineno, block
+                    name,
+                    _text(node, lines),
+                    _uses([node]),
+                    _uses(_named(node)),
+                    _uses(_run(node)),
+                    file.name,
+                    node.lineno,
+                    block,
                 )
     return Library(definitions, imports, siblings, _in_order(needs))
 
@@ -205,8 +254,36 @@ def _names(node: ast.stmt) -> list[str]:
     return []
 
 
-def _uses(node: ast.stmt) -> frozenset[str]:
-    return frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+def _uses(nodes: Iterable[ast.AST]) -> frozenset[str]:
+    return frozenset(n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name))
+
+
+def _named(node: ast.stmt) -> list[ast.expr]:
+    """Return bases and annotations: Python evaluates them, which calls nothing.
+
+    Annotations as strings would spare it that; but dataclasses with such look for their module in
+    ``sys.modules``, where not everyone who runs one puts it.
+    """
+    if isinstance(node, ast.FunctionDef):
+        a = node.args
+        every = [*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg]
+        found = [arg.annotation for arg in every if arg]
+        return [e for e in (*found, node.returns) if e]
+    if isinstance(node, ast.ClassDef):
+        bases = [*node.bases, *(keyword.value for keyword in node.keywords)]
+        return [*bases, *(e for inner in node.body for e in _named(inner))]
+    return [node.annotation] if isinstance(node, ast.AnnAssign) else []
+
+
+def _run(node: ast.stmt) -> list[ast.expr]:
+    """Return the expressions that Python evaluates as it defines ``node``, but for `_named`."""
+    if isinstance(node, ast.FunctionDef):
+        defaults = [*node.args.defaults, *node.args.kw_defaults]
+        return [*node.decorator_list, *(d for d in defaults if d)]
+    if isinstance(node, ast.ClassDef):
+        return [*node.decorator_list, *(e for inner in node.body for e in _run(inner))]
+    value = getattr(node, "value", None)
+    return [value] if isinstance(value, ast.expr) else []
 
 
 def _text(node: ast.stmt, lines: list[str]) -> str:

@@ -16,6 +16,11 @@ from connectome_compiler.ir.graph import Graph, Population, Projection
 Groups = npt.NDArray[np.int32]
 
 
+def scale(projection: Projection) -> npt.NDArray[np.float32]:
+    """Return by what each connection multiplies a shared weight: the size of its own."""
+    return np.abs(projection.synapses.weight).astype(np.float32)
+
+
 def groups(graph: Graph, projection: Projection) -> Groups | None:
     """Return the index of each connection's weight, shape ``(n_connections,)``, from 0 on.
 

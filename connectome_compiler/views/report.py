@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from connectome_compiler.analysis.motif_support import in_the_worm
-from connectome_compiler.emit.describe import header_digest
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
-from connectome_compiler.ir.digest import statement_digest
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.laws import OneToOne, Window
 from connectome_compiler.ir.provenance import Evidence, Step, standing
-from connectome_compiler.ir.signs import count_signs, stated_signs
+from connectome_compiler.ir.signs import SignCount, count_signs
 from connectome_compiler.ir.ties import constants, is_mirror, n_junctions, n_weights
+from connectome_compiler.statement import ALTERED, REBUILD, StatedProjection, Statement
 from connectome_compiler.text import Row, beside, notes, table, wrapped
 
 if TYPE_CHECKING:
@@ -241,9 +240,11 @@ def _electrical(n: int) -> str:
     return f"electrical  {n:,} gap junctions, each in the list in both directions"
 
 
-def read_provenance(path: Path) -> dict[str, Any]:
-    """Return ``PROVENANCE`` of an emitted module, read as text: nothing is executed."""
-    return _provenance(path, _parsed(path))
+def read_statement(path: Path) -> Statement:
+    """Return what an emitted module states, read as text: nothing is executed."""
+    tree = _parsed(path)
+    header = ast.get_docstring(tree, clean=False)
+    return Statement.read(_provenance(path, tree), header, str(path))
 
 
 def _parsed(path: Path) -> ast.Module:
@@ -269,72 +270,51 @@ def _provenance(path: Path, tree: ast.Module) -> dict[str, Any]:
             try:
                 value = ast.literal_eval(node.value)
             except (ValueError, TypeError, RecursionError) as error:
-                raise CompileError(f"{path}: PROVENANCE", _ALTERED, _REBUILD) from error
+                raise CompileError(f"{path}: PROVENANCE", ALTERED, REBUILD) from error
             if not isinstance(value, dict):
-                raise CompileError(f"{path}: PROVENANCE", _ALTERED, _REBUILD)
+                raise CompileError(f"{path}: PROVENANCE", ALTERED, REBUILD)
             return value
     raise CompileError(str(path), "has no PROVENANCE: it was not made by ccompile")
 
 
-_ALTERED = "is not what ccompile wrote"
-_OTHER_HASH = "was altered: it does not have the hash that it was written with"
-_REBUILD = "the module was altered: build it again"
-
-
 def _of_module(path: Path) -> str:
-    tree = _parsed(path)
-    stated = _provenance(path, tree)
+    stated = read_statement(path)
     try:
-        if stated["sha256"] != statement_digest(stated):
-            raise CompileError(f"{path}: PROVENANCE", _OTHER_HASH, _REBUILD)
-        if stated["header_sha256"] != header_digest(ast.get_docstring(tree, clean=False) or ""):
-            raise CompileError(f"{path}: header", _OTHER_HASH, _REBUILD)
         return "\n".join(_stated(path, stated))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        lacks = f"lacks {error}" if isinstance(error, KeyError) else _ALTERED
-        raise CompileError(f"{path}: PROVENANCE", lacks, _REBUILD) from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # in what is the style's own
+        raise CompileError(f"{path}: PROVENANCE", ALTERED, REBUILD) from error
 
 
-def _stated(path: Path, stated: dict[str, Any]) -> list[str]:
+def _stated(path: Path, stated: Statement) -> list[str]:
     """Return what a module states of itself."""
-    known = standing(stated["connectivity"])
-    version = f"@{stated['version']}" if stated["version"] else ""
-    populations, projections = stated["populations"], stated["projections"]
-    read_of = {p["name"]: p["axons_read"] for p in populations}
+    p = stated.provenance
     units = [
         (
-            p["name"],
-            f"{p['units']:,} units",
-            "axons read: " + ("not known" if p["axons_read"] is None else f"{p['axons_read']:,}"),
+            q.name,
+            f"{q.units:,} units",
+            "axons read: " + ("not known" if q.axons_read is None else f"{q.axons_read:,}"),
         )
-        for p in populations
+        for q in stated.populations
     ]
     rows = []
-    for q in projections:
-        n_post, n_pre = q["shape"]
-        pre, _, post = q["key"].removesuffix(":electrical").partition("->")
-        known_pre = n_pre if read_of.get(pre) is None else read_of[pre]
-        possible = known_pre * (n_post - (pre == post))
-        # Modules of version 0.1.0 do not state it, nor how many neurons connect to themselves.
-        density = q.get("density", q["connections"] / possible if possible else 0.0)
-        what = f"connections, density {density:.4f}"
-        if "junctions" in q:
-            what += f", {q['junctions']:,} gap junctions"
-        if q.get("weights") not in (None, q.get("junctions")):
-            what += f", {q['weights']:,} weights"
-        what += ", frozen" * (not q.get("trained", True))
-        rows.append((q["key"], f"{q['connections']:,}", what))
+    for q in stated.projections:
+        what = f"connections, density {q.density:.4f}"
+        if q.junctions is not None:
+            what += f", {q.junctions:,} gap junctions"
+        if q.weights not in (None, q.junctions):
+            what += f", {q.weights:,} weights"
+        what += ", frozen" * (not q.trained)
+        rows.append((q.key, f"{q.connections:,}", what))
     steps = []
-    for s in stated["steps"]:
-        (n, n_after), (m, m_after) = s["neurons"], s["connections"]
-        step = Step(s["name"], s["options"], n, n_after, m, m_after, tuple(s["notes"]))
+    for step in p.steps:
         steps += [*wrapped(str(step), "  ", "      "), *notes(step.notes)]
-    source = f"{stated['dataset']}{version}, {known}; signs: {stated['signs']}"
+    signs = sum((q.signs for q in stated.projections), SignCount())
+    gaps = _n_gaps(stated.projections)
     return [
-        f"{path.name}: {stated['recipe']}, {stated['title']}",
+        f"{path.name}: {stated.recipe}, {p.title}",
         "",
-        *beside("data", source),
-        *beside("licence", stated["licence"] or "not stated by the source"),
+        *beside("data", f"{p.source}, {standing(p.connectivity)}; signs: {p.signs}"),
+        *beside("licence", p.licence or "not stated by the source"),
         "",
         "populations",
         *table(units, "<><"),
@@ -342,27 +322,27 @@ def _stated(path: Path, stated: dict[str, Any]) -> list[str]:
         "projections",
         *table(rows, "<><"),
         "",
-        *beside("signs", str(stated_signs(projections))),
-        *([_electrical(gaps)] if (gaps := _n_gaps(projections)) else []),
-        *(_dynamics(stated) if "dynamics" in stated else []),
+        *beside("signs", str(signs)),
+        *([_electrical(gaps)] if gaps else []),
+        *(_dynamics(stated) if "dynamics" in stated.style else []),
         "",
         "steps",
         *steps,
     ]
 
 
-def _n_gaps(projections: list[dict[str, Any]]) -> int:
+def _n_gaps(projections: Iterable[StatedProjection]) -> int:
     """Count gap junctions once, where a projection and its mirror image both list them."""
     total = 0
     for q in projections:
-        pre, _, post = q["key"].removesuffix(":electrical").partition("->")
-        total += q.get("junctions", 0) * (pre <= post)
+        pre, _, post = q.key.removesuffix(":electrical").partition("->")
+        total += (q.junctions or 0) * (pre <= post)
     return total
 
 
-def _dynamics(stated: dict[str, Any]) -> list[str]:
+def _dynamics(stated: Statement) -> list[str]:
     """Return how units change in time, and through what they are driven and read."""
-    d = stated["dynamics"]
+    d = stated.style["dynamics"]
     words = {"fixed": "fixed", "none": "no bias", "cell_type": "one per cell type"}
     tau, bias = (
         words.get(per, f"one per {per}" if per == "neuron" else "one per population")
@@ -372,8 +352,8 @@ def _dynamics(stated: dict[str, Any]) -> list[str]:
     ports = [
         f"{how} {'linear' if all(of.values()) else 'direct'} {word} {', '.join(of)}"
         for how, word, of in (
-            ("read-in", "into", stated["read_in"]),
-            ("read-out", "out of", stated["read_out"]),
+            ("read-in", "into", stated.read_in),
+            ("read-out", "out of", stated.read_out),
         )
     ]
     step = f"leaky rates, {d['activation']}, steps of {d['dt_ms']:g} ms"

@@ -12,9 +12,9 @@ import numpy as np
 from mutants.cases import CASES
 from mutants.judge import Mutant
 
-from connectome_compiler.emit.describe import statement_digest
 from connectome_compiler.ir import Graph
 from connectome_compiler.ir.connectivity import Synapses
+from connectome_compiler.ir.digest import statement_digest
 from connectome_compiler.options import option_types
 
 Change = Callable[[Graph], Graph]
