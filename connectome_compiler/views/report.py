@@ -35,7 +35,7 @@ def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
     known = "measured" if p.measured else standing(p.connectivity).upper()
     inspect = f"{_command('ccompile')} inspect {shlex.quote(str(module))}"
     lines = [
-        f"{built.recipe}: {p.title}",
+        f"{built.name}: {p.title}",
         "",
         *beside("data", f"{p.source}, {known}"),
         *beside("licence", p.licence or "not stated by the source"),
