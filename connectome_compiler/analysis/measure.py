@@ -32,8 +32,8 @@ from connectome_compiler.analysis.report import (
     ProjectionFinding,
     Report,
 )
-from connectome_compiler.emit.building import build_network
-from connectome_compiler.emit.probe import Wrong, load_alone
+from connectome_compiler.certify.importing import build_network
+from connectome_compiler.certify.process import Wrong, load_alone
 from connectome_compiler.errors import CompileError
 from connectome_compiler.options import guess
 from connectome_compiler.recipe import parse_settings

@@ -17,12 +17,12 @@ from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import array, assemble, connection_arrays, sign
 from connectome_compiler.emit.names import MODULE, identifiers
-from connectome_compiler.emit.stack import between, short
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, NodeModel, Projection, Weights
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.options import spell_options
+from connectome_compiler.templates.parts.stack import between, short
 
 STYLE = (
     "BioNIC-style (after Prasanth & Tivnan 2026, arXiv 2601.20876). Reported of the original: a"

@@ -14,7 +14,14 @@ from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, identifier, literal
 from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import identifiers
-from connectome_compiler.emit.stack import (
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.connectivity import AllToAll
+from connectome_compiler.ir.graph import Graph, Population, Projection, Weights
+from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
+from connectome_compiler.ir.window import Window
+from connectome_compiler.nn.window_rules import WindowRule
+from connectome_compiler.options import spell_options
+from connectome_compiler.templates.parts.stack import (
     OWN,
     activity,
     between,
@@ -27,13 +34,6 @@ from connectome_compiler.emit.stack import (
     stated,
     summed,
 )
-from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import AllToAll
-from connectome_compiler.ir.graph import Graph, Population, Projection, Weights
-from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
-from connectome_compiler.ir.window import Window
-from connectome_compiler.nn.window_rules import WindowRule
-from connectome_compiler.options import spell_options
 
 STYLE = (
     "Where a layer has a window, only units (of maps: channels) near each other are joined. The"

@@ -17,7 +17,13 @@ from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import identifiers
-from connectome_compiler.emit.stack import (
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.budget import must_fit
+from connectome_compiler.ir.connectivity import Synapses
+from connectome_compiler.ir.graph import Graph, Population, Projection, Weights
+from connectome_compiler.ir.operators import ConvTranspose2d, Linear
+from connectome_compiler.options import spell_options
+from connectome_compiler.templates.parts.stack import (
     OWN,
     activity,
     between,
@@ -31,12 +37,6 @@ from connectome_compiler.emit.stack import (
     stated,
     summed,
 )
-from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.budget import must_fit
-from connectome_compiler.ir.connectivity import Synapses
-from connectome_compiler.ir.graph import Graph, Population, Projection, Weights
-from connectome_compiler.ir.operators import ConvTranspose2d, Linear
-from connectome_compiler.options import spell_options
 
 STYLE = (
     "Populations are maps, whose units stand for the neurons of an area and layer. What reaches one"

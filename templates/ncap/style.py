@@ -12,10 +12,10 @@ from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import MODULE, identifiers
-from connectome_compiler.emit.stack import indented
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph, Population
 from connectome_compiler.options import spell_options
+from connectome_compiler.templates.parts.stack import indented
 
 from .motif import Motif, Term, loops
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from strategies import graphs
 from worms import driven, worm
 
-from connectome_compiler.emit.validate import validate
+from connectome_compiler.certify.certificate import validate
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Evidence, Graph
 from connectome_compiler.ir.signs import SignCount, count_signs, stated_signs

@@ -25,9 +25,9 @@ import torch
 import torch._dynamo
 from mutants.battery import behaviour, differ
 
-from connectome_compiler.emit import probe_motif  # noqa: F401  imported once, not in each process
-from connectome_compiler.emit.findings import Wrong
-from connectome_compiler.emit.probe import probe
+from connectome_compiler.certify.findings import Wrong
+from connectome_compiler.certify.process import probe
+from connectome_compiler.templates.ncap import meaning  # noqa: F401  imported once, not in each process
 
 SECONDS = 90  # of computing, for one mutant; one that needs longer hangs
 

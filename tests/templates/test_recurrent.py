@@ -20,7 +20,7 @@ from columns import column, laminar, load_module
 from torch.nn import functional
 from worms import driven, worm
 
-from connectome_compiler.emit.probe import probe
+from connectome_compiler.certify.process import probe
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import (
     AllToAll,

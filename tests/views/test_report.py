@@ -9,8 +9,8 @@ from columns import column, laminar, load_module
 from fake_modules import fake
 from worms import driven, worm
 
+from connectome_compiler.certify.certificate import Certificate
 from connectome_compiler.data_adapters.ncap import Ncap as Motif
-from connectome_compiler.emit.validate import Certificate
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Evidence, Graph
 from connectome_compiler.ir.provenance import FALLBACK, Step

@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from connectome_compiler.emit.findings import Wrong, alone, finding
-from connectome_compiler.emit.probe import _against_graph, _notes, _pulses, _structure
-from connectome_compiler.emit.probe_state import SKEW, gradients_are_its_own, unlike_uniform
-from connectome_compiler.emit.reference_motif import motif_rates, signed, weight_names
-from connectome_compiler.emit.stepping import OPTIMIZERS, Stepper
+from connectome_compiler.certify.findings import Wrong, alone, finding
+from connectome_compiler.certify.process import _against_graph, _notes, _pulses, _structure
+from connectome_compiler.certify.state import SKEW, gradients_are_its_own, unlike_uniform
+from connectome_compiler.certify.stepping import OPTIMIZERS, Stepper
 from connectome_compiler.ir.graph import Graph
+from connectome_compiler.templates.ncap.plain import motif_rates, signed, weight_names
 
 BODIES = (1, 2, 3, 5, 8)  # joints, beside those of the graph
 CHOICES = 24  # bodies with parts chosen at random

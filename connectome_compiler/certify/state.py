@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from connectome_compiler.emit.findings import Wrong, alone, finding
+from connectome_compiler.certify.findings import Wrong, alone, finding
 from connectome_compiler.ir.digest import array_digest
 
 SAMPLES = 256  # numbers to see of each parameter, if so many builds are worth it

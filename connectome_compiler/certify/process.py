@@ -1,6 +1,6 @@
 """Run in a fresh process: import an emitted module and put it to the test.
 
-``python -m connectome_compiler.emit.probe MODULE [GRAPH]`` prints one line of JSON, the
+``python -m connectome_compiler.certify.process MODULE [GRAPH]`` prints one line of JSON, the
 certificate or ``{"where": ..., "problem": ...}``. The module must stand alone, so imports of the
 compiler are refused while it is imported.
 """
@@ -24,14 +24,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from connectome_compiler.emit.building import run_module
-from connectome_compiler.emit.describe import STATEMENT, header_digest, scale, statement_digest
-from connectome_compiler.emit.emission import MARK
-from connectome_compiler.emit.findings import Wrong as Wrong
-from connectome_compiler.emit.findings import alone, finding
-from connectome_compiler.emit.fresh import tied_to_parent
-from connectome_compiler.emit.probe_options import STARTS, refuses_nonsense, restated, rounds
-from connectome_compiler.emit.probe_state import (
+from connectome_compiler.certify.findings import Wrong as Wrong
+from connectome_compiler.certify.findings import alone, finding
+from connectome_compiler.certify.fresh import tied_to_parent
+from connectome_compiler.certify.importing import run_module
+from connectome_compiler.certify.options import STARTS, refuses_nonsense, restated, rounds
+from connectome_compiler.certify.plain import acted, acting, connections, rates_and_output
+from connectome_compiler.certify.state import (
     gradients_are_its_own,
     holds_what_is_stated,
     noise_is_normal,
@@ -40,8 +39,9 @@ from connectome_compiler.emit.probe_state import (
     remembers_nothing,
     starts_where_stated,
 )
-from connectome_compiler.emit.reference import acted, acting, connections, rates_and_output
-from connectome_compiler.emit.stepping import OPTIMIZERS, Stepper
+from connectome_compiler.certify.stepping import OPTIMIZERS, Stepper
+from connectome_compiler.emit.describe import STATEMENT, header_digest, scale, statement_digest
+from connectome_compiler.emit.emission import MARK
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph
@@ -98,7 +98,7 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
         raise Wrong("header", "was altered: it does not have the hash that it was written with")
     _is_complete(stated)
     if "motif" in stated:
-        from connectome_compiler.emit.probe_motif import probe_motif
+        from connectome_compiler.templates.ncap.meaning import probe_motif
 
         return probe_motif(emitted, saved)
     torch.manual_seed(0)

@@ -15,13 +15,13 @@ from areas import areas
 from columns import column, laminar
 from worms import driven, worm
 
+from connectome_compiler.certify.process import Wrong, probe
+from connectome_compiler.certify.state import unlike_uniform
+from connectome_compiler.certify.stepping import OPTIMIZERS, Stepper
 from connectome_compiler.data_adapters.mimetic import Layer
 from connectome_compiler.data_adapters.mimetic import Mimetic as Layers
 from connectome_compiler.data_adapters.ncap import Ncap as Motif
 from connectome_compiler.emit.emission import Emission
-from connectome_compiler.emit.probe import Wrong, probe
-from connectome_compiler.emit.probe_state import unlike_uniform
-from connectome_compiler.emit.stepping import OPTIMIZERS, Stepper
 from connectome_compiler.ir import GaussianLaw, NodeModel, Port
 from connectome_compiler.passes.lay_kernels import LayKernels
 from connectome_compiler.passes.level_areas import LevelAreas

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from connectome_compiler.emit.findings import Wrong, alone
+from connectome_compiler.certify.findings import Wrong, alone
 
 # Values for each option, of which some are not the default. All options are tried at once, each
 # round with the next value of each, since an option that is ignored shows beside others.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connectome_compiler.emit.fresh import run_fresh
+from connectome_compiler.certify.fresh import run_fresh
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.files import settled
 
@@ -60,7 +60,13 @@ def validate(module: Path, graph: Path | None = None, shown: str = "") -> Certif
 
 
 def _certificate(module: Path, graph: Path | None, shown: str) -> Certificate:
-    command = [sys.executable, "-P", "-m", "connectome_compiler.emit.probe", str(module.resolve())]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "connectome_compiler.certify.process",
+        str(module.resolve()),
+    ]
     if graph is not None:
         command.append(str(graph.resolve()))
     hint = _DEFECT if shown else "the module or its arrays were altered: build it again"

@@ -13,12 +13,12 @@ import pytest
 from columns import column, laminar
 from worms import driven, worm
 
+from connectome_compiler.certify.certificate import validate
+from connectome_compiler.certify.fresh import run_fresh
+from connectome_compiler.certify.process import Wrong, probe
 from connectome_compiler.emit.arrays import pack
 from connectome_compiler.emit.describe import statement_digest
-from connectome_compiler.emit.fresh import run_fresh
 from connectome_compiler.emit.literal import literal
-from connectome_compiler.emit.probe import Wrong, probe
-from connectome_compiler.emit.validate import validate
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir import Graph
 from connectome_compiler.templates.bionic.style import Bionic
@@ -135,7 +135,7 @@ def test_a_module_that_is_built_again_meanwhile_is_read_anew(
             second.write(path)
         return done
 
-    monkeypatch.setattr("connectome_compiler.emit.validate.run_fresh", between)
+    monkeypatch.setattr("connectome_compiler.certify.certificate.run_fresh", between)
     if not rebuilt:
         with pytest.raises(VerifyError, match="is missing"):
             validate(path)
@@ -263,7 +263,7 @@ def test_packing_is_deterministic() -> None:
 
 
 def test_importing_validation_needs_no_torch() -> None:
-    code = "import sys, connectome_compiler.emit.validate; sys.exit('torch' in sys.modules)"
+    code = "import sys, connectome_compiler.certify.certificate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
