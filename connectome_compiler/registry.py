@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from connectome_compiler import __version__
 from connectome_compiler.errors import CompileError, UnknownNameError
 
 Kind = Literal["adapter", "pass", "template"]
@@ -48,7 +49,7 @@ def find(kind: Kind, name: str, where: str = "") -> type[Any]:
     ``where`` says in the error who asked: ``my.toml``.
     """
     place = f"{where}: {kind}" if where else kind
-    point = _the_one(kind, name, place)
+    point = entry(kind, name, place)
     try:
         cls: type[Any] = point.load()
     except (ImportError, AttributeError) as error:
@@ -62,7 +63,7 @@ def docstring(kind: Kind, name: str) -> str:
 
     A class that does not stand in the file that it is listed under is imported after all.
     """
-    point = _the_one(kind, name, kind)
+    point = entry(kind, name, kind)
     with suppress(ImportError, AttributeError, ValueError, OSError, SyntaxError):
         spec = find_spec(point.module)
         source = Path(spec.origin).read_bytes() if spec and spec.origin else b""
@@ -72,18 +73,30 @@ def docstring(kind: Kind, name: str) -> str:
     return inspect.cleandoc(find(kind, name).__doc__ or "")
 
 
-def _the_one(kind: Kind, name: str, place: str) -> EntryPoint:
-    """Return what is called ``name``; raise `CompileError` if nothing is, or two packages' are."""
+def entry(kind: Kind, name: str, place: str) -> EntryPoint:
+    """Return what is called ``name``, not imported.
+
+    Raises `CompileError`, at ``place``, if nothing is, or two packages' are.
+    """
     found = known(kind)
     if name not in found:
         raise UnknownNameError.among(place, name, found)
     rivals = [point for point in _plugins(HOME[kind][1]) if point.name == name]
     if found[name] in rivals[:1] and len(rivals) > 1:  # which of them is meant, nobody can tell
-        owners = " and ".join(sorted(_owner(point) for point in rivals))
+        owners = " and ".join(sorted(owner(point) for point in rivals))
         raise CompileError(f"{place} {name!r}", f"is provided by {owners}", "uninstall all but one")
     return found[name]
 
 
-def _owner(point: EntryPoint) -> str:
-    """Return which package lists an entry point, with its version."""
-    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+def owner(point: EntryPoint) -> str:
+    """Return which distribution lists an entry point, with its version."""
+    if point.dist:
+        return f"{point.dist.name} {point.dist.version}"
+    ours = point.module.startswith("connectome_compiler.")
+    return f"connectome-compiler {__version__}" if ours else point.value
+
+
+def extensions() -> set[str]:
+    """Return the packages of all plugins that are installed, by their names for ``import``."""
+    points = (point for _, group in HOME.values() for point in _plugins(group))
+    return {point.module.partition(".")[0] for point in points}

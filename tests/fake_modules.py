@@ -2,8 +2,9 @@
 
 import hashlib
 
-from connectome_compiler.emit.emission import MARK, Emission
+from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
+from connectome_compiler.statement import MARK
 
 
 def fake(arrays: bytes | None, remark: str = "") -> Emission:

@@ -26,6 +26,7 @@ class Certificate:
 
     module: str  # file name
     class_name: str
+    style: str  # its name, and the distribution whose reading of it was compared with
     measured: bool
     n_parameters: int  # all trainable numbers
     n_connections: int
@@ -40,6 +41,7 @@ class Certificate:
         sizes = f"{self.n_connections:,} connections, {self.n_projections} projections"
         return [
             f"verified {self.module}: {sizes}, {self.n_parameters:,} parameters",
+            f"  style {self.style}",
             *(f"  ok  {check}" for check in self.checks),
             *(f"  note  {note}" for note in self.notes),
         ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,18 +14,17 @@ from connectome_compiler import __version__
 from connectome_compiler.emit.literal import printable
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
-from connectome_compiler.ir.digest import statement_digest as statement_digest
 from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.provenance import (
     Evidence,
 )
 from connectome_compiler.ir.signs import count_signs
-from connectome_compiler.ir.ties import groups, n_junctions
+from connectome_compiler.ir.ties import groups, n_junctions, scale
 from connectome_compiler.ir.window import Window
+from connectome_compiler.statement import STATEMENT, header_digest, statement_digest
 
 WIDTH = 100
-STATEMENT = 2  # the format of PROVENANCE: the first one had neither options nor state
 MOST_FILES = 3  # named in the header
 MODELLED = (
     "MODELLED, NOT MEASURED: {made}. No such network was seen in a brain, and results obtained with"
@@ -48,7 +45,7 @@ class Wiring:
     layers: Mapping[str, str]  # attribute of each population
     read_in: Mapping[str, str]  # attribute of the read-in of each population that sees the input
     read_out: Mapping[str, str]
-    more: dict[str, Any]  # what the style's semantics need: see `emit.reference`
+    more: dict[str, Any]  # what the style's semantics need: see `certify.meaning`
 
 
 def provenance(graph: Graph, recipe: str, wiring: Wiring, head: str) -> dict[str, Any]:
@@ -93,11 +90,6 @@ def provenance(graph: Graph, recipe: str, wiring: Wiring, head: str) -> dict[str
     return {**stated, "sha256": statement_digest(stated)}
 
 
-def header_digest(docstring: str) -> str:
-    """Return the hash of a module's docstring, however much of its margin Python kept."""
-    return hashlib.sha256(inspect.cleandoc(docstring).encode()).hexdigest()
-
-
 def _population(graph: Graph, q: Population, layer: str) -> dict[str, Any]:
     stated: dict[str, Any] = {"name": q.name, "units": q.n_units, "layer": layer}
     stated |= coverage(graph, q.name)
@@ -116,11 +108,6 @@ def inhibition(q: Population) -> npt.NDArray[np.float32]:
     column = q.column("inhibition").fill_null(0.0)
     values: npt.NDArray[np.float32] = column.to_numpy(zero_copy_only=False).astype(np.float32)
     return values
-
-
-def scale(q: Projection) -> npt.NDArray[np.float32]:
-    """Return by what each connection multiplies a shared weight: the size of its own."""
-    return np.abs(q.synapses.weight).astype(np.float32)
 
 
 def _projection(graph: Graph, q: Projection) -> dict[str, Any]:

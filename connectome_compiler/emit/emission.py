@@ -19,11 +19,11 @@ from pathlib import Path
 from connectome_compiler import files
 from connectome_compiler.emit.proven import proven
 from connectome_compiler.errors import CompileError
+from connectome_compiler.statement import MARK
 
 # What a module imports, and what torch does: a file of such a name would be imported instead.
 NEEDED = {"torch", "safetensors", "numpy", "sympy", "mpmath", "networkx", "jinja2", "markupsafe"}
 NEEDED |= {"filelock", "fsspec", "typing_extensions", "packaging", "setuptools"}
-MARK = "PROVENANCE: dict[str, Any] = {"  # in every emitted module: no other file is overwritten
 SEAL = "# sha256 of the lines above: "  # the last line of every written module
 STATED = re.compile(r'^ARRAYS_SHA256 = "([0-9a-f]{64})"$', re.MULTILINE)
 LARGE = 1 << 22  # bytes; of larger files only modules are searched for the names of arrays

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from connectome_compiler.emit.arrays import Arrays, pack
-from connectome_compiler.emit.describe import Wiring, header, provenance, scale
+from connectome_compiler.emit.describe import Wiring, header, provenance
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, identifier, literal
 from connectome_compiler.emit.names import check_class_name, network_name
@@ -20,7 +20,7 @@ from connectome_compiler.ir.connectivity import entries_ptr
 from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.signs import count_signs
-from connectome_compiler.ir.ties import groups, is_mirror
+from connectome_compiler.ir.ties import groups, is_mirror, scale
 
 IMPORTS = (
     "from collections.abc import Iterator",

@@ -76,6 +76,11 @@ def is_mirror(projection: Projection) -> bool:
     return projection.kind == "electrical" and projection.pre > projection.post
 
 
+def scale(projection: Projection) -> npt.NDArray[np.float32]:
+    """Return by what each connection multiplies a shared weight: the size of its own."""
+    return np.abs(projection.synapses.weight).astype(np.float32)
+
+
 def constants(graph: Graph, field: Literal["tau_per", "bias_per"]) -> Groups:
     """Return the index of each leaky unit's trained time constant, or bias, in graph order.
 

@@ -11,15 +11,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from connectome_compiler.emit.describe import header_digest
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import OneToOne, Synapses
-from connectome_compiler.ir.digest import statement_digest
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import Evidence, Step, standing
 from connectome_compiler.ir.signs import count_signs, stated_signs
 from connectome_compiler.ir.ties import constants, is_mirror, n_junctions, n_weights
 from connectome_compiler.ir.window import Window
+from connectome_compiler.statement import header_digest, statement_digest
 
 if TYPE_CHECKING:
     from connectome_compiler.pipeline import Built

@@ -22,7 +22,8 @@ from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, NodeModel, Projection, Weights
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.options import spell_options
-from connectome_compiler.templates.parts.stack import between, short
+
+from ..parts.stack import between, short
 
 STYLE = (
     "BioNIC-style (after Prasanth & Tivnan 2026, arXiv 2601.20876). Reported of the original: a"

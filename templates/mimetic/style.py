@@ -21,7 +21,8 @@ from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
 from connectome_compiler.ir.window import Window
 from connectome_compiler.nn.window_rules import WindowRule
 from connectome_compiler.options import spell_options
-from connectome_compiler.templates.parts.stack import (
+
+from ..parts.stack import (
     OWN,
     activity,
     between,

@@ -23,7 +23,8 @@ from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection, Weights
 from connectome_compiler.ir.operators import ConvTranspose2d, Linear
 from connectome_compiler.options import spell_options
-from connectome_compiler.templates.parts.stack import (
+
+from ..parts.stack import (
     OWN,
     activity,
     between,

@@ -15,8 +15,8 @@ from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph, Population
 from connectome_compiler.options import spell_options
-from connectome_compiler.templates.parts.stack import indented
 
+from ..parts.stack import indented
 from .motif import Motif, Term, loops
 
 STYLE = (

@@ -14,13 +14,14 @@ from columns import column, laminar
 from worms import driven, worm
 
 from connectome_compiler.certify.certificate import validate
+from connectome_compiler.certify.findings import Wrong
 from connectome_compiler.certify.fresh import run_fresh
-from connectome_compiler.certify.process import Wrong, probe
+from connectome_compiler.certify.process import probe
 from connectome_compiler.emit.arrays import pack
-from connectome_compiler.emit.describe import statement_digest
 from connectome_compiler.emit.literal import literal
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir import Graph
+from connectome_compiler.statement import statement_digest
 from connectome_compiler.templates.bionic.style import Bionic
 from connectome_compiler.templates.recurrent.style import Recurrent
 

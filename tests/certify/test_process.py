@@ -15,7 +15,8 @@ from areas import areas
 from columns import column, laminar
 from worms import driven, worm
 
-from connectome_compiler.certify.process import Wrong, probe
+from connectome_compiler.certify.findings import Wrong
+from connectome_compiler.certify.process import probe
 from connectome_compiler.certify.state import unlike_uniform
 from connectome_compiler.certify.stepping import OPTIMIZERS, Stepper
 from connectome_compiler.data_adapters.mimetic import Layer

@@ -12,10 +12,10 @@ import numpy as np
 from mutants.cases import CASES
 from mutants.judge import Mutant
 
-from connectome_compiler.emit.describe import statement_digest
 from connectome_compiler.ir import Graph
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.options import option_types
+from connectome_compiler.statement import statement_digest
 
 Change = Callable[[Graph], Graph]
 

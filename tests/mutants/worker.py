@@ -26,8 +26,12 @@ import torch._dynamo
 from mutants.battery import behaviour, differ
 
 from connectome_compiler.certify.findings import Wrong
+from connectome_compiler.certify.meaning import meaning_of
 from connectome_compiler.certify.process import probe
-from connectome_compiler.templates.ncap import meaning  # noqa: F401  imported once, not in each process
+from connectome_compiler.registry import known
+
+for style in known("template"):  # once, not in each process
+    meaning_of({"template": style})
 
 SECONDS = 90  # of computing, for one mutant; one that needs longer hangs
 

@@ -16,15 +16,16 @@ import torch
 from columns import column, laminar, load_module
 from torch.nn import functional
 
-from connectome_compiler.certify.process import Wrong, probe
+from connectome_compiler.certify.findings import Wrong
+from connectome_compiler.certify.process import probe
 from connectome_compiler.data_adapters.mimetic import Layer
 from connectome_compiler.data_adapters.mimetic import Mimetic as Source
-from connectome_compiler.emit.describe import statement_digest
 from connectome_compiler.emit.literal import literal
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Graph, NodeModel, Window
 from connectome_compiler.passes.materialise_laws import MaterialiseLaws
 from connectome_compiler.recipe import load_recipe
+from connectome_compiler.statement import statement_digest
 from connectome_compiler.templates.bionic.style import Bionic
 from connectome_compiler.templates.mimetic.style import Mimetic
 

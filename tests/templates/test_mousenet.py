@@ -16,7 +16,8 @@ from areas import LAID, areas, mousenet, published_kernels
 from columns import load_module
 from torch.nn import functional
 
-from connectome_compiler.certify.process import Wrong, probe
+from connectome_compiler.certify.findings import Wrong
+from connectome_compiler.certify.process import probe
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import GaussianLaw, Graph, NodeModel, Port
 from connectome_compiler.passes.lay_kernels import LayKernels

@@ -18,7 +18,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from connectome_compiler.certify.process import Wrong, probe
+from connectome_compiler.certify.findings import Wrong
+from connectome_compiler.certify.process import probe
 from connectome_compiler.data_adapters.ncap import Ncap as Source
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import (
