@@ -20,6 +20,7 @@ from connectome_compiler.certify.findings import Wrong, finding
 from connectome_compiler.certify.importing import alone
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.registry import entry
+from connectome_compiler.statement import style_of
 
 Stated = dict[str, Any]  # PROVENANCE
 Options = Mapping[str, Any]  # of build()
@@ -169,11 +170,6 @@ class Meaning(Protocol):
     def idle(self, network: Any, stated: Stated) -> dict[str, tuple[Tensor, str]]:
         """Return, by parameter, which of its numbers provably do nothing, and why."""
         return {}
-
-
-def style_of(stated: Stated) -> str:
-    """Return the name of the style that a module says it was made with."""
-    return str(stated["template"]).partition("(")[0]
 
 
 def meaning_of(stated: Stated) -> Meaning:

@@ -20,7 +20,7 @@ from connectome_compiler.certify import layers, rates, structure
 from connectome_compiler.certify.findings import Wrong, finding
 from connectome_compiler.certify.fresh import tied_to_parent
 from connectome_compiler.certify.importing import alone, load_alone
-from connectome_compiler.certify.meaning import Case, Meaning, Stated, meaning_of, style_of
+from connectome_compiler.certify.meaning import Case, Meaning, Stated, meaning_of
 from connectome_compiler.certify.state import (
     gradients_are_its_own,
     holds_what_is_stated,
@@ -34,7 +34,7 @@ from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.signs import stated_signs
 from connectome_compiler.registry import entry, owner
-from connectome_compiler.statement import STATEMENT, header_digest, statement_digest
+from connectome_compiler.statement import STATEMENT, header_digest, statement_digest, style_of
 
 SOME = 64  # neurons to pulse, where a few tell
 

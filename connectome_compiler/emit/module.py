@@ -16,7 +16,6 @@ from connectome_compiler.emit.names import check_class_name, network_name
 from connectome_compiler.emit.render import render
 from connectome_compiler.emit.source import copy_definitions
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import entries_ptr
 from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.signs import count_signs
@@ -96,36 +95,6 @@ def _refuse_free_signs(graph: Graph, option: bool) -> None:
             0, 'add [[pass]] use = "apply-dale" (policy = "report" keeps signs of connections)'
         )
     raise CompileError(f"projection {first.key}", problem, ", or ".join(hints))
-
-
-def connection_arrays(graph: Graph) -> Arrays:
-    """Return rows and sources of every projection of the connectome, and signs that differ."""
-    _refuse_motif(graph)
-    arrays: Arrays = {}
-    for q in graph.connectome:
-        if not isinstance(q.operator, Linear):
-            problem = f"is a {type(q.operator).__name__}, which this style has no layer for"
-            raise CompileError(f"projection {q.key}", problem, "use the mimetic style")
-        n_post, n_pre = graph.shape(q)
-        post, pre = q.connectivity.entries(n_post, n_pre)
-        arrays[f"{q.key}.ptr"] = entries_ptr(post, n_post)
-        arrays[f"{q.key}.pre"] = pre.astype(np.int32)
-        if shared_sign(graph, q) is None:
-            arrays[f"{q.key}.sign"] = graph.enforced_signs(q)
-    return arrays
-
-
-def _refuse_motif(graph: Graph) -> None:
-    """Refuse what only a motif has, and layers of other styles do not."""
-    hint = "use the ncap style"
-    for p in graph.populations:
-        if p.node.activation in ("graded", "square-wave") or p.node.rest:
-            problem = f"has {p.node.activation} units, resting at {p.node.rest:g}, of a motif"
-            raise CompileError(f"population {p.name}", problem, hint)
-    for q in graph.projections:
-        held = q.weights.sign in ("clamp", "smooth") or q.weights.tie == "named"
-        if held or q.weights.start[:4] == "unit":
-            raise CompileError(f"projection {q.key}", "has weights of a motif", hint)
 
 
 def weight_arrays(graph: Graph) -> Arrays:

@@ -1,6 +1,6 @@
 """What the saved state of a module holds, name by name, and where its numbers start.
 
-Styles state it in ``PROVENANCE``, `emit.probe_state` compares it. A number that is drawn has a law:
+Styles state it in ``PROVENANCE``, `certify.state` compares it. A number that is drawn has a law:
 "uniform" up to ``1 / sqrt(fan_in)``, "he-normal", "low-rank"; "data" are arrays of the module.
 ``fan_in`` is a number, or the rule that gives one: "in-degree" of a connection's target, "shared"
 by connections that share weights, "open" of what a kernel has open. What is ``held`` is structure,

@@ -15,7 +15,7 @@ from connectome_compiler.emit.cost_model import choose_kernel, forecast
 from connectome_compiler.emit.describe import Wiring, inhibition
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
-from connectome_compiler.emit.module import array, assemble, connection_arrays, sign
+from connectome_compiler.emit.module import array, assemble, sign
 from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
@@ -23,6 +23,7 @@ from connectome_compiler.ir.graph import Graph, NodeModel, Projection, Weights
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.options import spell_options
 
+from ..parts.edges import connection_arrays
 from ..parts.stack import between, short
 
 STYLE = (

@@ -1,7 +1,7 @@
 """What a motif over repeated joints computes, and how it is put to the test.
 
-Bodies of several lengths, with several choices of parts, are each compared with `plain`, to the
-last bit, before and after training.
+Bodies of several lengths, with several choices of parts, are each compared with `motif_meaning`,
+to the last bit, before and after training.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from connectome_compiler.certify.meaning import Case, Meaning, Read, Stated, lis
 from connectome_compiler.certify.state import SKEW, unlike_uniform
 from connectome_compiler.certify.stepping import OPTIMIZERS, Stepper
 
-from .plain import motif_rates, signed, weight_names
+from .motif_meaning import motif_rates, signed, weight_names
 
 BODIES = (1, 2, 3, 5, 8)  # joints, beside those of the graph
 CHOICES = 24  # bodies with parts chosen at random

@@ -328,7 +328,7 @@ def _rest(p: Population) -> Source:
 
 
 def _stated(motif: Motif, text: _Text, options: dict[str, int | bool]) -> dict[str, Any]:
-    """Return what `emit.reference_motif` needs to compute the same for any body."""
+    """Return what `meaning` needs to compute the same for any body."""
     return {
         "joints": motif.joints.name,
         "clock": motif.clock.name if motif.clock else None,

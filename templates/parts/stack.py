@@ -132,7 +132,7 @@ def stated(
     layers: Mapping[str, str],
     norms: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return what `emit.reference` needs to compute the same."""
+    """Return what `stack_meaning` needs to compute the same."""
     return {
         "units": [
             {

@@ -20,7 +20,6 @@ from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import (
     array,
     assemble,
-    connection_arrays,
     sign,
     weight_arrays,
 )
@@ -32,6 +31,8 @@ from connectome_compiler.ir.graph import Graph, NodeModel, Projection
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.ties import constants, is_mirror
 from connectome_compiler.options import spell_options
+
+from ..parts.edges import connection_arrays
 
 FREE = (
     "Every weight between neurons stands for connections of the graph below. What is linear between"
@@ -162,6 +163,31 @@ class Recurrent:
                 "made": sorted(projections, key=lambda p: bool(p["borrows"])),
             },
         )
+
+    @staticmethod
+    def told(stated: dict[str, Any]) -> dict[str, str]:
+        """Return how units change in time, and through what they are driven and read."""
+        d = stated["dynamics"]
+        words = {"fixed": "fixed", "none": "no bias", "cell_type": "one per cell type"}
+        tau, bias = (
+            words.get(per, f"one per {per}" if per == "neuron" else "one per population")
+            for per in (d["tau_per"], d["bias_per"])
+        )
+        bias = bias if bias == "no bias" else f"biases {bias}"
+        ports = [
+            f"{how} {'linear' if all(of.values()) else 'direct'} {word} {', '.join(of)}"
+            for how, word, of in (
+                ("read-in", "into", stated["read_in"]),
+                ("read-out", "out of", stated["read_out"]),
+            )
+        ]
+        step = f"leaky rates, {d['activation']}, steps of {d['dt_ms']:g} ms"
+        taus = f"time constants from {d['tau_ms']:g} ms, {tau}; {bias}"
+        if tau == "fixed":
+            taus = f"time constants of {d['tau_ms']:g} ms, fixed; {bias}"
+        if d["spectral_radius"]:
+            step += f", spectral radius {d['spectral_radius']:g} at the start"
+        return {"dynamics": f"{step}; {taus}", "ports": "; ".join(ports)}
 
     def _options(
         self, graph: Graph, node: NodeModel, read_in: Projection, read_out: Projection

@@ -173,7 +173,7 @@ def test_a_network_says_how_its_parts_are_joined() -> None:
 def test_a_motif_has_no_chain_and_counts_what_is_on(tmp_path: Path) -> None:
     words = of_network(Ncap(turn_control=True), Motif(n_joints=7).load(), tmp_path)
     assert "joints 7, step 1, right 1, left 1, speed 1, proprioceptor.d 7," in words
-    assert "parameters 5; with all parts on, the motif has 6 kinds of weights on 58 conn" in words
+    assert "parameters 5; with all parts on, there are 6 kinds of weights on 58 conn" in words
 
 
 def test_many_populations_are_cut() -> None:
