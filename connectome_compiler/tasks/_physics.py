@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib import import_module, metadata
 from types import ModuleType
 
@@ -12,7 +13,8 @@ from connectome_compiler.errors import CompileError
 # "flex_vertedge"); older ones give slightly other returns.
 PINNED = {"dm_control": "1.0.50", "mujoco": "3.17.0"}
 INSTALL = "pip install " + " ".join(f"{name}=={version}" for name, version in PINNED.items())
-EXTRA = "pip install 'connectome-compiler[swimmer]'"
+EXTRA = "pip install -c constraints.txt '.[swimmer]', in a checkout of the compiler"
+NEWEST = (3, 12)  # dm_control requires labmaze, which has no wheels for later versions of Python
 
 
 def require(package: str, distribution: str = "") -> ModuleType:
@@ -33,7 +35,7 @@ def require_physics() -> None:
         try:
             found = metadata.version(name)
         except metadata.PackageNotFoundError:
-            raise CompileError(name, "is not installed", INSTALL) from None
+            raise _not_installed(name) from None
         if found != wanted:
             raise CompileError(name, f"is {found}, the task needs {wanted}", INSTALL)
     # Nothing is rendered: without this the search for a screen warns where there is none.
@@ -47,3 +49,11 @@ def require_physics() -> None:
     finally:
         if silent:
             del os.environ["MUJOCO_GL"]
+
+
+def _not_installed(name: str) -> CompileError:
+    if sys.version_info[:2] > NEWEST:
+        newest = ".".join(map(str, NEWEST))
+        problem = f"does not install with Python {sys.version_info[0]}.{sys.version_info[1]}"
+        return CompileError(name, problem, f"train in an environment of Python {newest}")
+    return CompileError(name, "is not installed", INSTALL)

@@ -1,5 +1,6 @@
 """The task swim, against dm_control's own environment, and how it refuses nonsense."""
 
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -145,9 +146,14 @@ def test_a_missing_simulator_is_refused_with_the_command_that_helps(
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(sys, "version_info", (3, 12, 1))
     with pytest.raises(CompileError, match="dm_control: is not installed") as caught:
         Swim(5)
     assert caught.value.hint == "pip install dm_control==1.0.50 mujoco==3.17.0"
+    monkeypatch.setattr(sys, "version_info", (3, 13, 0))
+    with pytest.raises(CompileError, match=r"does not install with Python 3\.13") as caught:
+        Swim(5)
+    assert caught.value.hint == "train in an environment of Python 3.12"
 
 
 def test_a_missing_package_is_named() -> None:
