@@ -38,6 +38,7 @@ from connectome_compiler.certify.meaning import meaning_of
 from connectome_compiler.errors import CompileError
 from connectome_compiler.options import guess
 from connectome_compiler.recipe import parse_settings
+from connectome_compiler.statement import expanded
 
 FLAT = 0.01  # of the steepest slope
 MOSTLY = 0.95  # of the inputs
@@ -78,7 +79,7 @@ def analyse(
             say(f"analysing {where}: start {seed + 1} of {n_seeds}")
             runs.append(_Run.of(network, seed, n_inputs, n_changes))
     first = runs[0]
-    stated: dict[str, Any] = _forward(first.network).__globals__.get("PROVENANCE", {})
+    stated: dict[str, Any] = expanded(_forward(first.network).__globals__.get("PROVENANCE", {}))
     proofs = _proofs(first, stated)
     formula, error, notes = _formula(first)
     return Report(

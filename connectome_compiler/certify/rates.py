@@ -72,8 +72,9 @@ def computes(case: Case, network: Any, passes: Sequence[tuple[bool, int, int]] =
         layer.register_forward_hook(lambda _, __, ___, key=key: left.add(key))
         for key, layer in layers.items()
     ]
-    meaning.check_units(double, stated)
-    meaning.quiet(double)  # so that training, too, can be compared
+    with finding("units"):
+        meaning.check_units(double, stated)
+        meaning.quiet(double)  # so that training, too, can be compared
     # The plain reading keeps a number per connection, sample and step.
     large = meaning.in_time and case.n_connections > MANY
     few = case.n_products > HEAVY

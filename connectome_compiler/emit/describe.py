@@ -1,28 +1,15 @@
-"""What every emitted module says of itself, whatever its style: its header and PROVENANCE."""
+"""What every emitted module says of itself first, whatever its style: its header."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from connectome_compiler import __version__
 from connectome_compiler.emit.literal import printable
-from connectome_compiler.ir.connectivity import Synapses
-from connectome_compiler.ir.digest import array_digest
-from connectome_compiler.ir.graph import Graph, Population, Projection
-from connectome_compiler.ir.operators import Linear
-from connectome_compiler.ir.provenance import (
-    Evidence,
-)
+from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.provenance import FALLBACK, Evidence
 from connectome_compiler.ir.signs import count_signs
-from connectome_compiler.ir.ties import groups, n_junctions, scale
-from connectome_compiler.ir.window import Window
-from connectome_compiler.statement import STATEMENT, header_digest, statement_digest
+from connectome_compiler.statement import Wiring
 
 WIDTH = 100
 MOST_FILES = 3  # named in the header
@@ -37,131 +24,6 @@ UNKNOWN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Wiring:
-    """How a template laid the graph out: what validation needs to interpret the module."""
-
-    template: str  # its name and options, as a recipe would spell them
-    layers: Mapping[str, str]  # attribute of each population
-    read_in: Mapping[str, str]  # attribute of the read-in of each population that sees the input
-    read_out: Mapping[str, str]
-    more: dict[str, Any]  # what the style's semantics need: see `certify.meaning`
-
-
-def provenance(graph: Graph, recipe: str, wiring: Wiring, head: str) -> dict[str, Any]:
-    """Return ``PROVENANCE``: origin, licence, every step, and digests to check the module by."""
-    p = graph.provenance
-    stated: dict[str, Any] = {
-        "recipe": recipe,
-        "dataset": p.dataset,
-        "version": p.version,
-        "title": p.title,
-        "measured": p.measured,
-        "connectivity": str(p.connectivity),
-        "made": p.made,
-        "signs": str(p.signs),
-        "licence": p.licence,
-        "citations": list(p.citations),
-        "files": [
-            {"name": f.name, "sha256": f.sha256, "bytes": f.n_bytes, "address": f.address}
-            for f in p.files
-        ],
-        "steps": [
-            {
-                "name": s.name,
-                "options": s.options,
-                "neurons": [s.n_neurons_before, s.n_neurons_after],
-                "connections": [s.n_connections_before, s.n_connections_after],
-                "notes": list(s.notes),
-            }
-            for s in p.steps
-        ],
-        "template": wiring.template,
-        "populations": [_population(graph, q, wiring.layers[q.name]) for q in graph.biological],
-        "projections": [_projection(graph, q) for q in graph.connectome],
-        "read_in": wiring.read_in,
-        "read_out": wiring.read_out,
-        **wiring.more,
-        "graph_sha256": graph.digest(),
-        "header_sha256": header_digest(head),
-        "compiler": f"connectome-compiler {__version__}",
-        "statement": STATEMENT,
-    }
-    return {**stated, "sha256": statement_digest(stated)}
-
-
-def _population(graph: Graph, q: Population, layer: str) -> dict[str, Any]:
-    stated: dict[str, Any] = {"name": q.name, "units": q.n_units, "layer": layer}
-    stated |= coverage(graph, q.name)
-    if q.node.tau_ms:
-        return stated  # a leaky unit: what it does stands under "dynamics"
-    stated |= {"normalisation": q.node.normalisation, "noise_std": q.node.noise_std}
-    stated["inhibition"] = q.node.inhibition
-    if q.node.inhibition != "none":
-        stated["inhibition_strength"] = q.node.inhibition_strength
-        stated["inhibition_sha256"] = array_digest(inhibition(q))
-    return stated
-
-
-def inhibition(q: Population) -> npt.NDArray[np.float32]:
-    """Return the attenuation of each neuron, 0 to 1, shape ``(n_units,)``."""
-    column = q.column("inhibition").fill_null(0.0)
-    values: npt.NDArray[np.float32] = column.to_numpy(zero_copy_only=False).astype(np.float32)
-    return values
-
-
-def _projection(graph: Graph, q: Projection) -> dict[str, Any]:
-    post, pre = q.connectivity.entries(*graph.shape(q))
-    signs = graph.enforced_signs(q)
-    stated = _connections(graph, q, post, pre, signs)
-    group = groups(graph, q) if isinstance(q.connectivity, Synapses) else None
-    if group is not None:
-        stated["weights"] = int(group.max(initial=-1)) + 1
-        stated["groups_sha256"] = array_digest(group)
-    if q.weights.tie == "named":
-        stated["weight"] = q.weights.tie_by
-    elif q.weights.tie != "none":
-        stated["scale_sha256"] = array_digest(scale(q))
-    if q.kind == "electrical":
-        stated["junctions"] = n_junctions(q)
-    if not isinstance(q.operator, Linear):
-        stated["weights"] = stated["connections"] * q.operator.area
-    if isinstance(q.connectivity, Window):
-        stated["window"] = repr(q.connectivity.rule)
-    if not q.weights.trained:
-        stated["trained"] = False
-    return stated
-
-
-def _connections(
-    graph: Graph,
-    q: Projection,
-    post: npt.NDArray[np.int32],
-    pre: npt.NDArray[np.int32],
-    signs: npt.NDArray[np.int8],
-) -> dict[str, Any]:
-    return {
-        "key": q.key,
-        "shape": list(graph.shape(q)),
-        "delay": q.delay,
-        "connections": len(post),
-        "density": round(graph.density(q), 6),
-        "excitatory": int((signs > 0).sum()),
-        "inhibitory": int((signs < 0).sum()),
-        "signs": asdict(count_signs(graph, [q])),
-        "indices_sha256": array_digest(post.astype(np.int32), pre.astype(np.int32)),
-        "signs_sha256": array_digest(signs.astype(np.int8)),
-    }
-
-
-def coverage(graph: Graph, population: str) -> dict[str, Any]:
-    """Return how many axons were read: {"axons_read": n}, or None where nobody knows."""
-    found = graph.population(population)
-    if found.neurons is None or found.column("axon_coverage").null_count == found.n_units:
-        return {"axons_read": None}
-    return {"axons_read": int(found.has_outputs().sum())}
-
-
 def header(
     graph: Graph, class_name: str, recipe: str, wiring: Wiring, paragraphs: list[str]
 ) -> str:
@@ -174,6 +36,7 @@ def header(
         parts.append(UNKNOWN)
     parts += paragraphs
     origin = [f"Data       {p.source} ({p.connectivity}; signs: {p.signs})"]
+    origin += [f"Because    {why}" for why in p.first_notes(FALLBACK)]
     origin += [f"Signs      {count_signs(graph)}"]
     origin += [f"File       {f.name}, sha256 {f.sha256[:16]}..." for f in p.files[:MOST_FILES]]
     if (more := len(p.files) - MOST_FILES) > 0:
@@ -181,12 +44,9 @@ def header(
     origin += [f"Licence    {p.licence or 'not stated by the source'}"]
     origin += [f"Cite       {c}" for c in p.citations]
     parts.append("\n".join(_hanging(line, 11) for line in origin))
-    steps = [f"Made by connectome-compiler {__version__} from the recipe {recipe}:"]
-    for step in p.steps:
-        steps.append(_hanging(f"  {step}", 6))
-        steps += [_hanging(f"    - {note}", 6) for note in step.notes]
-    steps.append(_hanging(f"  {wiring.template}", 6))
-    parts.append("\n".join(steps))
+    steps = [*(step.name for step in p.steps), wiring.template.partition("(")[0]]
+    made = f"Made by connectome-compiler {__version__} from the recipe {recipe}"
+    parts.append(f"{made}: {', '.join(steps)}. What each step did stands below, in PROVENANCE.")
     text = "\n\n".join(part if "\n" in part else textwrap.fill(part, WIDTH) for part in parts)
     return printable("\n".join(line.rstrip() for line in text.splitlines()))
 

@@ -8,6 +8,7 @@ All return `Source`, which knows where in it data stand. Nothing else is accepte
 from __future__ import annotations
 
 import keyword
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable
@@ -124,6 +125,12 @@ def literal(value: Any, indent: int = 0, room: int = 0) -> Source:
     return Source(text, [Datum(0, len(text), value)] if is_text else ())
 
 
+def packed(value: dict[str, Any]) -> Source:
+    """Spell a dict between lines of its brackets, what is inside on as few lines as it needs."""
+    text = f"{{\n    {_filled(_parts(value), 4, 4, 1, False)},\n}}"
+    return Source(text, [Datum(0, len(text), value)])
+
+
 def docstring(text: str, indent: int = 0) -> Source:
     """Spell ``text`` as a docstring, closed on a line of its own, ``indent`` characters in.
 
@@ -158,6 +165,76 @@ def _spell(value: Any, indent: int, room: int) -> str:
     lines = [f"{pad}{_spell(v, indent + 4, 0)}," for v in value]
     ends = "[]" if isinstance(value, list) else "()"
     return ends[0] + "\n" + "\n".join(lines) + "\n" + " " * indent + ends[1]
+
+
+def _fill(value: Any, column: int, indent: int, after: int, in_list: bool) -> str:
+    """Spell a value that begins at ``column`` of a line that is indented by ``indent``.
+
+    ``after`` characters follow on its last line. Lines after the first stand below its first item,
+    if it is in a list or all items are short; else they are indented by one level more.
+    """
+    short = _flat(value)
+    if column + len(short) + after <= WIDTH or not value:
+        return short
+    if isinstance(value, str):
+        room = WIDTH - column - 2 * in_list - after
+        text = f"\n{' ' * (column + in_list)}".join(_pieces(value, room))
+        return f"({text})" if in_list and "\n" in text else text
+    if not isinstance(value, dict | list | tuple):
+        return short
+    parts = _parts(value)
+    below = in_list or all(
+        not isinstance(part, dict | list | tuple)
+        and column + 1 + len(head + _flat(part)) + 1 + after <= WIDTH
+        for head, part in parts
+    )
+    inner = column + 1 if below else indent + 4
+    if isinstance(value, dict):
+        first, last = "{}"
+        here = below or column + 1 + len("".join(map(_flat, parts[0]))) < WIDTH
+    else:
+        first, last = "[]" if isinstance(value, list) else ("(", ",)")
+        here = below
+    begin = column + 1 if here else inner
+    text = _filled(parts, begin, inner, len(last) + after, not isinstance(value, dict))
+    return f"{first}{text}{last}" if here else f"{first}\n{' ' * inner}{text}{last}"
+
+
+def _parts(value: Any) -> list[tuple[str, Any]]:
+    """Return the items of a container, each with what stands before it."""
+    if isinstance(value, dict):
+        return [(f"{_flat(key)}: ", part) for key, part in value.items()]
+    return [("", part) for part in value]
+
+
+def _filled(
+    parts: list[tuple[str, Any]], column: int, indent: int, after: int, in_list: bool
+) -> str:
+    """Spell items from ``column`` on, as many on a line as fit; what is longer has its own."""
+    lines = [""]
+    for k, (head, part) in enumerate(parts):
+        text, end = head + _flat(part), after if k == len(parts) - 1 else 1
+        start = indent if len(lines) > 1 else column
+        if lines[-1] and start + len(lines[-1]) + 1 + len(text) + end > WIDTH:
+            lines.append("")
+            start = indent
+        if start + len(text) + end > WIDTH:
+            text = head + _fill(part, start + len(head), start, end, in_list)
+        lines[-1] += " " * bool(lines[-1]) + text + ","
+        if "\n" in text:
+            lines.append("")
+    return f"\n{' ' * indent}".join(line for line in lines if line).removesuffix(",")
+
+
+def _pieces(text: str, room: int) -> list[str]:
+    """Spell a text as several, each ending after a space, that Python joins."""
+    pieces: list[str] = []
+    for word in re.split("(?<= )", text):
+        if pieces and len(quote(pieces[-1] + word)) <= room:
+            pieces[-1] += word
+        else:
+            pieces.append(word)
+    return [quote(piece) for piece in pieces]
 
 
 def _flat(value: Any) -> str:

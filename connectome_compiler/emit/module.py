@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from connectome_compiler.emit.arrays import Arrays, pack
-from connectome_compiler.emit.describe import Wiring, header, provenance
+from connectome_compiler.emit.describe import header
 from connectome_compiler.emit.emission import Emission
-from connectome_compiler.emit.literal import Source, code, docstring, identifier, literal
+from connectome_compiler.emit.literal import Source, code, docstring, identifier, literal, packed
 from connectome_compiler.emit.names import check_class_name, network_name
 from connectome_compiler.emit.render import render
 from connectome_compiler.emit.source import copy_definitions
@@ -20,6 +20,7 @@ from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.signs import count_signs
 from connectome_compiler.ir.ties import groups, is_mirror, scale
+from connectome_compiler.statement import Statement, Wiring
 
 IMPORTS = (
     "from collections.abc import Iterator",
@@ -55,10 +56,10 @@ def assemble(
     """
     if not allow_free_signs:
         _refuse_free_signs(graph, option="allow_free_signs=" in wiring.template)
-    packed = pack(arrays, sum(graph.count(q) for q in graph.connectome))
+    data = pack(arrays, sum(graph.count(q) for q in graph.connectome))
     imports: tuple[str, ...] = IMPORTS
     if arrays:
-        imports += ARRAY_IMPORTS + (INLINE_IMPORTS if packed.inline else FILE_IMPORTS)
+        imports += ARRAY_IMPORTS + (INLINE_IMPORTS if data.inline else FILE_IMPORTS)
     copied = copy_definitions(layers, imports)
     name = network_name(class_name, recipe, graph.provenance.dataset)
     check_class_name(name, "\n".join([*copied.imports, copied.text]))
@@ -69,14 +70,14 @@ def assemble(
             **context,
             "header": docstring(head),
             "imports": copied.imports,
-            "provenance": literal(provenance(graph, recipe, wiring, head)),
+            "provenance": packed(Statement.of(graph, recipe, wiring, head).stated()),
             "layers": copied.text,
             "class_name": identifier(name),
-            "inline": Source(packed.inline),  # base64
-            "sha256": Source(packed.sha256),  # hexadecimal
+            "inline": Source(data.inline),  # base64
+            "sha256": Source(data.sha256),  # hexadecimal
         },
     )
-    beside = None if packed.inline or not arrays else packed.data
+    beside = None if data.inline or not arrays else data.data
     return Emission(name, made, beside)
 
 

@@ -1,8 +1,9 @@
 """Copy the layers that a model uses out of ``connectome_compiler.nn`` into its own source.
 
-Whatever the wanted classes need of their files comes along, in the order in which it stands there:
-helpers, constants, imports. So a layer lives once, tested, and every module is complete. Files
-stand after those that they import. Two files may use one name, but not in one module.
+Whatever the wanted classes need of their files comes along: helpers, constants, imports. So a layer
+lives once, tested, and every module is complete. What is wanted comes first and helpers last, as
+far as Python lets them: names are looked up when a function is called, but bases, decorators,
+defaults and constants are needed at once. Two files may use one name, but not in one module.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from importlib import resources
 from connectome_compiler.emit.literal import Source
 from connectome_compiler.errors import UnknownNameError
 
+LATER = "from __future__ import annotations"  # so that they may name what stands below
 OP_LIBRARY = "OP_LIBRARY"  # the constant that names the operators' library
 
 
@@ -28,6 +30,8 @@ class Definition:
     name: str
     text: str
     uses: frozenset[str]  # every name that occurs in it
+    bases: frozenset[str]  # the names that must exist before it: classes that it is derived from
+    runs: frozenset[str]  # and those that are called or read as it is defined
     comes_from: str  # file name
     line: int
     is_block: bool  # a class or function, which two blank lines set apart
@@ -50,6 +54,7 @@ def copy_definitions(wanted: Iterable[str], also_uses: Iterable[str] = ()) -> Co
     """
     library = _library()
     chosen: dict[str, Definition] = {}
+    wanted = set(wanted)
     waiting = [library.find(name) for name in wanted]
     while waiting:
         next_one = waiting.pop()
@@ -58,7 +63,7 @@ def copy_definitions(wanted: Iterable[str], also_uses: Iterable[str] = ()) -> Co
             raise ValueError(f"{next_one.name!r} is needed of {files}: rename one of them")
         uses = (library.used(next_one.comes_from, use) for use in next_one.uses)
         waiting += [use for use in uses if use and chosen.get(use.name) is not use]
-    ordered = sorted(chosen.values(), key=lambda d: (library.files.index(d.comes_from), d.line))
+    ordered = library.in_reading_order(chosen.values(), wanted)
     text = ""
     for before, definition in zip([None, *ordered], ordered, strict=False):
         text += "" if before is None else _gap(before, definition)
@@ -74,7 +79,7 @@ def copy_definitions(wanted: Iterable[str], also_uses: Iterable[str] = ()) -> Co
         for use in definition.uses
         if (statement := library.imports.get((definition.comes_from, use)))
     ]
-    imports = merge_imports([*statements, *also_uses])
+    imports = merge_imports([LATER, *statements, *also_uses])
     return Copied(tuple(map(Source, imports)), Source(text))
 
 
@@ -89,18 +94,16 @@ def merge_imports(statements: Iterable[str]) -> tuple[str, ...]:
         elif isinstance(node, ast.ImportFrom):
             names = {ast.unparse(alias) for alias in node.names}
             members.setdefault(node.module or "", set()).update(names)
-    # `import` before `from`, each by module; the standard library apart.
+    # `import` before `from`, each by module; __future__ and the standard library apart.
     lines = [(0, s.split()[1], s) for s in plain]
     lines += [
         (1, m, f"from {m} import {', '.join(sorted(n, key=_case))}") for m, n in members.items()
     ]
-    standard: list[str] = []
-    other: list[str] = []
+    sections: tuple[list[str], ...] = ([], [], [])
     for _, module, line in sorted(lines):
-        known = module.split(".")[0] in sys.stdlib_module_names
-        (standard if known else other).append(line)
-    between = [""] if standard and other else []
-    return (*standard, *between, *other)
+        standard = module.split(".")[0] in sys.stdlib_module_names
+        sections[0 if module == "__future__" else 1 if standard else 2].append(line)
+    return tuple("\n\n".join("\n".join(lines) for lines in sections if lines).split("\n"))
 
 
 def _case(name: str) -> tuple[int, str]:
@@ -137,6 +140,43 @@ class Library:
         """Return what ``name`` means in ``file``, if it is of ``nn``."""
         return self.definitions.get((self.siblings.get((file, name), file), name))
 
+    def in_reading_order(self, chosen: Iterable[Definition], wanted: set[str]) -> list[Definition]:
+        """Return what is wanted, then what else is public, then helpers.
+
+        What a definition needs at once stands before it all the same.
+        """
+        in_files = sorted(chosen, key=lambda d: (self.files.index(d.comes_from), d.line))
+        place = {d.name: k for k, d in enumerate(in_files)}
+        ordered: dict[str, Definition] = {}
+
+        def put(definition: Definition) -> None:
+            # What it needs stands above it in its file, too: all else is for when it is called.
+            needed = sorted(place[name] for name in self._needs(definition) & place.keys())
+            for k in needed:
+                if k < place[definition.name]:
+                    put(in_files[k])
+            ordered.setdefault(definition.name, definition)
+
+        for definition in sorted(in_files, key=lambda d: (d.name not in wanted, _is_helper(d))):
+            put(definition)
+        return list(ordered.values())
+
+    def _needs(self, definition: Definition) -> set[str]:
+        """Return what must be there before a definition; what runs may use all that it names."""
+        found: set[str] = set()
+        waiting = [(definition.comes_from, name) for name in definition.runs]
+        while waiting:
+            used = self.used(*waiting.pop())
+            if used and used.name not in found:
+                found.add(used.name)
+                waiting += [(used.comes_from, name) for name in used.uses]
+        return found | definition.bases
+
+
+def _is_helper(definition: Definition) -> bool:
+    """Whether a definition is private, or made by something private."""
+    return any(name.startswith("_") for name in (definition.name, *definition.runs))
+
 
 @cache
 def _library() -> Library:
@@ -163,7 +203,14 @@ def _library() -> Library:
             for name in _names(node):
                 block = isinstance(node, ast.ClassDef | ast.FunctionDef)
                 definitions[file.name, name] = Definition(
-                    name, _text(node, lines), _uses(node), file.name, node.lineno, block
+                    name,
+                    _text(node, lines),
+                    _uses([node]),
+                    _uses([*node.bases, *node.keywords] if isinstance(node, ast.ClassDef) else []),
+                    _uses(_run(node)),
+                    file.name,
+                    node.lineno,
+                    block,
                 )
     return Library(definitions, imports, siblings, _in_order(needs))
 
@@ -205,8 +252,22 @@ def _names(node: ast.stmt) -> list[str]:
     return []
 
 
-def _uses(node: ast.stmt) -> frozenset[str]:
-    return frozenset(n.id for n in ast.walk(node) if isinstance(n, ast.Name))
+def _uses(nodes: Iterable[ast.AST]) -> frozenset[str]:
+    return frozenset(n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name))
+
+
+def _run(node: ast.stmt) -> list[ast.expr]:
+    """Return the expressions that Python evaluates as it defines ``node``, but for bases.
+
+    Annotations are not among them: emitted modules leave them unevaluated.
+    """
+    if isinstance(node, ast.FunctionDef):
+        defaults = [*node.args.defaults, *node.args.kw_defaults]
+        return [*node.decorator_list, *(d for d in defaults if d)]
+    if isinstance(node, ast.ClassDef):
+        return [*node.decorator_list, *(e for inner in node.body for e in _run(inner))]
+    value = getattr(node, "value", None)
+    return [value] if isinstance(value, ast.expr) else []
 
 
 def _text(node: ast.stmt, lines: list[str]) -> str:

@@ -133,6 +133,11 @@ class Population:
         unread = pc.equal(self.column("axon_coverage"), "none").fill_null(False)
         return ~np.asarray(unread.to_numpy(zero_copy_only=False), np.bool_)
 
+    def attenuation(self) -> npt.NDArray[np.float32]:
+        """Return by what share each neuron is inhibited, 0 to 1, shape ``(n_units,)``."""
+        held = self.column("inhibition").fill_null(0.0).to_numpy(zero_copy_only=False)
+        return np.asarray(held, np.float32)
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:

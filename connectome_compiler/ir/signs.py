@@ -64,19 +64,8 @@ def count_signs(graph: Graph, projections: Iterable[Projection] | None = None) -
 
 
 def stated_signs(projections: Iterable[Mapping[str, Any]]) -> SignCount:
-    """Return what a module states in ``PROVENANCE``.
-
-    One of an older version states enforced signs alone: all others count as unknown.
-    """
-    total = SignCount()
-    for q in projections:
-        if "signs" in q:
-            total += SignCount(**q["signs"])
-        elif "junctions" not in q:
-            held = q["excitatory"] + q["inhibitory"]
-            unknown = q["connections"] - held
-            total += SignCount(q["excitatory"], q["inhibitory"], unknown, held)
-    return total
+    """Return what a module states of these projections."""
+    return sum((SignCount(**q["signs"]) for q in projections), SignCount())
 
 
 def _of_one(graph: Graph, q: Projection) -> SignCount:

@@ -16,6 +16,11 @@ from connectome_compiler.ir.graph import Graph, Population, Projection
 Groups = npt.NDArray[np.int32]
 
 
+def scale(projection: Projection) -> npt.NDArray[np.float32]:
+    """Return by what each connection multiplies a shared weight: the size of its own."""
+    return np.abs(projection.synapses.weight).astype(np.float32)
+
+
 def groups(graph: Graph, projection: Projection) -> Groups | None:
     """Return the index of each connection's weight, shape ``(n_connections,)``, from 0 on.
 
@@ -74,11 +79,6 @@ def n_junctions(projection: Projection) -> int:
 def is_mirror(projection: Projection) -> bool:
     """Whether the projection's weights are those of its mirror image, which comes first by name."""
     return projection.kind == "electrical" and projection.pre > projection.post
-
-
-def scale(projection: Projection) -> npt.NDArray[np.float32]:
-    """Return by what each connection multiplies a shared weight: the size of its own."""
-    return np.abs(projection.synapses.weight).astype(np.float32)
 
 
 def constants(graph: Graph, field: Literal["tau_per", "bias_per"]) -> Groups:

@@ -15,10 +15,10 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import OneToOne, Synapses
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import Evidence, Step, standing
-from connectome_compiler.ir.signs import count_signs, stated_signs
+from connectome_compiler.ir.signs import SignCount, count_signs
 from connectome_compiler.ir.ties import constants, is_mirror, n_junctions, n_weights
 from connectome_compiler.ir.window import Window
-from connectome_compiler.statement import header_digest, statement_digest, style_of
+from connectome_compiler.statement import ALTERED, REBUILD, StatedProjection, Statement, style_of
 
 if TYPE_CHECKING:
     from connectome_compiler.pipeline import Built
@@ -253,9 +253,11 @@ def _electrical(n: int) -> str:
     return f"electrical  {n:,} gap junctions, each in the list in both directions"
 
 
-def read_provenance(path: Path) -> dict[str, Any]:
-    """Return ``PROVENANCE`` of an emitted module, read as text: nothing is executed."""
-    return _provenance(path, _parsed(path))
+def read_statement(path: Path) -> Statement:
+    """Return what an emitted module states, read as text: nothing is executed."""
+    tree = _parsed(path)
+    header = ast.get_docstring(tree, clean=False)
+    return Statement.read(_provenance(path, tree), header, str(path))
 
 
 def _parsed(path: Path) -> ast.Module:
@@ -281,72 +283,44 @@ def _provenance(path: Path, tree: ast.Module) -> dict[str, Any]:
             try:
                 value = ast.literal_eval(node.value)
             except (ValueError, TypeError, RecursionError) as error:
-                raise CompileError(f"{path}: PROVENANCE", _ALTERED, _REBUILD) from error
+                raise CompileError(f"{path}: PROVENANCE", ALTERED, REBUILD) from error
             if not isinstance(value, dict):
-                raise CompileError(f"{path}: PROVENANCE", _ALTERED, _REBUILD)
+                raise CompileError(f"{path}: PROVENANCE", ALTERED, REBUILD)
             return value
     raise CompileError(str(path), "has no PROVENANCE: it was not made by ccompile")
 
 
-_ALTERED = "is not what ccompile wrote"
-_OTHER_HASH = "was altered: it does not have the hash that it was written with"
-_REBUILD = "the module was altered: build it again"
-
-
 def _of_module(path: Path) -> str:
-    tree = _parsed(path)
-    stated = _provenance(path, tree)
-    try:
-        if stated["sha256"] != statement_digest(stated):
-            raise CompileError(f"{path}: PROVENANCE", _OTHER_HASH, _REBUILD)
-        if stated["header_sha256"] != header_digest(ast.get_docstring(tree, clean=False) or ""):
-            raise CompileError(f"{path}: header", _OTHER_HASH, _REBUILD)
-        return "\n".join(_stated(path, stated))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        lacks = f"lacks {error}" if isinstance(error, KeyError) else _ALTERED
-        raise CompileError(f"{path}: PROVENANCE", lacks, _REBUILD) from error
-
-
-def _stated(path: Path, stated: dict[str, Any]) -> list[str]:
     """Return what a module states of itself."""
-    known = standing(stated["connectivity"])
-    version = f"@{stated['version']}" if stated["version"] else ""
-    populations, projections = stated["populations"], stated["projections"]
-    read_of = {p["name"]: p["axons_read"] for p in populations}
+    stated = read_statement(path)
+    p = stated.provenance
     units = [
         (
-            p["name"],
-            f"{p['units']:,} units",
-            "axons read: " + ("not known" if p["axons_read"] is None else f"{p['axons_read']:,}"),
+            q.name,
+            f"{q.units:,} units",
+            "axons read: " + ("not known" if q.axons_read is None else f"{q.axons_read:,}"),
         )
-        for p in populations
+        for q in stated.populations
     ]
     rows = []
-    for q in projections:
-        n_post, n_pre = q["shape"]
-        pre, _, post = q["key"].removesuffix(":electrical").partition("->")
-        known_pre = n_pre if read_of.get(pre) is None else read_of[pre]
-        possible = known_pre * (n_post - (pre == post))
-        # Modules of version 0.1.0 do not state it, nor how many neurons connect to themselves.
-        density = q.get("density", q["connections"] / possible if possible else 0.0)
-        what = f"connections, density {density:.4f}"
-        if "junctions" in q:
-            what += f", {q['junctions']:,} gap junctions"
-        if q.get("weights") not in (None, q.get("junctions")):
-            what += f", {q['weights']:,} weights"
-        what += ", frozen" * (not q.get("trained", True))
-        rows.append((q["key"], f"{q['connections']:,}", what))
+    for q in stated.projections:
+        what = f"connections, density {q.density:.4f}"
+        if q.junctions is not None:
+            what += f", {q.junctions:,} gap junctions"
+        if q.weights not in (None, q.junctions):
+            what += f", {q.weights:,} weights"
+        what += ", frozen" * (not q.trained)
+        rows.append((q.key, f"{q.connections:,}", what))
     steps = []
-    for s in stated["steps"]:
-        (n, n_after), (m, m_after) = s["neurons"], s["connections"]
-        step = Step(s["name"], s["options"], n, n_after, m, m_after, tuple(s["notes"]))
+    for step in p.steps:
         steps += [*_wrapped(str(step), "  ", "      "), *_notes(step.notes)]
-    source = f"{stated['dataset']}{version}, {known}; signs: {stated['signs']}"
-    return [
-        f"{path.name}: {stated['recipe']}, {stated['title']}",
+    signs = sum((q.signs for q in stated.projections), SignCount())
+    gaps = _n_gaps(stated.projections)
+    lines = [
+        f"{path.name}: {stated.recipe}, {p.title}",
         "",
-        *_beside("data", source),
-        *_beside("licence", stated["licence"] or "not stated by the source"),
+        *_beside("data", f"{p.source}, {standing(p.connectivity)}; signs: {p.signs}"),
+        *_beside("licence", p.licence or "not stated by the source"),
         "",
         "populations",
         *_table(units),
@@ -354,31 +328,33 @@ def _stated(path: Path, stated: dict[str, Any]) -> list[str]:
         "projections",
         *_table(rows),
         "",
-        *_beside("signs", str(stated_signs(projections))),
-        *([_electrical(gaps)] if (gaps := _n_gaps(projections)) else []),
+        *_beside("signs", str(signs)),
+        *([_electrical(gaps)] if gaps else []),
         *_of_style(stated),
         "",
         "steps",
         *steps,
     ]
+    return "\n".join(lines)
 
 
-def _n_gaps(projections: list[dict[str, Any]]) -> int:
+def _n_gaps(projections: Iterable[StatedProjection]) -> int:
     """Count gap junctions once, where a projection and its mirror image both list them."""
     total = 0
     for q in projections:
-        pre, _, post = q["key"].removesuffix(":electrical").partition("->")
-        total += q.get("junctions", 0) * (pre <= post)
+        pre, _, post = q.key.removesuffix(":electrical").partition("->")
+        total += (q.junctions or 0) * (pre <= post)
     return total
 
 
-def _of_style(stated: dict[str, Any]) -> list[str]:
+def _of_style(stated: Statement) -> list[str]:
     """Return what the module's style says of it besides, if it is installed."""
     from connectome_compiler.registry import find, known
 
-    name = style_of(stated)
+    plain = stated.plain()
+    name = style_of(plain)
     told = getattr(find("template", name), "told", None) if name in known("template") else None
-    said: dict[str, str] = told(stated) if told else {}
+    said: dict[str, str] = told(plain) if told else {}
     return [line for word, text in said.items() for line in _beside(word, text)]
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from connectome_compiler.emit import state
 from connectome_compiler.emit.arrays import Arrays
 from connectome_compiler.emit.cost_model import choose_kernel, forecast
-from connectome_compiler.emit.describe import Wiring, inhibition
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import array, assemble, sign
@@ -22,6 +21,7 @@ from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, NodeModel, Projection, Weights
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.options import spell_options
+from connectome_compiler.statement import Wiring
 
 from ..parts.edges import connection_arrays
 from ..parts.stack import between, short
@@ -374,7 +374,7 @@ def _check_path(graph: Graph, sweeps: int) -> None:
 def _arrays(graph: Graph) -> Arrays:
     """Return everything that comes from data: connections, signs that differ, inhibition."""
     attenuated = (p for p in graph.biological if p.node.inhibition != "none")
-    return connection_arrays(graph) | {f"{p.name}:inhibition": inhibition(p) for p in attenuated}
+    return connection_arrays(graph) | {f"{p.name}:inhibition": p.attenuation() for p in attenuated}
 
 
 def _has_bias(graph: Graph, q: Projection) -> bool:

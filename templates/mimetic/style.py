@@ -9,7 +9,6 @@ from math import prod
 from typing import Any, ClassVar, Literal
 
 from connectome_compiler.emit import state
-from connectome_compiler.emit.describe import Wiring
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, identifier, literal
 from connectome_compiler.emit.module import assemble
@@ -21,6 +20,7 @@ from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
 from connectome_compiler.ir.window import Window
 from connectome_compiler.nn.window_rules import WindowRule
 from connectome_compiler.options import spell_options
+from connectome_compiler.statement import Wiring
 
 from ..parts.stack import (
     OWN,

@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from connectome_compiler.emit import state
 from connectome_compiler.emit.arrays import Arrays
-from connectome_compiler.emit.describe import Wiring
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import assemble
@@ -23,6 +22,7 @@ from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection, Weights
 from connectome_compiler.ir.operators import ConvTranspose2d, Linear
 from connectome_compiler.options import spell_options
+from connectome_compiler.statement import Wiring
 
 from ..parts.stack import (
     OWN,

@@ -7,7 +7,6 @@ import textwrap
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from connectome_compiler.emit.describe import Wiring
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import assemble
@@ -15,6 +14,7 @@ from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph, Population
 from connectome_compiler.options import spell_options
+from connectome_compiler.statement import Wiring
 
 from ..parts.stack import indented
 from .motif import Motif, Term, loops
@@ -354,7 +354,7 @@ def _stated(motif: Motif, text: _Text, options: dict[str, int | bool]) -> dict[s
         ],
         "terms": [
             {
-                **asdict(term),
+                **{name: value for name, value in asdict(term).items() if name != "key"},
                 "weight": text.attrs.get(term.weight, ""),
                 "first": text.firsts.get(term.weight) or None,
             }

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from connectome_compiler.emit import state
 from connectome_compiler.emit.arrays import Arrays
 from connectome_compiler.emit.cost_model import choose_kernel, forecast_rollout
-from connectome_compiler.emit.describe import Wiring
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import (
@@ -31,6 +30,7 @@ from connectome_compiler.ir.graph import Graph, NodeModel, Projection
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.ties import constants, is_mirror
 from connectome_compiler.options import spell_options
+from connectome_compiler.statement import Wiring
 
 from ..parts.edges import connection_arrays
 

@@ -19,32 +19,12 @@ Data       toy@1 (modelled; signs: modelled)
 Signs      19 known (19 excitatory, 100%; 0 inhibitory, 0%), 19 enforced, 0 unknown
 Licence    CC0
 
-Made by connectome-compiler 0.1.0 from the recipe toy-column:
-  assign-signs(column="cell_class", excitatory=["excitatory"], inhibitory=["inhibitory"]): 16
-      neurons, 67 connections
-    - 12 excitatory, 4 inhibitory, 0 without sign (by cell_class)
-  apply-dale(policy="majority", unsigned="keep"): 16 neurons, 67 connections
-    - 0 connections break Dale's principle
-    - 0 connections without known sign
-  laminar-partition(order=["L4", "L2/3+L1", "L5", "L6"], others="error"): 16 neurons, 67 connections
-    - L4.inh 1, L4.exc 3, L2/3.inh 1, L2/3.exc 3, L5.inh 1, L5.exc 3, L6.inh 1, L6.exc 3
-    - no neurons in L1
-  set-node-model(activation="relu", normalisation="layer", noise_std=0.0): 16 neurons, 67
-      connections
-  fold-inhibition(policy="graded", measure="synapses", form="multiplicative", strength=0.5): 16 ->
-      12 neurons, 67 -> 37 connections
-    - 10 I->E connections folded into the attenuation of their targets
-    - 15 E->I and 5 I->I connections dropped
-  split-flow(skip="drop", within="keep", feedback="drop"): 12 neurons, 37 -> 19 connections
-    - kept: 8 forward, 11 within
-    - dropped: 8 skip, 10 feedback
-  attach-io(inputs=[], outputs=[], channels=1, height=8, width=8, classes=3): 12 neurons, 19
-      connections
-    - image -> L4.exc; L6.exc -> classes
-    - 1 neurons have no input left: their activity is constant
-  bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, kernel="auto", batch=32,
-      allow_free_signs=false, class_name="")
+Made by connectome-compiler 0.1.0 from the recipe toy-column: assign-signs, apply-dale, laminar-
+partition, set-node-model, fold-inhibition, split-flow, attach-io, bionic. What each step did stands
+below, in PROVENANCE.
 """
+
+from __future__ import annotations
 
 import base64
 import hashlib
@@ -59,297 +39,547 @@ import torch
 from safetensors.torch import load
 from torch import Tensor, nn
 
-PROVENANCE: dict[str, Any] = {
-    "recipe": "toy-column",
-    "dataset": "toy",
-    "version": "1",
-    "title": "A toy column",
-    "measured": False,
-    "connectivity": "modelled",
-    "made": "",
-    "signs": "modelled",
-    "licence": "CC0",
-    "citations": [],
-    "files": [],
-    "steps": [
-        {
-            "name": "assign-signs",
-            "options": 'column="cell_class", excitatory=["excitatory"], inhibitory=["inhibitory"]',
-            "neurons": [16, 16],
-            "connections": [67, 67],
-            "notes": ["12 excitatory, 4 inhibitory, 0 without sign (by cell_class)"],
-        },
-        {
-            "name": "apply-dale",
-            "options": 'policy="majority", unsigned="keep"',
-            "neurons": [16, 16],
-            "connections": [67, 67],
-            "notes": ["0 connections break Dale's principle", "0 connections without known sign"],
-        },
-        {
-            "name": "laminar-partition",
-            "options": 'order=["L4", "L2/3+L1", "L5", "L6"], others="error"',
-            "neurons": [16, 16],
-            "connections": [67, 67],
-            "notes": [
-                "L4.inh 1, L4.exc 3, L2/3.inh 1, L2/3.exc 3, L5.inh 1, L5.exc 3, L6.inh 1, L6.exc 3",
-                "no neurons in L1",
-            ],
-        },
-        {
-            "name": "set-node-model",
-            "options": 'activation="relu", normalisation="layer", noise_std=0.0',
-            "neurons": [16, 16],
-            "connections": [67, 67],
-            "notes": [],
-        },
-        {
-            "name": "fold-inhibition",
-            "options": 'policy="graded", measure="synapses", form="multiplicative", strength=0.5',
-            "neurons": [16, 12],
-            "connections": [67, 37],
-            "notes": [
-                "10 I->E connections folded into the attenuation of their targets",
-                "15 E->I and 5 I->I connections dropped",
-            ],
-        },
-        {
-            "name": "split-flow",
-            "options": 'skip="drop", within="keep", feedback="drop"',
-            "neurons": [12, 12],
-            "connections": [37, 19],
-            "notes": ["kept: 8 forward, 11 within", "dropped: 8 skip, 10 feedback"],
-        },
-        {
-            "name": "attach-io",
-            "options": "inputs=[], outputs=[], channels=1, height=8, width=8, classes=3",
-            "neurons": [12, 12],
-            "connections": [19, 19],
-            "notes": [
-                "image -> L4.exc; L6.exc -> classes",
-                "1 neurons have no input left: their activity is constant",
-            ],
-        },
-    ],
-    "template": 'bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, kernel="auto", batch=32, allow_free_signs=false, class_name="")',
-    "populations": [
-        {
-            "name": "L4.exc",
-            "units": 3,
-            "layer": "l4_exc",
-            "axons_read": None,
-            "normalisation": "layer",
-            "noise_std": 0.0,
-            "inhibition": "multiplicative",
-            "inhibition_strength": 0.5,
-            "inhibition_sha256": "68f7bd519859996d069a6fd7d8bcd11e70845d5309a3e22da767db6217016cd9",
-        },
-        {
-            "name": "L2/3.exc",
-            "units": 3,
-            "layer": "l2_3_exc",
-            "axons_read": None,
-            "normalisation": "layer",
-            "noise_std": 0.0,
-            "inhibition": "multiplicative",
-            "inhibition_strength": 0.5,
-            "inhibition_sha256": "692ffcef5439b50f5da71813f3790882d010ec0b2aabccf119b544888176ced9",
-        },
-        {
-            "name": "L5.exc",
-            "units": 3,
-            "layer": "l5_exc",
-            "axons_read": None,
-            "normalisation": "layer",
-            "noise_std": 0.0,
-            "inhibition": "multiplicative",
-            "inhibition_strength": 0.5,
-            "inhibition_sha256": "9958463567caaafe502f5dd8d7aab5ff1955fa78c5cb681a9a82f3e5465a760b",
-        },
-        {
-            "name": "L6.exc",
-            "units": 3,
-            "layer": "l6_exc",
-            "axons_read": None,
-            "normalisation": "layer",
-            "noise_std": 0.0,
-            "inhibition": "multiplicative",
-            "inhibition_strength": 0.5,
-            "inhibition_sha256": "0fcb4b08c4987b45eeb503b9e1a96238852d14e03bfe871d75b10252f8766c59",
-        },
-    ],
-    "projections": [
-        {
-            "key": "L4.exc->L4.exc",
-            "shape": [3, 3],
-            "delay": 1,
-            "connections": 4,
-            "density": 0.666667,
-            "excitatory": 4,
-            "inhibitory": 0,
-            "signs": {"excitatory": 4, "inhibitory": 0, "unknown": 0, "enforced": 4},
-            "indices_sha256": "d972dc8d979b9d797ec6faf5f05dc6e4e733d23ecc5b53424c2d5fa730967d3c",
-            "signs_sha256": "01aaccac590ef538b7621330153dc8588da38a2dcf23a2e8e116882c000610ce",
-        },
-        {
-            "key": "L4.exc->L2/3.exc",
-            "shape": [3, 3],
-            "delay": 0,
-            "connections": 3,
-            "density": 0.333333,
-            "excitatory": 3,
-            "inhibitory": 0,
-            "signs": {"excitatory": 3, "inhibitory": 0, "unknown": 0, "enforced": 3},
-            "indices_sha256": "5da301e9da3e5c7d60f12bb6af75f03721fcaafa7b21e99a7e44972ae66f43a1",
-            "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
-        },
-        {
-            "key": "L2/3.exc->L2/3.exc",
-            "shape": [3, 3],
-            "delay": 1,
-            "connections": 2,
-            "density": 0.333333,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "51050247bcba412515e4ebeb51109f87cb4baaef35e7483671e2fa6189f3f193",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L2/3.exc->L5.exc",
-            "shape": [3, 3],
-            "delay": 0,
-            "connections": 3,
-            "density": 0.333333,
-            "excitatory": 3,
-            "inhibitory": 0,
-            "signs": {"excitatory": 3, "inhibitory": 0, "unknown": 0, "enforced": 3},
-            "indices_sha256": "32af148127488e6aac013dcc6edefc61aed9af66b67a2e6eba5144ffa179cd9f",
-            "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
-        },
-        {
-            "key": "L5.exc->L5.exc",
-            "shape": [3, 3],
-            "delay": 1,
-            "connections": 2,
-            "density": 0.333333,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "c605f9266a281a0a22d06e5a19332c0d1c27e1f8219f5fb960d30a27cdcca805",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L5.exc->L6.exc",
-            "shape": [3, 3],
-            "delay": 0,
-            "connections": 2,
-            "density": 0.222222,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "d330a56a4be01c5e5fa52026053b750422def5f42f15a8d9dbcafb1c21e819d1",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L6.exc->L6.exc",
-            "shape": [3, 3],
-            "delay": 1,
-            "connections": 3,
-            "density": 0.333333,
-            "excitatory": 3,
-            "inhibitory": 0,
-            "signs": {"excitatory": 3, "inhibitory": 0, "unknown": 0, "enforced": 3},
-            "indices_sha256": "b365cbda7dc957cebaeb04ad7f0c1132dd3f08385627b0395a06c6fc88bbf1e0",
-            "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
-        },
-    ],
-    "read_in": {"L4.exc": "image_to_l4_exc"},
-    "read_out": {"L6.exc": "l6_exc_to_classes"},
-    "sweeps": 1,
-    "options": {
-        "channels": 1,
-        "image_size": 8,
-        "classes": 3,
-        "filters": [8, 16],
-        "lateral_inhibition": 0.1,
-        "attention": True,
-        "normalisation": "layer",
-        "noise_std": 0.0,
-        "within": True,
-        "graded_inhibition": True,
-        "inhibition_strength": 0.5,
-    },
-    "state": {
-        "front_end.conv1.weight": {"shape": [8, 1, 3, 3], "start": "uniform", "fan_in": 9},
-        "front_end.conv1.bias": {"shape": [8], "start": "uniform", "fan_in": 9},
-        "front_end.conv2.weight": {"shape": [16, 8, 3, 3], "start": "uniform", "fan_in": 72},
-        "front_end.conv2.bias": {"shape": [16], "start": "uniform", "fan_in": 72},
-        "front_end.attention.squeeze.weight": {"shape": [4, 16], "start": "uniform", "fan_in": 16},
-        "front_end.attention.excite.weight": {"shape": [16, 4], "start": "uniform", "fan_in": 4},
-        "front_end.attention.place.weight": {
-            "shape": [1, 2, 7, 7],
-            "start": "uniform",
-            "fan_in": 98,
-        },
-        "image_to_l4_exc.weight": {"shape": [3, 64], "start": "uniform", "fan_in": 64},
-        "image_to_l4_exc.bias": {"shape": [3], "start": "uniform", "fan_in": 64},
-        "l6_exc_to_classes.weight": {"shape": [3, 3], "start": "uniform", "fan_in": 3},
-        "l6_exc_to_classes.bias": {"shape": [3], "start": "uniform", "fan_in": 3},
-        "l4_exc.normalise.weight": {"shape": [3], "start": 1.0},
-        "l4_exc.normalise.bias": {"shape": [3], "start": 0.0},
-        "l4_exc.inhibition": {"shape": [3], "held": True},
-        "l2_3_exc.normalise.weight": {"shape": [3], "start": 1.0},
-        "l2_3_exc.normalise.bias": {"shape": [3], "start": 0.0},
-        "l2_3_exc.inhibition": {"shape": [3], "held": True},
-        "l5_exc.normalise.weight": {"shape": [3], "start": 1.0},
-        "l5_exc.normalise.bias": {"shape": [3], "start": 0.0},
-        "l5_exc.inhibition": {"shape": [3], "held": True},
-        "l6_exc.normalise.weight": {"shape": [3], "start": 1.0},
-        "l6_exc.normalise.bias": {"shape": [3], "start": 0.0},
-        "l6_exc.inhibition": {"shape": [3], "held": True},
-        "l4_exc_to_l4_exc.weight": {"shape": [4], "start": "uniform", "fan_in": "in-degree"},
-        "l4_exc_to_l4_exc.ptr": {"shape": [4], "held": True},
-        "l4_exc_to_l4_exc.pre": {"shape": [4], "held": True},
-        "l4_exc_to_l4_exc.sign": {"shape": [], "held": True},
-        "l4_exc_to_l2_3_exc.weight": {"shape": [3], "start": "uniform", "fan_in": "in-degree"},
-        "l4_exc_to_l2_3_exc.bias": {"shape": [3], "start": "uniform", "fan_in": "in-degree"},
-        "l4_exc_to_l2_3_exc.ptr": {"shape": [4], "held": True},
-        "l4_exc_to_l2_3_exc.pre": {"shape": [3], "held": True},
-        "l4_exc_to_l2_3_exc.sign": {"shape": [], "held": True},
-        "l2_3_exc_to_l2_3_exc.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l2_3_exc_to_l2_3_exc.ptr": {"shape": [4], "held": True},
-        "l2_3_exc_to_l2_3_exc.pre": {"shape": [2], "held": True},
-        "l2_3_exc_to_l2_3_exc.sign": {"shape": [], "held": True},
-        "l2_3_exc_to_l5_exc.weight": {"shape": [3], "start": "uniform", "fan_in": "in-degree"},
-        "l2_3_exc_to_l5_exc.bias": {"shape": [3], "start": "uniform", "fan_in": "in-degree"},
-        "l2_3_exc_to_l5_exc.ptr": {"shape": [4], "held": True},
-        "l2_3_exc_to_l5_exc.pre": {"shape": [3], "held": True},
-        "l2_3_exc_to_l5_exc.sign": {"shape": [], "held": True},
-        "l5_exc_to_l5_exc.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l5_exc_to_l5_exc.ptr": {"shape": [4], "held": True},
-        "l5_exc_to_l5_exc.pre": {"shape": [2], "held": True},
-        "l5_exc_to_l5_exc.sign": {"shape": [], "held": True},
-        "l5_exc_to_l6_exc.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l5_exc_to_l6_exc.bias": {"shape": [3], "start": "uniform", "fan_in": "in-degree"},
-        "l5_exc_to_l6_exc.ptr": {"shape": [4], "held": True},
-        "l5_exc_to_l6_exc.pre": {"shape": [2], "held": True},
-        "l5_exc_to_l6_exc.sign": {"shape": [], "held": True},
-        "l6_exc_to_l6_exc.weight": {"shape": [3], "start": "uniform", "fan_in": "in-degree"},
-        "l6_exc_to_l6_exc.ptr": {"shape": [4], "held": True},
-        "l6_exc_to_l6_exc.pre": {"shape": [3], "held": True},
-        "l6_exc_to_l6_exc.sign": {"shape": [], "held": True},
-    },
-    "graph_sha256": "050e66f190b2a2e97c0a843c512a0bbde61a11d0aeb540c2f5188075312a9c65",
-    "header_sha256": "b66cda328d1b894ecddc457d37c2088872050218208b82f6221478a956f7bec1",
-    "compiler": "connectome-compiler 0.1.0",
-    "statement": 2,
-    "sha256": "a5289889067963101768235e809acc7da93a25e55f36a3fc44460f893e8ca226",
-}
+# --- the network ----------------------------------------------------------------------------------
+
+
+class ToyColumn(nn.Module):
+    """Modelled, not measured: an image, through the layers of a cortical column, to classes.
+
+    Maps images ``(batch, channels, height, width)`` to logits ``(batch, classes)``. The options
+    switch its parts: ``lateral_inhibition`` (strength; 0 is none) and ``attention`` in the
+    front end, ``normalisation`` ("layer", "rms", "none"), ``noise_std`` of the synaptic noise
+    in training, the connections ``within`` a population, ``graded_inhibition`` and its
+    ``inhibition_strength``.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int = 1,
+        image_size: int | tuple[int, int] = 8,
+        classes: int = 3,
+        filters: tuple[int, int] = (8, 16),
+        lateral_inhibition: float = 0.1,
+        attention: bool = True,
+        normalisation: str = "layer",
+        noise_std: float = 0.0,
+        within: bool = True,
+        graded_inhibition: bool = True,
+        inhibition_strength: float = 0.5,
+    ) -> None:
+        super().__init__()
+        if classes < 1:
+            raise ValueError(f"classes is {classes}: at least one is needed")
+        size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+        self.front_end = ImageFrontEnd(
+            channels, size, filters, lateral_inhibition=lateral_inhibition, attention=attention
+        )
+        self.image_shape = (channels, *size)
+        arrays = read_arrays()
+
+        # Read-in and read-out: free weights, not of the connectome.
+        self.image_to_l4_exc = nn.Linear(self.front_end.n_features, 3)
+        self.l6_exc_to_classes = nn.Linear(3, classes)
+
+        # Populations, in the order of evaluation.
+        self.l4_exc = RateUnits(
+            3,
+            normalisation=normalisation,
+            noise_std=noise_std,
+            inhibition=arrays["L4.exc:inhibition"] if graded_inhibition else None,
+            form="multiplicative",
+            strength=inhibition_strength,
+        )
+        self.l2_3_exc = RateUnits(
+            3,
+            normalisation=normalisation,
+            noise_std=noise_std,
+            inhibition=arrays["L2/3.exc:inhibition"] if graded_inhibition else None,
+            form="multiplicative",
+            strength=inhibition_strength,
+        )
+        self.l5_exc = RateUnits(
+            3,
+            normalisation=normalisation,
+            noise_std=noise_std,
+            inhibition=arrays["L5.exc:inhibition"] if graded_inhibition else None,
+            form="multiplicative",
+            strength=inhibition_strength,
+        )
+        self.l6_exc = RateUnits(
+            3,
+            normalisation=normalisation,
+            noise_std=noise_std,
+            inhibition=arrays["L6.exc:inhibition"] if graded_inhibition else None,
+            form="multiplicative",
+            strength=inhibition_strength,
+        )
+
+        # Projections of the connectome: one weight per connection.
+        self.l4_exc_to_l4_exc = (
+            EdgeLinear(
+                3,
+                arrays["L4.exc->L4.exc.ptr"],
+                arrays["L4.exc->L4.exc.pre"],
+                sign=1,
+                kernel="dense",
+            )
+            if within
+            else None
+        )
+        self.l4_exc_to_l2_3_exc = EdgeLinear(
+            3,
+            arrays["L4.exc->L2/3.exc.ptr"],
+            arrays["L4.exc->L2/3.exc.pre"],
+            sign=1,
+            bias=True,
+            kernel="dense",
+        )
+        self.l2_3_exc_to_l2_3_exc = (
+            EdgeLinear(
+                3,
+                arrays["L2/3.exc->L2/3.exc.ptr"],
+                arrays["L2/3.exc->L2/3.exc.pre"],
+                sign=1,
+                kernel="dense",
+            )
+            if within
+            else None
+        )
+        self.l2_3_exc_to_l5_exc = EdgeLinear(
+            3,
+            arrays["L2/3.exc->L5.exc.ptr"],
+            arrays["L2/3.exc->L5.exc.pre"],
+            sign=1,
+            bias=True,
+            kernel="dense",
+        )
+        self.l5_exc_to_l5_exc = (
+            EdgeLinear(
+                3,
+                arrays["L5.exc->L5.exc.ptr"],
+                arrays["L5.exc->L5.exc.pre"],
+                sign=1,
+                kernel="dense",
+            )
+            if within
+            else None
+        )
+        self.l5_exc_to_l6_exc = EdgeLinear(
+            3,
+            arrays["L5.exc->L6.exc.ptr"],
+            arrays["L5.exc->L6.exc.pre"],
+            sign=1,
+            bias=True,
+            kernel="dense",
+        )
+        self.l6_exc_to_l6_exc = (
+            EdgeLinear(
+                3,
+                arrays["L6.exc->L6.exc.ptr"],
+                arrays["L6.exc->L6.exc.pre"],
+                sign=1,
+                kernel="dense",
+            )
+            if within
+            else None
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the logits of each image."""
+        rates = self.rates(image)
+        return self.l6_exc_to_classes(rates["L6.exc"])
+
+    def rates(self, image: Tensor) -> dict[str, Tensor]:
+        """Return the firing rates of every population, ``(batch, neurons)``."""
+        features = self.front_end(image)
+        seen_l4_exc = self.image_to_l4_exc(features)
+        l4_exc = self.l4_exc(seen_l4_exc, self.l4_exc_to_l4_exc)
+        l2_3_exc = self.l2_3_exc(self.l4_exc_to_l2_3_exc(l4_exc), self.l2_3_exc_to_l2_3_exc)
+        l5_exc = self.l5_exc(self.l2_3_exc_to_l5_exc(l2_3_exc), self.l5_exc_to_l5_exc)
+        l6_exc = self.l6_exc(self.l5_exc_to_l6_exc(l5_exc), self.l6_exc_to_l6_exc)
+        return {
+            "L4.exc": l4_exc,
+            "L2/3.exc": l2_3_exc,
+            "L5.exc": l5_exc,
+            "L6.exc": l6_exc,
+        }
+
+    def example_input(self, batch: int = 1) -> Tensor:
+        """Return images of uniform noise, the same at every call."""
+        source = torch.Generator().manual_seed(0)
+        images = torch.rand(batch, *self.image_shape, generator=source)
+        return images.to(self.front_end.conv1.weight)
+
+    def named_projections(self) -> Iterator[tuple[str, str, EdgeLinear]]:
+        """Yield ``(pre, post, layer)`` of each projection of the connectome, in graph order."""
+        layers = (
+            ("L4.exc", "L4.exc", self.l4_exc_to_l4_exc),
+            ("L4.exc", "L2/3.exc", self.l4_exc_to_l2_3_exc),
+            ("L2/3.exc", "L2/3.exc", self.l2_3_exc_to_l2_3_exc),
+            ("L2/3.exc", "L5.exc", self.l2_3_exc_to_l5_exc),
+            ("L5.exc", "L5.exc", self.l5_exc_to_l5_exc),
+            ("L5.exc", "L6.exc", self.l5_exc_to_l6_exc),
+            ("L6.exc", "L6.exc", self.l6_exc_to_l6_exc),
+        )
+        yield from ((pre, post, layer) for pre, post, layer in layers if layer is not None)
+
+    def effective_weights(self, all: bool = False) -> dict[str, Tensor]:
+        """Return the weights that act, as sparse COO tensors ``[post, pre]`` by projection.
+
+        ``all`` adds what is not of the connectome: read-in, read-out, and the kernels of the front
+        end in their own layout.
+        """
+        weights = {
+            f"{pre}->{post}": layer.sparse_weight().detach()
+            for pre, post, layer in self.named_projections()
+        }
+        if all:
+            weights["image->L4.exc"] = self.image_to_l4_exc.weight.detach().to_sparse()
+            weights["L6.exc->classes"] = self.l6_exc_to_classes.weight.detach().to_sparse()
+            for name, parameter in self.front_end.named_parameters():
+                if name.endswith("weight"):
+                    key = f"front_end.{name.removesuffix('.weight')}"
+                    weights[key] = parameter.detach().to_sparse()
+        return weights
+
+
+def build(**options: Any) -> ToyColumn:
+    """Return the network; ``options`` are those of `ToyColumn`."""
+    return ToyColumn(**options)
+
 
 # --- layers ---------------------------------------------------------------------------------------
 
-OP_LIBRARY = "connectome_compiler_a43d5fde0ed0"  # the torch.library namespace of the operators
+
+class EdgeLinear(nn.Module):
+    """Linear map with one weight per connection: ``y[i] = sum over j of weight[i, j] * x[j]``.
+
+    Target ``i`` has the connections ``ptr[i]:ptr[i + 1]``, from the neurons ``pre`` of this range,
+    in ascending order. The weight that acts is ``sign * |weight|`` where a connection has a sign,
+    and ``weight`` itself where ``sign`` is 0: no update can flip it.
+
+    ``kernel`` says how the product is computed, never what: "edges" works on the list of
+    connections; "dense" writes it, strip by strip, into the part of the matrix that the strip
+    uses, which is faster when more than about a third of all connections exist.
+
+    ``start`` gives the weights to start from, ``(n_connections,)``; without it they are drawn by
+    `reset_parameters`. The layer is made on the device of ``ptr`` unless ``device`` says another.
+    Raises `ValueError` if the connections are malformed; on "meta" there are no numbers to check.
+    """
+
+    weight: nn.Parameter  # (n_connections,), before the sign is applied
+    bias: nn.Parameter | None  # (n_post,)
+    ptr: Tensor  # int32, (n_post + 1,)
+    pre: Tensor  # int32, (n_connections,)
+    sign: Tensor  # int8, () if all connections share it, else (n_connections,): +1, -1, 0 = free
+
+    kind = "chemical"
+    structure: tuple[str, ...] = ("ptr", "pre", "sign")  # what a saved state must agree in
+
+    def __init__(
+        self,
+        n_pre: int,
+        ptr: Tensor,
+        pre: Tensor,
+        *,
+        sign: Tensor | int = 0,
+        bias: bool = False,
+        kernel: str = "edges",
+        start: Tensor | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if kernel not in KERNELS:
+            raise ValueError(f"no kernel {kernel!r}; there are {', '.join(KERNELS)}")
+        _check_connections(n_pre, ptr, pre)
+        device = ptr.device if device is None else device
+        self.n_pre, self.n_post, self.kernel = n_pre, ptr.numel() - 1, kernel
+        self.register_buffer("ptr", ptr.to(device, torch.int32).contiguous())
+        self.register_buffer("pre", pre.to(device, torch.int32).contiguous())
+        sign = _compact_sign(sign, pre.numel())
+        # Asked once, not at each step: the buffer cannot change. Unknown on "meta": assume both.
+        self._any_sign = sign.is_meta or bool(sign.any())
+        self._any_free = sign.is_meta or bool((sign == 0).any())
+        self.register_buffer("sign", sign.to(device))
+        self._plan()
+        with warnings.catch_warnings():  # torch says once per process that its CSR is beta
+            warnings.simplefilter("ignore")
+            _csr(self.ptr, self.pre, torch.empty(pre.numel(), device=device), n_pre)
+
+        self.weight = nn.Parameter(torch.empty(pre.numel(), device=device, dtype=dtype))
+        self.register_parameter(
+            "bias",
+            nn.Parameter(torch.empty(self.n_post, device=device, dtype=dtype)) if bias else None,
+        )
+        if start is None or bias:
+            self.reset_parameters()
+        if start is not None:
+            if start.shape != self.weight.shape:
+                raise ValueError(f"start is {tuple(start.shape)}, not {tuple(self.weight.shape)}")
+            with torch.no_grad():
+                self.weight.copy_(start)
+
+    def _plan(self) -> None:
+        """Derive from the connections what the kernel needs; saved nowhere.
+
+        "edges": the transpose, with ``tpost`` the targets of each source and ``order`` the place
+        of each of these connections in the list. "dense": ``order`` is the place of each
+        connection in the matrix of its strip.
+        """
+        device = self.ptr.device
+        empty = torch.empty(0, dtype=torch.int32, device=device)
+        degree = self.ptr.diff()
+        post = torch.arange(self.n_post, dtype=torch.int32, device=device)
+        post = post.repeat_interleave(degree, output_size=self.pre.numel())
+        self.cuts: list[int] = []
+        if self.kernel == "edges":
+            pre, order = torch.sort(self.pre, stable=True)
+            sources = torch.arange(self.n_pre + 1, dtype=torch.int32, device=device)
+            tptr = torch.searchsorted(pre, sources, out_int32=True)
+            tpost, order = post.index_select(0, order), order.to(torch.int32)
+        else:
+            tptr = tpost = empty
+            self.cuts, order = _cut_strips(self.n_pre, self.ptr, self.pre, post)
+        self.register_buffer("tptr", tptr, persistent=False)
+        self.register_buffer("tpost", tpost, persistent=False)
+        self.register_buffer("order", order, persistent=False)
+
+    def reset_parameters(self) -> None:
+        """Draw weights and bias uniformly within ``1 / sqrt(in-degree of the target)``.
+
+        That is what `nn.Linear` does, with the fan-in that exists.
+        """
+        degree = self.ptr.diff()
+        bound = degree.clamp(min=1).rsqrt()
+        with torch.no_grad():
+            per_connection = bound.repeat_interleave(degree, output_size=self.pre.numel())
+            self.weight.uniform_(-1, 1).mul_(per_connection)
+            if self.bias is not None:
+                self.bias.uniform_(-1, 1).mul_(bound * (degree > 0))
+
+    def effective_weight(self) -> Tensor:
+        """Return the weights that act, ``(n_connections,)``; differentiable."""
+        return self._signed(self.weight)
+
+    def _signed(self, weight: Tensor) -> Tensor:
+        """Give weights, ``(n_connections,)``, the signs of their connections."""
+        if not self._any_sign:
+            return weight
+        # sign * |weight|, written as weight * 1 or weight * -1: so it has a slope at zero, too.
+        signed = weight.detach() * self.sign
+        if self._any_free:
+            signed = signed + 0.0  # -0.0 becomes 0.0: a weight whose sign is free keeps its own
+        return weight * torch.copysign(signed.new_ones(()), signed)
+
+    def sparse_weight(self) -> Tensor:
+        """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
+        post = torch.arange(self.n_post, device=self.ptr.device)
+        post = post.repeat_interleave(self.ptr.diff(), output_size=self.pre.numel())
+        return torch.sparse_coo_tensor(
+            torch.stack((post, self.pre.long())),
+            self.effective_weight(),
+            (self.n_post, self.n_pre),
+            is_coalesced=True,
+            check_invariants=False,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map activity ``(..., n_pre)`` to drive ``(..., n_post)``."""
+        return self.multiply(x, self.effective_weight())
+
+    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+        """`forward` with an `effective_weight` at hand, to compute that once before a time loop."""
+        if x.shape[-1:] != (self.n_pre,):
+            raise ValueError(f"activity is {tuple(x.shape)}, expected (..., {self.n_pre})")
+        dtype = torch.promote_types(x.dtype, weight.dtype)
+        # The CPU has no sparse kernels for half precision, and float32 sums are the better ones.
+        precision = torch.promote_types(dtype, torch.float32)
+        columns = x.reshape(math.prod(x.shape[:-1]), self.n_pre).t().to(precision)
+        y = connection_product(
+            # The list is read with one row of memory per neuron; no copy if x came from a layer.
+            columns if self.kernel == "dense" else columns.contiguous(),
+            weight.to(precision),
+            self.ptr,
+            self.pre,
+            self.tptr,
+            self.tpost,
+            self.order,
+            self.cuts,
+            self.n_pre,
+            False,
+        )
+        y = y.t().reshape(*x.shape[:-1], self.n_post).to(dtype)
+        return y if self.bias is None else y + self.bias
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the layer."""
+        return (
+            f"n_pre={self.n_pre}, n_post={self.n_post}, n_connections={self.pre.numel()}, "
+            f"bias={self.bias is not None}, kernel={self.kernel!r}"
+        )
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load weights, but only those of the same connections."""
+        for name in self.structure:
+            stored, own = state_dict.get(prefix + name), getattr(self, name)
+            if own is None and stored is None:
+                continue
+            if own is None or stored is None:
+                error_msgs.append(f"{prefix}{name} is missing: the weights could be of any network")
+            elif own.is_meta or stored.is_meta:
+                error_msgs.append(f"{prefix}{name} is on the meta device: it cannot be compared")
+            elif not (
+                (stored.dtype == own.dtype or own.is_floating_point())
+                and stored.shape == own.shape
+                and torch.equal(stored.to(own), own)
+            ):
+                error_msgs.append(f"{prefix}{name} differs: the weights are of another network")
+            else:
+                continue
+            return
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+
+class ImageFrontEnd(nn.Module):
+    """Two convolutions with pooling: ``(batch, channels, height, width)`` to ``(batch, features)``.
+
+    ``lateral_inhibition`` is the strength of `LateralInhibition` after the first convolution (0:
+    plain rectification); ``attention`` switches `Attention` on after the second. Raises
+    `ValueError` for images under 4 x 4 pixels, of which pooling would leave nothing.
+    """
+
+    n_features: int
+
+    def __init__(
+        self,
+        channels: int,
+        image_size: tuple[int, int],
+        filters: tuple[int, int] = (8, 16),
+        *,
+        lateral_inhibition: float = 0.1,
+        attention: bool = True,
+    ) -> None:
+        super().__init__()
+        height, width = image_size
+        if min(height, width) < 4 or channels < 1:
+            raise ValueError(f"no front end for {channels} channels of {height} x {width} pixels")
+        self.conv1 = nn.Conv2d(channels, filters[0], 3, padding=1)
+        self.rectify = LateralInhibition(lateral_inhibition) if lateral_inhibition else nn.ReLU()
+        self.conv2 = nn.Conv2d(filters[0], filters[1], 3, padding=1)
+        self.attention = Attention(filters[1]) if attention else nn.Identity()
+        self.image_shape = (channels, height, width)
+        self.n_features = filters[1] * (height // 4) * (width // 4)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the features of each image."""
+        if image.shape[1:] != self.image_shape:
+            expected = ", ".join(str(n) for n in self.image_shape)
+            raise ValueError(f"images are {tuple(image.shape)}, expected (batch, {expected})")
+        x = nn.functional.max_pool2d(self.rectify(self.conv1(image)), 2)
+        x = nn.functional.max_pool2d(torch.relu(self.conv2(x)), 2)
+        attended: Tensor = self.attention(x)
+        return attended.flatten(1)
+
+
+class RateUnits(nn.Module):
+    """Turn drive ``(batch, n)`` into rates ``(batch, n)``, which are never negative.
+
+    The drive is normalised over the population and rectified. A layer of connections ``within`` the
+    population then lets the rates settle once: ``relu(drive + within(rates))``. Last, each unit is
+    attenuated by its ``inhibition`` ``r`` in 0..1: ``a (1 - strength r)`` ("multiplicative"), or
+    ``relu(a - strength r)`` ("subtractive"). In training, Gaussian synaptic noise is added before
+    the rates are rectified again.
+
+    ``normalisation`` is "layer" (Ba et al. 2016), "rms" (division by the population's root mean
+    square, without gain: no drive changes sign, but a unit that gets more leaves less to the
+    others, as in Carandini & Heeger 2012, Nat. Rev. Neurosci. 13:51) or "none".
+    """
+
+    inhibition: Tensor | None  # (n,), a saved buffer: never trained
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        normalisation: str = "layer",
+        noise_std: float = 0.0,
+        inhibition: Tensor | None = None,
+        form: str = "multiplicative",
+        strength: float = 0.0,
+    ) -> None:
+        super().__init__()
+        normalisers: dict[str, nn.Module] = {
+            "layer": nn.LayerNorm(n),
+            "rms": nn.RMSNorm(n, eps=1e-5, elementwise_affine=False),
+            "none": nn.Identity(),
+        }
+        if normalisation not in normalisers:
+            raise ValueError(f"no normalisation {normalisation!r}: {', '.join(normalisers)}")
+        if form not in ("multiplicative", "subtractive"):
+            raise ValueError(f"inhibition is multiplicative or subtractive, not {form!r}")
+        if not (noise_std >= 0 and 0 <= strength <= 1):
+            raise ValueError(f"noise_std is {noise_std} (>= 0), strength {strength} (0 to 1)")
+        self.normalise = normalisers[normalisation]
+        self.noise_std, self.form, self.strength = noise_std, form, strength
+        self.register_buffer("inhibition", inhibition)
+
+    def forward(self, drive: Tensor, within: nn.Module | None = None) -> Tensor:
+        """Return the rates."""
+        drive = self.normalise(drive)
+        rates = torch.relu(drive)
+        if within is not None:
+            rates = torch.relu(drive + within(rates))
+        if self.inhibition is not None:
+            amount = self.strength * self.inhibition
+            subtract = self.form == "subtractive"
+            rates = torch.relu(rates - amount) if subtract else rates * (1 - amount)
+        if self.training and self.noise_std:
+            rates = torch.relu(rates + self.noise_std * torch.randn_like(rates))
+        return rates
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load gain and bias, but only those of the same cells."""
+        own, stored = self.inhibition, state_dict.get(prefix + "inhibition")
+        if own is not None and stored is not None:
+            same = stored.shape == own.shape and torch.equal(stored.to(own), own)
+            if not same:
+                error_msgs.append(f"{prefix}inhibition differs: the state is of another network")
+                return
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the units."""
+        parts = [f"noise_std={self.noise_std}"]
+        if self.inhibition is not None:
+            parts.append(f"inhibition={self.form}, strength={self.strength}")
+        return ", ".join(parts)
+
+
+OP_LIBRARY = "connectome_compiler_4dbc085429bc"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
@@ -360,6 +590,49 @@ TILE_COLUMNS = 64  # of embedding_bag: the rows that it gathers from should stay
 # A strip of the "dense" kernel: 2 MiB of float32 stay in the cache between their uses, and are far
 # below the 32 MiB from which glibc maps and clears fresh pages at every step.
 STRIP_CELLS = 2**19
+
+
+class LateralInhibition(nn.Module):
+    """Rectified difference to the neighbours: ``relu(x - strength * mean of the 8 around)``.
+
+    Maps ``(batch, channels, height, width)`` to the same shape; beyond the border all is silent.
+    """
+
+    def __init__(self, strength: float = 0.1) -> None:
+        super().__init__()
+        self.strength = strength
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the inhibited maps."""
+        around: Tensor = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
+        return torch.relu(x - self.strength / 8 * around)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the layer."""
+        return f"strength={self.strength}"
+
+
+class Attention(nn.Module):
+    """Weigh channels, then places, by what they hold (CBAM; Woo et al. 2018, arXiv 1807.06521).
+
+    Maps ``(batch, channels, height, width)`` to the same shape.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.squeeze = nn.Linear(channels, hidden, bias=False)
+        self.excite = nn.Linear(hidden, channels, bias=False)
+        self.place = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the weighed maps."""
+        pooled = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, batch, channels)
+        of_channel = self.excite(torch.relu(self.squeeze(pooled))).sum(0).sigmoid()
+        x = x * of_channel[:, :, None, None]
+        of_place: Tensor = self.place(torch.stack((x.mean(1), x.amax(1)), 1)).sigmoid()
+        return x * of_place
+
 
 # Whether a transform of `torch.func` is running, such as grad or vmap; torch does not document it.
 _in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
@@ -647,207 +920,6 @@ def connection_gradient(
     return _edge_gradient(ptr, pre, g, x)
 
 
-class EdgeLinear(nn.Module):
-    """Linear map with one weight per connection: ``y[i] = sum over j of weight[i, j] * x[j]``.
-
-    Target ``i`` has the connections ``ptr[i]:ptr[i + 1]``, from the neurons ``pre`` of this range,
-    in ascending order. The weight that acts is ``sign * |weight|`` where a connection has a sign,
-    and ``weight`` itself where ``sign`` is 0: no update can flip it.
-
-    ``kernel`` says how the product is computed, never what: "edges" works on the list of
-    connections; "dense" writes it, strip by strip, into the part of the matrix that the strip
-    uses, which is faster when more than about a third of all connections exist.
-
-    ``start`` gives the weights to start from, ``(n_connections,)``; without it they are drawn by
-    `reset_parameters`. The layer is made on the device of ``ptr`` unless ``device`` says another.
-    Raises `ValueError` if the connections are malformed; on "meta" there are no numbers to check.
-    """
-
-    weight: nn.Parameter  # (n_connections,), before the sign is applied
-    bias: nn.Parameter | None  # (n_post,)
-    ptr: Tensor  # int32, (n_post + 1,)
-    pre: Tensor  # int32, (n_connections,)
-    sign: Tensor  # int8, () if all connections share it, else (n_connections,): +1, -1, 0 = free
-
-    kind = "chemical"
-    structure: tuple[str, ...] = ("ptr", "pre", "sign")  # what a saved state must agree in
-
-    def __init__(
-        self,
-        n_pre: int,
-        ptr: Tensor,
-        pre: Tensor,
-        *,
-        sign: Tensor | int = 0,
-        bias: bool = False,
-        kernel: str = "edges",
-        start: Tensor | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        if kernel not in KERNELS:
-            raise ValueError(f"no kernel {kernel!r}; there are {', '.join(KERNELS)}")
-        _check_connections(n_pre, ptr, pre)
-        device = ptr.device if device is None else device
-        self.n_pre, self.n_post, self.kernel = n_pre, ptr.numel() - 1, kernel
-        self.register_buffer("ptr", ptr.to(device, torch.int32).contiguous())
-        self.register_buffer("pre", pre.to(device, torch.int32).contiguous())
-        sign = _compact_sign(sign, pre.numel())
-        # Asked once, not at each step: the buffer cannot change. Unknown on "meta": assume both.
-        self._any_sign = sign.is_meta or bool(sign.any())
-        self._any_free = sign.is_meta or bool((sign == 0).any())
-        self.register_buffer("sign", sign.to(device))
-        self._plan()
-        with warnings.catch_warnings():  # torch says once per process that its CSR is beta
-            warnings.simplefilter("ignore")
-            _csr(self.ptr, self.pre, torch.empty(pre.numel(), device=device), n_pre)
-
-        self.weight = nn.Parameter(torch.empty(pre.numel(), device=device, dtype=dtype))
-        self.register_parameter(
-            "bias",
-            nn.Parameter(torch.empty(self.n_post, device=device, dtype=dtype)) if bias else None,
-        )
-        if start is None or bias:
-            self.reset_parameters()
-        if start is not None:
-            if start.shape != self.weight.shape:
-                raise ValueError(f"start is {tuple(start.shape)}, not {tuple(self.weight.shape)}")
-            with torch.no_grad():
-                self.weight.copy_(start)
-
-    def _plan(self) -> None:
-        """Derive from the connections what the kernel needs; saved nowhere.
-
-        "edges": the transpose, with ``tpost`` the targets of each source and ``order`` the place
-        of each of these connections in the list. "dense": ``order`` is the place of each
-        connection in the matrix of its strip.
-        """
-        device = self.ptr.device
-        empty = torch.empty(0, dtype=torch.int32, device=device)
-        degree = self.ptr.diff()
-        post = torch.arange(self.n_post, dtype=torch.int32, device=device)
-        post = post.repeat_interleave(degree, output_size=self.pre.numel())
-        self.cuts: list[int] = []
-        if self.kernel == "edges":
-            pre, order = torch.sort(self.pre, stable=True)
-            sources = torch.arange(self.n_pre + 1, dtype=torch.int32, device=device)
-            tptr = torch.searchsorted(pre, sources, out_int32=True)
-            tpost, order = post.index_select(0, order), order.to(torch.int32)
-        else:
-            tptr = tpost = empty
-            self.cuts, order = _cut_strips(self.n_pre, self.ptr, self.pre, post)
-        self.register_buffer("tptr", tptr, persistent=False)
-        self.register_buffer("tpost", tpost, persistent=False)
-        self.register_buffer("order", order, persistent=False)
-
-    def reset_parameters(self) -> None:
-        """Draw weights and bias uniformly within ``1 / sqrt(in-degree of the target)``.
-
-        That is what `nn.Linear` does, with the fan-in that exists.
-        """
-        degree = self.ptr.diff()
-        bound = degree.clamp(min=1).rsqrt()
-        with torch.no_grad():
-            per_connection = bound.repeat_interleave(degree, output_size=self.pre.numel())
-            self.weight.uniform_(-1, 1).mul_(per_connection)
-            if self.bias is not None:
-                self.bias.uniform_(-1, 1).mul_(bound * (degree > 0))
-
-    def effective_weight(self) -> Tensor:
-        """Return the weights that act, ``(n_connections,)``; differentiable."""
-        return self._signed(self.weight)
-
-    def _signed(self, weight: Tensor) -> Tensor:
-        """Give weights, ``(n_connections,)``, the signs of their connections."""
-        if not self._any_sign:
-            return weight
-        # sign * |weight|, written as weight * 1 or weight * -1: so it has a slope at zero, too.
-        signed = weight.detach() * self.sign
-        if self._any_free:
-            signed = signed + 0.0  # -0.0 becomes 0.0: a weight whose sign is free keeps its own
-        return weight * torch.copysign(signed.new_ones(()), signed)
-
-    def sparse_weight(self) -> Tensor:
-        """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
-        post = torch.arange(self.n_post, device=self.ptr.device)
-        post = post.repeat_interleave(self.ptr.diff(), output_size=self.pre.numel())
-        return torch.sparse_coo_tensor(
-            torch.stack((post, self.pre.long())),
-            self.effective_weight(),
-            (self.n_post, self.n_pre),
-            is_coalesced=True,
-            check_invariants=False,
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map activity ``(..., n_pre)`` to drive ``(..., n_post)``."""
-        return self.multiply(x, self.effective_weight())
-
-    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`forward` with an `effective_weight` at hand, to compute that once before a time loop."""
-        if x.shape[-1:] != (self.n_pre,):
-            raise ValueError(f"activity is {tuple(x.shape)}, expected (..., {self.n_pre})")
-        dtype = torch.promote_types(x.dtype, weight.dtype)
-        # The CPU has no sparse kernels for half precision, and float32 sums are the better ones.
-        precision = torch.promote_types(dtype, torch.float32)
-        columns = x.reshape(math.prod(x.shape[:-1]), self.n_pre).t().to(precision)
-        y = connection_product(
-            # The list is read with one row of memory per neuron; no copy if x came from a layer.
-            columns if self.kernel == "dense" else columns.contiguous(),
-            weight.to(precision),
-            self.ptr,
-            self.pre,
-            self.tptr,
-            self.tpost,
-            self.order,
-            self.cuts,
-            self.n_pre,
-            False,
-        )
-        y = y.t().reshape(*x.shape[:-1], self.n_post).to(dtype)
-        return y if self.bias is None else y + self.bias
-
-    def extra_repr(self) -> str:
-        """Return what `print` shows of the layer."""
-        return (
-            f"n_pre={self.n_pre}, n_post={self.n_post}, n_connections={self.pre.numel()}, "
-            f"bias={self.bias is not None}, kernel={self.kernel!r}"
-        )
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        """Load weights, but only those of the same connections."""
-        for name in self.structure:
-            stored, own = state_dict.get(prefix + name), getattr(self, name)
-            if own is None and stored is None:
-                continue
-            if own is None or stored is None:
-                error_msgs.append(f"{prefix}{name} is missing: the weights could be of any network")
-            elif own.is_meta or stored.is_meta:
-                error_msgs.append(f"{prefix}{name} is on the meta device: it cannot be compared")
-            elif not (
-                (stored.dtype == own.dtype or own.is_floating_point())
-                and stored.shape == own.shape
-                and torch.equal(stored.to(own), own)
-            ):
-                error_msgs.append(f"{prefix}{name} differs: the weights are of another network")
-            else:
-                continue
-            return
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-
-
 def _check_connections(n_pre: int, ptr: Tensor, pre: Tensor) -> None:
     """Raise `ValueError` unless the connections are sorted by post, then pre, and unique."""
     for name, index in (("ptr", ptr), ("pre", pre)):
@@ -910,383 +982,139 @@ def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[lis
     return strips, torch.cat(cells) if cells else pre.long()
 
 
-class LateralInhibition(nn.Module):
-    """Rectified difference to the neighbours: ``relu(x - strength * mean of the 8 around)``.
+# --- provenance -----------------------------------------------------------------------------------
 
-    Maps ``(batch, channels, height, width)`` to the same shape; beyond the border all is silent.
-    """
-
-    def __init__(self, strength: float = 0.1) -> None:
-        super().__init__()
-        self.strength = strength
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the inhibited maps."""
-        around: Tensor = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
-        return torch.relu(x - self.strength / 8 * around)
-
-    def extra_repr(self) -> str:
-        """Return what `print` shows of the layer."""
-        return f"strength={self.strength}"
-
-
-class Attention(nn.Module):
-    """Weigh channels, then places, by what they hold (CBAM; Woo et al. 2018, arXiv 1807.06521).
-
-    Maps ``(batch, channels, height, width)`` to the same shape.
-    """
-
-    def __init__(self, channels: int, reduction: int = 4) -> None:
-        super().__init__()
-        hidden = max(1, channels // reduction)
-        self.squeeze = nn.Linear(channels, hidden, bias=False)
-        self.excite = nn.Linear(hidden, channels, bias=False)
-        self.place = nn.Conv2d(2, 1, 7, padding=3, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the weighed maps."""
-        pooled = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, batch, channels)
-        of_channel = self.excite(torch.relu(self.squeeze(pooled))).sum(0).sigmoid()
-        x = x * of_channel[:, :, None, None]
-        of_place: Tensor = self.place(torch.stack((x.mean(1), x.amax(1)), 1)).sigmoid()
-        return x * of_place
-
-
-class ImageFrontEnd(nn.Module):
-    """Two convolutions with pooling: ``(batch, channels, height, width)`` to ``(batch, features)``.
-
-    ``lateral_inhibition`` is the strength of `LateralInhibition` after the first convolution (0:
-    plain rectification); ``attention`` switches `Attention` on after the second. Raises
-    `ValueError` for images under 4 x 4 pixels, of which pooling would leave nothing.
-    """
-
-    n_features: int
-
-    def __init__(
-        self,
-        channels: int,
-        image_size: tuple[int, int],
-        filters: tuple[int, int] = (8, 16),
-        *,
-        lateral_inhibition: float = 0.1,
-        attention: bool = True,
-    ) -> None:
-        super().__init__()
-        height, width = image_size
-        if min(height, width) < 4 or channels < 1:
-            raise ValueError(f"no front end for {channels} channels of {height} x {width} pixels")
-        self.conv1 = nn.Conv2d(channels, filters[0], 3, padding=1)
-        self.rectify = LateralInhibition(lateral_inhibition) if lateral_inhibition else nn.ReLU()
-        self.conv2 = nn.Conv2d(filters[0], filters[1], 3, padding=1)
-        self.attention = Attention(filters[1]) if attention else nn.Identity()
-        self.image_shape = (channels, height, width)
-        self.n_features = filters[1] * (height // 4) * (width // 4)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the features of each image."""
-        if image.shape[1:] != self.image_shape:
-            expected = ", ".join(str(n) for n in self.image_shape)
-            raise ValueError(f"images are {tuple(image.shape)}, expected (batch, {expected})")
-        x = nn.functional.max_pool2d(self.rectify(self.conv1(image)), 2)
-        x = nn.functional.max_pool2d(torch.relu(self.conv2(x)), 2)
-        attended: Tensor = self.attention(x)
-        return attended.flatten(1)
-
-
-class RateUnits(nn.Module):
-    """Turn drive ``(batch, n)`` into rates ``(batch, n)``, which are never negative.
-
-    The drive is normalised over the population and rectified. A layer of connections ``within`` the
-    population then lets the rates settle once: ``relu(drive + within(rates))``. Last, each unit is
-    attenuated by its ``inhibition`` ``r`` in 0..1: ``a (1 - strength r)`` ("multiplicative"), or
-    ``relu(a - strength r)`` ("subtractive"). In training, Gaussian synaptic noise is added before
-    the rates are rectified again.
-
-    ``normalisation`` is "layer" (Ba et al. 2016), "rms" (division by the population's root mean
-    square, without gain: no drive changes sign, but a unit that gets more leaves less to the
-    others, as in Carandini & Heeger 2012, Nat. Rev. Neurosci. 13:51) or "none".
-    """
-
-    inhibition: Tensor | None  # (n,), a saved buffer: never trained
-
-    def __init__(
-        self,
-        n: int,
-        *,
-        normalisation: str = "layer",
-        noise_std: float = 0.0,
-        inhibition: Tensor | None = None,
-        form: str = "multiplicative",
-        strength: float = 0.0,
-    ) -> None:
-        super().__init__()
-        normalisers: dict[str, nn.Module] = {
-            "layer": nn.LayerNorm(n),
-            "rms": nn.RMSNorm(n, eps=1e-5, elementwise_affine=False),
-            "none": nn.Identity(),
-        }
-        if normalisation not in normalisers:
-            raise ValueError(f"no normalisation {normalisation!r}: {', '.join(normalisers)}")
-        if form not in ("multiplicative", "subtractive"):
-            raise ValueError(f"inhibition is multiplicative or subtractive, not {form!r}")
-        if not (noise_std >= 0 and 0 <= strength <= 1):
-            raise ValueError(f"noise_std is {noise_std} (>= 0), strength {strength} (0 to 1)")
-        self.normalise = normalisers[normalisation]
-        self.noise_std, self.form, self.strength = noise_std, form, strength
-        self.register_buffer("inhibition", inhibition)
-
-    def forward(self, drive: Tensor, within: nn.Module | None = None) -> Tensor:
-        """Return the rates."""
-        drive = self.normalise(drive)
-        rates = torch.relu(drive)
-        if within is not None:
-            rates = torch.relu(drive + within(rates))
-        if self.inhibition is not None:
-            amount = self.strength * self.inhibition
-            subtract = self.form == "subtractive"
-            rates = torch.relu(rates - amount) if subtract else rates * (1 - amount)
-        if self.training and self.noise_std:
-            rates = torch.relu(rates + self.noise_std * torch.randn_like(rates))
-        return rates
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        """Load gain and bias, but only those of the same cells."""
-        own, stored = self.inhibition, state_dict.get(prefix + "inhibition")
-        if own is not None and stored is not None:
-            same = stored.shape == own.shape and torch.equal(stored.to(own), own)
-            if not same:
-                error_msgs.append(f"{prefix}inhibition differs: the state is of another network")
-                return
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-
-    def extra_repr(self) -> str:
-        """Return what `print` shows of the units."""
-        parts = [f"noise_std={self.noise_std}"]
-        if self.inhibition is not None:
-            parts.append(f"inhibition={self.form}, strength={self.strength}")
-        return ", ".join(parts)
-
-
-# --- the network ----------------------------------------------------------------------------------
-
-
-class ToyColumn(nn.Module):
-    """Modelled, not measured: an image, through the layers of a cortical column, to classes.
-
-    Maps images ``(batch, channels, height, width)`` to logits ``(batch, classes)``. The options
-    switch its parts: ``lateral_inhibition`` (strength; 0 is none) and ``attention`` in the
-    front end, ``normalisation`` ("layer", "rms", "none"), ``noise_std`` of the synaptic noise
-    in training, the connections ``within`` a population, ``graded_inhibition`` and its
-    ``inhibition_strength``.
-    """
-
-    def __init__(
-        self,
-        *,
-        channels: int = 1,
-        image_size: int | tuple[int, int] = 8,
-        classes: int = 3,
-        filters: tuple[int, int] = (8, 16),
-        lateral_inhibition: float = 0.1,
-        attention: bool = True,
-        normalisation: str = "layer",
-        noise_std: float = 0.0,
-        within: bool = True,
-        graded_inhibition: bool = True,
-        inhibition_strength: float = 0.5,
-    ) -> None:
-        super().__init__()
-        if classes < 1:
-            raise ValueError(f"classes is {classes}: at least one is needed")
-        size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-        self.front_end = ImageFrontEnd(
-            channels, size, filters, lateral_inhibition=lateral_inhibition, attention=attention
-        )
-        self.image_shape = (channels, *size)
-        arrays = read_arrays()
-
-        # Read-in and read-out: free weights, not of the connectome.
-        self.image_to_l4_exc = nn.Linear(self.front_end.n_features, 3)
-        self.l6_exc_to_classes = nn.Linear(3, classes)
-
-        # Populations, in the order of evaluation.
-        self.l4_exc = RateUnits(
-            3,
-            normalisation=normalisation,
-            noise_std=noise_std,
-            inhibition=arrays["L4.exc:inhibition"] if graded_inhibition else None,
-            form="multiplicative",
-            strength=inhibition_strength,
-        )
-        self.l2_3_exc = RateUnits(
-            3,
-            normalisation=normalisation,
-            noise_std=noise_std,
-            inhibition=arrays["L2/3.exc:inhibition"] if graded_inhibition else None,
-            form="multiplicative",
-            strength=inhibition_strength,
-        )
-        self.l5_exc = RateUnits(
-            3,
-            normalisation=normalisation,
-            noise_std=noise_std,
-            inhibition=arrays["L5.exc:inhibition"] if graded_inhibition else None,
-            form="multiplicative",
-            strength=inhibition_strength,
-        )
-        self.l6_exc = RateUnits(
-            3,
-            normalisation=normalisation,
-            noise_std=noise_std,
-            inhibition=arrays["L6.exc:inhibition"] if graded_inhibition else None,
-            form="multiplicative",
-            strength=inhibition_strength,
-        )
-
-        # Projections of the connectome: one weight per connection.
-        self.l4_exc_to_l4_exc = (
-            EdgeLinear(
-                3,
-                arrays["L4.exc->L4.exc.ptr"],
-                arrays["L4.exc->L4.exc.pre"],
-                sign=1,
-                kernel="dense",
-            )
-            if within
-            else None
-        )
-        self.l4_exc_to_l2_3_exc = EdgeLinear(
-            3,
-            arrays["L4.exc->L2/3.exc.ptr"],
-            arrays["L4.exc->L2/3.exc.pre"],
-            sign=1,
-            bias=True,
-            kernel="dense",
-        )
-        self.l2_3_exc_to_l2_3_exc = (
-            EdgeLinear(
-                3,
-                arrays["L2/3.exc->L2/3.exc.ptr"],
-                arrays["L2/3.exc->L2/3.exc.pre"],
-                sign=1,
-                kernel="dense",
-            )
-            if within
-            else None
-        )
-        self.l2_3_exc_to_l5_exc = EdgeLinear(
-            3,
-            arrays["L2/3.exc->L5.exc.ptr"],
-            arrays["L2/3.exc->L5.exc.pre"],
-            sign=1,
-            bias=True,
-            kernel="dense",
-        )
-        self.l5_exc_to_l5_exc = (
-            EdgeLinear(
-                3,
-                arrays["L5.exc->L5.exc.ptr"],
-                arrays["L5.exc->L5.exc.pre"],
-                sign=1,
-                kernel="dense",
-            )
-            if within
-            else None
-        )
-        self.l5_exc_to_l6_exc = EdgeLinear(
-            3,
-            arrays["L5.exc->L6.exc.ptr"],
-            arrays["L5.exc->L6.exc.pre"],
-            sign=1,
-            bias=True,
-            kernel="dense",
-        )
-        self.l6_exc_to_l6_exc = (
-            EdgeLinear(
-                3,
-                arrays["L6.exc->L6.exc.ptr"],
-                arrays["L6.exc->L6.exc.pre"],
-                sign=1,
-                kernel="dense",
-            )
-            if within
-            else None
-        )
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the logits of each image."""
-        rates = self.rates(image)
-        return self.l6_exc_to_classes(rates["L6.exc"])
-
-    def rates(self, image: Tensor) -> dict[str, Tensor]:
-        """Return the firing rates of every population, ``(batch, neurons)``."""
-        features = self.front_end(image)
-        seen_l4_exc = self.image_to_l4_exc(features)
-        l4_exc = self.l4_exc(seen_l4_exc, self.l4_exc_to_l4_exc)
-        l2_3_exc = self.l2_3_exc(self.l4_exc_to_l2_3_exc(l4_exc), self.l2_3_exc_to_l2_3_exc)
-        l5_exc = self.l5_exc(self.l2_3_exc_to_l5_exc(l2_3_exc), self.l5_exc_to_l5_exc)
-        l6_exc = self.l6_exc(self.l5_exc_to_l6_exc(l5_exc), self.l6_exc_to_l6_exc)
-        return {
-            "L4.exc": l4_exc,
-            "L2/3.exc": l2_3_exc,
-            "L5.exc": l5_exc,
-            "L6.exc": l6_exc,
-        }
-
-    def example_input(self, batch: int = 1) -> Tensor:
-        """Return images of uniform noise, the same at every call."""
-        source = torch.Generator().manual_seed(0)
-        images = torch.rand(batch, *self.image_shape, generator=source)
-        return images.to(self.front_end.conv1.weight)
-
-    def named_projections(self) -> Iterator[tuple[str, str, EdgeLinear]]:
-        """Yield ``(pre, post, layer)`` of each projection of the connectome, in graph order."""
-        layers = (
-            ("L4.exc", "L4.exc", self.l4_exc_to_l4_exc),
-            ("L4.exc", "L2/3.exc", self.l4_exc_to_l2_3_exc),
-            ("L2/3.exc", "L2/3.exc", self.l2_3_exc_to_l2_3_exc),
-            ("L2/3.exc", "L5.exc", self.l2_3_exc_to_l5_exc),
-            ("L5.exc", "L5.exc", self.l5_exc_to_l5_exc),
-            ("L5.exc", "L6.exc", self.l5_exc_to_l6_exc),
-            ("L6.exc", "L6.exc", self.l6_exc_to_l6_exc),
-        )
-        yield from ((pre, post, layer) for pre, post, layer in layers if layer is not None)
-
-    def effective_weights(self, all: bool = False) -> dict[str, Tensor]:
-        """Return the weights that act, as sparse COO tensors ``[post, pre]`` by projection.
-
-        ``all`` adds what is not of the connectome: read-in, read-out, and the kernels of the front
-        end in their own layout.
-        """
-        weights = {
-            f"{pre}->{post}": layer.sparse_weight().detach()
-            for pre, post, layer in self.named_projections()
-        }
-        if all:
-            weights["image->L4.exc"] = self.image_to_l4_exc.weight.detach().to_sparse()
-            weights["L6.exc->classes"] = self.l6_exc_to_classes.weight.detach().to_sparse()
-            for name, parameter in self.front_end.named_parameters():
-                if name.endswith("weight"):
-                    key = f"front_end.{name.removesuffix('.weight')}"
-                    weights[key] = parameter.detach().to_sparse()
-        return weights
-
-
-def build(**options: Any) -> ToyColumn:
-    """Return the network; ``options`` are those of `ToyColumn`."""
-    return ToyColumn(**options)
-
+PROVENANCE: dict[str, Any] = {
+    "recipe": "toy-column", "dataset": "toy", "version": "1", "title": "A toy column",
+    "measured": False, "connectivity": "modelled", "made": "", "signs": "modelled",
+    "licence": "CC0", "citations": [], "files": [],
+    "steps": [
+        {"name": "assign-signs",
+         "options": 'column="cell_class", excitatory=["excitatory"], inhibitory=["inhibitory"]',
+         "neurons": [16, 16], "connections": [67, 67],
+         "notes": ["12 excitatory, 4 inhibitory, 0 without sign (by cell_class)"]},
+        {"name": "apply-dale", "options": 'policy="majority", unsigned="keep"', "neurons": [16, 16],
+         "connections": [67, 67],
+         "notes": ["0 connections break Dale's principle", "0 connections without known sign"]},
+        {"name": "laminar-partition",
+         "options": 'order=["L4", "L2/3+L1", "L5", "L6"], others="error"', "neurons": [16, 16],
+         "connections": [67, 67],
+         "notes": [
+             "L4.inh 1, L4.exc 3, L2/3.inh 1, L2/3.exc 3, L5.inh 1, L5.exc 3, L6.inh 1, L6.exc 3",
+             "no neurons in L1"]},
+        {"name": "set-node-model",
+         "options": 'activation="relu", normalisation="layer", noise_std=0.0', "neurons": [16, 16],
+         "connections": [67, 67], "notes": []},
+        {"name": "fold-inhibition",
+         "options": 'policy="graded", measure="synapses", form="multiplicative", strength=0.5',
+         "neurons": [16, 12], "connections": [67, 37],
+         "notes": ["10 I->E connections folded into the attenuation of their targets",
+                   "15 E->I and 5 I->I connections dropped"]},
+        {"name": "split-flow", "options": 'skip="drop", within="keep", feedback="drop"',
+         "neurons": [12, 12], "connections": [37, 19],
+         "notes": ["kept: 8 forward, 11 within", "dropped: 8 skip, 10 feedback"]},
+        {"name": "attach-io",
+         "options": "inputs=[], outputs=[], channels=1, height=8, width=8, classes=3",
+         "neurons": [12, 12], "connections": [19, 19],
+         "notes": ["image -> L4.exc; L6.exc -> classes",
+                   "1 neurons have no input left: their activity is constant"]}],
+    "template": "bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, "
+                'kernel="auto", batch=32, allow_free_signs=false, class_name="")',
+    "populations": {"columns": ["name", "layer", "inhibition_sha256"],
+        "each": {"units": 3, "axons_read": None, "normalisation": "layer", "noise_std": 0.0,
+                 "inhibition": "multiplicative", "inhibition_strength": 0.5},
+        "rows": [
+            ["L4.exc", "l4_exc",
+             "68f7bd519859996d069a6fd7d8bcd11e70845d5309a3e22da767db6217016cd9"],
+            ["L2/3.exc", "l2_3_exc",
+             "692ffcef5439b50f5da71813f3790882d010ec0b2aabccf119b544888176ced9"],
+            ["L5.exc", "l5_exc",
+             "9958463567caaafe502f5dd8d7aab5ff1955fa78c5cb681a9a82f3e5465a760b"],
+            ["L6.exc", "l6_exc",
+             "0fcb4b08c4987b45eeb503b9e1a96238852d14e03bfe871d75b10252f8766c59"]]},
+    "projections": {
+        "columns": ["key", "delay", "connections", "density", "excitatory", "indices_sha256"],
+        "each": {"shape": [3, 3], "inhibitory": 0, "unknown": 0, "free": 0},
+        "rows": [
+            ["L4.exc->L4.exc", 1, 4, 0.666667, 4,
+             "d972dc8d979b9d797ec6faf5f05dc6e4e733d23ecc5b53424c2d5fa730967d3c"],
+            ["L4.exc->L2/3.exc", 0, 3, 0.333333, 3,
+             "5da301e9da3e5c7d60f12bb6af75f03721fcaafa7b21e99a7e44972ae66f43a1"],
+            ["L2/3.exc->L2/3.exc", 1, 2, 0.333333, 2,
+             "51050247bcba412515e4ebeb51109f87cb4baaef35e7483671e2fa6189f3f193"],
+            ["L2/3.exc->L5.exc", 0, 3, 0.333333, 3,
+             "32af148127488e6aac013dcc6edefc61aed9af66b67a2e6eba5144ffa179cd9f"],
+            ["L5.exc->L5.exc", 1, 2, 0.333333, 2,
+             "c605f9266a281a0a22d06e5a19332c0d1c27e1f8219f5fb960d30a27cdcca805"],
+            ["L5.exc->L6.exc", 0, 2, 0.222222, 2,
+             "d330a56a4be01c5e5fa52026053b750422def5f42f15a8d9dbcafb1c21e819d1"],
+            ["L6.exc->L6.exc", 1, 3, 0.333333, 3,
+             "b365cbda7dc957cebaeb04ad7f0c1132dd3f08385627b0395a06c6fc88bbf1e0"]]},
+    "read_in": {"L4.exc": "image_to_l4_exc"}, "read_out": {"L6.exc": "l6_exc_to_classes"},
+    "sweeps": 1,
+    "options": {"channels": 1, "image_size": 8, "classes": 3, "filters": [8, 16],
+        "lateral_inhibition": 0.1, "attention": True, "normalisation": "layer", "noise_std": 0.0,
+        "within": True, "graded_inhibition": True, "inhibition_strength": 0.5},
+    "state": {"columns": ["shape"], "each": {},
+        "rows": {"front_end.conv1.weight": [[8, 1, 3, 3], {"start": "uniform", "fan_in": 9}],
+            "front_end.conv1.bias": [[8], {"start": "uniform", "fan_in": 9}],
+            "front_end.conv2.weight": [[16, 8, 3, 3], {"start": "uniform", "fan_in": 72}],
+            "front_end.conv2.bias": [[16], {"start": "uniform", "fan_in": 72}],
+            "front_end.attention.squeeze.weight": [[4, 16], {"start": "uniform", "fan_in": 16}],
+            "front_end.attention.excite.weight": [[16, 4], {"start": "uniform", "fan_in": 4}],
+            "front_end.attention.place.weight": [[1, 2, 7, 7], {"start": "uniform", "fan_in": 98}],
+            "image_to_l4_exc.weight": [[3, 64], {"start": "uniform", "fan_in": 64}],
+            "image_to_l4_exc.bias": [[3], {"start": "uniform", "fan_in": 64}],
+            "l6_exc_to_classes.weight": [[3, 3], {"start": "uniform", "fan_in": 3}],
+            "l6_exc_to_classes.bias": [[3], {"start": "uniform", "fan_in": 3}],
+            "l4_exc.normalise.weight": [[3], {"start": 1.0}],
+            "l4_exc.normalise.bias": [[3], {"start": 0.0}],
+            "l4_exc.inhibition": [[3], {"held": True}],
+            "l2_3_exc.normalise.weight": [[3], {"start": 1.0}],
+            "l2_3_exc.normalise.bias": [[3], {"start": 0.0}],
+            "l2_3_exc.inhibition": [[3], {"held": True}],
+            "l5_exc.normalise.weight": [[3], {"start": 1.0}],
+            "l5_exc.normalise.bias": [[3], {"start": 0.0}],
+            "l5_exc.inhibition": [[3], {"held": True}],
+            "l6_exc.normalise.weight": [[3], {"start": 1.0}],
+            "l6_exc.normalise.bias": [[3], {"start": 0.0}],
+            "l6_exc.inhibition": [[3], {"held": True}],
+            "l4_exc_to_l4_exc.weight": [[4], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_exc_to_l4_exc.ptr": [[4], {"held": True}],
+            "l4_exc_to_l4_exc.pre": [[4], {"held": True}],
+            "l4_exc_to_l4_exc.sign": [[], {"held": True}],
+            "l4_exc_to_l2_3_exc.weight": [[3], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_exc_to_l2_3_exc.bias": [[3], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_exc_to_l2_3_exc.ptr": [[4], {"held": True}],
+            "l4_exc_to_l2_3_exc.pre": [[3], {"held": True}],
+            "l4_exc_to_l2_3_exc.sign": [[], {"held": True}],
+            "l2_3_exc_to_l2_3_exc.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l2_3_exc_to_l2_3_exc.ptr": [[4], {"held": True}],
+            "l2_3_exc_to_l2_3_exc.pre": [[2], {"held": True}],
+            "l2_3_exc_to_l2_3_exc.sign": [[], {"held": True}],
+            "l2_3_exc_to_l5_exc.weight": [[3], {"start": "uniform", "fan_in": "in-degree"}],
+            "l2_3_exc_to_l5_exc.bias": [[3], {"start": "uniform", "fan_in": "in-degree"}],
+            "l2_3_exc_to_l5_exc.ptr": [[4], {"held": True}],
+            "l2_3_exc_to_l5_exc.pre": [[3], {"held": True}],
+            "l2_3_exc_to_l5_exc.sign": [[], {"held": True}],
+            "l5_exc_to_l5_exc.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l5_exc_to_l5_exc.ptr": [[4], {"held": True}],
+            "l5_exc_to_l5_exc.pre": [[2], {"held": True}],
+            "l5_exc_to_l5_exc.sign": [[], {"held": True}],
+            "l5_exc_to_l6_exc.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l5_exc_to_l6_exc.bias": [[3], {"start": "uniform", "fan_in": "in-degree"}],
+            "l5_exc_to_l6_exc.ptr": [[4], {"held": True}],
+            "l5_exc_to_l6_exc.pre": [[2], {"held": True}],
+            "l5_exc_to_l6_exc.sign": [[], {"held": True}],
+            "l6_exc_to_l6_exc.weight": [[3], {"start": "uniform", "fan_in": "in-degree"}],
+            "l6_exc_to_l6_exc.ptr": [[4], {"held": True}],
+            "l6_exc_to_l6_exc.pre": [[3], {"held": True}],
+            "l6_exc_to_l6_exc.sign": [[], {"held": True}]}},
+    "graph_sha256": "050e66f190b2a2e97c0a843c512a0bbde61a11d0aeb540c2f5188075312a9c65",
+    "header_sha256": "77782f65a39346e392021693e7a0a2d1adbbd10bc583b9a952b76d3d46ea8595",
+    "compiler": "connectome-compiler 0.1.0", "statement": 3,
+    "sha256": "a1694035d7e6b196296a1c64b02a891f2909e4579300eb00c5aeae47fb3ea39a",
+}  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------
 

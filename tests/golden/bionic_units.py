@@ -19,28 +19,12 @@ Data       toy@1 (modelled; signs: modelled)
 Signs      67 known (52 excitatory, 78%; 15 inhibitory, 22%), 67 enforced, 0 unknown
 Licence    CC0
 
-Made by connectome-compiler 0.1.0 from the recipe toy-column:
-  assign-signs(column="cell_class", excitatory=["excitatory"], inhibitory=["inhibitory"]): 16
-      neurons, 67 connections
-    - 12 excitatory, 4 inhibitory, 0 without sign (by cell_class)
-  apply-dale(policy="majority", unsigned="keep"): 16 neurons, 67 connections
-    - 0 connections break Dale's principle
-    - 0 connections without known sign
-  laminar-partition(order=["L4", "L2/3+L1", "L5", "L6"], others="error"): 16 neurons, 67 connections
-    - L4.inh 1, L4.exc 3, L2/3.inh 1, L2/3.exc 3, L5.inh 1, L5.exc 3, L6.inh 1, L6.exc 3
-    - no neurons in L1
-  set-node-model(activation="relu", normalisation="rms", noise_std=0.0): 16 neurons, 67 connections
-  fold-inhibition(policy="units", measure="synapses", form="multiplicative", strength=0.5): 16
-      neurons, 67 connections
-    - 4 inhibitory units kept
-  split-flow(skip="keep", within="keep", feedback="keep"): 16 neurons, 67 connections
-    - kept: 13 forward, 10 skip, 19 within, 25 feedback
-  attach-io(inputs=[], outputs=[], channels=1, height=8, width=8, classes=3): 16 neurons, 67
-      connections
-    - image -> L4.inh, L4.exc; L6.exc -> classes
-  bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, kernel="auto", batch=32,
-      allow_free_signs=false, class_name="")
+Made by connectome-compiler 0.1.0 from the recipe toy-column: assign-signs, apply-dale, laminar-
+partition, set-node-model, fold-inhibition, split-flow, attach-io, bionic. What each step did stands
+below, in PROVENANCE.
 """
+
+from __future__ import annotations
 
 import base64
 import hashlib
@@ -54,1567 +38,6 @@ from typing import Any
 import torch
 from safetensors.torch import load
 from torch import Tensor, nn
-
-PROVENANCE: dict[str, Any] = {
-    "recipe": "toy-column",
-    "dataset": "toy",
-    "version": "1",
-    "title": "A toy column",
-    "measured": False,
-    "connectivity": "modelled",
-    "made": "",
-    "signs": "modelled",
-    "licence": "CC0",
-    "citations": [],
-    "files": [],
-    "steps": [
-        {
-            "name": "assign-signs",
-            "options": 'column="cell_class", excitatory=["excitatory"], inhibitory=["inhibitory"]',
-            "neurons": [16, 16],
-            "connections": [67, 67],
-            "notes": ["12 excitatory, 4 inhibitory, 0 without sign (by cell_class)"],
-        },
-        {
-            "name": "apply-dale",
-            "options": 'policy="majority", unsigned="keep"',
-            "neurons": [16, 16],
-            "connections": [67, 67],
-            "notes": ["0 connections break Dale's principle", "0 connections without known sign"],
-        },
-        {
-            "name": "laminar-partition",
-            "options": 'order=["L4", "L2/3+L1", "L5", "L6"], others="error"',
-            "neurons": [16, 16],
-            "connections": [67, 67],
-            "notes": [
-                "L4.inh 1, L4.exc 3, L2/3.inh 1, L2/3.exc 3, L5.inh 1, L5.exc 3, L6.inh 1, L6.exc 3",
-                "no neurons in L1",
-            ],
-        },
-        {
-            "name": "set-node-model",
-            "options": 'activation="relu", normalisation="rms", noise_std=0.0',
-            "neurons": [16, 16],
-            "connections": [67, 67],
-            "notes": [],
-        },
-        {
-            "name": "fold-inhibition",
-            "options": 'policy="units", measure="synapses", form="multiplicative", strength=0.5',
-            "neurons": [16, 16],
-            "connections": [67, 67],
-            "notes": ["4 inhibitory units kept"],
-        },
-        {
-            "name": "split-flow",
-            "options": 'skip="keep", within="keep", feedback="keep"',
-            "neurons": [16, 16],
-            "connections": [67, 67],
-            "notes": ["kept: 13 forward, 10 skip, 19 within, 25 feedback"],
-        },
-        {
-            "name": "attach-io",
-            "options": "inputs=[], outputs=[], channels=1, height=8, width=8, classes=3",
-            "neurons": [16, 16],
-            "connections": [67, 67],
-            "notes": ["image -> L4.inh, L4.exc; L6.exc -> classes"],
-        },
-    ],
-    "template": 'bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, kernel="auto", batch=32, allow_free_signs=false, class_name="")',
-    "populations": [
-        {
-            "name": "L4.inh",
-            "units": 1,
-            "layer": "l4_inh",
-            "axons_read": None,
-            "normalisation": "rms",
-            "noise_std": 0.0,
-            "inhibition": "none",
-        },
-        {
-            "name": "L4.exc",
-            "units": 3,
-            "layer": "l4_exc",
-            "axons_read": None,
-            "normalisation": "rms",
-            "noise_std": 0.0,
-            "inhibition": "none",
-        },
-        {
-            "name": "L2/3.inh",
-            "units": 1,
-            "layer": "l2_3_inh",
-            "axons_read": None,
-            "normalisation": "rms",
-            "noise_std": 0.0,
-            "inhibition": "none",
-        },
-        {
-            "name": "L2/3.exc",
-            "units": 3,
-            "layer": "l2_3_exc",
-            "axons_read": None,
-            "normalisation": "rms",
-            "noise_std": 0.0,
-            "inhibition": "none",
-        },
-        {
-            "name": "L5.inh",
-            "units": 1,
-            "layer": "l5_inh",
-            "axons_read": None,
-            "normalisation": "rms",
-            "noise_std": 0.0,
-            "inhibition": "none",
-        },
-        {
-            "name": "L5.exc",
-            "units": 3,
-            "layer": "l5_exc",
-            "axons_read": None,
-            "normalisation": "rms",
-            "noise_std": 0.0,
-            "inhibition": "none",
-        },
-        {
-            "name": "L6.inh",
-            "units": 1,
-            "layer": "l6_inh",
-            "axons_read": None,
-            "normalisation": "rms",
-            "noise_std": 0.0,
-            "inhibition": "none",
-        },
-        {
-            "name": "L6.exc",
-            "units": 3,
-            "layer": "l6_exc",
-            "axons_read": None,
-            "normalisation": "rms",
-            "noise_std": 0.0,
-            "inhibition": "none",
-        },
-    ],
-    "projections": [
-        {
-            "key": "L4.inh->L4.inh",
-            "shape": [1, 1],
-            "delay": 1,
-            "connections": 1,
-            "density": 0.0,
-            "excitatory": 0,
-            "inhibitory": 1,
-            "signs": {"excitatory": 0, "inhibitory": 1, "unknown": 0, "enforced": 1},
-            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
-            "signs_sha256": "2b196c0cd3f1f4944331d3d0fb1ba63fc8a4cea31e1ced7ce8c43daf9de0933c",
-        },
-        {
-            "key": "L4.exc->L4.inh",
-            "shape": [1, 3],
-            "delay": 1,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 1,
-            "inhibitory": 0,
-            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
-            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
-            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
-        },
-        {
-            "key": "L2/3.inh->L4.inh",
-            "shape": [1, 1],
-            "delay": 1,
-            "connections": 1,
-            "density": 1.0,
-            "excitatory": 0,
-            "inhibitory": 1,
-            "signs": {"excitatory": 0, "inhibitory": 1, "unknown": 0, "enforced": 1},
-            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
-            "signs_sha256": "2b196c0cd3f1f4944331d3d0fb1ba63fc8a4cea31e1ced7ce8c43daf9de0933c",
-        },
-        {
-            "key": "L2/3.exc->L4.inh",
-            "shape": [1, 3],
-            "delay": 1,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 1,
-            "inhibitory": 0,
-            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
-            "indices_sha256": "5e99716a539d47054f2626f5140ee9860108e5efd960411f23f9300801c29a9a",
-            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
-        },
-        {
-            "key": "L5.inh->L4.inh",
-            "shape": [1, 1],
-            "delay": 1,
-            "connections": 1,
-            "density": 1.0,
-            "excitatory": 0,
-            "inhibitory": 1,
-            "signs": {"excitatory": 0, "inhibitory": 1, "unknown": 0, "enforced": 1},
-            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
-            "signs_sha256": "2b196c0cd3f1f4944331d3d0fb1ba63fc8a4cea31e1ced7ce8c43daf9de0933c",
-        },
-        {
-            "key": "L5.exc->L4.inh",
-            "shape": [1, 3],
-            "delay": 1,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 1,
-            "inhibitory": 0,
-            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
-            "indices_sha256": "4fc58fa9100d40fc12c53b4f3892590e1b554b510b979db7b4c16fc80ab7cd5e",
-            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
-        },
-        {
-            "key": "L6.exc->L4.inh",
-            "shape": [1, 3],
-            "delay": 1,
-            "connections": 2,
-            "density": 0.666667,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "405d62716154e962bf4a4ebb278e0f7c94e0739cb556f3e2f8bce5979f003876",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L4.inh->L4.exc",
-            "shape": [3, 1],
-            "delay": 0,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 0,
-            "inhibitory": 1,
-            "signs": {"excitatory": 0, "inhibitory": 1, "unknown": 0, "enforced": 1},
-            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
-            "signs_sha256": "2b196c0cd3f1f4944331d3d0fb1ba63fc8a4cea31e1ced7ce8c43daf9de0933c",
-        },
-        {
-            "key": "L4.exc->L4.exc",
-            "shape": [3, 3],
-            "delay": 1,
-            "connections": 4,
-            "density": 0.666667,
-            "excitatory": 4,
-            "inhibitory": 0,
-            "signs": {"excitatory": 4, "inhibitory": 0, "unknown": 0, "enforced": 4},
-            "indices_sha256": "d972dc8d979b9d797ec6faf5f05dc6e4e733d23ecc5b53424c2d5fa730967d3c",
-            "signs_sha256": "01aaccac590ef538b7621330153dc8588da38a2dcf23a2e8e116882c000610ce",
-        },
-        {
-            "key": "L2/3.exc->L4.exc",
-            "shape": [3, 3],
-            "delay": 1,
-            "connections": 2,
-            "density": 0.222222,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "5ba7e28cb8310674c5b7085bbf16c61504e499fda38b9d43ced4a9254993a1c7",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L5.inh->L4.exc",
-            "shape": [3, 1],
-            "delay": 1,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 0,
-            "inhibitory": 1,
-            "signs": {"excitatory": 0, "inhibitory": 1, "unknown": 0, "enforced": 1},
-            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
-            "signs_sha256": "2b196c0cd3f1f4944331d3d0fb1ba63fc8a4cea31e1ced7ce8c43daf9de0933c",
-        },
-        {
-            "key": "L6.inh->L4.exc",
-            "shape": [3, 1],
-            "delay": 1,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 0,
-            "inhibitory": 1,
-            "signs": {"excitatory": 0, "inhibitory": 1, "unknown": 0, "enforced": 1},
-            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
-            "signs_sha256": "2b196c0cd3f1f4944331d3d0fb1ba63fc8a4cea31e1ced7ce8c43daf9de0933c",
-        },
-        {
-            "key": "L6.exc->L4.exc",
-            "shape": [3, 3],
-            "delay": 1,
-            "connections": 2,
-            "density": 0.222222,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "d330a56a4be01c5e5fa52026053b750422def5f42f15a8d9dbcafb1c21e819d1",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L4.exc->L2/3.inh",
-            "shape": [1, 3],
-            "delay": 0,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 1,
-            "inhibitory": 0,
-            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
-            "indices_sha256": "5e99716a539d47054f2626f5140ee9860108e5efd960411f23f9300801c29a9a",
-            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
-        },
-        {
-            "key": "L2/3.inh->L2/3.inh",
-            "shape": [1, 1],
-            "delay": 1,
-            "connections": 1,
-            "density": 0.0,
-            "excitatory": 0,
-            "inhibitory": 1,
-            "signs": {"excitatory": 0, "inhibitory": 1, "unknown": 0, "enforced": 1},
-            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
-            "signs_sha256": "2b196c0cd3f1f4944331d3d0fb1ba63fc8a4cea31e1ced7ce8c43daf9de0933c",
-        },
-        {
-            "key": "L2/3.exc->L2/3.inh",
-            "shape": [1, 3],
-            "delay": 1,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 1,
-            "inhibitory": 0,
-            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
-            "indices_sha256": "5e99716a539d47054f2626f5140ee9860108e5efd960411f23f9300801c29a9a",
-            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
-        },
-        {
-            "key": "L6.inh->L2/3.inh",
-            "shape": [1, 1],
-            "delay": 1,
-            "connections": 1,
-            "density": 1.0,
-            "excitatory": 0,
-            "inhibitory": 1,
-            "signs": {"excitatory": 0, "inhibitory": 1, "unknown": 0, "enforced": 1},
-            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
-            "signs_sha256": "2b196c0cd3f1f4944331d3d0fb1ba63fc8a4cea31e1ced7ce8c43daf9de0933c",
-        },
-        {
-            "key": "L6.exc->L2/3.inh",
-            "shape": [1, 3],
-            "delay": 1,
-            "connections": 2,
-            "density": 0.666667,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "d1edfda93446f206fcdfe244f2b73f397b6d33afad804a54d33b2633d071ba6a",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L4.exc->L2/3.exc",
-            "shape": [3, 3],
-            "delay": 0,
-            "connections": 3,
-            "density": 0.333333,
-            "excitatory": 3,
-            "inhibitory": 0,
-            "signs": {"excitatory": 3, "inhibitory": 0, "unknown": 0, "enforced": 3},
-            "indices_sha256": "5da301e9da3e5c7d60f12bb6af75f03721fcaafa7b21e99a7e44972ae66f43a1",
-            "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
-        },
-        {
-            "key": "L2/3.exc->L2/3.exc",
-            "shape": [3, 3],
-            "delay": 1,
-            "connections": 2,
-            "density": 0.333333,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "51050247bcba412515e4ebeb51109f87cb4baaef35e7483671e2fa6189f3f193",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L5.exc->L2/3.exc",
-            "shape": [3, 3],
-            "delay": 1,
-            "connections": 2,
-            "density": 0.222222,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "b1d5eff9ba01c32eeac64d3468ef1f8b2c186ff718acec92d79f39387f4873ca",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L6.inh->L2/3.exc",
-            "shape": [3, 1],
-            "delay": 1,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 0,
-            "inhibitory": 1,
-            "signs": {"excitatory": 0, "inhibitory": 1, "unknown": 0, "enforced": 1},
-            "indices_sha256": "085049f12bf8082bb0cdc6d7ff8c3baf958f53a36736763b4fd10a7bec46d195",
-            "signs_sha256": "2b196c0cd3f1f4944331d3d0fb1ba63fc8a4cea31e1ced7ce8c43daf9de0933c",
-        },
-        {
-            "key": "L6.exc->L2/3.exc",
-            "shape": [3, 3],
-            "delay": 1,
-            "connections": 2,
-            "density": 0.222222,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "b1d5eff9ba01c32eeac64d3468ef1f8b2c186ff718acec92d79f39387f4873ca",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L2/3.exc->L5.inh",
-            "shape": [1, 3],
-            "delay": 0,
-            "connections": 2,
-            "density": 0.666667,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "405d62716154e962bf4a4ebb278e0f7c94e0739cb556f3e2f8bce5979f003876",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L5.exc->L5.inh",
-            "shape": [1, 3],
-            "delay": 1,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 1,
-            "inhibitory": 0,
-            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
-            "indices_sha256": "5e99716a539d47054f2626f5140ee9860108e5efd960411f23f9300801c29a9a",
-            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
-        },
-        {
-            "key": "L6.exc->L5.inh",
-            "shape": [1, 3],
-            "delay": 1,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 1,
-            "inhibitory": 0,
-            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
-            "indices_sha256": "4fc58fa9100d40fc12c53b4f3892590e1b554b510b979db7b4c16fc80ab7cd5e",
-            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
-        },
-        {
-            "key": "L4.exc->L5.exc",
-            "shape": [3, 3],
-            "delay": 0,
-            "connections": 3,
-            "density": 0.333333,
-            "excitatory": 3,
-            "inhibitory": 0,
-            "signs": {"excitatory": 3, "inhibitory": 0, "unknown": 0, "enforced": 3},
-            "indices_sha256": "fb13fcf0330e69ac6595e7c1be6b1b1cd0bb952387df8818229ea58ca378d437",
-            "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
-        },
-        {
-            "key": "L2/3.exc->L5.exc",
-            "shape": [3, 3],
-            "delay": 0,
-            "connections": 3,
-            "density": 0.333333,
-            "excitatory": 3,
-            "inhibitory": 0,
-            "signs": {"excitatory": 3, "inhibitory": 0, "unknown": 0, "enforced": 3},
-            "indices_sha256": "32af148127488e6aac013dcc6edefc61aed9af66b67a2e6eba5144ffa179cd9f",
-            "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
-        },
-        {
-            "key": "L5.exc->L5.exc",
-            "shape": [3, 3],
-            "delay": 1,
-            "connections": 2,
-            "density": 0.333333,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "c605f9266a281a0a22d06e5a19332c0d1c27e1f8219f5fb960d30a27cdcca805",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L6.inh->L5.exc",
-            "shape": [3, 1],
-            "delay": 1,
-            "connections": 2,
-            "density": 0.666667,
-            "excitatory": 0,
-            "inhibitory": 2,
-            "signs": {"excitatory": 0, "inhibitory": 2, "unknown": 0, "enforced": 2},
-            "indices_sha256": "ca8862a5debca24b7c9a4787caf0feb651738836863b371f4a9c1f0650d50be5",
-            "signs_sha256": "f5adb17fe070b7b6e5d1f6834d292a35cdbe79e27ab58d6cdca3ce098055f4fe",
-        },
-        {
-            "key": "L6.exc->L5.exc",
-            "shape": [3, 3],
-            "delay": 1,
-            "connections": 2,
-            "density": 0.222222,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "60bc54910a67dee8c98a42d6076121021084864744452c1e67214ffd57cfcb32",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L4.exc->L6.inh",
-            "shape": [1, 3],
-            "delay": 0,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 1,
-            "inhibitory": 0,
-            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
-            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
-            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
-        },
-        {
-            "key": "L5.exc->L6.inh",
-            "shape": [1, 3],
-            "delay": 0,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 1,
-            "inhibitory": 0,
-            "signs": {"excitatory": 1, "inhibitory": 0, "unknown": 0, "enforced": 1},
-            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
-            "signs_sha256": "27779bcb661d25c2a016a6c973fa80d4dc778514c685787613cd8557a7505a9f",
-        },
-        {
-            "key": "L4.inh->L6.exc",
-            "shape": [3, 1],
-            "delay": 0,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 0,
-            "inhibitory": 1,
-            "signs": {"excitatory": 0, "inhibitory": 1, "unknown": 0, "enforced": 1},
-            "indices_sha256": "085049f12bf8082bb0cdc6d7ff8c3baf958f53a36736763b4fd10a7bec46d195",
-            "signs_sha256": "2b196c0cd3f1f4944331d3d0fb1ba63fc8a4cea31e1ced7ce8c43daf9de0933c",
-        },
-        {
-            "key": "L4.exc->L6.exc",
-            "shape": [3, 3],
-            "delay": 0,
-            "connections": 2,
-            "density": 0.222222,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "cd185bd0d3988539963ff259604acf8ee17343e8d0a7618d9c3c09e3895aa124",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L2/3.exc->L6.exc",
-            "shape": [3, 3],
-            "delay": 0,
-            "connections": 3,
-            "density": 0.333333,
-            "excitatory": 3,
-            "inhibitory": 0,
-            "signs": {"excitatory": 3, "inhibitory": 0, "unknown": 0, "enforced": 3},
-            "indices_sha256": "3c4bb76f431608eeaaa4bbd18b8c21e37e2bb54ff770546265c5b48beda7f676",
-            "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
-        },
-        {
-            "key": "L5.inh->L6.exc",
-            "shape": [3, 1],
-            "delay": 0,
-            "connections": 1,
-            "density": 0.333333,
-            "excitatory": 0,
-            "inhibitory": 1,
-            "signs": {"excitatory": 0, "inhibitory": 1, "unknown": 0, "enforced": 1},
-            "indices_sha256": "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c",
-            "signs_sha256": "2b196c0cd3f1f4944331d3d0fb1ba63fc8a4cea31e1ced7ce8c43daf9de0933c",
-        },
-        {
-            "key": "L5.exc->L6.exc",
-            "shape": [3, 3],
-            "delay": 0,
-            "connections": 2,
-            "density": 0.222222,
-            "excitatory": 2,
-            "inhibitory": 0,
-            "signs": {"excitatory": 2, "inhibitory": 0, "unknown": 0, "enforced": 2},
-            "indices_sha256": "d330a56a4be01c5e5fa52026053b750422def5f42f15a8d9dbcafb1c21e819d1",
-            "signs_sha256": "80d01a067f176ed63ae7c5dc1328b3a2a73c73fd1da7dde4f515438b57d94876",
-        },
-        {
-            "key": "L6.inh->L6.exc",
-            "shape": [3, 1],
-            "delay": 0,
-            "connections": 2,
-            "density": 0.666667,
-            "excitatory": 0,
-            "inhibitory": 2,
-            "signs": {"excitatory": 0, "inhibitory": 2, "unknown": 0, "enforced": 2},
-            "indices_sha256": "ca8862a5debca24b7c9a4787caf0feb651738836863b371f4a9c1f0650d50be5",
-            "signs_sha256": "f5adb17fe070b7b6e5d1f6834d292a35cdbe79e27ab58d6cdca3ce098055f4fe",
-        },
-        {
-            "key": "L6.exc->L6.exc",
-            "shape": [3, 3],
-            "delay": 1,
-            "connections": 3,
-            "density": 0.333333,
-            "excitatory": 3,
-            "inhibitory": 0,
-            "signs": {"excitatory": 3, "inhibitory": 0, "unknown": 0, "enforced": 3},
-            "indices_sha256": "b365cbda7dc957cebaeb04ad7f0c1132dd3f08385627b0395a06c6fc88bbf1e0",
-            "signs_sha256": "b65882afb0d54fd401ae5e0278105c203fa1a2306b81f003077fbf0cc68ffd0a",
-        },
-    ],
-    "read_in": {"L4.inh": "image_to_l4_inh", "L4.exc": "image_to_l4_exc"},
-    "read_out": {"L6.exc": "l6_exc_to_classes"},
-    "sweeps": 3,
-    "options": {
-        "channels": 1,
-        "image_size": 8,
-        "classes": 3,
-        "filters": [8, 16],
-        "lateral_inhibition": 0.1,
-        "attention": True,
-        "normalisation": "rms",
-        "noise_std": 0.0,
-        "within": True,
-        "steps": 3,
-    },
-    "state": {
-        "front_end.conv1.weight": {"shape": [8, 1, 3, 3], "start": "uniform", "fan_in": 9},
-        "front_end.conv1.bias": {"shape": [8], "start": "uniform", "fan_in": 9},
-        "front_end.conv2.weight": {"shape": [16, 8, 3, 3], "start": "uniform", "fan_in": 72},
-        "front_end.conv2.bias": {"shape": [16], "start": "uniform", "fan_in": 72},
-        "front_end.attention.squeeze.weight": {"shape": [4, 16], "start": "uniform", "fan_in": 16},
-        "front_end.attention.excite.weight": {"shape": [16, 4], "start": "uniform", "fan_in": 4},
-        "front_end.attention.place.weight": {
-            "shape": [1, 2, 7, 7],
-            "start": "uniform",
-            "fan_in": 98,
-        },
-        "image_to_l4_inh.weight": {"shape": [1, 64], "start": "uniform", "fan_in": 64},
-        "image_to_l4_inh.bias": {"shape": [1], "start": "uniform", "fan_in": 64},
-        "image_to_l4_exc.weight": {"shape": [3, 64], "start": "uniform", "fan_in": 64},
-        "image_to_l4_exc.bias": {"shape": [3], "start": "uniform", "fan_in": 64},
-        "l6_exc_to_classes.weight": {"shape": [3, 3], "start": "uniform", "fan_in": 3},
-        "l6_exc_to_classes.bias": {"shape": [3], "start": "uniform", "fan_in": 3},
-        "l4_inh_to_l4_inh.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l4_inh_to_l4_inh.ptr": {"shape": [2], "held": True},
-        "l4_inh_to_l4_inh.pre": {"shape": [1], "held": True},
-        "l4_inh_to_l4_inh.sign": {"shape": [], "held": True},
-        "l4_exc_to_l4_inh.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l4_exc_to_l4_inh.ptr": {"shape": [2], "held": True},
-        "l4_exc_to_l4_inh.pre": {"shape": [1], "held": True},
-        "l4_exc_to_l4_inh.sign": {"shape": [], "held": True},
-        "l2_3_inh_to_l4_inh.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l2_3_inh_to_l4_inh.ptr": {"shape": [2], "held": True},
-        "l2_3_inh_to_l4_inh.pre": {"shape": [1], "held": True},
-        "l2_3_inh_to_l4_inh.sign": {"shape": [], "held": True},
-        "l2_3_exc_to_l4_inh.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l2_3_exc_to_l4_inh.ptr": {"shape": [2], "held": True},
-        "l2_3_exc_to_l4_inh.pre": {"shape": [1], "held": True},
-        "l2_3_exc_to_l4_inh.sign": {"shape": [], "held": True},
-        "l5_inh_to_l4_inh.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l5_inh_to_l4_inh.ptr": {"shape": [2], "held": True},
-        "l5_inh_to_l4_inh.pre": {"shape": [1], "held": True},
-        "l5_inh_to_l4_inh.sign": {"shape": [], "held": True},
-        "l5_exc_to_l4_inh.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l5_exc_to_l4_inh.ptr": {"shape": [2], "held": True},
-        "l5_exc_to_l4_inh.pre": {"shape": [1], "held": True},
-        "l5_exc_to_l4_inh.sign": {"shape": [], "held": True},
-        "l6_exc_to_l4_inh.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l6_exc_to_l4_inh.ptr": {"shape": [2], "held": True},
-        "l6_exc_to_l4_inh.pre": {"shape": [2], "held": True},
-        "l6_exc_to_l4_inh.sign": {"shape": [], "held": True},
-        "l4_inh_to_l4_exc.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l4_inh_to_l4_exc.ptr": {"shape": [4], "held": True},
-        "l4_inh_to_l4_exc.pre": {"shape": [1], "held": True},
-        "l4_inh_to_l4_exc.sign": {"shape": [], "held": True},
-        "l4_exc_to_l4_exc.weight": {"shape": [4], "start": "uniform", "fan_in": "in-degree"},
-        "l4_exc_to_l4_exc.ptr": {"shape": [4], "held": True},
-        "l4_exc_to_l4_exc.pre": {"shape": [4], "held": True},
-        "l4_exc_to_l4_exc.sign": {"shape": [], "held": True},
-        "l2_3_exc_to_l4_exc.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l2_3_exc_to_l4_exc.ptr": {"shape": [4], "held": True},
-        "l2_3_exc_to_l4_exc.pre": {"shape": [2], "held": True},
-        "l2_3_exc_to_l4_exc.sign": {"shape": [], "held": True},
-        "l5_inh_to_l4_exc.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l5_inh_to_l4_exc.ptr": {"shape": [4], "held": True},
-        "l5_inh_to_l4_exc.pre": {"shape": [1], "held": True},
-        "l5_inh_to_l4_exc.sign": {"shape": [], "held": True},
-        "l6_inh_to_l4_exc.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l6_inh_to_l4_exc.ptr": {"shape": [4], "held": True},
-        "l6_inh_to_l4_exc.pre": {"shape": [1], "held": True},
-        "l6_inh_to_l4_exc.sign": {"shape": [], "held": True},
-        "l6_exc_to_l4_exc.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l6_exc_to_l4_exc.ptr": {"shape": [4], "held": True},
-        "l6_exc_to_l4_exc.pre": {"shape": [2], "held": True},
-        "l6_exc_to_l4_exc.sign": {"shape": [], "held": True},
-        "l4_exc_to_l2_3_inh.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l4_exc_to_l2_3_inh.bias": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l4_exc_to_l2_3_inh.ptr": {"shape": [2], "held": True},
-        "l4_exc_to_l2_3_inh.pre": {"shape": [1], "held": True},
-        "l4_exc_to_l2_3_inh.sign": {"shape": [], "held": True},
-        "l2_3_inh_to_l2_3_inh.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l2_3_inh_to_l2_3_inh.ptr": {"shape": [2], "held": True},
-        "l2_3_inh_to_l2_3_inh.pre": {"shape": [1], "held": True},
-        "l2_3_inh_to_l2_3_inh.sign": {"shape": [], "held": True},
-        "l2_3_exc_to_l2_3_inh.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l2_3_exc_to_l2_3_inh.ptr": {"shape": [2], "held": True},
-        "l2_3_exc_to_l2_3_inh.pre": {"shape": [1], "held": True},
-        "l2_3_exc_to_l2_3_inh.sign": {"shape": [], "held": True},
-        "l6_inh_to_l2_3_inh.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l6_inh_to_l2_3_inh.ptr": {"shape": [2], "held": True},
-        "l6_inh_to_l2_3_inh.pre": {"shape": [1], "held": True},
-        "l6_inh_to_l2_3_inh.sign": {"shape": [], "held": True},
-        "l6_exc_to_l2_3_inh.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l6_exc_to_l2_3_inh.ptr": {"shape": [2], "held": True},
-        "l6_exc_to_l2_3_inh.pre": {"shape": [2], "held": True},
-        "l6_exc_to_l2_3_inh.sign": {"shape": [], "held": True},
-        "l4_exc_to_l2_3_exc.weight": {"shape": [3], "start": "uniform", "fan_in": "in-degree"},
-        "l4_exc_to_l2_3_exc.bias": {"shape": [3], "start": "uniform", "fan_in": "in-degree"},
-        "l4_exc_to_l2_3_exc.ptr": {"shape": [4], "held": True},
-        "l4_exc_to_l2_3_exc.pre": {"shape": [3], "held": True},
-        "l4_exc_to_l2_3_exc.sign": {"shape": [], "held": True},
-        "l2_3_exc_to_l2_3_exc.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l2_3_exc_to_l2_3_exc.ptr": {"shape": [4], "held": True},
-        "l2_3_exc_to_l2_3_exc.pre": {"shape": [2], "held": True},
-        "l2_3_exc_to_l2_3_exc.sign": {"shape": [], "held": True},
-        "l5_exc_to_l2_3_exc.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l5_exc_to_l2_3_exc.ptr": {"shape": [4], "held": True},
-        "l5_exc_to_l2_3_exc.pre": {"shape": [2], "held": True},
-        "l5_exc_to_l2_3_exc.sign": {"shape": [], "held": True},
-        "l6_inh_to_l2_3_exc.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l6_inh_to_l2_3_exc.ptr": {"shape": [4], "held": True},
-        "l6_inh_to_l2_3_exc.pre": {"shape": [1], "held": True},
-        "l6_inh_to_l2_3_exc.sign": {"shape": [], "held": True},
-        "l6_exc_to_l2_3_exc.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l6_exc_to_l2_3_exc.ptr": {"shape": [4], "held": True},
-        "l6_exc_to_l2_3_exc.pre": {"shape": [2], "held": True},
-        "l6_exc_to_l2_3_exc.sign": {"shape": [], "held": True},
-        "l2_3_exc_to_l5_inh.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l2_3_exc_to_l5_inh.bias": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l2_3_exc_to_l5_inh.ptr": {"shape": [2], "held": True},
-        "l2_3_exc_to_l5_inh.pre": {"shape": [2], "held": True},
-        "l2_3_exc_to_l5_inh.sign": {"shape": [], "held": True},
-        "l5_exc_to_l5_inh.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l5_exc_to_l5_inh.ptr": {"shape": [2], "held": True},
-        "l5_exc_to_l5_inh.pre": {"shape": [1], "held": True},
-        "l5_exc_to_l5_inh.sign": {"shape": [], "held": True},
-        "l6_exc_to_l5_inh.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l6_exc_to_l5_inh.ptr": {"shape": [2], "held": True},
-        "l6_exc_to_l5_inh.pre": {"shape": [1], "held": True},
-        "l6_exc_to_l5_inh.sign": {"shape": [], "held": True},
-        "l4_exc_to_l5_exc.weight": {"shape": [3], "start": "uniform", "fan_in": "in-degree"},
-        "l4_exc_to_l5_exc.bias": {"shape": [3], "start": "uniform", "fan_in": "in-degree"},
-        "l4_exc_to_l5_exc.ptr": {"shape": [4], "held": True},
-        "l4_exc_to_l5_exc.pre": {"shape": [3], "held": True},
-        "l4_exc_to_l5_exc.sign": {"shape": [], "held": True},
-        "l2_3_exc_to_l5_exc.weight": {"shape": [3], "start": "uniform", "fan_in": "in-degree"},
-        "l2_3_exc_to_l5_exc.ptr": {"shape": [4], "held": True},
-        "l2_3_exc_to_l5_exc.pre": {"shape": [3], "held": True},
-        "l2_3_exc_to_l5_exc.sign": {"shape": [], "held": True},
-        "l5_exc_to_l5_exc.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l5_exc_to_l5_exc.ptr": {"shape": [4], "held": True},
-        "l5_exc_to_l5_exc.pre": {"shape": [2], "held": True},
-        "l5_exc_to_l5_exc.sign": {"shape": [], "held": True},
-        "l6_inh_to_l5_exc.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l6_inh_to_l5_exc.ptr": {"shape": [4], "held": True},
-        "l6_inh_to_l5_exc.pre": {"shape": [2], "held": True},
-        "l6_inh_to_l5_exc.sign": {"shape": [], "held": True},
-        "l6_exc_to_l5_exc.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l6_exc_to_l5_exc.ptr": {"shape": [4], "held": True},
-        "l6_exc_to_l5_exc.pre": {"shape": [2], "held": True},
-        "l6_exc_to_l5_exc.sign": {"shape": [], "held": True},
-        "l4_exc_to_l6_inh.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l4_exc_to_l6_inh.bias": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l4_exc_to_l6_inh.ptr": {"shape": [2], "held": True},
-        "l4_exc_to_l6_inh.pre": {"shape": [1], "held": True},
-        "l4_exc_to_l6_inh.sign": {"shape": [], "held": True},
-        "l5_exc_to_l6_inh.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l5_exc_to_l6_inh.ptr": {"shape": [2], "held": True},
-        "l5_exc_to_l6_inh.pre": {"shape": [1], "held": True},
-        "l5_exc_to_l6_inh.sign": {"shape": [], "held": True},
-        "l4_inh_to_l6_exc.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l4_inh_to_l6_exc.bias": {"shape": [3], "start": "uniform", "fan_in": "in-degree"},
-        "l4_inh_to_l6_exc.ptr": {"shape": [4], "held": True},
-        "l4_inh_to_l6_exc.pre": {"shape": [1], "held": True},
-        "l4_inh_to_l6_exc.sign": {"shape": [], "held": True},
-        "l4_exc_to_l6_exc.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l4_exc_to_l6_exc.ptr": {"shape": [4], "held": True},
-        "l4_exc_to_l6_exc.pre": {"shape": [2], "held": True},
-        "l4_exc_to_l6_exc.sign": {"shape": [], "held": True},
-        "l2_3_exc_to_l6_exc.weight": {"shape": [3], "start": "uniform", "fan_in": "in-degree"},
-        "l2_3_exc_to_l6_exc.ptr": {"shape": [4], "held": True},
-        "l2_3_exc_to_l6_exc.pre": {"shape": [3], "held": True},
-        "l2_3_exc_to_l6_exc.sign": {"shape": [], "held": True},
-        "l5_inh_to_l6_exc.weight": {"shape": [1], "start": "uniform", "fan_in": "in-degree"},
-        "l5_inh_to_l6_exc.ptr": {"shape": [4], "held": True},
-        "l5_inh_to_l6_exc.pre": {"shape": [1], "held": True},
-        "l5_inh_to_l6_exc.sign": {"shape": [], "held": True},
-        "l5_exc_to_l6_exc.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l5_exc_to_l6_exc.ptr": {"shape": [4], "held": True},
-        "l5_exc_to_l6_exc.pre": {"shape": [2], "held": True},
-        "l5_exc_to_l6_exc.sign": {"shape": [], "held": True},
-        "l6_inh_to_l6_exc.weight": {"shape": [2], "start": "uniform", "fan_in": "in-degree"},
-        "l6_inh_to_l6_exc.ptr": {"shape": [4], "held": True},
-        "l6_inh_to_l6_exc.pre": {"shape": [2], "held": True},
-        "l6_inh_to_l6_exc.sign": {"shape": [], "held": True},
-        "l6_exc_to_l6_exc.weight": {"shape": [3], "start": "uniform", "fan_in": "in-degree"},
-        "l6_exc_to_l6_exc.ptr": {"shape": [4], "held": True},
-        "l6_exc_to_l6_exc.pre": {"shape": [3], "held": True},
-        "l6_exc_to_l6_exc.sign": {"shape": [], "held": True},
-    },
-    "graph_sha256": "d9b2879da07ca3d54d95d29941aea12b8295f264610372548ca5e9a1785d0d78",
-    "header_sha256": "94f023af4890f8d3413debb56640fa18c4641487c0f1b783901d8151583ce64a",
-    "compiler": "connectome-compiler 0.1.0",
-    "statement": 2,
-    "sha256": "f5363b0a0971a36e816a498e611145f11be8219e1d969a20234e4e79da183d6f",
-}
-
-# --- layers ---------------------------------------------------------------------------------------
-
-OP_LIBRARY = "connectome_compiler_a43d5fde0ed0"  # the torch.library namespace of the operators
-KERNELS = ("edges", "dense")
-
-# Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
-# is faster for few of them, embedding_bag for many; measured on one x86 core.
-EMBEDDING_BAG_COLUMNS = 12
-TILE_COLUMNS = 64  # of embedding_bag: the rows that it gathers from should stay in the L2 cache
-
-# A strip of the "dense" kernel: 2 MiB of float32 stay in the cache between their uses, and are far
-# below the 32 MiB from which glibc maps and clears fresh pages at every step.
-STRIP_CELLS = 2**19
-
-# Whether a transform of `torch.func` is running, such as grad or vmap; torch does not document it.
-_in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
-
-
-def _operator(
-    fake: Callable[..., Tensor], save: Callable[..., None], formula: Callable[..., Any]
-) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
-    """Make a function differentiable by ``formula``, in two ways that compute the same.
-
-    As the torch operator of its name, which `torch.compile` and `torch.export` see as one step (an
-    operator that is registered already is used again); and as an autograd function for all other
-    calls, since torch needs longer to reach an operator written in Python than a small layer needs
-    to run.
-    """
-
-    def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        @wraps(function)
-        def in_full_precision(x: Tensor, *rest: Any) -> Tensor:
-            if not torch.is_autocast_enabled(x.device.type):
-                return function(x, *rest)
-            with torch.autocast(x.device.type, enabled=False):
-                return function(x, *rest)
-
-        name = function.__name__
-        library = getattr(torch.ops, OP_LIBRARY)
-        if not hasattr(library, name):
-            op = torch.library.custom_op(
-                f"{OP_LIBRARY}::{name}", in_full_precision, mutates_args=()
-            )
-            op.register_fake(fake)
-            op.register_autograd(
-                lambda ctx, grad: formula(
-                    ctx, grad, library.connection_product, library.connection_gradient
-                ),
-                setup_context=save,
-            )
-        operator = getattr(library, name).default
-
-        class Eager(torch.autograd.Function):
-            @staticmethod
-            def forward(ctx: Any, *inputs: Any) -> Tensor:
-                output = in_full_precision(*inputs)
-                save(ctx, inputs, output)
-                return output
-
-            @staticmethod
-            def backward(ctx: Any, grad: Tensor) -> Any:
-                return formula(ctx, grad, connection_product, connection_gradient)
-
-        class Transformed(torch.autograd.Function):
-            """`Eager` in the form that `torch.func` asks for, which is slower to call."""
-
-            forward = staticmethod(in_full_precision)
-            setup_context = staticmethod(save)
-            backward = staticmethod(Eager.backward)
-
-            @staticmethod
-            def vmap(info: Any, dims: Any, *inputs: Any) -> tuple[Tensor, int]:
-                pairs = list(zip(inputs, dims, strict=True))
-                one_by_one = (  # simple, not fast: a batch belongs in the shape of the activity
-                    call(*(x.select(d, k) if isinstance(d, int) else x for x, d in pairs))
-                    for k in range(info.batch_size)
-                )
-                return torch.stack(list(one_by_one)), 0
-
-        @wraps(function)
-        def call(*inputs: Any) -> Tensor:
-            if torch.compiler.is_compiling() or inputs[0].is_meta:
-                run = operator
-            elif _in_transform():
-                run = Transformed.apply
-            else:
-                run = Eager.apply if torch.is_grad_enabled() else in_full_precision
-            result: Tensor = run(*inputs)
-            return result
-
-        return call
-
-    return register
-
-
-def _csr(ptr: Tensor, index: Tensor, values: Tensor, n_columns: int) -> Tensor:
-    return torch.sparse_csr_tensor(
-        ptr,
-        index,
-        values,
-        (ptr.numel() - 1, n_columns),
-        device=values.device,  # else torch would take the default device
-        check_invariants=False,
-    )
-
-
-def _edge_product(ptr: Tensor, index: Tensor, values: Tensor, x: Tensor) -> Tensor:
-    """Multiply a matrix in compressed rows by ``x`` ``(n, columns)``."""
-    x = x.contiguous()
-    if x.shape[1] == 1:
-        return (_csr(ptr, index, values, x.shape[0]) @ x.squeeze(1)).unsqueeze(1)
-    if x.is_cuda or x.shape[1] < EMBEDDING_BAG_COLUMNS:
-        return _csr(ptr, index, values, x.shape[0]) @ x
-    if x.shape[1] > TILE_COLUMNS:
-        starts = range(0, x.shape[1], TILE_COLUMNS)
-        tiles = [_edge_product(ptr, index, values, x[:, k : k + TILE_COLUMNS]) for k in starts]
-        return torch.cat(tiles, 1)
-    return nn.functional.embedding_bag(
-        index, x, ptr, mode="sum", per_sample_weights=values, include_last_offset=True
-    )
-
-
-def _edge_gradient(ptr: Tensor, pre: Tensor, g: Tensor, x: Tensor) -> Tensor:
-    """Return the entries of ``g @ x.T`` at the connections: ``(n_connections,)``."""
-    if 1 < x.shape[1] < 8:  # torch is 5-10 times slower for 2 to 7 columns than for 8
-        pad = (0, 8 - x.shape[1])
-        g, x = nn.functional.pad(g, pad), nn.functional.pad(x, pad)
-    out = _csr(ptr, pre, g.new_zeros(pre.numel()), x.shape[0])
-    torch.sparse.sampled_addmm(out, g.contiguous(), x.contiguous().t(), beta=0.0, out=out)
-    return out.values()
-
-
-def _strips(strips: list[int]) -> Iterator[tuple[slice, slice, slice]]:
-    """Yield the targets, the sources and the connections of each strip."""
-    for a, b, c, d, e, f in zip(*[iter(strips)] * 6, strict=True):
-        yield slice(a, b), slice(c, d), slice(e, f)
-
-
-def _strip_matrix(values: Tensor, cell: Tensor, n_post: int, n_pre: int) -> Tensor:
-    """Write the weights of one strip into a dense matrix ``(n_post, n_pre)``."""
-    if values.numel() == n_post * n_pre:  # all to all: the list is the matrix
-        return values.view(n_post, n_pre)
-    return values.new_zeros(n_post * n_pre).scatter_(0, cell, values).view(n_post, n_pre)
-
-
-def _strip_product(
-    x: Tensor, weight: Tensor, cell: Tensor, strips: list[int], n_out: int, transposed: bool
-) -> Tensor:
-    """Multiply by the matrix of all strips, or by its transpose, one dense product per strip."""
-    rows = x.t()
-    out = rows.new_zeros(rows.shape[0], n_out)
-    for post, pre, edges in _strips(strips):
-        shape = post.stop - post.start, pre.stop - pre.start
-        matrix = _strip_matrix(weight[edges], cell[edges], *shape)
-        if transposed:
-            out[:, pre].addmm_(rows[:, post], matrix)
-        else:
-            torch.mm(rows[:, pre], matrix.t(), out=out[:, post])
-    return out.t()
-
-
-def _strip_gradient(cell: Tensor, strips: list[int], g: Tensor, x: Tensor) -> Tensor:
-    """Return the entries of ``g @ x.T`` at the connections, one dense product per strip."""
-    out = g.new_empty(cell.numel())
-    for post, pre, edges in _strips(strips):
-        product = (g[post] @ x[pre].t()).reshape(-1)
-        if product.numel() == edges.stop - edges.start:
-            out[edges] = product
-        else:
-            torch.index_select(product, 0, cell[edges], out=out[edges])
-    return out
-
-
-def _fake_product(
-    x: Tensor,
-    weight: Tensor,
-    ptr: Tensor,
-    pre: Tensor,
-    tptr: Tensor,
-    tpost: Tensor,
-    order: Tensor,
-    strips: list[int],
-    n_pre: int,
-    transposed: bool,
-) -> Tensor:
-    n_out = n_pre if transposed else ptr.shape[0] - 1
-    if strips:
-        return x.new_empty(x.shape[1], n_out).t()
-    return x.new_empty(n_out, x.shape[1])
-
-
-def _save_product(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:7])
-    ctx.strips, ctx.n_pre, ctx.transposed = inputs[7:]
-
-
-def _product_backward(
-    ctx: Any, grad: Tensor, product: Callable[..., Tensor], gradient: Callable[..., Tensor]
-) -> tuple[Tensor | None, ...]:
-    x, weight, *index = ctx.saved_tensors
-    structure = *index, ctx.strips, ctx.n_pre
-    grad_x = grad_weight = None
-    if ctx.needs_input_grad[0]:
-        grad_x = product(grad, weight, *structure, not ctx.transposed)
-    if ctx.needs_input_grad[1]:
-        g, x = (x, grad) if ctx.transposed else (grad, x)
-        grad_weight = gradient(g, x, *structure)
-    return grad_x, grad_weight, *[None] * 8
-
-
-@_operator(_fake_product, _save_product, _product_backward)
-def connection_product(
-    x: Tensor,
-    weight: Tensor,
-    ptr: Tensor,
-    pre: Tensor,
-    tptr: Tensor,
-    tpost: Tensor,
-    order: Tensor,
-    strips: list[int],
-    n_pre: int,
-    transposed: bool,
-) -> Tensor:
-    """Multiply activity by the weights of the connections, from pre to post or ``transposed``.
-
-    ``x`` is ``(n_pre, columns)`` and the result ``(n_post, columns)``; transposed, the other way
-    round. ``strips`` is empty for the "edges" kernel; `EdgeLinear._plan` explains the rest.
-    """
-    n_post = ptr.numel() - 1
-    n_out = n_pre if transposed else n_post
-    if not (weight.numel() and x.numel()):
-        return _fake_product(
-            x, weight, ptr, pre, tptr, tpost, order, strips, n_pre, transposed
-        ).zero_()
-    if not strips:
-        if transposed:
-            return _edge_product(tptr, tpost, weight.index_select(0, order), x)
-        return _edge_product(ptr, pre, weight, x)
-    if math.isfinite(x.sum().item()):
-        return _strip_product(x, weight, order, strips, n_out, transposed)
-    # 0 * nan is nan: in a dense matrix one bad neuron would reach those it has no connection to.
-    layout = torch.sparse_csc_tensor if transposed else torch.sparse_csr_tensor
-    size = (n_out, x.shape[0])
-    matrix = layout(ptr, pre, weight, size, device=weight.device, check_invariants=False)
-    return (matrix @ x.contiguous()).t().contiguous().t()
-
-
-def _fake_gradient(
-    g: Tensor,
-    x: Tensor,
-    ptr: Tensor,
-    pre: Tensor,
-    tptr: Tensor,
-    tpost: Tensor,
-    order: Tensor,
-    strips: list[int],
-    n_pre: int,
-) -> Tensor:
-    return g.new_empty(pre.shape[0])
-
-
-def _save_gradient(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:7])
-    ctx.strips, ctx.n_pre = inputs[7:]
-
-
-def _gradient_backward(
-    ctx: Any, grad: Tensor, product: Callable[..., Tensor], gradient: Callable[..., Tensor]
-) -> tuple[Tensor | None, ...]:
-    g, x, *index = ctx.saved_tensors
-    structure = *index, ctx.strips, ctx.n_pre
-    grad_g = grad_x = None
-    if ctx.needs_input_grad[0]:
-        grad_g = product(x, grad, *structure, False)
-    if ctx.needs_input_grad[1]:
-        grad_x = product(g, grad, *structure, True)
-    return grad_g, grad_x, *[None] * 7
-
-
-@_operator(_fake_gradient, _save_gradient, _gradient_backward)
-def connection_gradient(
-    g: Tensor,
-    x: Tensor,
-    ptr: Tensor,
-    pre: Tensor,
-    tptr: Tensor,
-    tpost: Tensor,
-    order: Tensor,
-    strips: list[int],
-    n_pre: int,
-) -> Tensor:
-    """Return ``(g @ x.T)[post, pre]`` at the connections only: ``(n_connections,)``.
-
-    ``g`` is ``(n_post, columns)``, ``x`` is ``(n_pre, columns)``.
-    """
-    if strips:
-        return _strip_gradient(order, strips, g, x)
-    return _edge_gradient(ptr, pre, g, x)
-
-
-class EdgeLinear(nn.Module):
-    """Linear map with one weight per connection: ``y[i] = sum over j of weight[i, j] * x[j]``.
-
-    Target ``i`` has the connections ``ptr[i]:ptr[i + 1]``, from the neurons ``pre`` of this range,
-    in ascending order. The weight that acts is ``sign * |weight|`` where a connection has a sign,
-    and ``weight`` itself where ``sign`` is 0: no update can flip it.
-
-    ``kernel`` says how the product is computed, never what: "edges" works on the list of
-    connections; "dense" writes it, strip by strip, into the part of the matrix that the strip
-    uses, which is faster when more than about a third of all connections exist.
-
-    ``start`` gives the weights to start from, ``(n_connections,)``; without it they are drawn by
-    `reset_parameters`. The layer is made on the device of ``ptr`` unless ``device`` says another.
-    Raises `ValueError` if the connections are malformed; on "meta" there are no numbers to check.
-    """
-
-    weight: nn.Parameter  # (n_connections,), before the sign is applied
-    bias: nn.Parameter | None  # (n_post,)
-    ptr: Tensor  # int32, (n_post + 1,)
-    pre: Tensor  # int32, (n_connections,)
-    sign: Tensor  # int8, () if all connections share it, else (n_connections,): +1, -1, 0 = free
-
-    kind = "chemical"
-    structure: tuple[str, ...] = ("ptr", "pre", "sign")  # what a saved state must agree in
-
-    def __init__(
-        self,
-        n_pre: int,
-        ptr: Tensor,
-        pre: Tensor,
-        *,
-        sign: Tensor | int = 0,
-        bias: bool = False,
-        kernel: str = "edges",
-        start: Tensor | None = None,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        if kernel not in KERNELS:
-            raise ValueError(f"no kernel {kernel!r}; there are {', '.join(KERNELS)}")
-        _check_connections(n_pre, ptr, pre)
-        device = ptr.device if device is None else device
-        self.n_pre, self.n_post, self.kernel = n_pre, ptr.numel() - 1, kernel
-        self.register_buffer("ptr", ptr.to(device, torch.int32).contiguous())
-        self.register_buffer("pre", pre.to(device, torch.int32).contiguous())
-        sign = _compact_sign(sign, pre.numel())
-        # Asked once, not at each step: the buffer cannot change. Unknown on "meta": assume both.
-        self._any_sign = sign.is_meta or bool(sign.any())
-        self._any_free = sign.is_meta or bool((sign == 0).any())
-        self.register_buffer("sign", sign.to(device))
-        self._plan()
-        with warnings.catch_warnings():  # torch says once per process that its CSR is beta
-            warnings.simplefilter("ignore")
-            _csr(self.ptr, self.pre, torch.empty(pre.numel(), device=device), n_pre)
-
-        self.weight = nn.Parameter(torch.empty(pre.numel(), device=device, dtype=dtype))
-        self.register_parameter(
-            "bias",
-            nn.Parameter(torch.empty(self.n_post, device=device, dtype=dtype)) if bias else None,
-        )
-        if start is None or bias:
-            self.reset_parameters()
-        if start is not None:
-            if start.shape != self.weight.shape:
-                raise ValueError(f"start is {tuple(start.shape)}, not {tuple(self.weight.shape)}")
-            with torch.no_grad():
-                self.weight.copy_(start)
-
-    def _plan(self) -> None:
-        """Derive from the connections what the kernel needs; saved nowhere.
-
-        "edges": the transpose, with ``tpost`` the targets of each source and ``order`` the place
-        of each of these connections in the list. "dense": ``order`` is the place of each
-        connection in the matrix of its strip.
-        """
-        device = self.ptr.device
-        empty = torch.empty(0, dtype=torch.int32, device=device)
-        degree = self.ptr.diff()
-        post = torch.arange(self.n_post, dtype=torch.int32, device=device)
-        post = post.repeat_interleave(degree, output_size=self.pre.numel())
-        self.cuts: list[int] = []
-        if self.kernel == "edges":
-            pre, order = torch.sort(self.pre, stable=True)
-            sources = torch.arange(self.n_pre + 1, dtype=torch.int32, device=device)
-            tptr = torch.searchsorted(pre, sources, out_int32=True)
-            tpost, order = post.index_select(0, order), order.to(torch.int32)
-        else:
-            tptr = tpost = empty
-            self.cuts, order = _cut_strips(self.n_pre, self.ptr, self.pre, post)
-        self.register_buffer("tptr", tptr, persistent=False)
-        self.register_buffer("tpost", tpost, persistent=False)
-        self.register_buffer("order", order, persistent=False)
-
-    def reset_parameters(self) -> None:
-        """Draw weights and bias uniformly within ``1 / sqrt(in-degree of the target)``.
-
-        That is what `nn.Linear` does, with the fan-in that exists.
-        """
-        degree = self.ptr.diff()
-        bound = degree.clamp(min=1).rsqrt()
-        with torch.no_grad():
-            per_connection = bound.repeat_interleave(degree, output_size=self.pre.numel())
-            self.weight.uniform_(-1, 1).mul_(per_connection)
-            if self.bias is not None:
-                self.bias.uniform_(-1, 1).mul_(bound * (degree > 0))
-
-    def effective_weight(self) -> Tensor:
-        """Return the weights that act, ``(n_connections,)``; differentiable."""
-        return self._signed(self.weight)
-
-    def _signed(self, weight: Tensor) -> Tensor:
-        """Give weights, ``(n_connections,)``, the signs of their connections."""
-        if not self._any_sign:
-            return weight
-        # sign * |weight|, written as weight * 1 or weight * -1: so it has a slope at zero, too.
-        signed = weight.detach() * self.sign
-        if self._any_free:
-            signed = signed + 0.0  # -0.0 becomes 0.0: a weight whose sign is free keeps its own
-        return weight * torch.copysign(signed.new_ones(()), signed)
-
-    def sparse_weight(self) -> Tensor:
-        """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
-        post = torch.arange(self.n_post, device=self.ptr.device)
-        post = post.repeat_interleave(self.ptr.diff(), output_size=self.pre.numel())
-        return torch.sparse_coo_tensor(
-            torch.stack((post, self.pre.long())),
-            self.effective_weight(),
-            (self.n_post, self.n_pre),
-            is_coalesced=True,
-            check_invariants=False,
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map activity ``(..., n_pre)`` to drive ``(..., n_post)``."""
-        return self.multiply(x, self.effective_weight())
-
-    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`forward` with an `effective_weight` at hand, to compute that once before a time loop."""
-        if x.shape[-1:] != (self.n_pre,):
-            raise ValueError(f"activity is {tuple(x.shape)}, expected (..., {self.n_pre})")
-        dtype = torch.promote_types(x.dtype, weight.dtype)
-        # The CPU has no sparse kernels for half precision, and float32 sums are the better ones.
-        precision = torch.promote_types(dtype, torch.float32)
-        columns = x.reshape(math.prod(x.shape[:-1]), self.n_pre).t().to(precision)
-        y = connection_product(
-            # The list is read with one row of memory per neuron; no copy if x came from a layer.
-            columns if self.kernel == "dense" else columns.contiguous(),
-            weight.to(precision),
-            self.ptr,
-            self.pre,
-            self.tptr,
-            self.tpost,
-            self.order,
-            self.cuts,
-            self.n_pre,
-            False,
-        )
-        y = y.t().reshape(*x.shape[:-1], self.n_post).to(dtype)
-        return y if self.bias is None else y + self.bias
-
-    def extra_repr(self) -> str:
-        """Return what `print` shows of the layer."""
-        return (
-            f"n_pre={self.n_pre}, n_post={self.n_post}, n_connections={self.pre.numel()}, "
-            f"bias={self.bias is not None}, kernel={self.kernel!r}"
-        )
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        """Load weights, but only those of the same connections."""
-        for name in self.structure:
-            stored, own = state_dict.get(prefix + name), getattr(self, name)
-            if own is None and stored is None:
-                continue
-            if own is None or stored is None:
-                error_msgs.append(f"{prefix}{name} is missing: the weights could be of any network")
-            elif own.is_meta or stored.is_meta:
-                error_msgs.append(f"{prefix}{name} is on the meta device: it cannot be compared")
-            elif not (
-                (stored.dtype == own.dtype or own.is_floating_point())
-                and stored.shape == own.shape
-                and torch.equal(stored.to(own), own)
-            ):
-                error_msgs.append(f"{prefix}{name} differs: the weights are of another network")
-            else:
-                continue
-            return
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-
-
-def _check_connections(n_pre: int, ptr: Tensor, pre: Tensor) -> None:
-    """Raise `ValueError` unless the connections are sorted by post, then pre, and unique."""
-    for name, index in (("ptr", ptr), ("pre", pre)):
-        if index.dim() != 1 or index.is_floating_point() or index.dtype == torch.bool:
-            raise ValueError(f"{name} must be a list of integers")
-    if ptr.is_meta or pre.is_meta:
-        return  # no numbers to check
-    n_connections = pre.numel()
-    if not ptr.numel() or int(ptr[0]) != 0 or int(ptr[-1]) != n_connections:
-        raise ValueError(f"ptr must go from 0 to the number of connections, {n_connections}")
-    if bool((ptr[1:] < ptr[:-1]).any()):
-        raise ValueError("ptr must not decrease")
-    if not n_connections:
-        return
-    low, high = (int(end) for end in pre.aminmax())
-    if low < 0 or high >= n_pre:
-        raise ValueError(f"pre must lie in 0..{n_pre - 1}, found {low}..{high}")
-    ascending = torch.cat((pre.new_zeros(1, dtype=torch.bool), pre[1:] > pre[:-1]))
-    ascending[ptr[:-1][ptr.diff() > 0].long()] = True  # the first source of a target may be any
-    if not bool(ascending.all()):
-        raise ValueError("pre must ascend within each target, without repeats")
-
-
-def _compact_sign(sign: Tensor | int, n_connections: int) -> Tensor:
-    """Return signs as int8, ``(n_connections,)``, or ``()`` when they are all the same."""
-    if not isinstance(sign, Tensor):
-        sign = torch.tensor(sign, device="cpu")
-    if sign.shape not in ((), (n_connections,)):
-        raise ValueError(f"sign is {tuple(sign.shape)}, expected () or ({n_connections},)")
-    if sign.is_meta:
-        return sign.to(torch.int8)
-    low, high = (int(end) for end in sign.aminmax()) if sign.numel() else (0, 0)
-    if low < -1 or high > 1:
-        raise ValueError("sign must be +1, -1 or 0")
-    if low == high:
-        return torch.tensor(low, dtype=torch.int8, device=sign.device)
-    return sign.to(torch.int8).contiguous()
-
-
-def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[list[int], Tensor]:
-    """Cut the matrix into strips of targets, each over the range of sources that it uses.
-
-    Returns six numbers per strip (first and last target, source, connection; the last excluded)
-    and, for each connection, its place in the matrix of its strip.
-    """
-    if ptr.is_meta:
-        return [], pre.long()
-    n_post = ptr.numel() - 1
-    height = max(1, min(n_post, STRIP_CELLS // max(1, n_pre)))
-    strips, cells = [], []
-    for first in range(0, n_post, height):
-        last = min(first + height, n_post)
-        start, stop = int(ptr[first]), int(ptr[last])
-        if start == stop:
-            continue
-        sources = pre[start:stop].long()
-        low, high = (int(end) for end in sources.aminmax())
-        strips += [first, last, low, high + 1, start, stop]
-        cells.append((post[start:stop] - first).long() * (high + 1 - low) + sources - low)
-    return strips, torch.cat(cells) if cells else pre.long()
-
-
-class LateralInhibition(nn.Module):
-    """Rectified difference to the neighbours: ``relu(x - strength * mean of the 8 around)``.
-
-    Maps ``(batch, channels, height, width)`` to the same shape; beyond the border all is silent.
-    """
-
-    def __init__(self, strength: float = 0.1) -> None:
-        super().__init__()
-        self.strength = strength
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the inhibited maps."""
-        around: Tensor = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
-        return torch.relu(x - self.strength / 8 * around)
-
-    def extra_repr(self) -> str:
-        """Return what `print` shows of the layer."""
-        return f"strength={self.strength}"
-
-
-class Attention(nn.Module):
-    """Weigh channels, then places, by what they hold (CBAM; Woo et al. 2018, arXiv 1807.06521).
-
-    Maps ``(batch, channels, height, width)`` to the same shape.
-    """
-
-    def __init__(self, channels: int, reduction: int = 4) -> None:
-        super().__init__()
-        hidden = max(1, channels // reduction)
-        self.squeeze = nn.Linear(channels, hidden, bias=False)
-        self.excite = nn.Linear(hidden, channels, bias=False)
-        self.place = nn.Conv2d(2, 1, 7, padding=3, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the weighed maps."""
-        pooled = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, batch, channels)
-        of_channel = self.excite(torch.relu(self.squeeze(pooled))).sum(0).sigmoid()
-        x = x * of_channel[:, :, None, None]
-        of_place: Tensor = self.place(torch.stack((x.mean(1), x.amax(1)), 1)).sigmoid()
-        return x * of_place
-
-
-class ImageFrontEnd(nn.Module):
-    """Two convolutions with pooling: ``(batch, channels, height, width)`` to ``(batch, features)``.
-
-    ``lateral_inhibition`` is the strength of `LateralInhibition` after the first convolution (0:
-    plain rectification); ``attention`` switches `Attention` on after the second. Raises
-    `ValueError` for images under 4 x 4 pixels, of which pooling would leave nothing.
-    """
-
-    n_features: int
-
-    def __init__(
-        self,
-        channels: int,
-        image_size: tuple[int, int],
-        filters: tuple[int, int] = (8, 16),
-        *,
-        lateral_inhibition: float = 0.1,
-        attention: bool = True,
-    ) -> None:
-        super().__init__()
-        height, width = image_size
-        if min(height, width) < 4 or channels < 1:
-            raise ValueError(f"no front end for {channels} channels of {height} x {width} pixels")
-        self.conv1 = nn.Conv2d(channels, filters[0], 3, padding=1)
-        self.rectify = LateralInhibition(lateral_inhibition) if lateral_inhibition else nn.ReLU()
-        self.conv2 = nn.Conv2d(filters[0], filters[1], 3, padding=1)
-        self.attention = Attention(filters[1]) if attention else nn.Identity()
-        self.image_shape = (channels, height, width)
-        self.n_features = filters[1] * (height // 4) * (width // 4)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the features of each image."""
-        if image.shape[1:] != self.image_shape:
-            expected = ", ".join(str(n) for n in self.image_shape)
-            raise ValueError(f"images are {tuple(image.shape)}, expected (batch, {expected})")
-        x = nn.functional.max_pool2d(self.rectify(self.conv1(image)), 2)
-        x = nn.functional.max_pool2d(torch.relu(self.conv2(x)), 2)
-        attended: Tensor = self.attention(x)
-        return attended.flatten(1)
-
-
-class RateUnits(nn.Module):
-    """Turn drive ``(batch, n)`` into rates ``(batch, n)``, which are never negative.
-
-    The drive is normalised over the population and rectified. A layer of connections ``within`` the
-    population then lets the rates settle once: ``relu(drive + within(rates))``. Last, each unit is
-    attenuated by its ``inhibition`` ``r`` in 0..1: ``a (1 - strength r)`` ("multiplicative"), or
-    ``relu(a - strength r)`` ("subtractive"). In training, Gaussian synaptic noise is added before
-    the rates are rectified again.
-
-    ``normalisation`` is "layer" (Ba et al. 2016), "rms" (division by the population's root mean
-    square, without gain: no drive changes sign, but a unit that gets more leaves less to the
-    others, as in Carandini & Heeger 2012, Nat. Rev. Neurosci. 13:51) or "none".
-    """
-
-    inhibition: Tensor | None  # (n,), a saved buffer: never trained
-
-    def __init__(
-        self,
-        n: int,
-        *,
-        normalisation: str = "layer",
-        noise_std: float = 0.0,
-        inhibition: Tensor | None = None,
-        form: str = "multiplicative",
-        strength: float = 0.0,
-    ) -> None:
-        super().__init__()
-        normalisers: dict[str, nn.Module] = {
-            "layer": nn.LayerNorm(n),
-            "rms": nn.RMSNorm(n, eps=1e-5, elementwise_affine=False),
-            "none": nn.Identity(),
-        }
-        if normalisation not in normalisers:
-            raise ValueError(f"no normalisation {normalisation!r}: {', '.join(normalisers)}")
-        if form not in ("multiplicative", "subtractive"):
-            raise ValueError(f"inhibition is multiplicative or subtractive, not {form!r}")
-        if not (noise_std >= 0 and 0 <= strength <= 1):
-            raise ValueError(f"noise_std is {noise_std} (>= 0), strength {strength} (0 to 1)")
-        self.normalise = normalisers[normalisation]
-        self.noise_std, self.form, self.strength = noise_std, form, strength
-        self.register_buffer("inhibition", inhibition)
-
-    def forward(self, drive: Tensor, within: nn.Module | None = None) -> Tensor:
-        """Return the rates."""
-        drive = self.normalise(drive)
-        rates = torch.relu(drive)
-        if within is not None:
-            rates = torch.relu(drive + within(rates))
-        if self.inhibition is not None:
-            amount = self.strength * self.inhibition
-            subtract = self.form == "subtractive"
-            rates = torch.relu(rates - amount) if subtract else rates * (1 - amount)
-        if self.training and self.noise_std:
-            rates = torch.relu(rates + self.noise_std * torch.randn_like(rates))
-        return rates
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        """Load gain and bias, but only those of the same cells."""
-        own, stored = self.inhibition, state_dict.get(prefix + "inhibition")
-        if own is not None and stored is not None:
-            same = stored.shape == own.shape and torch.equal(stored.to(own), own)
-            if not same:
-                error_msgs.append(f"{prefix}inhibition differs: the state is of another network")
-                return
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-
-    def extra_repr(self) -> str:
-        """Return what `print` shows of the units."""
-        parts = [f"noise_std={self.noise_std}"]
-        if self.inhibition is not None:
-            parts.append(f"inhibition={self.form}, strength={self.strength}")
-        return ", ".join(parts)
-
 
 # --- the network ----------------------------------------------------------------------------------
 
@@ -2161,6 +584,1057 @@ def build(**options: Any) -> ToyColumn:
     """Return the network; ``options`` are those of `ToyColumn`."""
     return ToyColumn(**options)
 
+
+# --- layers ---------------------------------------------------------------------------------------
+
+
+class EdgeLinear(nn.Module):
+    """Linear map with one weight per connection: ``y[i] = sum over j of weight[i, j] * x[j]``.
+
+    Target ``i`` has the connections ``ptr[i]:ptr[i + 1]``, from the neurons ``pre`` of this range,
+    in ascending order. The weight that acts is ``sign * |weight|`` where a connection has a sign,
+    and ``weight`` itself where ``sign`` is 0: no update can flip it.
+
+    ``kernel`` says how the product is computed, never what: "edges" works on the list of
+    connections; "dense" writes it, strip by strip, into the part of the matrix that the strip
+    uses, which is faster when more than about a third of all connections exist.
+
+    ``start`` gives the weights to start from, ``(n_connections,)``; without it they are drawn by
+    `reset_parameters`. The layer is made on the device of ``ptr`` unless ``device`` says another.
+    Raises `ValueError` if the connections are malformed; on "meta" there are no numbers to check.
+    """
+
+    weight: nn.Parameter  # (n_connections,), before the sign is applied
+    bias: nn.Parameter | None  # (n_post,)
+    ptr: Tensor  # int32, (n_post + 1,)
+    pre: Tensor  # int32, (n_connections,)
+    sign: Tensor  # int8, () if all connections share it, else (n_connections,): +1, -1, 0 = free
+
+    kind = "chemical"
+    structure: tuple[str, ...] = ("ptr", "pre", "sign")  # what a saved state must agree in
+
+    def __init__(
+        self,
+        n_pre: int,
+        ptr: Tensor,
+        pre: Tensor,
+        *,
+        sign: Tensor | int = 0,
+        bias: bool = False,
+        kernel: str = "edges",
+        start: Tensor | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if kernel not in KERNELS:
+            raise ValueError(f"no kernel {kernel!r}; there are {', '.join(KERNELS)}")
+        _check_connections(n_pre, ptr, pre)
+        device = ptr.device if device is None else device
+        self.n_pre, self.n_post, self.kernel = n_pre, ptr.numel() - 1, kernel
+        self.register_buffer("ptr", ptr.to(device, torch.int32).contiguous())
+        self.register_buffer("pre", pre.to(device, torch.int32).contiguous())
+        sign = _compact_sign(sign, pre.numel())
+        # Asked once, not at each step: the buffer cannot change. Unknown on "meta": assume both.
+        self._any_sign = sign.is_meta or bool(sign.any())
+        self._any_free = sign.is_meta or bool((sign == 0).any())
+        self.register_buffer("sign", sign.to(device))
+        self._plan()
+        with warnings.catch_warnings():  # torch says once per process that its CSR is beta
+            warnings.simplefilter("ignore")
+            _csr(self.ptr, self.pre, torch.empty(pre.numel(), device=device), n_pre)
+
+        self.weight = nn.Parameter(torch.empty(pre.numel(), device=device, dtype=dtype))
+        self.register_parameter(
+            "bias",
+            nn.Parameter(torch.empty(self.n_post, device=device, dtype=dtype)) if bias else None,
+        )
+        if start is None or bias:
+            self.reset_parameters()
+        if start is not None:
+            if start.shape != self.weight.shape:
+                raise ValueError(f"start is {tuple(start.shape)}, not {tuple(self.weight.shape)}")
+            with torch.no_grad():
+                self.weight.copy_(start)
+
+    def _plan(self) -> None:
+        """Derive from the connections what the kernel needs; saved nowhere.
+
+        "edges": the transpose, with ``tpost`` the targets of each source and ``order`` the place
+        of each of these connections in the list. "dense": ``order`` is the place of each
+        connection in the matrix of its strip.
+        """
+        device = self.ptr.device
+        empty = torch.empty(0, dtype=torch.int32, device=device)
+        degree = self.ptr.diff()
+        post = torch.arange(self.n_post, dtype=torch.int32, device=device)
+        post = post.repeat_interleave(degree, output_size=self.pre.numel())
+        self.cuts: list[int] = []
+        if self.kernel == "edges":
+            pre, order = torch.sort(self.pre, stable=True)
+            sources = torch.arange(self.n_pre + 1, dtype=torch.int32, device=device)
+            tptr = torch.searchsorted(pre, sources, out_int32=True)
+            tpost, order = post.index_select(0, order), order.to(torch.int32)
+        else:
+            tptr = tpost = empty
+            self.cuts, order = _cut_strips(self.n_pre, self.ptr, self.pre, post)
+        self.register_buffer("tptr", tptr, persistent=False)
+        self.register_buffer("tpost", tpost, persistent=False)
+        self.register_buffer("order", order, persistent=False)
+
+    def reset_parameters(self) -> None:
+        """Draw weights and bias uniformly within ``1 / sqrt(in-degree of the target)``.
+
+        That is what `nn.Linear` does, with the fan-in that exists.
+        """
+        degree = self.ptr.diff()
+        bound = degree.clamp(min=1).rsqrt()
+        with torch.no_grad():
+            per_connection = bound.repeat_interleave(degree, output_size=self.pre.numel())
+            self.weight.uniform_(-1, 1).mul_(per_connection)
+            if self.bias is not None:
+                self.bias.uniform_(-1, 1).mul_(bound * (degree > 0))
+
+    def effective_weight(self) -> Tensor:
+        """Return the weights that act, ``(n_connections,)``; differentiable."""
+        return self._signed(self.weight)
+
+    def _signed(self, weight: Tensor) -> Tensor:
+        """Give weights, ``(n_connections,)``, the signs of their connections."""
+        if not self._any_sign:
+            return weight
+        # sign * |weight|, written as weight * 1 or weight * -1: so it has a slope at zero, too.
+        signed = weight.detach() * self.sign
+        if self._any_free:
+            signed = signed + 0.0  # -0.0 becomes 0.0: a weight whose sign is free keeps its own
+        return weight * torch.copysign(signed.new_ones(()), signed)
+
+    def sparse_weight(self) -> Tensor:
+        """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
+        post = torch.arange(self.n_post, device=self.ptr.device)
+        post = post.repeat_interleave(self.ptr.diff(), output_size=self.pre.numel())
+        return torch.sparse_coo_tensor(
+            torch.stack((post, self.pre.long())),
+            self.effective_weight(),
+            (self.n_post, self.n_pre),
+            is_coalesced=True,
+            check_invariants=False,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map activity ``(..., n_pre)`` to drive ``(..., n_post)``."""
+        return self.multiply(x, self.effective_weight())
+
+    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
+        """`forward` with an `effective_weight` at hand, to compute that once before a time loop."""
+        if x.shape[-1:] != (self.n_pre,):
+            raise ValueError(f"activity is {tuple(x.shape)}, expected (..., {self.n_pre})")
+        dtype = torch.promote_types(x.dtype, weight.dtype)
+        # The CPU has no sparse kernels for half precision, and float32 sums are the better ones.
+        precision = torch.promote_types(dtype, torch.float32)
+        columns = x.reshape(math.prod(x.shape[:-1]), self.n_pre).t().to(precision)
+        y = connection_product(
+            # The list is read with one row of memory per neuron; no copy if x came from a layer.
+            columns if self.kernel == "dense" else columns.contiguous(),
+            weight.to(precision),
+            self.ptr,
+            self.pre,
+            self.tptr,
+            self.tpost,
+            self.order,
+            self.cuts,
+            self.n_pre,
+            False,
+        )
+        y = y.t().reshape(*x.shape[:-1], self.n_post).to(dtype)
+        return y if self.bias is None else y + self.bias
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the layer."""
+        return (
+            f"n_pre={self.n_pre}, n_post={self.n_post}, n_connections={self.pre.numel()}, "
+            f"bias={self.bias is not None}, kernel={self.kernel!r}"
+        )
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load weights, but only those of the same connections."""
+        for name in self.structure:
+            stored, own = state_dict.get(prefix + name), getattr(self, name)
+            if own is None and stored is None:
+                continue
+            if own is None or stored is None:
+                error_msgs.append(f"{prefix}{name} is missing: the weights could be of any network")
+            elif own.is_meta or stored.is_meta:
+                error_msgs.append(f"{prefix}{name} is on the meta device: it cannot be compared")
+            elif not (
+                (stored.dtype == own.dtype or own.is_floating_point())
+                and stored.shape == own.shape
+                and torch.equal(stored.to(own), own)
+            ):
+                error_msgs.append(f"{prefix}{name} differs: the weights are of another network")
+            else:
+                continue
+            return
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+
+class ImageFrontEnd(nn.Module):
+    """Two convolutions with pooling: ``(batch, channels, height, width)`` to ``(batch, features)``.
+
+    ``lateral_inhibition`` is the strength of `LateralInhibition` after the first convolution (0:
+    plain rectification); ``attention`` switches `Attention` on after the second. Raises
+    `ValueError` for images under 4 x 4 pixels, of which pooling would leave nothing.
+    """
+
+    n_features: int
+
+    def __init__(
+        self,
+        channels: int,
+        image_size: tuple[int, int],
+        filters: tuple[int, int] = (8, 16),
+        *,
+        lateral_inhibition: float = 0.1,
+        attention: bool = True,
+    ) -> None:
+        super().__init__()
+        height, width = image_size
+        if min(height, width) < 4 or channels < 1:
+            raise ValueError(f"no front end for {channels} channels of {height} x {width} pixels")
+        self.conv1 = nn.Conv2d(channels, filters[0], 3, padding=1)
+        self.rectify = LateralInhibition(lateral_inhibition) if lateral_inhibition else nn.ReLU()
+        self.conv2 = nn.Conv2d(filters[0], filters[1], 3, padding=1)
+        self.attention = Attention(filters[1]) if attention else nn.Identity()
+        self.image_shape = (channels, height, width)
+        self.n_features = filters[1] * (height // 4) * (width // 4)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the features of each image."""
+        if image.shape[1:] != self.image_shape:
+            expected = ", ".join(str(n) for n in self.image_shape)
+            raise ValueError(f"images are {tuple(image.shape)}, expected (batch, {expected})")
+        x = nn.functional.max_pool2d(self.rectify(self.conv1(image)), 2)
+        x = nn.functional.max_pool2d(torch.relu(self.conv2(x)), 2)
+        attended: Tensor = self.attention(x)
+        return attended.flatten(1)
+
+
+class RateUnits(nn.Module):
+    """Turn drive ``(batch, n)`` into rates ``(batch, n)``, which are never negative.
+
+    The drive is normalised over the population and rectified. A layer of connections ``within`` the
+    population then lets the rates settle once: ``relu(drive + within(rates))``. Last, each unit is
+    attenuated by its ``inhibition`` ``r`` in 0..1: ``a (1 - strength r)`` ("multiplicative"), or
+    ``relu(a - strength r)`` ("subtractive"). In training, Gaussian synaptic noise is added before
+    the rates are rectified again.
+
+    ``normalisation`` is "layer" (Ba et al. 2016), "rms" (division by the population's root mean
+    square, without gain: no drive changes sign, but a unit that gets more leaves less to the
+    others, as in Carandini & Heeger 2012, Nat. Rev. Neurosci. 13:51) or "none".
+    """
+
+    inhibition: Tensor | None  # (n,), a saved buffer: never trained
+
+    def __init__(
+        self,
+        n: int,
+        *,
+        normalisation: str = "layer",
+        noise_std: float = 0.0,
+        inhibition: Tensor | None = None,
+        form: str = "multiplicative",
+        strength: float = 0.0,
+    ) -> None:
+        super().__init__()
+        normalisers: dict[str, nn.Module] = {
+            "layer": nn.LayerNorm(n),
+            "rms": nn.RMSNorm(n, eps=1e-5, elementwise_affine=False),
+            "none": nn.Identity(),
+        }
+        if normalisation not in normalisers:
+            raise ValueError(f"no normalisation {normalisation!r}: {', '.join(normalisers)}")
+        if form not in ("multiplicative", "subtractive"):
+            raise ValueError(f"inhibition is multiplicative or subtractive, not {form!r}")
+        if not (noise_std >= 0 and 0 <= strength <= 1):
+            raise ValueError(f"noise_std is {noise_std} (>= 0), strength {strength} (0 to 1)")
+        self.normalise = normalisers[normalisation]
+        self.noise_std, self.form, self.strength = noise_std, form, strength
+        self.register_buffer("inhibition", inhibition)
+
+    def forward(self, drive: Tensor, within: nn.Module | None = None) -> Tensor:
+        """Return the rates."""
+        drive = self.normalise(drive)
+        rates = torch.relu(drive)
+        if within is not None:
+            rates = torch.relu(drive + within(rates))
+        if self.inhibition is not None:
+            amount = self.strength * self.inhibition
+            subtract = self.form == "subtractive"
+            rates = torch.relu(rates - amount) if subtract else rates * (1 - amount)
+        if self.training and self.noise_std:
+            rates = torch.relu(rates + self.noise_std * torch.randn_like(rates))
+        return rates
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Load gain and bias, but only those of the same cells."""
+        own, stored = self.inhibition, state_dict.get(prefix + "inhibition")
+        if own is not None and stored is not None:
+            same = stored.shape == own.shape and torch.equal(stored.to(own), own)
+            if not same:
+                error_msgs.append(f"{prefix}inhibition differs: the state is of another network")
+                return
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the units."""
+        parts = [f"noise_std={self.noise_std}"]
+        if self.inhibition is not None:
+            parts.append(f"inhibition={self.form}, strength={self.strength}")
+        return ", ".join(parts)
+
+
+OP_LIBRARY = "connectome_compiler_4dbc085429bc"  # the torch.library namespace of the operators
+KERNELS = ("edges", "dense")
+
+# Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
+# is faster for few of them, embedding_bag for many; measured on one x86 core.
+EMBEDDING_BAG_COLUMNS = 12
+TILE_COLUMNS = 64  # of embedding_bag: the rows that it gathers from should stay in the L2 cache
+
+# A strip of the "dense" kernel: 2 MiB of float32 stay in the cache between their uses, and are far
+# below the 32 MiB from which glibc maps and clears fresh pages at every step.
+STRIP_CELLS = 2**19
+
+
+class LateralInhibition(nn.Module):
+    """Rectified difference to the neighbours: ``relu(x - strength * mean of the 8 around)``.
+
+    Maps ``(batch, channels, height, width)`` to the same shape; beyond the border all is silent.
+    """
+
+    def __init__(self, strength: float = 0.1) -> None:
+        super().__init__()
+        self.strength = strength
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the inhibited maps."""
+        around: Tensor = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
+        return torch.relu(x - self.strength / 8 * around)
+
+    def extra_repr(self) -> str:
+        """Return what `print` shows of the layer."""
+        return f"strength={self.strength}"
+
+
+class Attention(nn.Module):
+    """Weigh channels, then places, by what they hold (CBAM; Woo et al. 2018, arXiv 1807.06521).
+
+    Maps ``(batch, channels, height, width)`` to the same shape.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.squeeze = nn.Linear(channels, hidden, bias=False)
+        self.excite = nn.Linear(hidden, channels, bias=False)
+        self.place = nn.Conv2d(2, 1, 7, padding=3, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the weighed maps."""
+        pooled = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, batch, channels)
+        of_channel = self.excite(torch.relu(self.squeeze(pooled))).sum(0).sigmoid()
+        x = x * of_channel[:, :, None, None]
+        of_place: Tensor = self.place(torch.stack((x.mean(1), x.amax(1)), 1)).sigmoid()
+        return x * of_place
+
+
+# Whether a transform of `torch.func` is running, such as grad or vmap; torch does not document it.
+_in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
+
+
+def _operator(
+    fake: Callable[..., Tensor], save: Callable[..., None], formula: Callable[..., Any]
+) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """Make a function differentiable by ``formula``, in two ways that compute the same.
+
+    As the torch operator of its name, which `torch.compile` and `torch.export` see as one step (an
+    operator that is registered already is used again); and as an autograd function for all other
+    calls, since torch needs longer to reach an operator written in Python than a small layer needs
+    to run.
+    """
+
+    def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        @wraps(function)
+        def in_full_precision(x: Tensor, *rest: Any) -> Tensor:
+            if not torch.is_autocast_enabled(x.device.type):
+                return function(x, *rest)
+            with torch.autocast(x.device.type, enabled=False):
+                return function(x, *rest)
+
+        name = function.__name__
+        library = getattr(torch.ops, OP_LIBRARY)
+        if not hasattr(library, name):
+            op = torch.library.custom_op(
+                f"{OP_LIBRARY}::{name}", in_full_precision, mutates_args=()
+            )
+            op.register_fake(fake)
+            op.register_autograd(
+                lambda ctx, grad: formula(
+                    ctx, grad, library.connection_product, library.connection_gradient
+                ),
+                setup_context=save,
+            )
+        operator = getattr(library, name).default
+
+        class Eager(torch.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, *inputs: Any) -> Tensor:
+                output = in_full_precision(*inputs)
+                save(ctx, inputs, output)
+                return output
+
+            @staticmethod
+            def backward(ctx: Any, grad: Tensor) -> Any:
+                return formula(ctx, grad, connection_product, connection_gradient)
+
+        class Transformed(torch.autograd.Function):
+            """`Eager` in the form that `torch.func` asks for, which is slower to call."""
+
+            forward = staticmethod(in_full_precision)
+            setup_context = staticmethod(save)
+            backward = staticmethod(Eager.backward)
+
+            @staticmethod
+            def vmap(info: Any, dims: Any, *inputs: Any) -> tuple[Tensor, int]:
+                pairs = list(zip(inputs, dims, strict=True))
+                one_by_one = (  # simple, not fast: a batch belongs in the shape of the activity
+                    call(*(x.select(d, k) if isinstance(d, int) else x for x, d in pairs))
+                    for k in range(info.batch_size)
+                )
+                return torch.stack(list(one_by_one)), 0
+
+        @wraps(function)
+        def call(*inputs: Any) -> Tensor:
+            if torch.compiler.is_compiling() or inputs[0].is_meta:
+                run = operator
+            elif _in_transform():
+                run = Transformed.apply
+            else:
+                run = Eager.apply if torch.is_grad_enabled() else in_full_precision
+            result: Tensor = run(*inputs)
+            return result
+
+        return call
+
+    return register
+
+
+def _csr(ptr: Tensor, index: Tensor, values: Tensor, n_columns: int) -> Tensor:
+    return torch.sparse_csr_tensor(
+        ptr,
+        index,
+        values,
+        (ptr.numel() - 1, n_columns),
+        device=values.device,  # else torch would take the default device
+        check_invariants=False,
+    )
+
+
+def _edge_product(ptr: Tensor, index: Tensor, values: Tensor, x: Tensor) -> Tensor:
+    """Multiply a matrix in compressed rows by ``x`` ``(n, columns)``."""
+    x = x.contiguous()
+    if x.shape[1] == 1:
+        return (_csr(ptr, index, values, x.shape[0]) @ x.squeeze(1)).unsqueeze(1)
+    if x.is_cuda or x.shape[1] < EMBEDDING_BAG_COLUMNS:
+        return _csr(ptr, index, values, x.shape[0]) @ x
+    if x.shape[1] > TILE_COLUMNS:
+        starts = range(0, x.shape[1], TILE_COLUMNS)
+        tiles = [_edge_product(ptr, index, values, x[:, k : k + TILE_COLUMNS]) for k in starts]
+        return torch.cat(tiles, 1)
+    return nn.functional.embedding_bag(
+        index, x, ptr, mode="sum", per_sample_weights=values, include_last_offset=True
+    )
+
+
+def _edge_gradient(ptr: Tensor, pre: Tensor, g: Tensor, x: Tensor) -> Tensor:
+    """Return the entries of ``g @ x.T`` at the connections: ``(n_connections,)``."""
+    if 1 < x.shape[1] < 8:  # torch is 5-10 times slower for 2 to 7 columns than for 8
+        pad = (0, 8 - x.shape[1])
+        g, x = nn.functional.pad(g, pad), nn.functional.pad(x, pad)
+    out = _csr(ptr, pre, g.new_zeros(pre.numel()), x.shape[0])
+    torch.sparse.sampled_addmm(out, g.contiguous(), x.contiguous().t(), beta=0.0, out=out)
+    return out.values()
+
+
+def _strips(strips: list[int]) -> Iterator[tuple[slice, slice, slice]]:
+    """Yield the targets, the sources and the connections of each strip."""
+    for a, b, c, d, e, f in zip(*[iter(strips)] * 6, strict=True):
+        yield slice(a, b), slice(c, d), slice(e, f)
+
+
+def _strip_matrix(values: Tensor, cell: Tensor, n_post: int, n_pre: int) -> Tensor:
+    """Write the weights of one strip into a dense matrix ``(n_post, n_pre)``."""
+    if values.numel() == n_post * n_pre:  # all to all: the list is the matrix
+        return values.view(n_post, n_pre)
+    return values.new_zeros(n_post * n_pre).scatter_(0, cell, values).view(n_post, n_pre)
+
+
+def _strip_product(
+    x: Tensor, weight: Tensor, cell: Tensor, strips: list[int], n_out: int, transposed: bool
+) -> Tensor:
+    """Multiply by the matrix of all strips, or by its transpose, one dense product per strip."""
+    rows = x.t()
+    out = rows.new_zeros(rows.shape[0], n_out)
+    for post, pre, edges in _strips(strips):
+        shape = post.stop - post.start, pre.stop - pre.start
+        matrix = _strip_matrix(weight[edges], cell[edges], *shape)
+        if transposed:
+            out[:, pre].addmm_(rows[:, post], matrix)
+        else:
+            torch.mm(rows[:, pre], matrix.t(), out=out[:, post])
+    return out.t()
+
+
+def _strip_gradient(cell: Tensor, strips: list[int], g: Tensor, x: Tensor) -> Tensor:
+    """Return the entries of ``g @ x.T`` at the connections, one dense product per strip."""
+    out = g.new_empty(cell.numel())
+    for post, pre, edges in _strips(strips):
+        product = (g[post] @ x[pre].t()).reshape(-1)
+        if product.numel() == edges.stop - edges.start:
+            out[edges] = product
+        else:
+            torch.index_select(product, 0, cell[edges], out=out[edges])
+    return out
+
+
+def _fake_product(
+    x: Tensor,
+    weight: Tensor,
+    ptr: Tensor,
+    pre: Tensor,
+    tptr: Tensor,
+    tpost: Tensor,
+    order: Tensor,
+    strips: list[int],
+    n_pre: int,
+    transposed: bool,
+) -> Tensor:
+    n_out = n_pre if transposed else ptr.shape[0] - 1
+    if strips:
+        return x.new_empty(x.shape[1], n_out).t()
+    return x.new_empty(n_out, x.shape[1])
+
+
+def _save_product(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:7])
+    ctx.strips, ctx.n_pre, ctx.transposed = inputs[7:]
+
+
+def _product_backward(
+    ctx: Any, grad: Tensor, product: Callable[..., Tensor], gradient: Callable[..., Tensor]
+) -> tuple[Tensor | None, ...]:
+    x, weight, *index = ctx.saved_tensors
+    structure = *index, ctx.strips, ctx.n_pre
+    grad_x = grad_weight = None
+    if ctx.needs_input_grad[0]:
+        grad_x = product(grad, weight, *structure, not ctx.transposed)
+    if ctx.needs_input_grad[1]:
+        g, x = (x, grad) if ctx.transposed else (grad, x)
+        grad_weight = gradient(g, x, *structure)
+    return grad_x, grad_weight, *[None] * 8
+
+
+@_operator(_fake_product, _save_product, _product_backward)
+def connection_product(
+    x: Tensor,
+    weight: Tensor,
+    ptr: Tensor,
+    pre: Tensor,
+    tptr: Tensor,
+    tpost: Tensor,
+    order: Tensor,
+    strips: list[int],
+    n_pre: int,
+    transposed: bool,
+) -> Tensor:
+    """Multiply activity by the weights of the connections, from pre to post or ``transposed``.
+
+    ``x`` is ``(n_pre, columns)`` and the result ``(n_post, columns)``; transposed, the other way
+    round. ``strips`` is empty for the "edges" kernel; `EdgeLinear._plan` explains the rest.
+    """
+    n_post = ptr.numel() - 1
+    n_out = n_pre if transposed else n_post
+    if not (weight.numel() and x.numel()):
+        return _fake_product(
+            x, weight, ptr, pre, tptr, tpost, order, strips, n_pre, transposed
+        ).zero_()
+    if not strips:
+        if transposed:
+            return _edge_product(tptr, tpost, weight.index_select(0, order), x)
+        return _edge_product(ptr, pre, weight, x)
+    if math.isfinite(x.sum().item()):
+        return _strip_product(x, weight, order, strips, n_out, transposed)
+    # 0 * nan is nan: in a dense matrix one bad neuron would reach those it has no connection to.
+    layout = torch.sparse_csc_tensor if transposed else torch.sparse_csr_tensor
+    size = (n_out, x.shape[0])
+    matrix = layout(ptr, pre, weight, size, device=weight.device, check_invariants=False)
+    return (matrix @ x.contiguous()).t().contiguous().t()
+
+
+def _fake_gradient(
+    g: Tensor,
+    x: Tensor,
+    ptr: Tensor,
+    pre: Tensor,
+    tptr: Tensor,
+    tpost: Tensor,
+    order: Tensor,
+    strips: list[int],
+    n_pre: int,
+) -> Tensor:
+    return g.new_empty(pre.shape[0])
+
+
+def _save_gradient(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:7])
+    ctx.strips, ctx.n_pre = inputs[7:]
+
+
+def _gradient_backward(
+    ctx: Any, grad: Tensor, product: Callable[..., Tensor], gradient: Callable[..., Tensor]
+) -> tuple[Tensor | None, ...]:
+    g, x, *index = ctx.saved_tensors
+    structure = *index, ctx.strips, ctx.n_pre
+    grad_g = grad_x = None
+    if ctx.needs_input_grad[0]:
+        grad_g = product(x, grad, *structure, False)
+    if ctx.needs_input_grad[1]:
+        grad_x = product(g, grad, *structure, True)
+    return grad_g, grad_x, *[None] * 7
+
+
+@_operator(_fake_gradient, _save_gradient, _gradient_backward)
+def connection_gradient(
+    g: Tensor,
+    x: Tensor,
+    ptr: Tensor,
+    pre: Tensor,
+    tptr: Tensor,
+    tpost: Tensor,
+    order: Tensor,
+    strips: list[int],
+    n_pre: int,
+) -> Tensor:
+    """Return ``(g @ x.T)[post, pre]`` at the connections only: ``(n_connections,)``.
+
+    ``g`` is ``(n_post, columns)``, ``x`` is ``(n_pre, columns)``.
+    """
+    if strips:
+        return _strip_gradient(order, strips, g, x)
+    return _edge_gradient(ptr, pre, g, x)
+
+
+def _check_connections(n_pre: int, ptr: Tensor, pre: Tensor) -> None:
+    """Raise `ValueError` unless the connections are sorted by post, then pre, and unique."""
+    for name, index in (("ptr", ptr), ("pre", pre)):
+        if index.dim() != 1 or index.is_floating_point() or index.dtype == torch.bool:
+            raise ValueError(f"{name} must be a list of integers")
+    if ptr.is_meta or pre.is_meta:
+        return  # no numbers to check
+    n_connections = pre.numel()
+    if not ptr.numel() or int(ptr[0]) != 0 or int(ptr[-1]) != n_connections:
+        raise ValueError(f"ptr must go from 0 to the number of connections, {n_connections}")
+    if bool((ptr[1:] < ptr[:-1]).any()):
+        raise ValueError("ptr must not decrease")
+    if not n_connections:
+        return
+    low, high = (int(end) for end in pre.aminmax())
+    if low < 0 or high >= n_pre:
+        raise ValueError(f"pre must lie in 0..{n_pre - 1}, found {low}..{high}")
+    ascending = torch.cat((pre.new_zeros(1, dtype=torch.bool), pre[1:] > pre[:-1]))
+    ascending[ptr[:-1][ptr.diff() > 0].long()] = True  # the first source of a target may be any
+    if not bool(ascending.all()):
+        raise ValueError("pre must ascend within each target, without repeats")
+
+
+def _compact_sign(sign: Tensor | int, n_connections: int) -> Tensor:
+    """Return signs as int8, ``(n_connections,)``, or ``()`` when they are all the same."""
+    if not isinstance(sign, Tensor):
+        sign = torch.tensor(sign, device="cpu")
+    if sign.shape not in ((), (n_connections,)):
+        raise ValueError(f"sign is {tuple(sign.shape)}, expected () or ({n_connections},)")
+    if sign.is_meta:
+        return sign.to(torch.int8)
+    low, high = (int(end) for end in sign.aminmax()) if sign.numel() else (0, 0)
+    if low < -1 or high > 1:
+        raise ValueError("sign must be +1, -1 or 0")
+    if low == high:
+        return torch.tensor(low, dtype=torch.int8, device=sign.device)
+    return sign.to(torch.int8).contiguous()
+
+
+def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[list[int], Tensor]:
+    """Cut the matrix into strips of targets, each over the range of sources that it uses.
+
+    Returns six numbers per strip (first and last target, source, connection; the last excluded)
+    and, for each connection, its place in the matrix of its strip.
+    """
+    if ptr.is_meta:
+        return [], pre.long()
+    n_post = ptr.numel() - 1
+    height = max(1, min(n_post, STRIP_CELLS // max(1, n_pre)))
+    strips, cells = [], []
+    for first in range(0, n_post, height):
+        last = min(first + height, n_post)
+        start, stop = int(ptr[first]), int(ptr[last])
+        if start == stop:
+            continue
+        sources = pre[start:stop].long()
+        low, high = (int(end) for end in sources.aminmax())
+        strips += [first, last, low, high + 1, start, stop]
+        cells.append((post[start:stop] - first).long() * (high + 1 - low) + sources - low)
+    return strips, torch.cat(cells) if cells else pre.long()
+
+
+# --- provenance -----------------------------------------------------------------------------------
+
+PROVENANCE: dict[str, Any] = {
+    "recipe": "toy-column", "dataset": "toy", "version": "1", "title": "A toy column",
+    "measured": False, "connectivity": "modelled", "made": "", "signs": "modelled",
+    "licence": "CC0", "citations": [], "files": [],
+    "steps": [
+        {"name": "assign-signs",
+         "options": 'column="cell_class", excitatory=["excitatory"], inhibitory=["inhibitory"]',
+         "neurons": [16, 16], "connections": [67, 67],
+         "notes": ["12 excitatory, 4 inhibitory, 0 without sign (by cell_class)"]},
+        {"name": "apply-dale", "options": 'policy="majority", unsigned="keep"', "neurons": [16, 16],
+         "connections": [67, 67],
+         "notes": ["0 connections break Dale's principle", "0 connections without known sign"]},
+        {"name": "laminar-partition",
+         "options": 'order=["L4", "L2/3+L1", "L5", "L6"], others="error"', "neurons": [16, 16],
+         "connections": [67, 67],
+         "notes": [
+             "L4.inh 1, L4.exc 3, L2/3.inh 1, L2/3.exc 3, L5.inh 1, L5.exc 3, L6.inh 1, L6.exc 3",
+             "no neurons in L1"]},
+        {"name": "set-node-model",
+         "options": 'activation="relu", normalisation="rms", noise_std=0.0', "neurons": [16, 16],
+         "connections": [67, 67], "notes": []},
+        {"name": "fold-inhibition",
+         "options": 'policy="units", measure="synapses", form="multiplicative", strength=0.5',
+         "neurons": [16, 16], "connections": [67, 67], "notes": ["4 inhibitory units kept"]},
+        {"name": "split-flow", "options": 'skip="keep", within="keep", feedback="keep"',
+         "neurons": [16, 16], "connections": [67, 67],
+         "notes": ["kept: 13 forward, 10 skip, 19 within, 25 feedback"]},
+        {"name": "attach-io",
+         "options": "inputs=[], outputs=[], channels=1, height=8, width=8, classes=3",
+         "neurons": [16, 16], "connections": [67, 67],
+         "notes": ["image -> L4.inh, L4.exc; L6.exc -> classes"]}],
+    "template": "bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, "
+                'kernel="auto", batch=32, allow_free_signs=false, class_name="")',
+    "populations": {"columns": ["name", "units", "layer"],
+        "each": {"axons_read": None, "normalisation": "rms", "noise_std": 0.0,
+                 "inhibition": "none"},
+        "rows": [
+            ["L4.inh", 1, "l4_inh"], ["L4.exc", 3, "l4_exc"], ["L2/3.inh", 1, "l2_3_inh"],
+            ["L2/3.exc", 3, "l2_3_exc"], ["L5.inh", 1, "l5_inh"], ["L5.exc", 3, "l5_exc"],
+            ["L6.inh", 1, "l6_inh"], ["L6.exc", 3, "l6_exc"]]},
+    "projections": {
+        "columns": ["key", "shape", "delay", "connections", "density", "excitatory", "inhibitory",
+                    "indices_sha256"],
+        "each": {"unknown": 0, "free": 0},
+        "rows": [
+            ["L4.inh->L4.inh", [1, 1], 1, 1, 0.0, 0, 1,
+             "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c"],
+            ["L4.exc->L4.inh", [1, 3], 1, 1, 0.333333, 1, 0,
+             "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c"],
+            ["L2/3.inh->L4.inh", [1, 1], 1, 1, 1.0, 0, 1,
+             "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c"],
+            ["L2/3.exc->L4.inh", [1, 3], 1, 1, 0.333333, 1, 0,
+             "5e99716a539d47054f2626f5140ee9860108e5efd960411f23f9300801c29a9a"],
+            ["L5.inh->L4.inh", [1, 1], 1, 1, 1.0, 0, 1,
+             "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c"],
+            ["L5.exc->L4.inh", [1, 3], 1, 1, 0.333333, 1, 0,
+             "4fc58fa9100d40fc12c53b4f3892590e1b554b510b979db7b4c16fc80ab7cd5e"],
+            ["L6.exc->L4.inh", [1, 3], 1, 2, 0.666667, 2, 0,
+             "405d62716154e962bf4a4ebb278e0f7c94e0739cb556f3e2f8bce5979f003876"],
+            ["L4.inh->L4.exc", [3, 1], 0, 1, 0.333333, 0, 1,
+             "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c"],
+            ["L4.exc->L4.exc", [3, 3], 1, 4, 0.666667, 4, 0,
+             "d972dc8d979b9d797ec6faf5f05dc6e4e733d23ecc5b53424c2d5fa730967d3c"],
+            ["L2/3.exc->L4.exc", [3, 3], 1, 2, 0.222222, 2, 0,
+             "5ba7e28cb8310674c5b7085bbf16c61504e499fda38b9d43ced4a9254993a1c7"],
+            ["L5.inh->L4.exc", [3, 1], 1, 1, 0.333333, 0, 1,
+             "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c"],
+            ["L6.inh->L4.exc", [3, 1], 1, 1, 0.333333, 0, 1,
+             "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c"],
+            ["L6.exc->L4.exc", [3, 3], 1, 2, 0.222222, 2, 0,
+             "d330a56a4be01c5e5fa52026053b750422def5f42f15a8d9dbcafb1c21e819d1"],
+            ["L4.exc->L2/3.inh", [1, 3], 0, 1, 0.333333, 1, 0,
+             "5e99716a539d47054f2626f5140ee9860108e5efd960411f23f9300801c29a9a"],
+            ["L2/3.inh->L2/3.inh", [1, 1], 1, 1, 0.0, 0, 1,
+             "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c"],
+            ["L2/3.exc->L2/3.inh", [1, 3], 1, 1, 0.333333, 1, 0,
+             "5e99716a539d47054f2626f5140ee9860108e5efd960411f23f9300801c29a9a"],
+            ["L6.inh->L2/3.inh", [1, 1], 1, 1, 1.0, 0, 1,
+             "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c"],
+            ["L6.exc->L2/3.inh", [1, 3], 1, 2, 0.666667, 2, 0,
+             "d1edfda93446f206fcdfe244f2b73f397b6d33afad804a54d33b2633d071ba6a"],
+            ["L4.exc->L2/3.exc", [3, 3], 0, 3, 0.333333, 3, 0,
+             "5da301e9da3e5c7d60f12bb6af75f03721fcaafa7b21e99a7e44972ae66f43a1"],
+            ["L2/3.exc->L2/3.exc", [3, 3], 1, 2, 0.333333, 2, 0,
+             "51050247bcba412515e4ebeb51109f87cb4baaef35e7483671e2fa6189f3f193"],
+            ["L5.exc->L2/3.exc", [3, 3], 1, 2, 0.222222, 2, 0,
+             "b1d5eff9ba01c32eeac64d3468ef1f8b2c186ff718acec92d79f39387f4873ca"],
+            ["L6.inh->L2/3.exc", [3, 1], 1, 1, 0.333333, 0, 1,
+             "085049f12bf8082bb0cdc6d7ff8c3baf958f53a36736763b4fd10a7bec46d195"],
+            ["L6.exc->L2/3.exc", [3, 3], 1, 2, 0.222222, 2, 0,
+             "b1d5eff9ba01c32eeac64d3468ef1f8b2c186ff718acec92d79f39387f4873ca"],
+            ["L2/3.exc->L5.inh", [1, 3], 0, 2, 0.666667, 2, 0,
+             "405d62716154e962bf4a4ebb278e0f7c94e0739cb556f3e2f8bce5979f003876"],
+            ["L5.exc->L5.inh", [1, 3], 1, 1, 0.333333, 1, 0,
+             "5e99716a539d47054f2626f5140ee9860108e5efd960411f23f9300801c29a9a"],
+            ["L6.exc->L5.inh", [1, 3], 1, 1, 0.333333, 1, 0,
+             "4fc58fa9100d40fc12c53b4f3892590e1b554b510b979db7b4c16fc80ab7cd5e"],
+            ["L4.exc->L5.exc", [3, 3], 0, 3, 0.333333, 3, 0,
+             "fb13fcf0330e69ac6595e7c1be6b1b1cd0bb952387df8818229ea58ca378d437"],
+            ["L2/3.exc->L5.exc", [3, 3], 0, 3, 0.333333, 3, 0,
+             "32af148127488e6aac013dcc6edefc61aed9af66b67a2e6eba5144ffa179cd9f"],
+            ["L5.exc->L5.exc", [3, 3], 1, 2, 0.333333, 2, 0,
+             "c605f9266a281a0a22d06e5a19332c0d1c27e1f8219f5fb960d30a27cdcca805"],
+            ["L6.inh->L5.exc", [3, 1], 1, 2, 0.666667, 0, 2,
+             "ca8862a5debca24b7c9a4787caf0feb651738836863b371f4a9c1f0650d50be5"],
+            ["L6.exc->L5.exc", [3, 3], 1, 2, 0.222222, 2, 0,
+             "60bc54910a67dee8c98a42d6076121021084864744452c1e67214ffd57cfcb32"],
+            ["L4.exc->L6.inh", [1, 3], 0, 1, 0.333333, 1, 0,
+             "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c"],
+            ["L5.exc->L6.inh", [1, 3], 0, 1, 0.333333, 1, 0,
+             "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c"],
+            ["L4.inh->L6.exc", [3, 1], 0, 1, 0.333333, 0, 1,
+             "085049f12bf8082bb0cdc6d7ff8c3baf958f53a36736763b4fd10a7bec46d195"],
+            ["L4.exc->L6.exc", [3, 3], 0, 2, 0.222222, 2, 0,
+             "cd185bd0d3988539963ff259604acf8ee17343e8d0a7618d9c3c09e3895aa124"],
+            ["L2/3.exc->L6.exc", [3, 3], 0, 3, 0.333333, 3, 0,
+             "3c4bb76f431608eeaaa4bbd18b8c21e37e2bb54ff770546265c5b48beda7f676"],
+            ["L5.inh->L6.exc", [3, 1], 0, 1, 0.333333, 0, 1,
+             "03cfea3c0566f3c6ebee50a173bb05cfe0112fa66d05b36a6280ef6c4d312b6c"],
+            ["L5.exc->L6.exc", [3, 3], 0, 2, 0.222222, 2, 0,
+             "d330a56a4be01c5e5fa52026053b750422def5f42f15a8d9dbcafb1c21e819d1"],
+            ["L6.inh->L6.exc", [3, 1], 0, 2, 0.666667, 0, 2,
+             "ca8862a5debca24b7c9a4787caf0feb651738836863b371f4a9c1f0650d50be5"],
+            ["L6.exc->L6.exc", [3, 3], 1, 3, 0.333333, 3, 0,
+             "b365cbda7dc957cebaeb04ad7f0c1132dd3f08385627b0395a06c6fc88bbf1e0"]]},
+    "read_in": {"L4.inh": "image_to_l4_inh", "L4.exc": "image_to_l4_exc"},
+    "read_out": {"L6.exc": "l6_exc_to_classes"}, "sweeps": 3,
+    "options": {"channels": 1, "image_size": 8, "classes": 3, "filters": [8, 16],
+        "lateral_inhibition": 0.1, "attention": True, "normalisation": "rms", "noise_std": 0.0,
+        "within": True, "steps": 3},
+    "state": {"columns": ["shape"], "each": {},
+        "rows": {"front_end.conv1.weight": [[8, 1, 3, 3], {"start": "uniform", "fan_in": 9}],
+            "front_end.conv1.bias": [[8], {"start": "uniform", "fan_in": 9}],
+            "front_end.conv2.weight": [[16, 8, 3, 3], {"start": "uniform", "fan_in": 72}],
+            "front_end.conv2.bias": [[16], {"start": "uniform", "fan_in": 72}],
+            "front_end.attention.squeeze.weight": [[4, 16], {"start": "uniform", "fan_in": 16}],
+            "front_end.attention.excite.weight": [[16, 4], {"start": "uniform", "fan_in": 4}],
+            "front_end.attention.place.weight": [[1, 2, 7, 7], {"start": "uniform", "fan_in": 98}],
+            "image_to_l4_inh.weight": [[1, 64], {"start": "uniform", "fan_in": 64}],
+            "image_to_l4_inh.bias": [[1], {"start": "uniform", "fan_in": 64}],
+            "image_to_l4_exc.weight": [[3, 64], {"start": "uniform", "fan_in": 64}],
+            "image_to_l4_exc.bias": [[3], {"start": "uniform", "fan_in": 64}],
+            "l6_exc_to_classes.weight": [[3, 3], {"start": "uniform", "fan_in": 3}],
+            "l6_exc_to_classes.bias": [[3], {"start": "uniform", "fan_in": 3}],
+            "l4_inh_to_l4_inh.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_inh_to_l4_inh.ptr": [[2], {"held": True}],
+            "l4_inh_to_l4_inh.pre": [[1], {"held": True}],
+            "l4_inh_to_l4_inh.sign": [[], {"held": True}],
+            "l4_exc_to_l4_inh.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_exc_to_l4_inh.ptr": [[2], {"held": True}],
+            "l4_exc_to_l4_inh.pre": [[1], {"held": True}],
+            "l4_exc_to_l4_inh.sign": [[], {"held": True}],
+            "l2_3_inh_to_l4_inh.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l2_3_inh_to_l4_inh.ptr": [[2], {"held": True}],
+            "l2_3_inh_to_l4_inh.pre": [[1], {"held": True}],
+            "l2_3_inh_to_l4_inh.sign": [[], {"held": True}],
+            "l2_3_exc_to_l4_inh.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l2_3_exc_to_l4_inh.ptr": [[2], {"held": True}],
+            "l2_3_exc_to_l4_inh.pre": [[1], {"held": True}],
+            "l2_3_exc_to_l4_inh.sign": [[], {"held": True}],
+            "l5_inh_to_l4_inh.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l5_inh_to_l4_inh.ptr": [[2], {"held": True}],
+            "l5_inh_to_l4_inh.pre": [[1], {"held": True}],
+            "l5_inh_to_l4_inh.sign": [[], {"held": True}],
+            "l5_exc_to_l4_inh.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l5_exc_to_l4_inh.ptr": [[2], {"held": True}],
+            "l5_exc_to_l4_inh.pre": [[1], {"held": True}],
+            "l5_exc_to_l4_inh.sign": [[], {"held": True}],
+            "l6_exc_to_l4_inh.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l6_exc_to_l4_inh.ptr": [[2], {"held": True}],
+            "l6_exc_to_l4_inh.pre": [[2], {"held": True}],
+            "l6_exc_to_l4_inh.sign": [[], {"held": True}],
+            "l4_inh_to_l4_exc.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_inh_to_l4_exc.ptr": [[4], {"held": True}],
+            "l4_inh_to_l4_exc.pre": [[1], {"held": True}],
+            "l4_inh_to_l4_exc.sign": [[], {"held": True}],
+            "l4_exc_to_l4_exc.weight": [[4], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_exc_to_l4_exc.ptr": [[4], {"held": True}],
+            "l4_exc_to_l4_exc.pre": [[4], {"held": True}],
+            "l4_exc_to_l4_exc.sign": [[], {"held": True}],
+            "l2_3_exc_to_l4_exc.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l2_3_exc_to_l4_exc.ptr": [[4], {"held": True}],
+            "l2_3_exc_to_l4_exc.pre": [[2], {"held": True}],
+            "l2_3_exc_to_l4_exc.sign": [[], {"held": True}],
+            "l5_inh_to_l4_exc.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l5_inh_to_l4_exc.ptr": [[4], {"held": True}],
+            "l5_inh_to_l4_exc.pre": [[1], {"held": True}],
+            "l5_inh_to_l4_exc.sign": [[], {"held": True}],
+            "l6_inh_to_l4_exc.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l6_inh_to_l4_exc.ptr": [[4], {"held": True}],
+            "l6_inh_to_l4_exc.pre": [[1], {"held": True}],
+            "l6_inh_to_l4_exc.sign": [[], {"held": True}],
+            "l6_exc_to_l4_exc.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l6_exc_to_l4_exc.ptr": [[4], {"held": True}],
+            "l6_exc_to_l4_exc.pre": [[2], {"held": True}],
+            "l6_exc_to_l4_exc.sign": [[], {"held": True}],
+            "l4_exc_to_l2_3_inh.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_exc_to_l2_3_inh.bias": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_exc_to_l2_3_inh.ptr": [[2], {"held": True}],
+            "l4_exc_to_l2_3_inh.pre": [[1], {"held": True}],
+            "l4_exc_to_l2_3_inh.sign": [[], {"held": True}],
+            "l2_3_inh_to_l2_3_inh.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l2_3_inh_to_l2_3_inh.ptr": [[2], {"held": True}],
+            "l2_3_inh_to_l2_3_inh.pre": [[1], {"held": True}],
+            "l2_3_inh_to_l2_3_inh.sign": [[], {"held": True}],
+            "l2_3_exc_to_l2_3_inh.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l2_3_exc_to_l2_3_inh.ptr": [[2], {"held": True}],
+            "l2_3_exc_to_l2_3_inh.pre": [[1], {"held": True}],
+            "l2_3_exc_to_l2_3_inh.sign": [[], {"held": True}],
+            "l6_inh_to_l2_3_inh.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l6_inh_to_l2_3_inh.ptr": [[2], {"held": True}],
+            "l6_inh_to_l2_3_inh.pre": [[1], {"held": True}],
+            "l6_inh_to_l2_3_inh.sign": [[], {"held": True}],
+            "l6_exc_to_l2_3_inh.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l6_exc_to_l2_3_inh.ptr": [[2], {"held": True}],
+            "l6_exc_to_l2_3_inh.pre": [[2], {"held": True}],
+            "l6_exc_to_l2_3_inh.sign": [[], {"held": True}],
+            "l4_exc_to_l2_3_exc.weight": [[3], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_exc_to_l2_3_exc.bias": [[3], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_exc_to_l2_3_exc.ptr": [[4], {"held": True}],
+            "l4_exc_to_l2_3_exc.pre": [[3], {"held": True}],
+            "l4_exc_to_l2_3_exc.sign": [[], {"held": True}],
+            "l2_3_exc_to_l2_3_exc.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l2_3_exc_to_l2_3_exc.ptr": [[4], {"held": True}],
+            "l2_3_exc_to_l2_3_exc.pre": [[2], {"held": True}],
+            "l2_3_exc_to_l2_3_exc.sign": [[], {"held": True}],
+            "l5_exc_to_l2_3_exc.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l5_exc_to_l2_3_exc.ptr": [[4], {"held": True}],
+            "l5_exc_to_l2_3_exc.pre": [[2], {"held": True}],
+            "l5_exc_to_l2_3_exc.sign": [[], {"held": True}],
+            "l6_inh_to_l2_3_exc.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l6_inh_to_l2_3_exc.ptr": [[4], {"held": True}],
+            "l6_inh_to_l2_3_exc.pre": [[1], {"held": True}],
+            "l6_inh_to_l2_3_exc.sign": [[], {"held": True}],
+            "l6_exc_to_l2_3_exc.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l6_exc_to_l2_3_exc.ptr": [[4], {"held": True}],
+            "l6_exc_to_l2_3_exc.pre": [[2], {"held": True}],
+            "l6_exc_to_l2_3_exc.sign": [[], {"held": True}],
+            "l2_3_exc_to_l5_inh.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l2_3_exc_to_l5_inh.bias": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l2_3_exc_to_l5_inh.ptr": [[2], {"held": True}],
+            "l2_3_exc_to_l5_inh.pre": [[2], {"held": True}],
+            "l2_3_exc_to_l5_inh.sign": [[], {"held": True}],
+            "l5_exc_to_l5_inh.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l5_exc_to_l5_inh.ptr": [[2], {"held": True}],
+            "l5_exc_to_l5_inh.pre": [[1], {"held": True}],
+            "l5_exc_to_l5_inh.sign": [[], {"held": True}],
+            "l6_exc_to_l5_inh.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l6_exc_to_l5_inh.ptr": [[2], {"held": True}],
+            "l6_exc_to_l5_inh.pre": [[1], {"held": True}],
+            "l6_exc_to_l5_inh.sign": [[], {"held": True}],
+            "l4_exc_to_l5_exc.weight": [[3], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_exc_to_l5_exc.bias": [[3], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_exc_to_l5_exc.ptr": [[4], {"held": True}],
+            "l4_exc_to_l5_exc.pre": [[3], {"held": True}],
+            "l4_exc_to_l5_exc.sign": [[], {"held": True}],
+            "l2_3_exc_to_l5_exc.weight": [[3], {"start": "uniform", "fan_in": "in-degree"}],
+            "l2_3_exc_to_l5_exc.ptr": [[4], {"held": True}],
+            "l2_3_exc_to_l5_exc.pre": [[3], {"held": True}],
+            "l2_3_exc_to_l5_exc.sign": [[], {"held": True}],
+            "l5_exc_to_l5_exc.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l5_exc_to_l5_exc.ptr": [[4], {"held": True}],
+            "l5_exc_to_l5_exc.pre": [[2], {"held": True}],
+            "l5_exc_to_l5_exc.sign": [[], {"held": True}],
+            "l6_inh_to_l5_exc.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l6_inh_to_l5_exc.ptr": [[4], {"held": True}],
+            "l6_inh_to_l5_exc.pre": [[2], {"held": True}],
+            "l6_inh_to_l5_exc.sign": [[], {"held": True}],
+            "l6_exc_to_l5_exc.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l6_exc_to_l5_exc.ptr": [[4], {"held": True}],
+            "l6_exc_to_l5_exc.pre": [[2], {"held": True}],
+            "l6_exc_to_l5_exc.sign": [[], {"held": True}],
+            "l4_exc_to_l6_inh.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_exc_to_l6_inh.bias": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_exc_to_l6_inh.ptr": [[2], {"held": True}],
+            "l4_exc_to_l6_inh.pre": [[1], {"held": True}],
+            "l4_exc_to_l6_inh.sign": [[], {"held": True}],
+            "l5_exc_to_l6_inh.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l5_exc_to_l6_inh.ptr": [[2], {"held": True}],
+            "l5_exc_to_l6_inh.pre": [[1], {"held": True}],
+            "l5_exc_to_l6_inh.sign": [[], {"held": True}],
+            "l4_inh_to_l6_exc.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_inh_to_l6_exc.bias": [[3], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_inh_to_l6_exc.ptr": [[4], {"held": True}],
+            "l4_inh_to_l6_exc.pre": [[1], {"held": True}],
+            "l4_inh_to_l6_exc.sign": [[], {"held": True}],
+            "l4_exc_to_l6_exc.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l4_exc_to_l6_exc.ptr": [[4], {"held": True}],
+            "l4_exc_to_l6_exc.pre": [[2], {"held": True}],
+            "l4_exc_to_l6_exc.sign": [[], {"held": True}],
+            "l2_3_exc_to_l6_exc.weight": [[3], {"start": "uniform", "fan_in": "in-degree"}],
+            "l2_3_exc_to_l6_exc.ptr": [[4], {"held": True}],
+            "l2_3_exc_to_l6_exc.pre": [[3], {"held": True}],
+            "l2_3_exc_to_l6_exc.sign": [[], {"held": True}],
+            "l5_inh_to_l6_exc.weight": [[1], {"start": "uniform", "fan_in": "in-degree"}],
+            "l5_inh_to_l6_exc.ptr": [[4], {"held": True}],
+            "l5_inh_to_l6_exc.pre": [[1], {"held": True}],
+            "l5_inh_to_l6_exc.sign": [[], {"held": True}],
+            "l5_exc_to_l6_exc.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l5_exc_to_l6_exc.ptr": [[4], {"held": True}],
+            "l5_exc_to_l6_exc.pre": [[2], {"held": True}],
+            "l5_exc_to_l6_exc.sign": [[], {"held": True}],
+            "l6_inh_to_l6_exc.weight": [[2], {"start": "uniform", "fan_in": "in-degree"}],
+            "l6_inh_to_l6_exc.ptr": [[4], {"held": True}],
+            "l6_inh_to_l6_exc.pre": [[2], {"held": True}],
+            "l6_inh_to_l6_exc.sign": [[], {"held": True}],
+            "l6_exc_to_l6_exc.weight": [[3], {"start": "uniform", "fan_in": "in-degree"}],
+            "l6_exc_to_l6_exc.ptr": [[4], {"held": True}],
+            "l6_exc_to_l6_exc.pre": [[3], {"held": True}],
+            "l6_exc_to_l6_exc.sign": [[], {"held": True}]}},
+    "graph_sha256": "d9b2879da07ca3d54d95d29941aea12b8295f264610372548ca5e9a1785d0d78",
+    "header_sha256": "9a007ede37155094c55512279ef47da1bfc69da411c5d77fc581bb72b3ee4884",
+    "compiler": "connectome-compiler 0.1.0", "statement": 3,
+    "sha256": "bcbb5e39a9fbb5cc9f220eaeff0bf29f257712e74a3a7f3c9c6ea1ef34f85634",
+}  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------
 

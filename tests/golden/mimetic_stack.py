@@ -24,17 +24,11 @@ Cite       Saiga et al. (2025). Structural differences between human and mouse n
            implementation in generative AIs. Scientific Reports 15:25091.
            https://doi.org/10.1038/s41598-025-10912-3
 
-Made by connectome-compiler 0.1.0 from the recipe small-stack:
-  lay-windows(form="2d", radius=0.6, mode="paper", torus=false): 0 -> 1,152 neurons, 0 -> 824
-      connections
-    - seed->maps: all to all, 100.00% kept
-    - maps->wide: 2d window of radius 0.6, grid width 4 to 4 (paper), 70.31% kept
-    - wide->same: 2d window of radius 0.6, grid width 4 to 4 (paper), 64.58% kept
-    - same->more: all to all, 100.00% kept
-    - more->flat: 2d window of radius 0.6, grid width 9 to 6 (paper), 61.73% kept
-    - flat->classes: all to all, 100.00% kept
-  mimetic(start="torch", gain="1/usage", kernel="auto", class_name="")
+Made by connectome-compiler 0.1.0 from the recipe small-stack: lay-windows, mimetic. What each step
+did stands below, in PROVENANCE.
 """
+
+from __future__ import annotations
 
 import hashlib
 import math
@@ -50,300 +44,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-PROVENANCE: dict[str, Any] = {
-    "recipe": "small-stack",
-    "dataset": "small",
-    "version": "",
-    "title": "A network with windowed layers",
-    "measured": False,
-    "connectivity": "modelled",
-    "made": "units are joined where windows over their places say so",
-    "signs": "none",
-    "licence": "none needed: made by a rule",
-    "citations": [
-        "Saiga et al. (2025). Structural differences between human and mouse neurons and their implementation in generative AIs. Scientific Reports 15:25091. https://doi.org/10.1038/s41598-025-10912-3",
-    ],
-    "files": [],
-    "steps": [
-        {
-            "name": "lay-windows",
-            "options": 'form="2d", radius=0.6, mode="paper", torus=false',
-            "neurons": [0, 1152],
-            "connections": [0, 824],
-            "notes": [
-                "seed->maps: all to all, 100.00% kept",
-                "maps->wide: 2d window of radius 0.6, grid width 4 to 4 (paper), 70.31% kept",
-                "wide->same: 2d window of radius 0.6, grid width 4 to 4 (paper), 64.58% kept",
-                "same->more: all to all, 100.00% kept",
-                "more->flat: 2d window of radius 0.6, grid width 9 to 6 (paper), 61.73% kept",
-                "flat->classes: all to all, 100.00% kept",
-            ],
-        },
-    ],
-    "template": 'mimetic(start="torch", gain="1/usage", kernel="auto", class_name="")',
-    "populations": [
-        {
-            "name": "maps",
-            "units": 72,
-            "layer": "maps_norm",
-            "axons_read": None,
-            "normalisation": "batch",
-            "noise_std": 0.0,
-            "inhibition": "none",
-        },
-        {
-            "name": "wide",
-            "units": 576,
-            "layer": "wide_norm",
-            "axons_read": None,
-            "normalisation": "batch",
-            "noise_std": 0.0,
-            "inhibition": "none",
-        },
-        {
-            "name": "same",
-            "units": 432,
-            "layer": "",
-            "axons_read": None,
-            "normalisation": "none",
-            "noise_std": 0.0,
-            "inhibition": "none",
-        },
-        {
-            "name": "more",
-            "units": 54,
-            "layer": "",
-            "axons_read": None,
-            "normalisation": "none",
-            "noise_std": 0.0,
-            "inhibition": "none",
-        },
-        {
-            "name": "flat",
-            "units": 18,
-            "layer": "flat_norm",
-            "axons_read": None,
-            "normalisation": "batch",
-            "noise_std": 0.0,
-            "inhibition": "none",
-        },
-    ],
-    "projections": [
-        {
-            "key": "maps->wide",
-            "shape": [16, 8],
-            "delay": 0,
-            "connections": 90,
-            "density": 0.703125,
-            "excitatory": 0,
-            "inhibitory": 0,
-            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 90, "enforced": 0},
-            "indices_sha256": "3d237a80aba2ef50213856512b56eccf4a09d48818c1c7ac539a7e6876f13fa2",
-            "signs_sha256": "db04ab15db0c2a0ab47d2fcbe9360b789b3ccc214c84fb3f15c96ac052640cb0",
-            "weights": 810,
-            "window": "WindowRule('2d', radius=0.6, pre_width=4, post_width=4, transposed=True)",
-        },
-        {
-            "key": "wide->same",
-            "shape": [12, 8],
-            "delay": 0,
-            "connections": 62,
-            "density": 0.645833,
-            "excitatory": 0,
-            "inhibitory": 0,
-            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 62, "enforced": 0},
-            "indices_sha256": "5249ddd1507bf8b80f4b97b1d82e37c8f01ceccf0f8cc4ff1cce80662357039a",
-            "signs_sha256": "d1eeda692dca504ff7c78aea0fafc1b6efe9e692270b727b3a00fc3f64ba74f0",
-            "weights": 558,
-            "window": "WindowRule('2d', radius=0.6, pre_width=4, post_width=4)",
-        },
-        {
-            "key": "same->more",
-            "shape": [6, 12],
-            "delay": 0,
-            "connections": 72,
-            "density": 1.0,
-            "excitatory": 0,
-            "inhibitory": 0,
-            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 72, "enforced": 0},
-            "indices_sha256": "bfcb93f703eeb69fb0cb7754c11aa41351590e760326dbac73e6287e08e78f2a",
-            "signs_sha256": "d1785b60bd1f5f0e7e39bcddd0ee4ffb6b9bf60f907b11ae9e1d979836a56e68",
-            "weights": 288,
-        },
-        {
-            "key": "more->flat",
-            "shape": [18, 54],
-            "delay": 0,
-            "connections": 600,
-            "density": 0.617284,
-            "excitatory": 0,
-            "inhibitory": 0,
-            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 600, "enforced": 0},
-            "indices_sha256": "a307bdd5978c8d77af8702edce3c293bee730852cb81d02f4ac2b8a7019d9a5a",
-            "signs_sha256": "de1f9f549e3ed664135bf458c7610888ca1e857ee194e78ef52d8b0efc47437b",
-            "window": "WindowRule('2d', radius=0.6, pre_width=9, post_width=6)",
-        },
-    ],
-    "read_in": {"maps": "seed_to_maps"},
-    "read_out": {"flat": "flat_to_classes"},
-    "stack": {
-        "units": [
-            {"name": "seed", "shape": [6], "activation": "linear", "normalisation": ""},
-            {
-                "name": "maps",
-                "shape": [8, 3, 3],
-                "activation": "relu",
-                "normalisation": "maps_norm",
-            },
-            {
-                "name": "wide",
-                "shape": [16, 6, 6],
-                "activation": "relu",
-                "normalisation": "wide_norm",
-            },
-            {"name": "same", "shape": [12, 6, 6], "activation": "tanh", "normalisation": ""},
-            {"name": "more", "shape": [6, 3, 3], "activation": "softplus", "normalisation": ""},
-            {"name": "flat", "shape": [18], "activation": "sigmoid", "normalisation": "flat_norm"},
-            {"name": "classes", "shape": [3], "activation": "linear", "normalisation": ""},
-        ],
-        "layers": [
-            {
-                "pre": "seed",
-                "post": "maps",
-                "layer": "seed_to_maps",
-                "operator": {"kind": "Linear"},
-            },
-            {
-                "pre": "maps",
-                "post": "wide",
-                "layer": "maps_to_wide",
-                "operator": {
-                    "kind": "ConvTranspose2d",
-                    "kernel": [3, 3],
-                    "stride": [2, 2],
-                    "padding": [1, 1],
-                    "output_padding": [1, 1],
-                    "dilation": [1, 1],
-                    "groups": 1,
-                    "per_position": False,
-                },
-            },
-            {
-                "pre": "wide",
-                "post": "same",
-                "layer": "wide_to_same",
-                "operator": {
-                    "kind": "Conv2d",
-                    "kernel": [3, 3],
-                    "stride": [1, 1],
-                    "padding": [1, 1],
-                    "dilation": [1, 1],
-                    "groups": 2,
-                    "end_padding": [0, 0],
-                    "per_position": False,
-                },
-            },
-            {
-                "pre": "same",
-                "post": "more",
-                "layer": "same_to_more",
-                "operator": {
-                    "kind": "Conv2d",
-                    "kernel": [2, 2],
-                    "stride": [2, 2],
-                    "padding": [0, 0],
-                    "dilation": [1, 1],
-                    "groups": 1,
-                    "end_padding": [0, 0],
-                    "per_position": False,
-                },
-            },
-            {
-                "pre": "more",
-                "post": "flat",
-                "layer": "more_to_flat",
-                "operator": {"kind": "Linear"},
-            },
-            {
-                "pre": "flat",
-                "post": "classes",
-                "layer": "flat_to_classes",
-                "operator": {"kind": "Linear"},
-            },
-        ],
-    },
-    "usage": {
-        "seed->maps": [432, 432],
-        "maps->wide": [810, 1152],
-        "wide->same": [558, 864],
-        "same->more": [288, 288],
-        "more->flat": [600, 972],
-        "flat->classes": [54, 54],
-        "layers with a window": [1968, 2988],
-        "all layers": [2742, 3762],
-    },
-    "options": {"gain": "1/usage", "kernel": "auto"},
-    "state": {
-        "seed_to_maps.weight": {"shape": [72, 6], "start": "uniform", "fan_in": 6},
-        "seed_to_maps.bias": {"shape": [72], "start": "uniform", "fan_in": 6},
-        "maps_to_wide.mask": {"shape": [8, 16, 3, 3], "held": True},
-        "maps_to_wide.weight": {
-            "shape": [8, 16, 3, 3],
-            "start": "uniform",
-            "fan_in": 144,
-            "gain": "1/usage",
-            "post_axis": 1,
-        },
-        "maps_to_wide.bias": {"shape": [16], "start": "uniform", "fan_in": 144},
-        "wide_to_same.mask": {"shape": [12, 8, 3, 3], "held": True},
-        "wide_to_same.weight": {
-            "shape": [12, 8, 3, 3],
-            "start": "uniform",
-            "fan_in": 72,
-            "gain": "1/usage",
-            "post_axis": 0,
-        },
-        "wide_to_same.bias": {"shape": [12], "start": "uniform", "fan_in": 72},
-        "same_to_more.weight": {"shape": [6, 12, 2, 2], "start": "uniform", "fan_in": 48},
-        "same_to_more.bias": {"shape": [6], "start": "uniform", "fan_in": 48},
-        "more_to_flat.mask": {"shape": [18, 54], "held": True},
-        "more_to_flat.weight": {
-            "shape": [18, 54],
-            "start": "uniform",
-            "fan_in": 54,
-            "gain": "1/usage",
-            "post_axis": 0,
-        },
-        "more_to_flat.bias": {"shape": [18], "start": "uniform", "fan_in": 54},
-        "flat_to_classes.weight": {"shape": [3, 18], "start": "uniform", "fan_in": 18},
-        "flat_to_classes.bias": {"shape": [3], "start": "uniform", "fan_in": 18},
-        "maps_norm.weight": {"shape": [8], "start": 1.0},
-        "maps_norm.bias": {"shape": [8], "start": 0.0},
-        "maps_norm.running_mean": {"shape": [8], "start": 0.0, "trained": False},
-        "maps_norm.running_var": {"shape": [8], "start": 1.0, "trained": False},
-        "maps_norm.num_batches_tracked": {"shape": [], "start": 0, "trained": False},
-        "wide_norm.weight": {"shape": [16], "start": 1.0},
-        "wide_norm.bias": {"shape": [16], "start": 0.0},
-        "wide_norm.running_mean": {"shape": [16], "start": 0.0, "trained": False},
-        "wide_norm.running_var": {"shape": [16], "start": 1.0, "trained": False},
-        "wide_norm.num_batches_tracked": {"shape": [], "start": 0, "trained": False},
-        "flat_norm.weight": {"shape": [18], "start": 1.0},
-        "flat_norm.bias": {"shape": [18], "start": 0.0},
-        "flat_norm.running_mean": {"shape": [18], "start": 0.0, "trained": False},
-        "flat_norm.running_var": {"shape": [18], "start": 1.0, "trained": False},
-        "flat_norm.num_batches_tracked": {"shape": [], "start": 0, "trained": False},
-    },
-    "graph_sha256": "fd56bb11af3c678c44165d4729e347b86ef0b4cff6039ef4e58304f7c59d4e0f",
-    "header_sha256": "566e26f7f0366387272afe7cb214f7a95e5796d03a78f8cb3f280ccd9ed1f738",
-    "compiler": "connectome-compiler 0.1.0",
-    "statement": 2,
-    "sha256": "b297306d94ef3bf9fa3d6ee52ab29c2a9963146ac427a7e3a88bf620d1230792",
-}
-
-# --- layers ---------------------------------------------------------------------------------------
-
-# as in connectome_compiler.nn
 
 # --- the network ----------------------------------------------------------------------------------
 
@@ -455,3 +155,119 @@ class SmallStack(nn.Module):
 def build(**options: Any) -> SmallStack:
     """Return the network; ``options`` are those of `SmallStack`."""
     return SmallStack(**options)
+
+
+# --- layers ---------------------------------------------------------------------------------------
+
+# as in connectome_compiler.nn
+
+# --- provenance -----------------------------------------------------------------------------------
+
+PROVENANCE: dict[str, Any] = {
+    "recipe": "small-stack", "dataset": "small", "version": "",
+    "title": "A network with windowed layers", "measured": False, "connectivity": "modelled",
+    "made": "units are joined where windows over their places say so", "signs": "none",
+    "licence": "none needed: made by a rule",
+    "citations": [
+        ("Saiga et al. (2025). Structural differences between human and mouse neurons and their "
+         "implementation in generative AIs. Scientific Reports 15:25091. "
+         "https://doi.org/10.1038/s41598-025-10912-3")],
+    "files": [],
+    "steps": [
+        {"name": "lay-windows", "options": 'form="2d", radius=0.6, mode="paper", torus=false',
+         "neurons": [0, 1152], "connections": [0, 824],
+         "notes": ["seed->maps: all to all, 100.00% kept",
+                   "maps->wide: 2d window of radius 0.6, grid width 4 to 4 (paper), 70.31% kept",
+                   "wide->same: 2d window of radius 0.6, grid width 4 to 4 (paper), 64.58% kept",
+                   "same->more: all to all, 100.00% kept",
+                   "more->flat: 2d window of radius 0.6, grid width 9 to 6 (paper), 61.73% kept",
+                   "flat->classes: all to all, 100.00% kept"]}],
+    "template": 'mimetic(start="torch", gain="1/usage", kernel="auto", class_name="")',
+    "populations": {"columns": ["name", "units", "layer", "normalisation"],
+        "each": {"axons_read": None, "noise_std": 0.0, "inhibition": "none"},
+        "rows": [
+            ["maps", 72, "maps_norm", "batch"], ["wide", 576, "wide_norm", "batch"],
+            ["same", 432, "", "none"], ["more", 54, "", "none"],
+            ["flat", 18, "flat_norm", "batch"]]},
+    "projections": {
+        "columns": ["key", "shape", "connections", "density", "unknown", "indices_sha256"],
+        "each": {"delay": 0, "excitatory": 0, "inhibitory": 0, "free": 0},
+        "rows": [
+            ["maps->wide", [16, 8], 90, 0.703125, 90,
+             "3d237a80aba2ef50213856512b56eccf4a09d48818c1c7ac539a7e6876f13fa2",
+             {"weights": 810,
+              "window": "WindowRule('2d', radius=0.6, pre_width=4, post_width=4, "
+                        "transposed=True)"}],
+            ["wide->same", [12, 8], 62, 0.645833, 62,
+             "5249ddd1507bf8b80f4b97b1d82e37c8f01ceccf0f8cc4ff1cce80662357039a",
+             {"weights": 558, "window": "WindowRule('2d', radius=0.6, pre_width=4, post_width=4)"}],
+            ["same->more", [6, 12], 72, 1.0, 72,
+             "bfcb93f703eeb69fb0cb7754c11aa41351590e760326dbac73e6287e08e78f2a", {"weights": 288}],
+            ["more->flat", [18, 54], 600, 0.617284, 600,
+             "a307bdd5978c8d77af8702edce3c293bee730852cb81d02f4ac2b8a7019d9a5a",
+             {"window": "WindowRule('2d', radius=0.6, pre_width=9, post_width=6)"}]]},
+    "read_in": {"maps": "seed_to_maps"}, "read_out": {"flat": "flat_to_classes"},
+    "stack": {
+        "units": {"columns": ["name", "shape", "activation", "normalisation"], "each": {},
+            "rows": [
+                ["seed", [6], "linear", ""], ["maps", [8, 3, 3], "relu", "maps_norm"],
+                ["wide", [16, 6, 6], "relu", "wide_norm"], ["same", [12, 6, 6], "tanh", ""],
+                ["more", [6, 3, 3], "softplus", ""], ["flat", [18], "sigmoid", "flat_norm"],
+                ["classes", [3], "linear", ""]]},
+        "layers": {"columns": ["pre", "post", "layer", "operator"], "each": {},
+            "rows": [
+                ["seed", "maps", "seed_to_maps", {"kind": "Linear"}],
+                ["maps", "wide", "maps_to_wide",
+                 {"kind": "ConvTranspose2d", "kernel": [3, 3], "stride": [2, 2], "padding": [1, 1],
+                  "output_padding": [1, 1], "dilation": [1, 1], "groups": 1,
+                  "per_position": False}],
+                ["wide", "same", "wide_to_same",
+                 {"kind": "Conv2d", "kernel": [3, 3], "stride": [1, 1], "padding": [1, 1],
+                  "dilation": [1, 1], "groups": 2, "end_padding": [0, 0], "per_position": False}],
+                ["same", "more", "same_to_more",
+                 {"kind": "Conv2d", "kernel": [2, 2], "stride": [2, 2], "padding": [0, 0],
+                  "dilation": [1, 1], "groups": 1, "end_padding": [0, 0], "per_position": False}],
+                ["more", "flat", "more_to_flat", {"kind": "Linear"}],
+                ["flat", "classes", "flat_to_classes", {"kind": "Linear"}]]}},
+    "usage": {"seed->maps": [432, 432], "maps->wide": [810, 1152], "wide->same": [558, 864],
+        "same->more": [288, 288], "more->flat": [600, 972], "flat->classes": [54, 54],
+        "layers with a window": [1968, 2988], "all layers": [2742, 3762]},
+    "options": {"gain": "1/usage", "kernel": "auto"},
+    "state": {"columns": ["shape"], "each": {},
+        "rows": {"seed_to_maps.weight": [[72, 6], {"start": "uniform", "fan_in": 6}],
+            "seed_to_maps.bias": [[72], {"start": "uniform", "fan_in": 6}],
+            "maps_to_wide.mask": [[8, 16, 3, 3], {"held": True}],
+            "maps_to_wide.weight": [
+                [8, 16, 3, 3],
+                {"start": "uniform", "fan_in": 144, "gain": "1/usage", "post_axis": 1}],
+            "maps_to_wide.bias": [[16], {"start": "uniform", "fan_in": 144}],
+            "wide_to_same.mask": [[12, 8, 3, 3], {"held": True}],
+            "wide_to_same.weight": [
+                [12, 8, 3, 3],
+                {"start": "uniform", "fan_in": 72, "gain": "1/usage", "post_axis": 0}],
+            "wide_to_same.bias": [[12], {"start": "uniform", "fan_in": 72}],
+            "same_to_more.weight": [[6, 12, 2, 2], {"start": "uniform", "fan_in": 48}],
+            "same_to_more.bias": [[6], {"start": "uniform", "fan_in": 48}],
+            "more_to_flat.mask": [[18, 54], {"held": True}],
+            "more_to_flat.weight": [
+                [18, 54], {"start": "uniform", "fan_in": 54, "gain": "1/usage", "post_axis": 0}],
+            "more_to_flat.bias": [[18], {"start": "uniform", "fan_in": 54}],
+            "flat_to_classes.weight": [[3, 18], {"start": "uniform", "fan_in": 18}],
+            "flat_to_classes.bias": [[3], {"start": "uniform", "fan_in": 18}],
+            "maps_norm.weight": [[8], {"start": 1.0}], "maps_norm.bias": [[8], {"start": 0.0}],
+            "maps_norm.running_mean": [[8], {"start": 0.0, "trained": False}],
+            "maps_norm.running_var": [[8], {"start": 1.0, "trained": False}],
+            "maps_norm.num_batches_tracked": [[], {"start": 0, "trained": False}],
+            "wide_norm.weight": [[16], {"start": 1.0}], "wide_norm.bias": [[16], {"start": 0.0}],
+            "wide_norm.running_mean": [[16], {"start": 0.0, "trained": False}],
+            "wide_norm.running_var": [[16], {"start": 1.0, "trained": False}],
+            "wide_norm.num_batches_tracked": [[], {"start": 0, "trained": False}],
+            "flat_norm.weight": [[18], {"start": 1.0}], "flat_norm.bias": [[18], {"start": 0.0}],
+            "flat_norm.running_mean": [[18], {"start": 0.0, "trained": False}],
+            "flat_norm.running_var": [[18], {"start": 1.0, "trained": False}],
+            "flat_norm.num_batches_tracked": [[], {"start": 0, "trained": False}]}},
+    "graph_sha256": "fd56bb11af3c678c44165d4729e347b86ef0b4cff6039ef4e58304f7c59d4e0f",
+    "header_sha256": "852152c14e1a72f8022cc7b983de850a045d851ec7d3652c7a258063fb998eaf",
+    "compiler": "connectome-compiler 0.1.0", "statement": 3,
+    "sha256": "ff9814283962b3509ebe070771aab498dbf82b510917b0961dacc3a849327eff",
+}  # fmt: skip

@@ -11,24 +11,11 @@ Data       toy-worm@1 (measured; signs: none)
 Signs      7 known (4 excitatory, 40%; 3 inhibitory, 30%), 7 enforced, 3 unknown
 Licence    CC0
 
-Made by connectome-compiler 0.1.0 from the recipe toy-worm:
-  apply-dale(policy="report", unsigned="keep"): 6 neurons, 16 connections
-    - 0 connections break Dale's principle
-    - 3 connections without known sign; their weights are free
-  set-weights(share="none", column="cell_type", start="uniform", rank=1, trained=true): 6 neurons,
-      16 connections
-    - 13 weights for 16 connections
-  set-dynamics(activation="tanh", tau_ms=50.0, tau_per="neuron", bias_per="neuron"): 6 neurons, 16
-      connections
-    - tanh units with 6 time constants from 50 ms, 6 biases
-  attach-ports(inputs=3, outputs=2, into="auto", out_of="auto", read_in="linear",
-      read_out="linear"): 6 neurons, 16 connections
-    - 2 of 6 neurons are driven
-    - 2 of 6 neurons are read
-    - 1 neurons have no input: they rest at their bias
-  recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20,
-      allow_free_signs=false, class_name="")
+Made by connectome-compiler 0.1.0 from the recipe toy-worm: apply-dale, set-weights, set-dynamics,
+attach-ports, recurrent. What each step did stands below, in PROVENANCE.
 """
+
+from __future__ import annotations
 
 import base64
 import hashlib
@@ -42,144 +29,6 @@ from typing import Any
 import torch
 from safetensors.torch import load
 from torch import Tensor, nn
-
-PROVENANCE: dict[str, Any] = {
-    "recipe": "toy-worm",
-    "dataset": "toy-worm",
-    "version": "1",
-    "title": "A toy worm",
-    "measured": True,
-    "connectivity": "measured",
-    "made": "",
-    "signs": "none",
-    "licence": "CC0",
-    "citations": [],
-    "files": [],
-    "steps": [
-        {
-            "name": "apply-dale",
-            "options": 'policy="report", unsigned="keep"',
-            "neurons": [6, 6],
-            "connections": [16, 16],
-            "notes": [
-                "0 connections break Dale's principle",
-                "3 connections without known sign; their weights are free",
-            ],
-        },
-        {
-            "name": "set-weights",
-            "options": 'share="none", column="cell_type", start="uniform", rank=1, trained=true',
-            "neurons": [6, 6],
-            "connections": [16, 16],
-            "notes": ["13 weights for 16 connections"],
-        },
-        {
-            "name": "set-dynamics",
-            "options": 'activation="tanh", tau_ms=50.0, tau_per="neuron", bias_per="neuron"',
-            "neurons": [6, 6],
-            "connections": [16, 16],
-            "notes": ["tanh units with 6 time constants from 50 ms, 6 biases"],
-        },
-        {
-            "name": "attach-ports",
-            "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="linear", read_out="linear"',
-            "neurons": [6, 6],
-            "connections": [16, 16],
-            "notes": [
-                "2 of 6 neurons are driven",
-                "2 of 6 neurons are read",
-                "1 neurons have no input: they rest at their bias",
-            ],
-        },
-    ],
-    "template": 'recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", batch=16, steps=20, allow_free_signs=false, class_name="")',
-    "populations": [{"name": "neurons", "units": 6, "layer": "units", "axons_read": None}],
-    "projections": [
-        {
-            "key": "neurons->neurons",
-            "shape": [6, 6],
-            "delay": 1,
-            "connections": 10,
-            "density": 0.3,
-            "excitatory": 4,
-            "inhibitory": 3,
-            "signs": {"excitatory": 4, "inhibitory": 3, "unknown": 3, "enforced": 7},
-            "indices_sha256": "5692f02732dafb15fb6ead15c2761c12eaf285a5f39182fc556cd69aebbebe19",
-            "signs_sha256": "5980a3d1570a5df46a364a0ab1404b5422a167b3329102c12ac21dc434b6cf38",
-        },
-        {
-            "key": "neurons->neurons:electrical",
-            "shape": [6, 6],
-            "delay": 1,
-            "connections": 6,
-            "density": 0.2,
-            "excitatory": 0,
-            "inhibitory": 0,
-            "signs": {"excitatory": 0, "inhibitory": 0, "unknown": 0, "enforced": 0},
-            "indices_sha256": "1f5d92ba60593c74e88e91a15b9b0f2aa8d9b54e5d292a1a8ed27dfd7dc79b05",
-            "signs_sha256": "d5c0f512e1725e28854d1d88fdd92c864334487d8e9baab3dc485803bc981e8f",
-            "weights": 3,
-            "groups_sha256": "2817e823ac16844f84a7a0251fe7f1ba8d1fc36f4778f497e0665ab00b6e8333",
-            "junctions": 3,
-        },
-    ],
-    "read_in": {"neurons": "input_to_neurons"},
-    "read_out": {"neurons": "neurons_to_output"},
-    "dynamics": {
-        "activation": "tanh",
-        "dt_ms": 20.0,
-        "tau_ms": 50.0,
-        "tau_per": "neuron",
-        "bias_per": "neuron",
-        "spectral_radius": None,
-        "starts_sha256": {},
-        "input_units_sha256": "a3bfc80f38155ae9d2126b915c138472b58ec9a0970ca3a12cc7167e6391749d",
-        "output_units_sha256": "3e7c350348aae688e38450f68914fe4f722d334485ce44801bc87b7181df32eb",
-        "tau_of_sha256": "9a5b420213c436c5254bd29abbb4b985adc70599deeca338ba801a1c26b029c0",
-        "bias_of_sha256": "9a5b420213c436c5254bd29abbb4b985adc70599deeca338ba801a1c26b029c0",
-    },
-    "options": {
-        "inputs": 3,
-        "outputs": 2,
-        "activation": "tanh",
-        "tau_ms": 50.0,
-        "dt_ms": 20.0,
-        "spectral_radius": None,
-        "batch_first": False,
-    },
-    "state": {
-        "input_to_neurons.weight": {"shape": [2, 3], "start": "uniform", "fan_in": 3},
-        "neurons_to_output.weight": {"shape": [2, 2], "start": "uniform", "fan_in": 2},
-        "neurons_to_output.bias": {"shape": [2], "start": "uniform", "fan_in": 2},
-        "neurons_to_neurons.weight": {"shape": [10], "start": "uniform", "fan_in": "in-degree"},
-        "neurons_to_neurons.ptr": {"shape": [7], "held": True},
-        "neurons_to_neurons.pre": {"shape": [10], "held": True},
-        "neurons_to_neurons.sign": {"shape": [10], "held": True},
-        "neurons_to_neurons_electrical.weight": {
-            "shape": [3],
-            "start": "uniform",
-            "fan_in": "shared",
-        },
-        "neurons_to_neurons_electrical.ptr": {"shape": [7], "held": True},
-        "neurons_to_neurons_electrical.pre": {"shape": [6], "held": True},
-        "neurons_to_neurons_electrical.sign": {"shape": [], "held": True},
-        "neurons_to_neurons_electrical.group": {"shape": [6], "held": True},
-        "units.tau_of": {"shape": [6], "held": True},
-        "units.bias_of": {"shape": [6], "held": True},
-        "units.log_tau": {"shape": [6], "start": "log-tau"},
-        "units.bias": {"shape": [6], "start": 0.0},
-    },
-    "graph_sha256": "69c5424a9de00a53aefe33dd6a4545b570a275a48395207d6efa9812b05feebe",
-    "header_sha256": "124881cc3b4bea3c3f45daa5b9e5b2c5fd030736492c40fcf2ab299f86fdbff4",
-    "compiler": "connectome-compiler 0.1.0",
-    "statement": 2,
-    "sha256": "fbfdc3e78653e2c11888122431f5b0d8b2240f1717f738d9ac437aca98428c14",
-}
-
-# --- layers ---------------------------------------------------------------------------------------
-
-...
-
 
 # --- the network ----------------------------------------------------------------------------------
 
@@ -320,6 +169,81 @@ def build(**options: Any) -> ToyWorm:
     """Return the network; ``options`` are those of `ToyWorm`."""
     return ToyWorm(**options)
 
+
+# --- layers ---------------------------------------------------------------------------------------
+
+...
+
+
+# --- provenance -----------------------------------------------------------------------------------
+
+PROVENANCE: dict[str, Any] = {
+    "recipe": "toy-worm", "dataset": "toy-worm", "version": "1", "title": "A toy worm",
+    "measured": True, "connectivity": "measured", "made": "", "signs": "none", "licence": "CC0",
+    "citations": [], "files": [],
+    "steps": [
+        {"name": "apply-dale", "options": 'policy="report", unsigned="keep"', "neurons": [6, 6],
+         "connections": [16, 16],
+         "notes": ["0 connections break Dale's principle",
+                   "3 connections without known sign; their weights are free"]},
+        {"name": "set-weights",
+         "options": 'share="none", column="cell_type", start="uniform", rank=1, trained=true',
+         "neurons": [6, 6], "connections": [16, 16], "notes": ["13 weights for 16 connections"]},
+        {"name": "set-dynamics",
+         "options": 'activation="tanh", tau_ms=50.0, tau_per="neuron", bias_per="neuron"',
+         "neurons": [6, 6], "connections": [16, 16],
+         "notes": ["tanh units with 6 time constants from 50 ms, 6 biases"]},
+        {"name": "attach-ports",
+         "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="linear", '
+                    'read_out="linear"',
+         "neurons": [6, 6], "connections": [16, 16],
+         "notes": ["2 of 6 neurons are driven", "2 of 6 neurons are read",
+                   "1 neurons have no input: they rest at their bias"]}],
+    "template": 'recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", '
+                'batch=16, steps=20, allow_free_signs=false, class_name="")',
+    "populations": {"columns": ["name", "units", "layer", "axons_read"], "each": {},
+        "rows": [["neurons", 6, "units", None]]},
+    "projections": {
+        "columns": ["key", "connections", "density", "excitatory", "inhibitory", "unknown",
+                    "indices_sha256"],
+        "each": {"shape": [6, 6], "delay": 1, "free": 0},
+        "rows": [
+            ["neurons->neurons", 10, 0.3, 4, 3, 3,
+             "5692f02732dafb15fb6ead15c2761c12eaf285a5f39182fc556cd69aebbebe19",
+             {"signs_sha256": "5980a3d1570a5df46a364a0ab1404b5422a167b3329102c12ac21dc434b6cf38"}],
+            ["neurons->neurons:electrical", 6, 0.2, 0, 0, 0,
+             "1f5d92ba60593c74e88e91a15b9b0f2aa8d9b54e5d292a1a8ed27dfd7dc79b05",
+             {"weights": 3, "junctions": 3,
+              "groups_sha256": "2817e823ac16844f84a7a0251fe7f1ba8d1fc36f4778f497e0665ab00b6e8333"}]]},
+    "read_in": {"neurons": "input_to_neurons"}, "read_out": {"neurons": "neurons_to_output"},
+    "dynamics": {"activation": "tanh", "dt_ms": 20.0, "tau_ms": 50.0, "tau_per": "neuron",
+        "bias_per": "neuron", "spectral_radius": None, "starts_sha256": {},
+        "input_units_sha256": "a3bfc80f38155ae9d2126b915c138472b58ec9a0970ca3a12cc7167e6391749d",
+        "output_units_sha256": "3e7c350348aae688e38450f68914fe4f722d334485ce44801bc87b7181df32eb",
+        "tau_of_sha256": "9a5b420213c436c5254bd29abbb4b985adc70599deeca338ba801a1c26b029c0",
+        "bias_of_sha256": "9a5b420213c436c5254bd29abbb4b985adc70599deeca338ba801a1c26b029c0"},
+    "options": {"inputs": 3, "outputs": 2, "activation": "tanh", "tau_ms": 50.0, "dt_ms": 20.0,
+                "spectral_radius": None, "batch_first": False},
+    "state": {"columns": ["shape"], "each": {},
+        "rows": {"input_to_neurons.weight": [[2, 3], {"start": "uniform", "fan_in": 3}],
+            "neurons_to_output.weight": [[2, 2], {"start": "uniform", "fan_in": 2}],
+            "neurons_to_output.bias": [[2], {"start": "uniform", "fan_in": 2}],
+            "neurons_to_neurons.weight": [[10], {"start": "uniform", "fan_in": "in-degree"}],
+            "neurons_to_neurons.ptr": [[7], {"held": True}],
+            "neurons_to_neurons.pre": [[10], {"held": True}],
+            "neurons_to_neurons.sign": [[10], {"held": True}],
+            "neurons_to_neurons_electrical.weight": [[3], {"start": "uniform", "fan_in": "shared"}],
+            "neurons_to_neurons_electrical.ptr": [[7], {"held": True}],
+            "neurons_to_neurons_electrical.pre": [[6], {"held": True}],
+            "neurons_to_neurons_electrical.sign": [[], {"held": True}],
+            "neurons_to_neurons_electrical.group": [[6], {"held": True}],
+            "units.tau_of": [[6], {"held": True}], "units.bias_of": [[6], {"held": True}],
+            "units.log_tau": [[6], {"start": "log-tau"}], "units.bias": [[6], {"start": 0.0}]}},
+    "graph_sha256": "69c5424a9de00a53aefe33dd6a4545b570a275a48395207d6efa9812b05feebe",
+    "header_sha256": "0d67b7b2181dd5f27a005cc75d04b23dc2e6edbdf290f7b6b5f834b988411e54",
+    "compiler": "connectome-compiler 0.1.0", "statement": 3,
+    "sha256": "424853a22de7cd47a78130e5e052db59253eaef833d9e1604e3f534a6e1e44a5",
+}  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------
 

@@ -93,8 +93,7 @@ def test_every_view_has_the_same_numbers(style: str, held: bool, tmp_path: Path)
         what = "connections have a known sign that is not enforced"
         notes.append(f"{count.free:,} {what}: their weights are free")
     assert [n for n in certificate.notes if "sign" in n] == notes
-    namespace: dict[str, Any] = report.read_provenance(path)
-    assert stated_signs(namespace["projections"]) == count
+    assert stated_signs(report.read_statement(path).plain()["projections"]) == count
 
 
 def test_three_numbers_as_text() -> None:
@@ -110,11 +109,6 @@ def test_the_summary_shows_what_holds_each_projection() -> None:
     held = run(graph, [ApplyDale("report")])
     (row,) = (line for line in repr(held).splitlines() if line.startswith("neurons->neurons"))
     assert row.split()[-4] == f"{count_signs(held).enforced}"
-
-
-def test_what_an_older_module_states() -> None:
-    old = {"connections": 9, "excitatory": 4, "inhibitory": 2}
-    assert stated_signs([old, {**old, "junctions": 5}]) == SignCount(4, 2, 3, 6)
 
 
 # --- origin in modules ----------------------------------------------------------------------------

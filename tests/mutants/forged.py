@@ -14,8 +14,8 @@ from mutants.judge import Mutant
 
 from connectome_compiler.ir import Graph
 from connectome_compiler.ir.connectivity import Synapses
+from connectome_compiler.ir.digest import statement_digest
 from connectome_compiler.options import option_types
-from connectome_compiler.statement import statement_digest
 
 Change = Callable[[Graph], Graph]
 

@@ -1,5 +1,6 @@
 """The emitted text is as recorded; run, it does what torch's own layers do with masked weights."""
 
+import ast
 import copy
 import io
 import re
@@ -23,9 +24,10 @@ from connectome_compiler.data_adapters.mimetic import Mimetic as Source
 from connectome_compiler.emit.literal import literal
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Graph, NodeModel, Window
+from connectome_compiler.ir.digest import statement_digest
 from connectome_compiler.passes.materialise_laws import MaterialiseLaws
 from connectome_compiler.recipe import load_recipe
-from connectome_compiler.statement import statement_digest
+from connectome_compiler.statement import expanded
 from connectome_compiler.templates.bionic.style import Bionic
 from connectome_compiler.templates.mimetic.style import Mimetic
 
@@ -91,7 +93,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_source_is_as_recorded(golden: Callable[[str, str], None]) -> None:
     source = Mimetic().emit(stack(), "small-stack").source
-    layers = re.compile(r"(# --- layers -+\n).*(?=# --- the network)", re.DOTALL)
+    layers = re.compile(r"(# --- layers -+\n).*(?=# --- provenance)", re.DOTALL)
     golden("mimetic_stack.py", layers.sub(r"\1\n# as in connectome_compiler.nn\n\n", source))
 
 
@@ -309,7 +311,7 @@ def test_the_schizophrenia_mimetic_network_starts_as_published() -> None:
 
 def test_usage_is_stated(modules: dict[str, Any]) -> None:
     g = stack()
-    usage = modules["paper"].PROVENANCE["usage"]
+    usage = expanded(modules["paper"].PROVENANCE["usage"])
     net = modules["paper"].build()
     for q in g.projections:
         layer = getattr(net, f"{q.pre}_to_{q.post}")
@@ -360,14 +362,11 @@ def test_faults_are_found(
 
 
 def test_a_statement_of_other_windows_is_found(modules: dict[str, Any], tmp_path: Path) -> None:
-    stated = copy.deepcopy(modules["paper"].PROVENANCE)
-    before = {k: stated["projections"][0][k] for k in ("indices_sha256",)}
-    stated["projections"][0]["indices_sha256"] = "0" * 64
-    stated["sha256"] = statement_digest({k: v for k, v in stated.items() if k != "sha256"})
-    swaps = [
-        (before["indices_sha256"], "0" * 64),
-        (modules["paper"].PROVENANCE["sha256"], stated["sha256"]),
-    ]
+    stated = modules["paper"].PROVENANCE
+    columns, rows = stated["projections"]["columns"], stated["projections"]["rows"]
+    before = rows[0][columns.index("indices_sha256")]
+    other = ast.literal_eval(repr(stated).replace(before, "0" * 64))
+    swaps = [(before, "0" * 64), (stated["sha256"], statement_digest(other))]
     with pytest.raises(Wrong, match="connects other neurons"):
         probe(altered(modules["paper"], tmp_path, *swaps), None)
 

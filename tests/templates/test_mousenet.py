@@ -112,7 +112,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_source_is_as_recorded(case: str, golden: Callable[[str, str], None]) -> None:
     style, graph = CASES[case]
     source = style.emit(graph(), f"small-{case}").source
-    layers = re.compile(r"(# --- layers -+\n).*(?=# --- the network)", re.DOTALL)
+    layers = re.compile(r"(# --- layers -+\n).*(?=# --- provenance)", re.DOTALL)
     short = layers.sub(r"\1\n# as in connectome_compiler.nn\n\n", source)
     inline = re.compile(r'(ARRAYS = """\n).*?(\n""")', re.DOTALL)
     golden(f"mousenet_{case}.py", inline.sub(r"\1as in the graph\2", short))

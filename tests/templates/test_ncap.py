@@ -74,7 +74,7 @@ def overwrite(net: Any, seed: int = 1) -> None:
 
 def test_source_is_as_recorded(golden: Callable[[str, str], None]) -> None:
     source = Ncap().emit(Source().load(), "ncap-swimmer").source
-    layers = re.compile(r"(# --- layers -+\n).*(?=# --- the network)", re.DOTALL)
+    layers = re.compile(r"(# --- layers -+\n).*(?=# --- the circuit)", re.DOTALL)
     golden("ncap_swimmer.py", layers.sub(r"\1\n# as in connectome_compiler.nn\n\n", source))
 
 

@@ -128,7 +128,7 @@ def noise(net: Any, steps: int = 6, batch: int = 3, seed: int = 0) -> torch.Tens
 def test_source_is_as_recorded(case: str, golden: Callable[[str, str], None]) -> None:
     """All but the layers, which are the source of `connectome_compiler.nn`."""
     source = style(case).emit(made(case, 6), "toy-worm").source
-    layers = re.compile(r"(?<=# --- layers -{87}\n\n).*?(?=\n# --- the network)", re.DOTALL)
+    layers = re.compile(r"(?<=# --- layers -{87}\n\n).*?(?=\n# --- provenance)", re.DOTALL)
     short, n = layers.subn("...\n\n", source)
     assert n == 1
     golden(f"recurrent_{case}.py", short)

@@ -72,18 +72,15 @@ def test_measured_data_need_no_warning() -> None:
     assert not any("not measured" in line.lower() for line in lines)
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "PROVENANCE: dict = {'a': 1}",
-        "PROVENANCE = {'a': 1}",
-        "import os\nx, y = 1, 2\nPROVENANCE = {'a': 1}",
-    ],
-)
-def test_reads_provenance_without_running_anything(source: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("annotation", ["", ": dict[str, Any]"])
+def test_reads_a_statement_without_running_anything(annotation: str, tmp_path: Path) -> None:
     path = tmp_path / "net.py"
+    graph = laminar(column())
+    source = (
+        Bionic().emit(graph, "toy").source.replace(": dict[str, Any] = {", f"{annotation} = {{")
+    )
     path.write_text(f"{source}\nraise SystemExit\n")
-    assert report.read_provenance(path) == {"a": 1}
+    assert report.read_statement(path).provenance == graph.provenance
 
 
 @pytest.mark.parametrize("value", ["[1]", "dict(a=1)", "{**x}", "-" * 5000 + "1", "{[]: 1}"])
@@ -91,7 +88,7 @@ def test_refuses_what_it_did_not_write(value: str, tmp_path: Path) -> None:
     path = tmp_path / "net.py"
     path.write_text(f"PROVENANCE = {value}\n")
     with pytest.raises(CompileError, match=r"net.py"):
-        report.read_provenance(path)
+        report.read_statement(path)
 
 
 def of_network(style: Any, graph: Graph, folder: Path) -> str:
