@@ -22,6 +22,7 @@ from connectome_compiler.ir.digest import array_digest, statement_digest
 from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.provenance import Provenance
+from connectome_compiler.ir.records import made
 from connectome_compiler.ir.signs import SignCount, count_signs
 from connectome_compiler.ir.ties import groups, n_junctions, scale
 from connectome_compiler.ir.window import Window
@@ -127,15 +128,15 @@ class StatedProjection:
         )
 
     @classmethod
-    def read(cls, row: Mapping[str, Any]) -> StatedProjection:
-        """Undo `row`."""
+    def read(cls, where: str, row: Mapping[str, Any]) -> StatedProjection:
+        """Undo `row`; raise `CompileError` at ``where`` if it is no such one."""
         rest = dict(row)
         excitatory, inhibitory = rest.pop("excitatory"), rest.pop("inhibitory")
         enforced = excitatory + inhibitory - rest.pop("free")
-        signs = SignCount(excitatory, inhibitory, rest.pop("unknown"), enforced)
+        rest["signs"] = signs = SignCount(excitatory, inhibitory, rest.pop("unknown"), enforced)
         if (alike := _alike(signs, rest["connections"])) is not None:
             rest.setdefault("signs_sha256", alike)
-        return cls(shape=tuple(rest.pop("shape")), signs=signs, **rest)
+        return made(where, cls, rest)
 
     def row(self) -> dict[str, Any]:
         """Return what is stated, hashes last, without what follows from the rest."""
@@ -157,10 +158,13 @@ class StatedProjection:
 
 def _alike(signs: SignCount, n: int) -> str | None:
     """Return the hash of the enforced signs of ``n`` connections, if all are equal."""
-    sign = None
-    if not signs.enforced or n in (signs.excitatory, signs.inhibitory):
-        sign = signs.enforced and (1 if signs.excitatory else -1)
-    return None if sign is None else array_digest(np.full(n, sign, np.int8))
+    if not signs.enforced:
+        sign = 0
+    elif n in (signs.excitatory, signs.inhibitory):
+        sign = 1 if signs.excitatory else -1
+    else:
+        return None
+    return array_digest(np.full(n, sign, np.int8))
 
 
 def _given(record: Any, *always: str) -> dict[str, Any]:
@@ -244,8 +248,14 @@ class Statement:
         if rest.pop("measured") != provenance.measured:
             raise ValueError("measured")
         own = {name: rest.pop(name) for name in _OWN}
-        own["populations"] = tuple(StatedPopulation(**row) for row in own["populations"])
-        own["projections"] = tuple(map(StatedProjection.read, own["projections"]))
+        own["populations"] = tuple(
+            made(f"{where}.populations[{k}]", StatedPopulation, row)
+            for k, row in enumerate(own["populations"])
+        )
+        own["projections"] = tuple(
+            StatedProjection.read(f"{where}.projections[{k}]", row)
+            for k, row in enumerate(own["projections"])
+        )
         style = {key: value for key, value in rest.items() if key not in ("statement", "sha256")}
         return cls(provenance=provenance, style=style, **own)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from connectome_compiler import files
 from connectome_compiler.emit.proven import proven
 from connectome_compiler.errors import CompileError
-from connectome_compiler.statement import MARK as MARK
+from connectome_compiler.statement import MARK
 
 # What a module imports, and what torch does: a file of such a name would be imported instead.
 NEEDED = {"torch", "safetensors", "numpy", "sympy", "mpmath", "networkx", "jinja2", "markupsafe"}

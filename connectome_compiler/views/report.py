@@ -291,8 +291,15 @@ def _provenance(path: Path, tree: ast.Module) -> dict[str, Any]:
 
 
 def _of_module(path: Path) -> str:
-    """Return what a module states of itself."""
     stated = read_statement(path)
+    try:
+        return "\n".join(_stated(path, stated))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # in what is the style's own
+        raise CompileError(f"{path}: PROVENANCE", ALTERED, REBUILD) from error
+
+
+def _stated(path: Path, stated: Statement) -> list[str]:
+    """Return what a module states of itself."""
     p = stated.provenance
     units = [
         (
@@ -316,7 +323,7 @@ def _of_module(path: Path) -> str:
         steps += [*_wrapped(str(step), "  ", "      "), *_notes(step.notes)]
     signs = sum((q.signs for q in stated.projections), SignCount())
     gaps = _n_gaps(stated.projections)
-    lines = [
+    return [
         f"{path.name}: {stated.recipe}, {p.title}",
         "",
         *_beside("data", f"{p.source}, {standing(p.connectivity)}; signs: {p.signs}"),
@@ -335,7 +342,6 @@ def _of_module(path: Path) -> str:
         "steps",
         *steps,
     ]
-    return "\n".join(lines)
 
 
 def _n_gaps(projections: Iterable[StatedProjection]) -> int:

@@ -216,11 +216,12 @@ def without(path: Path, *left_out: str) -> Path:
 
 def test_an_earlier_module_is_to_be_built_again(tmp_path: Path) -> None:
     path = without(recurrent("types", tmp_path), "statement")
-    with pytest.raises(
-        VerifyError, match="PROVENANCE: has the format 1; this ccompile reads 3"
-    ) as e:
+    problem = "PROVENANCE: has the format 1; this ccompile reads 3"
+    with pytest.raises(VerifyError, match=problem) as found:
         validate(path)
-    assert e.value.hint.startswith("build it again with this ccompile: it was made by connectome-")
+    assert found.value.hint.startswith(
+        "build it again with this ccompile: it was made by connectome-"
+    )
 
 
 @pytest.mark.parametrize("name", ["options", "state"])

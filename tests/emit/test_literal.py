@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectome_compiler.emit.literal import code, docstring, literal, printable
+from connectome_compiler.emit.literal import WIDTH, code, docstring, literal, packed, printable
 from connectome_compiler.errors import CompileError
 
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -30,6 +30,28 @@ values = st.recursive(
 def test_literals_read_back(value: object) -> None:
     assert ast.literal_eval(literal(value)) == value
     assert ast.literal_eval(literal(value, 8, 90)) == value
+
+
+@given(st.dictionaries(st.text(max_size=20), values, min_size=1, max_size=6))
+def test_packed_literals_read_back(value: dict[str, object]) -> None:
+    source = packed(value)
+    assert ast.literal_eval(source) == value
+    assert source.data[0].value == value
+    assert (0, len(source)) == source.data[0][:2]
+
+
+def test_packed_literals_fill_their_lines() -> None:
+    rows = [[f"name{k}", k, "x" * 20] for k in range(9)]
+    value = {
+        "text": "some words " * 30,
+        "rows": {"all": [rows, rows], "none": []},
+        "t": (("y " * 70,),),
+    }
+    source = packed(value)
+    assert ast.literal_eval(source) == value
+    lines = source.splitlines()
+    assert max(map(len, lines)) <= WIDTH
+    assert len(lines) < 24
 
 
 class Word(StrEnum):

@@ -30,6 +30,17 @@ def test_operators_carry_the_hash_of_the_source() -> None:
     assert copy_definitions(["EdgeLinear"]) == copied
 
 
+def test_what_is_wanted_comes_first_and_helpers_last() -> None:
+    names = [
+        n.name
+        for n in ast.parse(copy_definitions(["TiedEdgeLinear"]).text).body
+        if isinstance(n, ast.ClassDef | ast.FunctionDef)
+    ]
+    assert names[:2] == ["EdgeLinear", "TiedEdgeLinear"]  # a base is needed at once
+    assert names.index("_operator") < names.index("connection_product")  # and so is a decorator
+    assert all(name.startswith(("_", "connection_")) for name in names[2:])
+
+
 def test_unknown_layers_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="EdgeLinear"):
         copy_definitions(["EdgeLinaer"])

@@ -19,9 +19,9 @@ Data       toy@1 (modelled; signs: modelled)
 Signs      19 known (19 excitatory, 100%; 0 inhibitory, 0%), 19 enforced, 0 unknown
 Licence    CC0
 
-Made by connectome-compiler 0.1.0 from the recipe toy-column: assign-signs, apply-dale, laminar-
-partition, set-node-model, fold-inhibition, split-flow, attach-io, bionic. What each step did stands
-below, in PROVENANCE.
+Made by connectome-compiler 0.1.0 from the recipe toy-column: assign-signs, apply-dale,
+laminar-partition, set-node-model, fold-inhibition, split-flow, attach-io, bionic. What each step
+did stands below, in PROVENANCE.
 """
 
 from __future__ import annotations
@@ -1111,9 +1111,9 @@ PROVENANCE: dict[str, Any] = {
             "l6_exc_to_l6_exc.pre": [[3], {"held": True}],
             "l6_exc_to_l6_exc.sign": [[], {"held": True}]}},
     "graph_sha256": "050e66f190b2a2e97c0a843c512a0bbde61a11d0aeb540c2f5188075312a9c65",
-    "header_sha256": "77782f65a39346e392021693e7a0a2d1adbbd10bc583b9a952b76d3d46ea8595",
+    "header_sha256": "c5bdfc5758386a8ed5805ae06cd685eebe164e2413c3f2f8a51ed2f1f0dcffa6",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "a1694035d7e6b196296a1c64b02a891f2909e4579300eb00c5aeae47fb3ea39a",
+    "sha256": "2165d836648b03756f16d7c48359e5433a9480d534349a6d470164854158bd2d",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ Data       toy@1 (modelled; signs: modelled)
 Signs      67 known (52 excitatory, 78%; 15 inhibitory, 22%), 67 enforced, 0 unknown
 Licence    CC0
 
-Made by connectome-compiler 0.1.0 from the recipe toy-column: assign-signs, apply-dale, laminar-
-partition, set-node-model, fold-inhibition, split-flow, attach-io, bionic. What each step did stands
-below, in PROVENANCE.
+Made by connectome-compiler 0.1.0 from the recipe toy-column: assign-signs, apply-dale,
+laminar-partition, set-node-model, fold-inhibition, split-flow, attach-io, bionic. What each step
+did stands below, in PROVENANCE.
 """
 
 from __future__ import annotations
@@ -1631,9 +1631,9 @@ PROVENANCE: dict[str, Any] = {
             "l6_exc_to_l6_exc.pre": [[3], {"held": True}],
             "l6_exc_to_l6_exc.sign": [[], {"held": True}]}},
     "graph_sha256": "d9b2879da07ca3d54d95d29941aea12b8295f264610372548ca5e9a1785d0d78",
-    "header_sha256": "9a007ede37155094c55512279ef47da1bfc69da411c5d77fc581bb72b3ee4884",
+    "header_sha256": "285a39d247c9969adf13d5930782a2923e6fc6c490dceeb8c7b6fa55d5806687",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "bcbb5e39a9fbb5cc9f220eaeff0bf29f257712e74a3a7f3c9c6ea1ef34f85634",
+    "sha256": "a5b2abed70847abfd174fcf3467d530f5be6b2cc0e703db9a53431c20eefbff9",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

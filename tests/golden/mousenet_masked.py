@@ -15,9 +15,9 @@ Data       areas by hand (unknown; signs: none)
 Signs      0 known (0 excitatory, 0%; 0 inhibitory, 0%), 0 enforced, 473 unknown
 Licence    not stated by the source
 
-Made by connectome-compiler 0.1.0 from the recipe small-masked: level-areas, wire-levels, normalise-
-in-degree, size-maps, lay-kernels, materialise-laws, mousenet. What each step did stands below, in
-PROVENANCE.
+Made by connectome-compiler 0.1.0 from the recipe small-masked: level-areas, wire-levels,
+normalise-in-degree, size-maps, lay-kernels, materialise-laws, mousenet. What each step did stands
+below, in PROVENANCE.
 """
 
 from __future__ import annotations
@@ -369,9 +369,9 @@ PROVENANCE: dict[str, Any] = {
             "read_out.weight": [[5, 28], {"start": "uniform", "fan_in": 28}],
             "read_out.bias": [[5], {"start": "uniform", "fan_in": 28}]}},
     "graph_sha256": "b722cb5f6ccfcb66f06801d16360d46387074f62e1504725694d14b3c9fda7f2",
-    "header_sha256": "dcaaa9d04894da93af59c2d2c90f17af90f18ca9432e0f772512d34ddd330e29",
+    "header_sha256": "d51ff3ecb151da8a91d5d997de6450bed3f3727a6d2b05b7c3c32af42d014c35",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "e5748f3d70d6596d0571b478a695de03d5417bada7fc370cc3f33dcbdad10f63",
+    "sha256": "bd5ff77b052116b0b732aaddbbcef02a51c1cd68d14642a31da88e327639e93e",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -76,9 +76,8 @@ def test_measured_data_need_no_warning() -> None:
 def test_reads_a_statement_without_running_anything(annotation: str, tmp_path: Path) -> None:
     path = tmp_path / "net.py"
     graph = laminar(column())
-    source = (
-        Bionic().emit(graph, "toy").source.replace(": dict[str, Any] = {", f"{annotation} = {{")
-    )
+    source = Bionic().emit(graph, "toy").source
+    source = source.replace("PROVENANCE: dict[str, Any] =", f"PROVENANCE{annotation} =")
     path.write_text(f"{source}\nraise SystemExit\n")
     assert report.read_statement(path).provenance == graph.provenance
 
