@@ -26,9 +26,15 @@ def run_module(path: Path, text: bytes, name: str = "") -> ModuleType:
     """
     module = ModuleType(name or path.stem)
     module.__file__ = str(path)
-    if name:
-        sys.modules[name] = module  # dataclasses in it look themselves up there
-    exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)
+    known = sys.modules.get(module.__name__)
+    sys.modules[module.__name__] = module  # dataclasses in it look themselves up there
+    try:
+        exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)
+    finally:
+        if not name:
+            del sys.modules[module.__name__]
+            if known is not None:
+                sys.modules[module.__name__] = known
     return module
 
 
