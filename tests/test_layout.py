@@ -19,7 +19,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "files": {"errors"},
     "ir": {"errors", "files"},
     "passes": {"ir", "errors", "options"},
-    "emit": {"ir", "errors", "files", "nn"},
+    "emit": {"ir", "errors", "files", "nn", "options", "registry"},
     "nn": set(),
     "analysis": {"emit", "errors", "options", "recipe"},
     "tasks": {"emit", "errors", "files", "options", "recipe"},

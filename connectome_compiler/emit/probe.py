@@ -30,6 +30,7 @@ from connectome_compiler.emit.emission import MARK
 from connectome_compiler.emit.findings import Wrong as Wrong
 from connectome_compiler.emit.findings import alone, finding
 from connectome_compiler.emit.fresh import tied_to_parent
+from connectome_compiler.emit.probe_layers import answers_in_every_way, layers_act_in_every_way
 from connectome_compiler.emit.probe_options import STARTS, refuses_nonsense, restated, rounds
 from connectome_compiler.emit.probe_state import (
     gradients_are_its_own,
@@ -153,6 +154,8 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
         checks.append("noise in training is normal, of the size stated")
     _gradients(network, stated)
     checks.append("gradients of every projection are those of its connections")
+    _in_every_way(network, stated)
+    checks.append("likewise in half precision, under torch.func, and twice differentiated")
     for kind in OPTIMIZERS:
         _train(network, kind)
         _structure(network, stated)
@@ -166,6 +169,7 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
         checks.append("states of other connections, signs or counts are refused")
     projections = stated["projections"]
     return {
+        "statement": stated["sha256"],
         "class_name": type(network).__name__,
         "measured": bool(stated["measured"]),
         "n_parameters": sum(p.numel() for p in network.parameters() if p.requires_grad),
@@ -1049,6 +1053,25 @@ def _dense_gradients(key: str, layer: Any, operator: dict[str, Any], batch: int)
     for what, one, other in zip(parts, found, right, strict=True):
         if not torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(other.abs().max())):
             raise Wrong(key, f"the gradient of its {what} is not that of its connections")
+
+
+def _in_every_way(network: Any, stated: dict[str, Any]) -> None:
+    """Call layers and network as torch can, each way of which may be code of its own."""
+    _shake(network)
+    operators = {_key(a, b, layer): layer for a, b, layer in network.named_projections()}
+    layers_act_in_every_way(
+        (key, layer, operator, _input_shape(layer, operator))
+        for key, layer in operators.items()
+        for operator in (_operator(stated, key),)
+    )
+    answers_in_every_way(network, _answer, _along(network, stated))
+
+
+def _input_shape(layer: Any, operator: dict[str, Any]) -> tuple[int, ...]:
+    """Return the shape of one sample that a layer takes; of a convolution, a small map."""
+    if operator["kind"] != "Linear":
+        return (layer.in_channels, *_map_size(operator))
+    return (layer.n_pre if hasattr(layer, "ptr") else layer.in_features,)
 
 
 def _shake(network: Any) -> None:

@@ -68,6 +68,7 @@ def probe_motif(emitted: ModuleType, saved: Path | None) -> dict[str, Any]:
     lengths = sorted({options[_length(motif)] for options in choices})
     bodies = f"{len(choices)} choices of options, {_listed(lengths)} joints"
     checks.append(f"weights by name, rates and gradients are those of a plain reading: {bodies}")
+    _answers_in_every_way(emitted, motif)
     _refuses(emitted, motif)
     checks.append("inputs of another shape, or not finite, and options of no meaning are refused")
     for kind in OPTIMIZERS:
@@ -82,6 +83,7 @@ def probe_motif(emitted: ModuleType, saved: Path | None) -> dict[str, Any]:
     checks.append("saved and loaded, copied, or spread over the joints, it is the same network")
     projections = stated["projections"]
     return {
+        "statement": stated["sha256"],
         "class_name": type(network).__name__,
         "measured": bool(stated["measured"]),
         "n_parameters": sum(p.numel() for p in network.parameters()),
@@ -282,6 +284,36 @@ def _compare(
         one, other = (torch.zeros(1) if g is None else g for g in (one, other))
         if not torch.allclose(one.double(), other.double(), rtol=1e-4, atol=slack):
             raise Wrong(f"{where}: {name}", "learns by another gradient than the graph's")
+
+
+def _answers_in_every_way(emitted: ModuleType, motif: dict[str, Any]) -> None:
+    """Call a network as torch can, in each mode and precision: the answer is the same."""
+    options = _everything(motif) | {"constant_init": False}  # as large as they start, all act
+    for training in (True, False):
+        torch.manual_seed(6)
+        network = _built(emitted, options).train(training)
+        for dtype in (torch.float32, torch.float64):
+            network = network.to(dtype)
+            inputs = {name: x.to(dtype) for name, x in _inputs(motif, options, 6).items()}
+            before = {name: x.clone() for name, x in inputs.items()}
+            weights = dict(network.named_parameters())
+            wanted = motif_rates(motif, options, weights, inputs)[motif["output"]].detach()
+            steps = {name: torch.stack((x, x), -1)[..., 0] for name, x in inputs.items()}
+            with torch.no_grad(), finding("forward"):
+                found = {
+                    "without gradients": _called(network, motif, inputs),
+                    "to inputs laid out in steps": _called(network, motif, steps),
+                    "as a copy": _called(copy.deepcopy(network), motif, inputs),
+                }
+                with torch.inference_mode():
+                    found["in inference mode"] = _called(network, motif, inputs).clone()
+                none = {name: x[:0] for name, x in inputs.items()}
+                found["of no rows"] = torch.cat((wanted, _called(network, motif, none)))
+            for what, answer in found.items():
+                if not torch.equal(answer, wanted):
+                    raise Wrong("forward", f"answers otherwise {what}")
+            if any(not torch.equal(x, before[name]) for name, x in inputs.items()):
+                raise Wrong("forward", "changes its input")
 
 
 def _trains(emitted: ModuleType, motif: dict[str, Any], options: Options, kind: str) -> None:

@@ -26,6 +26,7 @@ import torch._dynamo
 from mutants.battery import behaviour, differ
 
 from connectome_compiler.emit import probe_motif  # noqa: F401  imported once, not in each process
+from connectome_compiler.emit.again import follows
 from connectome_compiler.emit.findings import Wrong
 from connectome_compiler.emit.probe import probe
 
@@ -64,7 +65,9 @@ def apart(call: Callable[[], Any]) -> Any:
 def refused(module: Path, saved: Path | None) -> str:
     """Return why the certificate refuses a module, "" if it does not."""
     try:
-        probe(module, saved)
+        ran = probe(module, saved)["statement"]
+        if saved is not None:
+            follows(module, saved, ran)
     except Wrong as wrong:
         return f"{wrong.where}: {wrong.problem}"
     except BaseException as error:
