@@ -36,7 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "statement": {"ir"},
     "passes": {"ir", "options"},
     "emit": {"nn", "statement", "files"},
-    "certify": {"nn", "statement", "files", "registry"},
+    "certify": {"nn", "statement", "files", "registry", "options"},
     "recipe": {"options", "reading", "registry"},
     "recipes": set(),
     "pipeline": {"certify", "emit", "passes", "reading", "recipe"},

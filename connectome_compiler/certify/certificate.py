@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from connectome_compiler.certify.again import follows
+from connectome_compiler.certify.findings import Wrong
 from connectome_compiler.certify.fresh import run_fresh
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.files import settled
@@ -92,6 +94,13 @@ def _certificate(module: Path, graph: Path | None, shown: str) -> Certificate:
         elif answer["where"] == "graph" and graph is not None:
             hint = _stage(graph, answer.get("wanted", ""))
         raise VerifyError(f"{shown or module}: {answer['where']}", answer["problem"], hint)
+    ran = answer.pop("statement")
+    if graph is not None:
+        try:
+            same, line = follows(module, graph, ran)
+        except Wrong as wrong:
+            raise VerifyError(f"{shown or module}: {wrong.where}", wrong.problem, hint) from wrong
+        answer["checks" if same else "notes"] += [line] if line else []
     answer["checks"], answer["notes"] = tuple(answer["checks"]), tuple(answer["notes"])
     return Certificate(module=Path(shown or module).name, **answer)
 

@@ -14,6 +14,7 @@ from connectome_compiler.certify.findings import Wrong, finding
 from connectome_compiler.certify.meaning import Case, Meaning
 from connectome_compiler.certify.plain import acted, acting, connections
 from connectome_compiler.certify.structure import key_of, operator_of
+from connectome_compiler.certify.ways import layers_act_in_every_way
 from connectome_compiler.nn.window_rules import WindowRule
 
 BATCH = 4
@@ -49,6 +50,24 @@ def shake(meaning: Meaning, network: Any) -> None:
         for _, _, layer in network.named_projections():
             if getattr(layer, "scale", None) is not None:  # a shared weight times many synapses
                 layer.weight /= max(1.0, float(layer.scale.mean()))
+
+
+def in_every_way(case: Case, network: Any) -> None:
+    """Call layers as torch can, each way of which may be code of its own."""
+    shake(case.meaning, network)
+    layers_act_in_every_way(
+        (key, layer, operator, _input_shape(layer, operator))
+        for a, b, layer in network.named_projections()
+        for key in (key_of(a, b, layer),)
+        for operator in (operator_of(case, key),)
+    )
+
+
+def _input_shape(layer: Any, operator: dict[str, Any]) -> tuple[int, ...]:
+    """Return the shape of one sample that a layer takes; of a convolution, a small map."""
+    if operator["kind"] != "Linear":
+        return (layer.in_channels, *_map_size(operator))
+    return (layer.n_pre if hasattr(layer, "ptr") else layer.in_features,)
 
 
 def make_wild(network: Any) -> None:

@@ -77,6 +77,7 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
     checks.append(f"{pulsed:,} unit pulses came out at their targets alone, with their signs")
     style = style_of(stated)
     return {
+        "statement": emitted.PROVENANCE["sha256"],
         "class_name": type(network).__name__,
         "style": f"{style} from {owner(entry('template', style, 'style'))}",
         "measured": bool(stated["measured"]),
@@ -124,6 +125,9 @@ def _battery(case: Case, network: Any) -> Iterator[str]:
         yield from meaning.check_shaken(case, network)
     layers.gradients(case, network)
     yield "gradients of every projection are those of its connections"
+    layers.in_every_way(case, network)
+    rates.in_every_way(case, network)
+    yield "likewise in half precision, under torch.func, and twice differentiated"
     for kind in OPTIMIZERS:
         rates.train(case, network, kind)
         structure.compare(case, network)

@@ -27,6 +27,7 @@ from connectome_compiler.certify.options import refuses_nonsense, rounds
 from connectome_compiler.certify.state import starts_where_stated
 from connectome_compiler.certify.stepping import Stepper
 from connectome_compiler.certify.structure import key_of
+from connectome_compiler.certify.ways import answers_in_every_way
 
 LEARNT = 1e-6  # of gradients, relative to the largest: of what saturates, little is left
 MANY = 500_000  # connections; above, networks in time are compared over fewer steps
@@ -232,6 +233,12 @@ def goes_on(case: Case, network: Any) -> None:
 
 def _agree_roughly(one: Any, other: Tensor) -> bool:
     return one is not None and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def in_every_way(case: Case, network: Any) -> None:
+    """Call the network as torch can, each way of which may be code of its own."""
+    shake(case.meaning, network)
+    answers_in_every_way(network, _answer, _along(case, network))
 
 
 def any_batch(case: Case, network: Any) -> int:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from connectome_compiler.certify.findings import Wrong, finding
+from connectome_compiler.certify.low_rank import low_rank_starts
 from connectome_compiler.certify.meaning import Case, listed
 from connectome_compiler.ir.digest import array_digest
 
@@ -180,6 +181,9 @@ def starts_where_stated(case: Case) -> None:
         elif len(values[0]):
             rule = entry["fan_in"] if isinstance(entry["fan_in"], str) else "a number"
             pooled[rule].append(_follows(name, entry, values, now))
+    ranks = {n: e["rank"] for n, e in random.items() if e["start"] == "low-rank"}
+    if ranks and not case.options:  # many networks: other options do not change the law
+        low_rank_starts(ranks, seen, now, lambda seed: _built(case, seed))
     for rule, many in pooled.items():  # small layers say something together
         excess = torch.cat(many)
         if abs(float(excess.sum())) > SKEW * math.sqrt(len(excess)):
@@ -358,29 +362,26 @@ def unlike_uniform(shares: Tensor) -> str:
 
 
 def _has_rank(name: str, rank: int, values: list[Tensor], now: dict[str, Tensor]) -> None:
-    """Compare connections with the entries of a random matrix of ``rank``, and their size."""
+    """Compare a block that is whole with the rank: `low_rank` compares its numbers."""
     of = name.rpartition(".")[0]
-    ptr, pre, sign = (now[f"{of}.{part}"] for part in ("ptr", "pre", "sign"))
+    ptr, pre = (now[f"{of}.{part}"] for part in ("ptr", "pre"))
     degree = ptr.diff()
     post = torch.arange(len(degree)).repeat_interleave(degree)
+    if not len(post):
+        return
     scaled = torch.stack(values).double() * degree.clamp(min=1)[post].sqrt() * math.sqrt(3)
-    if not scaled.numel():
-        return
-    if bool((sign != 0).all()) and bool((scaled < 0).any()):
-        raise Wrong(name, "does not start as is stated: factors are not positive")
-    # A product of normal numbers has a fourth moment of 9; rows and columns share theirs.
-    shared = min(len(degree), int(pre.max()) + 1)
-    slack = 6 * math.sqrt(16 / (shared * len(values)))
-    if abs(math.log(max(1e-30, float(scaled.square().mean())))) > slack:
-        raise Wrong(name, "does not start as is stated: its size is another")
     sources = [set(pre[ptr[i] : ptr[i + 1]].tolist()) for i in range(min(len(degree), MOST))]
-    for rows, columns in _blocks(sources, rank + 1):
-        place = {(int(i), int(j)): k for k, (i, j) in enumerate(zip(post, pre, strict=True))}
-        block = [[scaled[0, place[i, j]] for j in columns] for i in rows]
-        sizes = torch.linalg.svdvals(torch.tensor(block, dtype=torch.float64))
-        if float(sizes[rank]) > 1e-4 * float(sizes[0]):
-            raise Wrong(name, f"does not start as is stated: its rank is above {rank}")
-        return
+    place = {(int(i), int(j)): k for k, (i, j) in enumerate(zip(post, pre, strict=True))}
+    for size in (rank, rank + 1):
+        for rows, columns in _blocks(sources, size):
+            block = torch.tensor([[place[i, j] for j in columns] for i in rows])
+            sizes = torch.linalg.svdvals(scaled[:, block])
+            small = sizes[:, -1] < 1e-4 * sizes[:, 0]
+            if size > rank and not bool(small.all()):
+                raise Wrong(name, f"does not start as is stated: its rank is above {rank}")
+            if size == rank and bool(small.all()):
+                raise Wrong(name, f"does not start as is stated: its rank is below {rank}")
+            break
 
 
 def _blocks(sources: list[set[int]], size: int) -> Iterator[tuple[list[int], list[int]]]:

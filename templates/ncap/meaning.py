@@ -76,6 +76,7 @@ class Repeated(Meaning):
             "weights by name, rates and gradients are those of a plain reading:"
             f" {len(choices)} choices of options, {bodies}"
         )
+        _answers_in_every_way(emitted, motif)
         _refuses(emitted, motif)
         yield "inputs of another shape, or not finite, and options of no meaning are refused"
         for kind in OPTIMIZERS:
@@ -223,7 +224,7 @@ def _starts_by_law(emitted: ModuleType, motif: dict[str, Any]) -> None:
         drawn = []
         for seed in range(8):
             torch.manual_seed(seed)
-            weights = [float(p) for p in _built(emitted, options | choice).parameters()]
+            weights = [float(p.detach()) for p in _built(emitted, options | choice).parameters()]
             drawn.append(torch.tensor(weights, dtype=torch.float64))
         values, where = torch.stack(drawn), spelled(choice)
         if constant:
@@ -273,6 +274,36 @@ def _compare(
         one, other = (torch.zeros(1) if g is None else g for g in (one, other))
         if not torch.allclose(one.double(), other.double(), rtol=1e-4, atol=slack):
             raise Wrong(f"{where}: {name}", "learns by another gradient than the graph's")
+
+
+def _answers_in_every_way(emitted: ModuleType, motif: dict[str, Any]) -> None:
+    """Call a network as torch can, in each mode and precision: the answer is the same."""
+    options = _everything(motif) | {"constant_init": False}  # as large as they start, all act
+    for training in (True, False):
+        torch.manual_seed(6)
+        network = _built(emitted, options).train(training)
+        for dtype in (torch.float32, torch.float64):
+            network = network.to(dtype)
+            inputs = {name: x.to(dtype) for name, x in _inputs(motif, options, 6).items()}
+            before = {name: x.clone() for name, x in inputs.items()}
+            weights = dict(network.named_parameters())
+            wanted = motif_rates(motif, options, weights, inputs)[motif["output"]].detach()
+            steps = {name: torch.stack((x, x), -1)[..., 0] for name, x in inputs.items()}
+            with torch.no_grad(), finding("forward"):
+                found = {
+                    "without gradients": _called(network, motif, inputs),
+                    "to inputs laid out in steps": _called(network, motif, steps),
+                    "as a copy": _called(copy.deepcopy(network), motif, inputs),
+                }
+                with torch.inference_mode():
+                    found["in inference mode"] = _called(network, motif, inputs).clone()
+                none = {name: x[:0] for name, x in inputs.items()}
+                found["of no rows"] = torch.cat((wanted, _called(network, motif, none)))
+            for what, answer in found.items():
+                if not torch.equal(answer, wanted):
+                    raise Wrong("forward", f"answers otherwise {what}")
+            if any(not torch.equal(x, before[name]) for name, x in inputs.items()):
+                raise Wrong("forward", "changes its input")
 
 
 def _trains(emitted: ModuleType, motif: dict[str, Any], options: Options, kind: str) -> None:
