@@ -92,6 +92,7 @@ class Meaning(Protocol):
 
     in_time: ClassVar[bool] = False
     calls_layers: ClassVar[bool] = True  # else forward passes take weights out of them
+    smooth: ClassVar[bool] = True  # else a last bit can change everything, as where units spike
     reads_neurons: ClassVar[bool] = True  # units are neurons, whose axons were read or missed
     refuses_sizes: ClassVar[bool] = True  # inputs of another size
     keys: ClassVar[frozenset[str]] = frozenset({"options", "state"})  # that the statement must have

@@ -120,7 +120,8 @@ def _battery(case: Case, network: Any) -> Iterator[str]:
     rates.reports_all(network)
     yield rates.other_options(case)
     sizes = rates.any_batch(case, network)
-    yield f"samples do not depend on others: batches of up to {sizes}, in two precisions"
+    precisions = ", in two precisions" if meaning.smooth else ""
+    yield f"samples do not depend on others: batches of up to {sizes}{precisions}"
     with finding("units"):
         yield from meaning.check_shaken(case, network)
     layers.gradients(case, network)

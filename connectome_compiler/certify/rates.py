@@ -238,7 +238,7 @@ def _agree_roughly(one: Any, other: Tensor) -> bool:
 def in_every_way(case: Case, network: Any) -> None:
     """Call the network as torch can, each way of which may be code of its own."""
     shake(case.meaning, network)
-    answers_in_every_way(network, _answer, _along(case, network))
+    answers_in_every_way(network, _answer, _along(case, network), case.meaning.smooth)
 
 
 def any_batch(case: Case, network: Any) -> int:
@@ -251,7 +251,8 @@ def any_batch(case: Case, network: Any) -> int:
     double = copy.deepcopy(network).double()
     shake(case.meaning, double)
     case.meaning.quiet(double)
-    single = copy.deepcopy(double).float()
+    single = copy.deepcopy(double)
+    single = single.float() if case.meaning.smooth else single
     samples = double.example_input(max(sizes), *more)
     x = samples.narrow(along, 0, min(65, max(sizes)))
     # Over a batch that normalises, gradients of parts do not add up.

@@ -232,10 +232,13 @@ def _near(found: Tensor, wanted: Tensor, slack: float) -> bool:
 # --- whole networks -------------------------------------------------------------------------------
 
 
-def answers_in_every_way(network: Any, answer: Callable[[Any, Tensor], Tensor], along: int) -> None:
+def answers_in_every_way(
+    network: Any, answer: Callable[[Any, Tensor], Tensor], along: int, smooth: bool
+) -> None:
     """Compare a network's answers in double precision with those to other calls of the same.
 
-    ``answer`` calls a network, whose samples lie ``along`` a dimension. What it answers where
+    ``answer`` calls a network, whose samples lie ``along`` a dimension. In half precision it must
+    answer almost the same, if it is ``smooth``. What it answers where
     gradients are kept is compared elsewhere with the graph.
     """
     double = copy.deepcopy(network).double().eval()
@@ -251,15 +254,14 @@ def answers_in_every_way(network: Any, answer: Callable[[Any, Tensor], Tensor], 
             raise Wrong("forward", f"makes {tuple(none.shape)} of no samples")
         if not torch.equal(x, before):
             raise Wrong("forward", "changes its input")
-        half = copy.deepcopy(double).bfloat16()
+        half, single = copy.deepcopy(double).bfloat16(), copy.deepcopy(double).float()
         with torch.no_grad():
-            found = answer(half, x.bfloat16())
-            if found.dtype != torch.bfloat16 or not _near(found, wanted.bfloat16(), 2 * HALF):
-                raise Wrong("forward", "answers otherwise in bfloat16")
-            single = copy.deepcopy(double).float()
+            low = answer(half, x.bfloat16())
             with torch.autocast("cpu", torch.bfloat16):
-                found = answer(single, x.float())
-        if not _near(found.double(), wanted, 2 * HALF):
+                mixed = answer(single, x.float()).double()
+        if low.dtype != torch.bfloat16 or (smooth and not _near(low.double(), wanted, 2 * HALF)):
+            raise Wrong("forward", "answers otherwise in bfloat16")
+        if mixed.shape != wanted.shape or (smooth and not _near(mixed, wanted, 2 * HALF)):
             raise Wrong("forward", "answers otherwise under autocast")
     _learns_under_transforms(double, x, answer)
 

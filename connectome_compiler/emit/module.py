@@ -44,23 +44,25 @@ def assemble(
     paragraphs: list[str],
     arrays: Arrays,
     context: Mapping[str, Any],
+    imports: Iterable[str] = (),
     allow_free_signs: bool = False,
 ) -> Emission:
     """Return the module that ``template`` makes of ``context``.
 
     A sign that is known and not enforced is an error, unless ``allow_free_signs``.
 
-    To ``context`` are added what all templates need: ``header``, ``imports``, ``provenance``,
-    ``class_name``, the source of the ``layers``, and the arrays, if any, inline or by hash.
+    ``imports`` are statements that the text of ``template`` needs. To ``context`` are added what
+    all templates need: ``header``, ``imports``, ``provenance``, ``class_name``, the source of the
+    ``layers``, and the arrays, if any, inline or by hash.
     Text in ``context`` is source: see `emit.literal`.
     """
     if not allow_free_signs:
         _refuse_free_signs(graph, option="allow_free_signs=" in wiring.template)
     data = pack(arrays, sum(graph.count(q) for q in graph.connectome))
-    imports: tuple[str, ...] = IMPORTS
+    used = (*IMPORTS, *imports)
     if arrays:
-        imports += ARRAY_IMPORTS + (INLINE_IMPORTS if data.inline else FILE_IMPORTS)
-    copied = copy_definitions(layers, imports)
+        used += ARRAY_IMPORTS + (INLINE_IMPORTS if data.inline else FILE_IMPORTS)
+    copied = copy_definitions(layers, used)
     name = network_name(class_name, recipe, graph.provenance.dataset)
     check_class_name(name, "\n".join([*copied.imports, copied.text]))
     head = header(graph, name, recipe, wiring, paragraphs)

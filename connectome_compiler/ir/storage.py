@@ -287,7 +287,12 @@ def _write(graph: Graph) -> tuple[dict[str, bytes], bytes]:
             }
         else:
             law: Any = q.connectivity
-            entry["connectivity"] = {"kind": type(law).__name__, **asdict(law)}
+            kind = type(law).__name__
+            if LAWS.get(kind) is not type(law):
+                problem = f"its connections follow {kind}, a law that saved graphs do not have"
+                hint = "save it after materialise-laws, which lists them"
+                raise CompileError(f"projection {q.key}", problem, hint)
+            entry["connectivity"] = {"kind": kind, **asdict(law)}
         projections.append(entry)
     page = {
         "format": FORMAT,
