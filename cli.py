@@ -13,12 +13,8 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from connectome_compiler import __version__
-from connectome_compiler.errors import (
-    CompileError,
-    UnknownNameError,
-    out_of_memory,
-    printable,
-)
+from connectome_compiler.errors import CompileError, UnknownNameError, out_of_memory
+from connectome_compiler.text import printable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -88,9 +84,9 @@ class RecipeName(click.ParamType[str]):
         """Offer shipped recipes and files."""
         from click.shell_completion import CompletionItem
 
-        from connectome_compiler.recipe import shipped_names
+        from connectome_compiler.registry import recipe_names
 
-        found = [CompletionItem(n) for n in shipped_names() if n.startswith(incomplete)]
+        found = [CompletionItem(n) for n in recipe_names() if n.startswith(incomplete)]
         return found or [CompletionItem(incomplete, type="file")]
 
 
@@ -105,9 +101,10 @@ class AnyName(RecipeName):
         """Offer all that is installed, besides recipes."""
         from click.shell_completion import CompletionItem
 
-        from connectome_compiler.registry import HOME, known
+        from connectome_compiler.registry import known
+        from connectome_compiler.views.catalogue import KINDS
 
-        names = sorted({name for kind in HOME for name in known(kind)})
+        names = sorted({name for kind in KINDS for name in known(kind)})
         found = [CompletionItem(n) for n in names if n.startswith(incomplete)]
         return found + super().shell_complete(ctx, param, incomplete)
 
@@ -129,7 +126,14 @@ SETTING = click.option(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Set an option: by its short name, or stage.field (see: ccompile list RECIPE).",
+    help="Set an option: by its name, or stage.field (see: ccompile list RECIPE).",
+)
+PASS = click.option(
+    "--pass",
+    "passes",
+    multiple=True,
+    metavar="'PASS after STAGE'",
+    help="Add a pass, after or before a stage; PASS may be FILE.py:NAME, which is run.",
 )
 
 
@@ -143,6 +147,7 @@ SETTING = click.option(
     help="Module to write; its arrays go beside it.",
 )
 @SETTING
+@PASS
 @click.option(
     "--require",
     type=click.Choice(["any", "measured"]),
@@ -162,6 +167,7 @@ def build(
     recipe: str,
     out: Path,
     settings: tuple[str, ...],
+    passes: tuple[str, ...],
     require: str,
     verify: bool,
     print_after: tuple[str, ...],
@@ -177,34 +183,40 @@ def build(
     from connectome_compiler.recipe import load_recipe
     from connectome_compiler.views import report
 
-    chosen = load_recipe(recipe, settings)
-    stages = ["source", "all", *(s.use for s in chosen.passes)]
+    chosen = load_recipe(recipe, settings, passes)
+    made = chosen.make()
+    stages = [("source", "source"), *zip(made.ids, (p.name for p in made.passes), strict=True)]
+    known = [*dict.fromkeys(name for names in stages for name in names), "all"]
     for option, names in (("--print-after", print_after), ("--save-after", save_after)):
         for name in names:
-            if name not in stages:
-                raise UnknownNameError.among(f"{option}: pass", name, stages)
+            if name not in known:
+                raise UnknownNameError.among(f"{option}: pass", name, known)
     saved: list[Path] = []
-    order = ["source", *(s.use for s in chosen.passes)]
+    order = [*chosen.stages]  # with those left out: a stage has one number in all builds
+    reached = iter(stages)
 
-    def show(name: str, graph: Graph) -> None:
+    def show(graph: Graph) -> None:
         _say("")
-        if name in print_after or "all" in print_after:
-            _print(f"--- after {name}\n{graph!r}\n")
-        if name in save_after or "all" in save_after:
-            saved.append(keep(f"{order.index(name):02d}-{name}", graph))
-        _say(f"building {chosen.name}: {name} done")
+        id_, name = next(reached)
+        called = {"all", id_, name}
+        if called & set(print_after):
+            _print(f"--- after {id_}\n{graph!r}\n")
+        if called & set(save_after):
+            saved.append(keep(f"{order.index(id_):02d}-{name}", graph))
+        last = (id_, name) == stages[-1]
+        _say(f"building {chosen.name}: {'making the module' if last else f'{id_} done'}")
 
     def loaded(graph: Graph) -> None:
         _say("")
         if not graph.provenance.measured:
             _tell(f"Warning: {graph.provenance.caveat}")
-        show("source", graph)
+        show(graph)
 
     def after(ran: Ran) -> None:
         _say("")
         if ran.step.name == NULL_MODEL and ran.step.notes:
             _tell(f"Warning: {ran.graph.provenance.caveat}")
-        show(ran.step.name, ran.graph)
+        show(ran.graph)
 
     with kept_stages(out.parent / f"{out.stem}.graphs") as keep:
         built = _with_status(
@@ -316,7 +328,8 @@ def analyse(
 @main.command()
 @click.argument("target", type=RecipeName())
 @SETTING
-def inspect(target: str, settings: tuple[str, ...]) -> None:
+@PASS
+def inspect(target: str, settings: tuple[str, ...], passes: tuple[str, ...]) -> None:
     """Summarise a recipe, a graph or a module.
 
     TARGET is a recipe (name or file), a saved graph's folder, or a built module, which is read and
@@ -324,18 +337,26 @@ def inspect(target: str, settings: tuple[str, ...]) -> None:
     """
     from connectome_compiler.views import report
 
-    _print(_with_status(f"reading {target}", lambda: report.of_target(target, settings)))
+    _print(_with_status(f"reading {target}", lambda: report.of_target(target, settings, passes)))
 
 
 @main.command(name="list")
 @click.argument("name", type=AnyName(), required=False)
-def list_(name: str | None) -> None:
+@click.option("--toml", is_flag=True, help="Print the recipe NAME as a file to start from.")
+def list_(name: str | None, toml: bool) -> None:
     """List what there is, or what NAME takes.
 
     NAME is a recipe, adapter, pass or template.
     """
     from connectome_compiler.views import catalogue
 
+    if toml:
+        if name is None:
+            raise click.UsageError("--toml needs the NAME of a recipe")
+        from connectome_compiler.recipe import read_recipe
+
+        _print(read_recipe(name).rstrip("\n"))
+        return
     _print(catalogue.everything() if name is None else catalogue.one(name))
 
 

@@ -1,20 +1,18 @@
-"""Errors raised on purpose: where, what, and what to do next; and how text is shown safely."""
+"""Errors raised on purpose: where, what, and what to do next."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import re
-from collections.abc import Iterable
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
-LONGEST = 600  # characters that are shown of where, problem and hint; a value can have millions
+from connectome_compiler.text import LONGEST, shortened
+
 MOST_NAMES = 50  # in a list of those that are known
 
-# Everything that moves a cursor, sets a title or turns the direction of reading, but the newline.
-_ACTING = re.compile(
-    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
-    "\ud800-\udfff]"
-)
 # What libraries say where memory is short: torch, C++, numpy, DuckDB, the loader, the threads.
 _NO_MEMORY = re.compile(
     "can(no|')t allocate memory|bad_alloc|bad allocation|unable to allocate|out of memory"
@@ -39,6 +37,43 @@ class VerifyError(CompileError):
     """A graph, or an emitted module, breaks a rule that everything else relies on."""
 
 
+class RecipeError(CompileError):
+    """All that is wrong with a recipe, shown together; ``errors`` has them one by one."""
+
+    def __init__(self, errors: Sequence[CompileError]) -> None:
+        first = errors[0]
+        super().__init__(first.where, first.problem, first.hint)
+        self.errors = tuple(errors)
+
+    def __str__(self) -> str:
+        listed = textwrap.indent("\n".join(str(error) for error in self.errors), "  ")
+        return f"{len(self.errors)} faults:\n{listed}"
+
+
+class Faults:
+    """Errors that are collected, so that whoever made them sees them all at once."""
+
+    def __init__(self) -> None:
+        self.errors: list[CompileError] = []
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note an error raised inside, and go on after."""
+        try:
+            yield
+        except CompileError as error:
+            new = error.errors if isinstance(error, RecipeError) else (error,)
+            known = {str(e) for e in self.errors}
+            self.errors += [e for e in new if str(e) not in known]
+
+    def raise_any(self) -> None:
+        """Raise what was noted: one error as it is, several as `RecipeError`."""
+        if len(self.errors) > 1:
+            raise RecipeError(self.errors)
+        if self.errors:
+            raise self.errors[0]
+
+
 class UnknownNameError(CompileError):
     """No adapter, pass, template, recipe, option or column has this name."""
 
@@ -46,27 +81,21 @@ class UnknownNameError(CompileError):
     def among(cls, kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
         """Suggest the nearest of *known*, or list them, at most `MOST_NAMES`."""
         names = sorted(known)
-        close = get_close_matches(name, names, n=1) if len(name) < LONGEST else []
+        close = nearest(name, names)
         more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
         listed = (", ".join(names[:MOST_NAMES]) or "none") + more
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {listed}"
+        hint = f"did you mean {close!r}?" if close else f"known: {listed}"
         return cls(f"{kind} {name!r}", "no such name", hint)
 
 
-def shortened(text: str) -> str:
-    """Return ``text`` without its middle where it is longer than anyone reads."""
-    if (left_out := len(text) - LONGEST) <= 0:
-        return text
-    half = LONGEST // 2
-    return f"{text[:half]} [... {left_out:,} characters left out ...] {text[-half:]}"
-
-
-def printable(text: str) -> str:
-    r"""Return ``text`` for a terminal: what would act on it is spelled out, as in ``\x1b``.
-
-    Newlines stay. Names and titles come from data, and a terminal obeys what it is sent.
-    """
-    return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return what ``word`` was meant to be: the most alike, else the only one that contains it."""
+    names = list(known)
+    if not word or len(word) >= LONGEST:
+        return ""
+    alike = get_close_matches(word, names, n=1)
+    longer = [name for name in names if word in name and len(word) > 2]
+    return alike[0] if alike else longer[0] if len(longer) == 1 else ""
 
 
 def out_of_memory(error: BaseException) -> bool:

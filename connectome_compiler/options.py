@@ -6,13 +6,20 @@ schema; pydantic does the checking, and its findings are spelled as our errors.
 
 from __future__ import annotations
 
+import ast
+import contextlib
+import inspect
+import io
 import json
+import os
+import textwrap
+import tokenize
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Any, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.errors import CompileError, Faults, UnknownNameError, nearest
 
 LONGEST = 1 << 16  # characters of an option
 MOST_ITEMS = 10_000  # of an option that is a list
@@ -26,41 +33,70 @@ class Raw:
 
 
 def configure(where: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
-    """Return ``cls`` made from ``values``; raise `CompileError` naming the option that is wrong.
+    """Return ``cls`` made from ``values``; raise `CompileError` naming all options that are wrong.
 
     Text from a command line is read as what the field holds. A value from a recipe must be of the
-    field's type: ``"7"`` and ``true`` are no numbers.
+    field's type: ``"7"`` and ``true`` are no numbers; a path may stand for its text.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     hints = option_types(cls)
-    must_exist(where, cls, values)
+    faults = Faults()
     ready = {}
     for key, value in values.items():
-        raw = isinstance(value, Raw)
-        given = _read(value.text, hints[key]) if isinstance(value, Raw) else value
-        if hasattr(given, "item"):  # a number of numpy
-            given = given.item()
-        _must_be_bounded(f"{where}.{key}", given)
-        holder = TypeAdapter(hints[key])
-        try:
-            if get_origin(hints[key]) is tuple and isinstance(given, list | tuple):
-                # As JSON: lists in lists become tuples as well, and tables what they stand for.
-                text = json.dumps(given, default=str)
-                ready[key] = holder.validate_json(text, strict=not raw)
-            else:
-                ready[key] = holder.validate_python(given, strict=not raw)
-        except ValidationError as error:
-            first = error.errors()[0]
-            inside = first["loc"]
-            place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in inside)
-            shown = repr(value.text) if isinstance(value, Raw) else repr(value)
-            expected = first["msg"].replace("Input should be", "expected")
-            raise CompileError(f"{where}.{key}{place}", f"is {shown}: {expected}") from error
-    missing = [f.name for f in fields(cls) if f.init and _is_required(f) and f.name not in ready]
-    if missing:
-        raise CompileError(f"{where}.{missing[0]}", "is not set, and has no default")
+        with faults.noted():
+            must_exist(where, cls, key)
+            ready[key] = _checked(f"{where}.{key}", hints[key], value, _example(cls, key))
+    for key in required(cls):
+        with faults.noted():
+            if key not in values:
+                hint = f"--set {where}.{key}=VALUE"
+                raise CompileError(f"{where}.{key}", "is not set, and has no default", hint)
+    faults.raise_any()
     return cls(**ready)
+
+
+def _checked(where: str, hint: Any, value: Any, example: str) -> Any:
+    """Return an option's value as its field holds it."""
+    from pydantic import TypeAdapter, ValidationError
+
+    raw = isinstance(value, Raw)
+    given = _read(value.text, hint) if isinstance(value, Raw) else _plain(value)
+    _must_be_bounded(where, given)
+    holder = TypeAdapter(hint)
+    try:
+        if get_origin(hint) is tuple and isinstance(given, list | tuple):
+            # As JSON: lists in lists become tuples as well, and tables what they stand for.
+            return holder.validate_json(json.dumps(given, default=str), strict=not raw)
+        return holder.validate_python(given, strict=not raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
+        shown = repr(value.text) if isinstance(value, Raw) else repr(value)
+        expected = first["msg"].replace("Input should be", "expected")
+        close = nearest(str(first["input"]), _words(hint))
+        way = f"did you mean {close!r}?" if close else example
+        raise CompileError(f"{where}{place}", f"is {shown}: {expected}", way) from error
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy, or a path, as the plain value that it stands for."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value.item() if hasattr(value, "item") else value
+
+
+def _words(hint: Any) -> list[str]:
+    """Return the words that a type allows: ``keep`` and ``drop``."""
+    if get_origin(hint) is Literal:
+        return [word for word in get_args(hint) if isinstance(word, str)]
+    return [word for part in get_args(hint) for word in _words(part)]
+
+
+def _example(cls: type[Any], key: str) -> str:
+    """Return how a list is spelled, by the option's default."""
+    default = option_defaults(cls)[key]
+    return f"such as {key}={spell(default)}" if isinstance(default, tuple) and default else ""
 
 
 def _must_be_bounded(where: str, value: Any) -> None:
@@ -81,12 +117,10 @@ def _must_be_bounded(where: str, value: Any) -> None:
             _must_be_bounded(where, item)
 
 
-def must_exist(where: str, cls: type[Any], names: Mapping[str, Any]) -> None:
-    """Raise `UnknownNameError` for the first of ``names`` that is no option of ``cls``."""
-    known = option_types(cls)
-    for name in names:
-        if name not in known:
-            raise UnknownNameError.among(f"{where}: option", name, known)
+def must_exist(where: str, cls: type[Any], name: str) -> None:
+    """Raise `UnknownNameError` if ``name`` is no option of ``cls``."""
+    if name not in (known := option_types(cls)):
+        raise UnknownNameError.among(f"{where}: option", name, known)
 
 
 def option_types(cls: type[Any]) -> dict[str, Any]:
@@ -100,6 +134,45 @@ def option_types(cls: type[Any]) -> dict[str, Any]:
 def option_defaults(cls: type[Any]) -> dict[str, Any]:
     """Return the options of a stage with their default values, for `ccompile list`."""
     return {f.name: None if _is_required(f) else _default(f) for f in fields(cls) if f.init}
+
+
+def required(cls: type[Any]) -> list[str]:
+    """Return the options of a stage that have no default."""
+    return [f.name for f in fields(cls) if f.init and _is_required(f)]
+
+
+def option_docs(cls: type[Any]) -> dict[str, str]:
+    """Return what the source says of each option: the comment ``#:`` behind its field, or above.
+
+    Options of a class without source, or without such a comment, are left out.
+    """
+    docs: dict[str, str] = {}
+    for part in reversed(cls.__mro__[:-1]):
+        with contextlib.suppress(OSError, TypeError):
+            docs |= _comments(textwrap.dedent(inspect.getsource(part)))
+    return {name: docs[name] for name in option_types(cls) if name in docs}
+
+
+def _comments(source: str) -> dict[str, str]:
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {t.start[0]: t for t in tokens if t.type == tokenize.COMMENT}
+    docs = {line: t.string[2:].strip() for line, t in comments.items() if t.string[:2] == "#:"}
+    alone = {n for n in docs if not comments[n].line[: comments[n].start[1]].strip()}
+    found = {}
+    (outer,) = ast.parse(source).body
+    for node in ast.iter_child_nodes(outer):
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
+            continue
+        lines = [node.end_lineno or node.lineno]
+        if lines[0] not in docs:
+            above = node.lineno - 1
+            lines = []
+            while above in alone:
+                lines.insert(0, above)
+                above -= 1
+        if lines:
+            found[node.target.id] = " ".join(docs[n] for n in lines)
+    return found
 
 
 def _is_required(field: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import NULL_MODEL, Evidence
 from connectome_compiler.passes.runner import Ran, run
 from connectome_compiler.reading import place
-from connectome_compiler.recipe import Recipe, load_recipe
+from connectome_compiler.recipe import Made, Recipe, as_settings, load_recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +32,24 @@ class Built:
     certificate: Certificate | None
 
 
-def load_source(recipe: Recipe) -> Graph:
-    """Return the graph of a recipe's source, verified, before any pass."""
-    graph: Graph = recipe.source.make().load()
-    graph.verify()
-    return graph
-
-
 def warn_if_modelled(graph: Graph) -> None:
     """Warn where modelled connectivity stands in for the measured one."""
     if graph.provenance.caveat:
-        warnings.warn(graph.provenance.caveat, stacklevel=4)
+        _warn(graph.provenance.caveat)
 
 
 def warn_if_randomised(ran: Ran) -> None:
     """Warn where a null model has taken the place of the wiring; it has notes if it did."""
     if ran.step.name == NULL_MODEL and ran.step.notes:
-        warnings.warn(ran.graph.provenance.caveat, stacklevel=5)
+        _warn(ran.graph.provenance.caveat)
+
+
+def _warn(text: str) -> None:
+    """Warn at the line outside this package that called it."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == __package__:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
 
 
 def load_graph(recipe: str | Path, **settings: Any) -> Graph:
@@ -69,10 +71,23 @@ def compile_graph(
     after: Callable[[Ran], None] = lambda ran: None,
 ) -> Graph:
     """Load a recipe's source and run its passes; ``loaded`` and ``after`` see every stage."""
-    passes = [stage.make() for stage in recipe.passes]  # wrong options show before data is read
-    graph = load_source(recipe)
-    loaded(graph)
-    return run(graph, passes, after)
+    return _graph_of(recipe, recipe.make(), loaded, after)
+
+
+def _graph_of(
+    recipe: Recipe,
+    made: Made,  # wrong options show before data are read
+    loaded: Callable[[Graph], None],
+    after: Callable[[Ran], None],
+) -> Graph:
+    try:
+        graph: Graph = made.source.load()
+        graph.verify()
+        loaded(graph)
+        return run(graph, made.passes, after)
+    except CompileError as error:
+        recipe.put_in_words(error)
+        raise
 
 
 def build(
@@ -84,20 +99,22 @@ def build(
     require: str = "any",
     loaded: Callable[[Graph], None] = warn_if_modelled,
     after: Callable[[Ran], None] = warn_if_randomised,
+    **options: Any,
 ) -> Built:
     """Compile ``recipe`` into the module ``out``, and check the module against the graph.
 
-    ``settings`` are options as in ``--set``; ``require`` "measured" refuses modelled connectivity;
-    ``verify`` False leaves the check out, and torch with it. A module that fails its check is not
-    left behind. Raises `CompileError`.
+    ``settings`` are options as in ``--set``, and so are ``options``; ``require`` "measured" refuses
+    modelled connectivity; ``verify`` False leaves the check out, and torch with it. A module that
+    fails its check is not left behind. Raises `CompileError`.
     """
     if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe, settings)
+        recipe = load_recipe(recipe)
+    recipe = recipe.having(as_settings(settings, options))
     if require not in ("any", "measured"):
         raise UnknownNameError.among("--require", str(require), ("any", "measured"))
     out = place("out", out)
     check_path(out)  # wrong names show before anything is read
-    template = recipe.template.make()
+    made = recipe.make()
 
     def check(graph: Graph) -> None:
         if require == "measured" and not graph.provenance.measured:
@@ -108,12 +125,12 @@ def build(
             raise CompileError(f"recipe {recipe.name}", graph.provenance.caveat, hint)
         loaded(graph)
 
-    graph = compile_graph(recipe, loaded=check, after=after)
+    graph = _graph_of(recipe, made, check, after)
     if require == "measured" and not graph.provenance.measured:
         hint = "leave the null model out"
         raise CompileError(f"recipe {recipe.name}", graph.provenance.caveat, hint)
     name = shown_name(recipe, graph)
-    emission: Emission = template.emit(graph, name)
+    emission: Emission = made.template.emit(graph, name)
     written, certificate = publish(emission, out, verify)
     return Built(name, graph, emission, written, certificate)
 

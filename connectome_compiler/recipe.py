@@ -1,25 +1,38 @@
 """Recipes: the whole line from a data set to a module, as data (TOML).
 
-A recipe names a source, passes in order, and a template, each with its options; and it gives short
-public names to the options that users need. `load_recipe` reads a shipped one by name or a user's
-by path, checks every key, and applies settings such as ``min_synapses=2`` or
-``split-flow.feedback=keep``.
+A recipe names a source, passes in order, and a template, each with its options. An option is
+reached by its own name where one stage alone has it (``min_weight=2``), else as ``stage.field``
+(``split-flow.feedback=keep``); ``[options]`` gives other names. `load_recipe` reads a shipped
+recipe by name or a user's by path, checks every key, adds passes and applies settings.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from importlib import resources
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.options import Raw, configure, must_exist
+from connectome_compiler.errors import (
+    CompileError,
+    Faults,
+    RecipeError,
+    UnknownNameError,
+    nearest,
+)
+from connectome_compiler.options import (
+    Raw,
+    configure,
+    must_exist,
+    option_defaults,
+    option_types,
+    required,
+)
 from connectome_compiler.reading import read_bytes
-from connectome_compiler.registry import Kind, find
+from connectome_compiler.registry import Kind, find, known, recipe_names, recipe_text
 
 KEYS = ("name", "title", "extends", "source", "pass", "template", "options", "set")
 SUFFIX = ".toml"
@@ -27,6 +40,10 @@ MOST_BYTES = 1 << 20  # of a recipe
 MOST_PASSES = 100
 DEEPEST = 16  # tables in tables; stages have options, and these may be tables or lists
 LONGEST_CHAIN = 16  # recipes that extend each other; one file can have several paths
+
+PLACED = re.compile(
+    r"(?P<use>.+?)\s+(?P<side>after|before)\s+(?P<anchor>\S+)(\s+as\s+(?P<id>\S+))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +53,29 @@ class Stage:
     kind: Kind
     use: str  # its name in the registry
     id: str  # its name in this recipe: ``id.field`` reaches its options
+    cls: type[Any]
     options: dict[str, Any] = field(default_factory=dict)
+    # A pass with fields here is left out while all of them have these values.
+    off: dict[str, Any] = field(default_factory=dict)
+    words: dict[str, str] = field(default_factory=dict)  # what the user called a field
 
     def make(self) -> Any:
         """Return the configured adapter, pass or template."""
-        return configure(self.id, find(self.kind, self.use), self.options)
+        return configure(self.id, self.cls, self.options)
+
+    def runs(self, made: Any) -> bool:
+        """Whether the pass ``made`` from this stage takes part."""
+        return not self.off or any(getattr(made, key) != value for key, value in self.off.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a recipe comes to: an adapter, the passes that take part, and a template."""
+
+    source: Any
+    passes: tuple[Any, ...]
+    ids: tuple[str, ...]  # of the passes
+    template: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,41 +87,86 @@ class Recipe:
     source: Stage
     passes: tuple[Stage, ...]
     template: Stage
-    # Short names of options: {"min_synapses": ("drop-weak-connections.min_weight",)}.
-    public: dict[str, tuple[str, ...]]
+    # Other names of options: {"null": ("null-model.model",)}.
+    aliases: dict[str, tuple[str, ...]]
 
     @property
     def stages(self) -> dict[str, Stage]:
         """All stages by the name that reaches their options."""
         return {s.id: s for s in (self.source, *self.passes, self.template)}
 
+    @property
+    def options(self) -> dict[str, tuple[str, ...]]:
+        """Every name without a stage that is understood, and the ``stage.field`` that it reaches.
+
+        Where several stages have a field, its name reaches none of them, unless it is an alias.
+        """
+        found: dict[str, list[str]] = {}
+        for stage in self.stages.values():
+            for key in option_types(stage.cls):
+                found.setdefault(key, []).append(f"{stage.id}.{key}")
+        alone = {key: tuple(paths) for key, paths in found.items() if len(paths) == 1}
+        return {**self.aliases, **{k: paths for k, paths in alone.items() if k not in self.aliases}}
+
+    def names(self, path: str) -> list[str]:
+        """Return how a user can call the option ``stage.field``, and no other by the same name."""
+        return [key for key, paths in self.options.items() if paths == (path,)] or [path]
+
     def having(self, settings: Mapping[str, Any]) -> Recipe:
-        """Return the recipe with options set: by public name, or by ``stage.field``.
+        """Return the recipe with options set: by name, or by ``stage.field``.
 
         A name that reaches several fields, such as ``seed``, gives way to one that reaches one.
+        Raises `CompileError` naming all that cannot be set.
         """
+        faults = Faults()
+        recipe = self._having(settings, faults)
+        faults.raise_any()
+        return recipe
+
+    def _having(self, settings: Mapping[str, Any], faults: Faults) -> Recipe:
+        """Return the recipe with those options set that can be; the others are noted."""
+        reach: dict[str, tuple[str, ...]] = {}
+        for key in settings:
+            with faults.noted():
+                reach[key] = self._reached(key)
         recipe, by = self, dict[str, str]()
-        reach = {key: self.public.get(key, (key,)) for key in settings}
-        for key in sorted(settings, key=lambda key: -len(reach[key])):
+        for key in sorted(reach, key=lambda key: -len(reach[key])):
             for path in reach[key]:
-                if len(reach[key]) == 1 and path in by:
-                    problem = f"{by[path]} and {key} both set {path}"
-                    raise CompileError(f"recipe {self.name}", problem, "leave one out")
+                with faults.noted():
+                    if len(reach[key]) == 1 and path in by:
+                        problem = f"{by[path]} and {key} both set {path}"
+                        raise CompileError(f"recipe {self.name}", problem, "leave one out")
                 if len(reach[key]) == 1:
                     by[path] = key
                 recipe = recipe._set(key, path, settings[key])
         return recipe
 
-    def _set(self, key: str, path: str, value: Any) -> Recipe:
-        stage_id, dot, option = path.rpartition(".")
+    def _reached(self, key: str) -> tuple[str, ...]:
+        """Return the ``stage.field`` that ``key`` sets."""
+        where = f"recipe {self.name}"
+        options = self.options
+        if key in options:
+            return options[key]
+        stage_id, dot, option = key.rpartition(".")
         if not dot:
-            raise UnknownNameError.among(f"recipe {self.name}: option", key, self.public)
+            if several := [s.id for s in self.stages.values() if key in option_types(s.cls)]:
+                ways = _listed([f"{id_}.{key}" for id_ in several], "or")
+                problem = f"is an option of {_listed(several, 'and')}"
+                raise CompileError(f"{where}: option {key!r}", problem, f"set {ways}")
+            raise UnknownNameError.among(f"{where}: option", key, options)
         if stage_id not in self.stages:
-            known = self.stages
-            raise UnknownNameError.among(f"recipe {self.name}: stage", stage_id, known)
+            raise UnknownNameError.among(f"{where}: stage", stage_id, self.stages)
+        must_exist(f"{where}: {stage_id}", self.stages[stage_id].cls, option)
+        return (key,)
+
+    def _set(self, word: str, path: str, value: Any) -> Recipe:
+        stage_id, _, option = path.rpartition(".")
         old = self.stages[stage_id]
-        must_exist(f"recipe {self.name}: {stage_id}", find(old.kind, old.use), {option: value})
-        new = replace(old, options={**old.options, option: value})
+        new = replace(
+            old,
+            options={**old.options, option: value},
+            words={**old.words, option: word},
+        )
         swap = {stage_id: new}
         return replace(
             self,
@@ -95,38 +175,194 @@ class Recipe:
             template=swap.get(self.template.id, self.template),
         )
 
+    def with_pass(
+        self,
+        use: Any,
+        *,
+        after: str | None = None,
+        before: str | None = None,
+        called: str | None = None,
+        **options: Any,
+    ) -> Recipe:
+        """Return the recipe with one more pass, right after or before the stage of that name.
 
-def shipped_names() -> list[str]:
-    """Return the names of the shipped recipes, without reading them."""
-    folder = resources.files("connectome_compiler.recipes")
-    names = (f.name for f in folder.iterdir() if f.name.endswith(SUFFIX))
-    return sorted(name.removesuffix(SUFFIX) for name in names)
+        ``use`` is a pass's name, ``"FILE.py:NAME"``, a class, or a pass that has been made;
+        ``options`` are its fields. ``called`` is its name in this recipe, if not its own.
+        """
+        where = f"recipe {self.name}"
+        if isinstance(use, str):
+            stage = _stage(where, "pass", None, {"use": use, **options}, Path())
+        else:
+            cls = use if isinstance(use, type) else type(use)
+            if not (is_dataclass(cls) and hasattr(cls, "name") and callable(use)):
+                hint = "a frozen dataclass with a name, called with a graph"
+                raise CompileError(where, f"{use!r} is not a pass", hint)
+            own = (
+                {} if use is cls else {f.name: getattr(use, f.name) for f in fields(cls) if f.init}
+            )
+            for key in options:
+                must_exist(f"{where}: {cls.name}", cls, key)
+            stage = Stage("pass", cls.name, cls.name, cls, {**own, **options})
+        return self._with(where, replace(stage, id=called or stage.id), after, before, ())
+
+    def _with(
+        self,
+        where: str,
+        stage: Stage,
+        after: str | None,
+        before: str | None,
+        added: Sequence[str],
+    ) -> Recipe:
+        """Return the recipe with ``stage``: behind those ``added`` at its place already."""
+        order = list(self.stages)
+        place = f"{where}: pass {stage.use}"
+        if (after is None) == (before is None):
+            example = f'after = "{order[-2]}", or before = "{order[-1]}"'
+            raise CompileError(place, "needs either after or before", f"such as {example}")
+        anchor = before if after is None else after
+        if anchor not in order:
+            raise UnknownNameError.among(f"{place}: stage", str(anchor), order)
+        if after == self.template.id or before == self.source.id:
+            problem = (
+                f"cannot run {'after the template' if before is None else 'before the source'}"
+            )
+            raise CompileError(place, problem)
+        if stage.id in order:
+            waits = [f"set {stage.id}.{key}, or " for key in self.stages[stage.id].off]
+            hint = "".join(waits[:1]) + "give this one another id"
+            raise CompileError(place, f"is in the recipe already, as {stage.id!r}", hint)
+        at = order.index(anchor) - (before is not None)  # of the passes: the source is none
+        while before is None and at + 1 < len(order) and order[at + 1] in added:
+            at += 1
+        return replace(self, passes=(*self.passes[:at], stage, *self.passes[at:]))
+
+    def make(self) -> Made:
+        """Return the adapter, passes and template; raise `CompileError` naming all faults."""
+        faults, made = Faults(), dict[str, Any]()
+        for stage in self.stages.values():
+            if missing := [key for key in required(stage.cls) if key not in stage.options]:
+                for key in missing:
+                    with faults.noted():
+                        word = self.names(f"{stage.id}.{key}")[0]
+                        problem, hint = "is not set, and has no default", f"--set {word}=VALUE"
+                        raise CompileError(word, problem, hint)
+                continue
+            with faults.noted():
+                made[stage.id] = self.made(stage)
+        if len(made) == len(self.stages):
+            for stage in self.passes:
+                if not stage.runs(made[stage.id]):
+                    with faults.noted():
+                        self._must_not_be_in_vain(stage, made)
+        faults.raise_any()
+        ids = tuple(stage.id for stage in self.passes if stage.runs(made[stage.id]))
+        passes = tuple(made[id_] for id_ in ids)
+        return Made(made[self.source.id], passes, ids, made[self.template.id])
+
+    def made(self, stage: Stage) -> Any:
+        """Return what ``stage`` makes; its errors call options as the user did."""
+        try:
+            return stage.make()
+        except CompileError as error:
+            self.put_in_words(error, stage)
+            raise
+
+    def _must_not_be_in_vain(self, stage: Stage, made: Mapping[str, Any]) -> None:
+        """Raise `CompileError` where a user set an option of a pass that does not take part."""
+        if any(key in stage.words for key in stage.off):
+            return  # left out on purpose: null=none
+        for word in stage.words.values():
+            reached = {path.rpartition(".")[0] for path in self.options.get(word, (word,))}
+            if not any(self.stages[id_].runs(made[id_]) for id_ in reached if id_ in made):
+                asks = _listed([self.names(f"{stage.id}.{key}")[0] for key in stage.off], "or")
+                problem = f"has no effect: {stage.id} is left out unless {asks} is set"
+                raise CompileError(word, problem, f"set {asks} as well")
+
+    def put_in_words(self, error: CompileError, stage: Stage | None = None) -> None:
+        """Call the option that ``error`` names as the user called it; it is one of ``stage``."""
+        for each in error.errors if isinstance(error, RecipeError) else (error,):
+            each.where = self._in_words(each.where, stage)
+
+    def _in_words(self, where: str, stage: Stage | None) -> str:
+        uses = [s.use for s in self.stages.values()]
+        for s in (stage,) if stage else self.stages.values():
+            heads = {s.id, s.use} if stage or uses.count(s.use) == 1 else {s.id}
+            own = {key: f"{s.id}.{key}" for key in s.options}
+            for key, word in {**own, **s.words}.items():
+                for path in (f"{head}.{key}" for head in heads):
+                    rest = where.removeprefix(path)
+                    if rest != where and not rest[:1].isidentifier():
+                        return word + rest
+        return where
+
+
+def _listed(words: Sequence[str], joint: str) -> str:
+    return f" {joint} ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def shipped() -> dict[str, str]:
-    """Return the names and titles of the shipped recipes, without a look at their stages."""
-    return {name: tomllib.loads(_shipped_text(name))["title"] for name in shipped_names()}
+    """Return the names and titles of the installed recipes, without a look at their stages."""
+    return {name: _title(name) for name in recipe_names()}
 
 
-def _shipped_text(name: str) -> str:
-    folder = resources.files("connectome_compiler.recipes")
-    return folder.joinpath(name + SUFFIX).read_text(encoding="utf-8")
+def _title(name: str) -> str:
+    try:
+        return str(tomllib.loads(recipe_text(name)).get("title", ""))
+    except CompileError as error:  # one broken plugin must not hide all else
+        return error.problem
+    except ValueError:
+        return "is not TOML"
 
 
-def load_recipe(name: str | Path, settings: Mapping[str, Any] | Iterable[str] = ()) -> Recipe:
+def load_recipe(
+    name: str | Path,
+    settings: Mapping[str, Any] | Iterable[str] = (),
+    passes: Iterable[str] = (),
+    **options: Any,
+) -> Recipe:
     """Read the shipped recipe ``name``, or the file if ``name`` ends in ``.toml``.
 
-    ``settings`` are values by option, or texts such as ``"min_synapses=2"``. Raises `CompileError`
-    for a recipe or option that does not exist, naming the nearest that does.
+    ``settings`` are values by option, or texts such as ``"min_synapses=2"``; ``options`` are more
+    of them. ``passes`` are added, as texts such as ``"keep-core after source"``. Raises
+    `CompileError` for what does not exist, naming the nearest that does.
     """
-    recipe = _load(str(name), ())
-    given = settings if isinstance(settings, Mapping) else _listed(settings)
+    return _with_passes(_load(str(name), ()), passes).having(as_settings(settings, options))
+
+
+def as_settings(
+    settings: Mapping[str, Any] | Iterable[str], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return values by option, of what is given in either way."""
+    given = settings if isinstance(settings, Mapping) else _texts(settings)
     if not all(isinstance(key, str) for key in given):
         raise _no_settings(settings)
-    return recipe.having(given if isinstance(given, Mapping) else parse_settings(given))
+    values = given if isinstance(given, Mapping) else parse_settings(given)
+    if both := sorted(set(values) & set(options)):
+        raise CompileError(f"option {both[0]!r}", "is given twice", "leave one out")
+    return {**values, **options}
 
 
-def _listed(settings: Iterable[str]) -> list[str]:
+def _with_passes(recipe: Recipe, passes: Iterable[str]) -> Recipe:
+    """Return the recipe with more passes: ``keep-core after source as core``."""
+    added: list[str] = []
+    for text in passes:
+        where = f"--pass {text!r}"
+        found = PLACED.fullmatch(text.strip())
+        if found is None:
+            hint = "such as --pass 'keep-core after source' (stages: ccompile list RECIPE)"
+            raise CompileError(where, "is not PASS after STAGE, or PASS before STAGE", hint)
+        stage = _stage(where, "pass", None, {"use": found["use"]}, Path())
+        stage = replace(stage, id=found["id"] or stage.id)
+        recipe = recipe._with(where, stage, **_side(found["side"], found["anchor"]), added=added)
+        added.append(stage.id)
+    return recipe
+
+
+def _side(side: str, anchor: str) -> dict[str, str | None]:
+    return {"after": None, "before": None, side: anchor}
+
+
+def _texts(settings: Iterable[str]) -> list[str]:
     if isinstance(settings, str) or not isinstance(settings, Iterable):
         raise _no_settings(settings)
     return list(settings)
@@ -137,32 +373,36 @@ def _no_settings(given: object) -> CompileError:
     return CompileError("settings", f"is {given!r}, not options by name", hint)
 
 
+def read_recipe(name: str, children: tuple[str, ...] = ()) -> str:
+    """Return the text of a recipe by its name, or by its path; ``children`` extend it."""
+    if name.endswith(SUFFIX):
+        content = read_bytes(Path(name), MOST_BYTES, "shipped recipes: ccompile list")
+        try:
+            # Some editors mark UTF-8 with a BOM, which TOML does not know.
+            return content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise CompileError(name, f"cannot be read: {error}", "save it as UTF-8") from error
+    if name not in recipe_names():
+        if os.path.isfile(name + SUFFIX):  # noqa: PTH113  (a name can be too long for pathlib)
+            raise CompileError(f"recipe {name!r}", "no such name", f"the file is {name}{SUFFIX}")
+        where = f"{children[-1]}: recipe" if children else "recipe"
+        raise UnknownNameError.among(where, name, recipe_names())
+    return recipe_text(name)
+
+
 def _load(name: str, children: tuple[str, ...]) -> Recipe:
     """Read a recipe that the recipes ``children`` extend."""
     if name in children or len(children) > LONGEST_CHAIN:
         chain = " -> ".join((*children, name)[:4])
         raise CompileError(children[0], f"extends itself: {chain}", "extend another recipe")
-    if name.endswith(SUFFIX):
-        content = read_bytes(Path(name), MOST_BYTES, "shipped recipes: ccompile list")
-        try:
-            # Some editors mark UTF-8 with a BOM, which TOML does not know.
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise CompileError(name, f"cannot be read: {error}", "save it as UTF-8") from error
-    else:
-        if name not in shipped_names():
-            if os.path.isfile(name + SUFFIX):  # noqa: PTH113  (a name can be too long for pathlib)
-                raise CompileError(
-                    f"recipe {name!r}", "no such name", f"the file is {name}{SUFFIX}"
-                )
-            where = f"{children[-1]}: recipe" if children else "recipe"
-            raise UnknownNameError.among(where, name, shipped_names())
-        text = _shipped_text(name)
-    return parse(name, text, children)
+    return parse(name, read_recipe(name, children), children)
 
 
 def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
-    """Read a recipe from TOML; ``where`` names it in errors, ``children`` extend it."""
+    """Read a recipe from TOML; ``where`` names it in errors, ``children`` extend it.
+
+    Raises `CompileError` naming all faults that can be told.
+    """
     try:
         page = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -170,47 +410,118 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
     except ValueError as error:  # Python converts no number of thousands of digits
         raise CompileError(where, "holds a number of too many digits") from error
     _must_be_shallow(where, page)
+    faults = Faults()
     for key in page:
-        if key not in KEYS:
-            raise UnknownNameError.among(f"{where}: key", key, KEYS)
-    name = _text(where, page, "name", Path(where).stem)
-    if not name.strip() or not name.isprintable():
-        raise CompileError(f"{where}: name", f"{name!r} is no name", "write one line of text")
-    title = _text(where, page, "title", "")
-    changes = _flat(_table(where, page, "set"))
-    if "extends" in page:
-        for key in ("source", "pass", "template"):
+        with faults.noted():
+            if key not in KEYS:
+                raise UnknownNameError.among(f"{where}: key", key, KEYS)
+    name, title = Path(where).stem, ""
+    with faults.noted():
+        name = _text(where, page, "name", name)
+        if not name.strip() or not name.isprintable():
+            raise CompileError(f"{where}: name", f"{name!r} is no name", "write one line of text")
+    with faults.noted():
+        title = _text(where, page, "title", "")
+    strangers = [k for k, v in page.items() if k not in KEYS and isinstance(v, dict | list)]
+    n_before = len(faults.errors)
+    read = _extending if "extends" in page else _whole
+    recipe = read(where, page, children, faults)
+    if recipe is None:
+        faults.raise_any()
+        raise AssertionError("a recipe that cannot be read has a fault")
+    recipe = replace(recipe, name=name, title=title or recipe.title)
+    aliases: dict[str, Any] = {}
+    with faults.noted():
+        aliases = _table(where, page, "options")
+        recipe = _with_aliases(where, recipe, aliases, faults)
+    with faults.noted():
+        changes = _flat(_table(where, page, "set"))
+        if strangers or len(faults.errors) > n_before:  # a name may be of what could not be read
+            known_names = {*recipe.options} - ({*aliases} - {*recipe.aliases})
+            changes = {k: v for k, v in changes.items() if "." in k or k in known_names}
+        recipe = recipe._having(changes, faults)
+    if faults.errors:  # what else is wrong is told with it, but for what may still be set
+        for stage in recipe.stages.values():
+            with faults.noted():
+                if all(key in stage.options for key in required(stage.cls)):
+                    recipe.made(stage)
+    faults.raise_any()
+    return recipe
+
+
+def _whole(
+    where: str, page: dict[str, Any], children: tuple[str, ...], faults: Faults
+) -> Recipe | None:
+    """Return the recipe that a page writes out, or None, with faults, if it lacks a part."""
+    folder = Path(where).parent
+    ends: dict[Kind, Stage] = {}
+    kinds: dict[Kind, str] = {"adapter": "source", "template": "template"}
+    for kind, key in kinds.items():
+        with faults.noted():
+            if key not in page and any(nearest(k, (key,)) for k in page if k not in KEYS):
+                continue  # it is misspelled, which is said
+            if key not in page:
+                raise CompileError(where, f"has no [{key}]")
+            ends[kind] = _stage(where, kind, key, _table(where, page, key), folder, faults)
+    passes = []
+    for entry in _entries(where, page, faults):
+        with faults.noted():
+            for key in ("after", "before"):
+                if key in entry:
+                    problem, hint = f"has {key}, but no extends", "passes run as they are listed"
+                    raise CompileError(f"{where}: pass {entry.get('use', '')}", problem, hint)
+            passes.append(_stage(where, "pass", None, entry, folder, faults))
+    if len(ends) < 2:
+        return None
+    ids = [s.id for s in (ends["adapter"], *passes, ends["template"])]
+    for k, repeated in enumerate(ids):
+        with faults.noted():
+            if repeated in ids[:k]:
+                problem, hint = f"{repeated!r} occurs twice", 'give one another id = "..."'
+                raise CompileError(where, problem, hint)
+    return Recipe("", "", ends["adapter"], tuple(passes), ends["template"], {})
+
+
+def _extending(
+    where: str, page: dict[str, Any], children: tuple[str, ...], faults: Faults
+) -> Recipe | None:
+    """Return the recipe that a page extends, with the passes that it adds."""
+    for key in ("source", "template"):
+        with faults.noted():
             if key in page:
                 problem = f"has both extends and {key}"
                 raise CompileError(where, problem, "change the other recipe under [set]")
+    recipe = None
+    with faults.noted():
         other = _text(where, page, "extends", "")
         if other.endswith(SUFFIX):  # a path in a file starts where the file is
             other = str(Path(where).parent / other)
-        parent = _load(other, (*children, where))
-        named = replace(parent, name=name, title=title or parent.title)
-        return _with_options(where, named, _table(where, page, "options")).having(changes)
-    for key in ("source", "template"):
-        if key not in page:
-            raise CompileError(where, f"has no [{key}]")
-    entries = page.get("pass", [])
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise CompileError(f"{where}: pass", "is no list of tables", "write [[pass]] above each")
-    if len(entries) > MOST_PASSES:
-        problem = f"has {len(entries):,} passes, at most {MOST_PASSES} are run"
-        raise CompileError(f"{where}: pass", problem)
-    recipe = Recipe(
-        name=name,
-        title=title,
-        source=_stage(where, "adapter", "source", _table(where, page, "source")),
-        passes=tuple(_stage(where, "pass", None, entry) for entry in entries),
-        template=_stage(where, "template", "template", _table(where, page, "template")),
-        public={},
-    )
-    ids = [s.id for s in (recipe.source, *recipe.passes, recipe.template)]
-    for k, repeated in enumerate(ids):
-        if repeated in ids[:k]:
-            raise CompileError(where, f"{repeated!r} occurs twice", 'give one another id = "..."')
-    return _with_options(where, recipe, _table(where, page, "options")).having(changes)
+        recipe = _load(other, (*children, where))
+    added: list[str] = []
+    for given in _entries(where, page, faults):
+        entry = dict(given)
+        with faults.noted():
+            side = {key: entry.pop(key, None) for key in ("after", "before")}
+            stage = _stage(where, "pass", None, entry, Path(where).parent, faults)
+            if recipe is not None:
+                recipe = recipe._with(where, stage, **side, added=added)
+                added.append(stage.id)
+    return recipe
+
+
+def _entries(where: str, page: dict[str, Any], faults: Faults) -> list[dict[str, Any]]:
+    """Return the tables under ``[[pass]]``."""
+    with faults.noted():
+        entries = page.get("pass", [])
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise CompileError(
+                f"{where}: pass", "is no list of tables", "write [[pass]] above each"
+            )
+        if len(entries) > MOST_PASSES:
+            problem = f"has {len(entries):,} passes, at most {MOST_PASSES} are run"
+            raise CompileError(f"{where}: pass", problem)
+        return entries
+    return []
 
 
 def _must_be_shallow(where: str, page: dict[str, Any]) -> None:
@@ -224,48 +535,82 @@ def _must_be_shallow(where: str, page: dict[str, Any]) -> None:
     raise CompileError(where, f"has tables or lists more than {DEEPEST} deep")
 
 
-def _with_options(where: str, recipe: Recipe, public: dict[str, Any]) -> Recipe:
-    """Return the recipe with more short names of options, each checked."""
+def _with_aliases(where: str, recipe: Recipe, given: dict[str, Any], faults: Faults) -> Recipe:
+    """Return the recipe with more names of options; what is wrong with others is noted."""
     reach: dict[str, tuple[str, ...]] = {}
-    for short, given in public.items():
-        place = f"{where}: options.{short}"
-        paths = tuple(given) if isinstance(given, list) else (given,)
-        for path in paths or (given,):
-            if not isinstance(path, str) or "." not in path:
-                raise CompileError(place, f"is {path!r}", 'such as "split-flow.feedback"')
-            id_, _, option = path.rpartition(".")
-            if id_ not in recipe.stages:
-                raise UnknownNameError.among(f"{place}: stage", id_, recipe.stages)
-            stage = recipe.stages[id_]
-            must_exist(place, find(stage.kind, stage.use), {option: None})
-        reach[short] = paths
-    return replace(recipe, public={**recipe.public, **reach})
+    for alias, target in given.items():
+        with faults.noted():
+            reach[alias] = _alias(f"{where}: options.{alias}", recipe, target)
+    return replace(recipe, aliases={**recipe.aliases, **reach})
+
+
+def _alias(place: str, recipe: Recipe, given: Any) -> tuple[str, ...]:
+    paths = tuple(given) if isinstance(given, list) else (given,)
+    for path in paths or (given,):
+        if not isinstance(path, str) or "." not in path:
+            raise CompileError(place, f"is {path!r}", 'such as "split-flow.feedback"')
+        id_, _, option = path.rpartition(".")
+        if id_ not in recipe.stages:
+            raise UnknownNameError.among(f"{place}: stage", id_, recipe.stages)
+        must_exist(place, recipe.stages[id_].cls, option)
+    return paths
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, Raw]:
     """Read ``key=value`` texts of a command line."""
     settings: dict[str, Raw] = {}
+    faults = Faults()
     for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise CompileError(f"--set {text}", "is not key=value", "such as --set min_synapses=2")
-        if key.strip() in settings:
-            raise CompileError(f"--set {key.strip()}", "is given twice", "leave one out")
-        settings[key.strip()] = Raw(value.strip())
+        key, equals, value = (part.strip() for part in text.partition("="))
+        with faults.noted():
+            if not equals or not key:
+                hint = "such as --set min_synapses=2"
+                raise CompileError(f"--set {text}", "is not key=value", hint)
+            if key in settings:
+                raise CompileError(f"--set {key}", "is given twice", "leave one out")
+            settings[key] = Raw(value)
+    faults.raise_any()
     return settings
 
 
-def _stage(where: str, kind: Kind, id_: str | None, entry: dict[str, Any]) -> Stage:
+def _stage(
+    where: str,
+    kind: Kind,
+    id_: str | None,
+    entry: Mapping[str, Any],
+    folder: Path,
+    faults: Faults | None = None,
+) -> Stage:
+    """Return the stage of a table; its unknown options are noted in ``faults``, if given.
+
+    ``folder`` is where paths to files start.
+    """
     options = dict(entry)
     use = options.pop("use", None)
     if not isinstance(use, str):
         problem = "has no use" if use is None else f"use is {use!r}, not text"
         raise CompileError(f"{where}: {id_ or kind}", problem, f'such as use = "{_EXAMPLE[kind]}"')
-    own = id_ or options.pop("id", use)
+    cls = find(kind, use, where, folder)
+    name = use if use in known(kind) else cls.name
+    own = id_ or options.pop("id", name)
     if not isinstance(own, str) or not own:
         raise CompileError(f"{where}: {kind} {use}", f"id is {own!r}, not a name")
-    must_exist(f"{where}: {own}", find(kind, use, where), options)
-    return Stage(kind, use, own, options)
+    when = options.pop("when", []) if kind == "pass" else []
+    found = Faults()
+    for key in (*options, *(when := when if isinstance(when, list) else [when])):
+        with found.noted():
+            if not isinstance(key, str):
+                raise CompileError(f"{where}: {own}: when", f"is {key!r}, not an option's name")
+            must_exist(f"{where}: {own}", cls, key)
+    if faults is None:
+        found.raise_any()
+    else:
+        faults.errors += found.errors
+    defaults = option_defaults(cls)
+    options = {key: value for key, value in options.items() if key in defaults}
+    off = {key: options.get(key, defaults[key]) for key in when if key in defaults}
+    off = {key: tuple(v) if isinstance(v, list) else v for key, v in off.items()}  # as fields do
+    return Stage(kind, name, own, cls, options, off)
 
 
 _EXAMPLE = {"adapter": "microns-v1", "pass": "drop-autapses", "template": "bionic"}

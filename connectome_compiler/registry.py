@@ -1,7 +1,8 @@
-"""Adapters, passes and templates by name; each is imported only when asked for.
+"""Adapters, passes, templates, laws and recipes by name; each is imported only when asked for.
 
 Built-in ones are tables of strings, beside the things they name. Other packages list theirs under
-the entry point groups ``connectome_compiler.adapters``, ``.passes`` and ``.templates``.
+the entry point groups ``connectome_compiler.adapters``, ``.passes``, ``.templates`` and ``.laws``;
+and under ``connectome_compiler.recipes`` the package that holds ``NAME.toml``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import ast
 import inspect
 from contextlib import suppress
 from functools import cache
-from importlib import import_module
+from importlib import import_module, resources
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,13 +19,16 @@ from typing import Any, Literal
 
 from connectome_compiler import __version__
 from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.own_code import FILE, from_file
 
-Kind = Literal["adapter", "pass", "template"]
+Kind = Literal["adapter", "pass", "template", "law"]
 HOME: dict[Kind, tuple[str, str]] = {
     "adapter": ("connectome_compiler.data_adapters", "connectome_compiler.adapters"),
     "pass": ("connectome_compiler.passes", "connectome_compiler.passes"),
     "template": ("connectome_compiler.templates", "connectome_compiler.templates"),
+    "law": ("connectome_compiler.ir.laws", "connectome_compiler.laws"),
 }
+RECIPES = "connectome_compiler.recipes"  # the package of those we ship, and the group of others
 
 
 def known(kind: Kind) -> dict[str, EntryPoint]:
@@ -43,19 +47,53 @@ def _plugins(group: str) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=group))
 
 
-def find(kind: Kind, name: str, where: str = "") -> type[Any]:
+def find(kind: Kind, name: str, where: str = "", folder: Path = Path()) -> type[Any]:
     """Return the class called ``name``; raise `UnknownNameError` naming the nearest.
 
-    ``where`` says in the error who asked: ``my.toml``.
+    ``where`` says in the error who asked: ``my.toml``. The name of an adapter or pass may also be
+    ``FILE.py:NAME``, the path starting at ``folder``: the file is run.
     """
     place = f"{where}: {kind}" if where else kind
+    if kind != "template" and (own := FILE.fullmatch(name)):
+        cls = from_file(folder / own["path"], own["name"])
+        if cls.name in known(kind):
+            problem = f"is called {cls.name!r}, as one that is installed"
+            raise CompileError(f"{place} {name!r}", problem, "give it another name")
+        return cls
     point = entry(kind, name, place)
     try:
-        cls: type[Any] = point.load()
+        found: type[Any] = point.load()
     except (ImportError, AttributeError) as error:
-        problem = f"cannot be imported: {error}"
-        raise CompileError(f"{place} {name!r}", problem, "reinstall what provides it") from error
-    return cls
+        raise _broken(place, name, error) from error
+    return found
+
+
+def recipe_names() -> list[str]:
+    """Return the names of all recipes that are installed; none is read."""
+    return sorted(_recipes())
+
+
+def recipe_text(name: str) -> str:
+    """Return the recipe called ``name``, one of `recipe_names`, as it is written."""
+    package = _the_one(_recipes(), RECIPES, name, "recipe").value
+    try:
+        return resources.files(package).joinpath(f"{name}.toml").read_text(encoding="utf-8")
+    except (ImportError, OSError, ValueError) as error:
+        raise _broken("recipe", name, error) from error
+
+
+def _recipes() -> dict[str, EntryPoint]:
+    files = [Path(file.name) for file in resources.files(RECIPES).iterdir()]
+    shipped = [file.stem for file in files if file.suffix == ".toml"]
+    found = {name: EntryPoint(name, RECIPES, RECIPES) for name in shipped}
+    for point in _plugins(RECIPES):
+        found.setdefault(point.name, point)
+    return found
+
+
+def _broken(place: str, name: str, error: Exception) -> CompileError:
+    hint = "reinstall what provides it"
+    return CompileError(f"{place} {name!r}", f"cannot be imported: {error}", hint)
 
 
 def docstring(kind: Kind, name: str) -> str:
@@ -74,14 +112,15 @@ def docstring(kind: Kind, name: str) -> str:
 
 
 def entry(kind: Kind, name: str, place: str) -> EntryPoint:
-    """Return what is called ``name``, not imported.
+    """Return what is called ``name``, not imported; errors are at ``place``."""
+    return _the_one(known(kind), HOME[kind][1], name, place)
 
-    Raises `CompileError`, at ``place``, if nothing is, or two packages' are.
-    """
-    found = known(kind)
+
+def _the_one(found: dict[str, EntryPoint], group: str, name: str, place: str) -> EntryPoint:
+    """Return what is called ``name``; raise `CompileError` if nothing is, or two packages' are."""
     if name not in found:
         raise UnknownNameError.among(place, name, found)
-    rivals = [point for point in _plugins(HOME[kind][1]) if point.name == name]
+    rivals = [point for point in _plugins(group) if point.name == name]
     if found[name] in rivals[:1] and len(rivals) > 1:  # which of them is meant, nobody can tell
         owners = " and ".join(sorted(owner(point) for point in rivals))
         raise CompileError(f"{place} {name!r}", f"is provided by {owners}", "uninstall all but one")

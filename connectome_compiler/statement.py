@@ -20,12 +20,12 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest, statement_digest
 from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.laws import Window
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.provenance import Provenance
 from connectome_compiler.ir.records import made
 from connectome_compiler.ir.signs import SignCount, count_signs
 from connectome_compiler.ir.ties import groups, n_junctions, scale
-from connectome_compiler.ir.window import Window
 
 MARK = "PROVENANCE: dict[str, Any] = {"  # in every emitted module: no other file is overwritten
 FORMAT = 3  # 1 had neither options nor state, 2 had no tables

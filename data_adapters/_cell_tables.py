@@ -14,9 +14,11 @@ import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.neurons import ROLES
+from connectome_compiler.ir.transmitters import canonical, signs_of
 
-from . import _tables, _transmitters
+from . import _tables
 from ._cells import COVERAGE_WORDS, Words, first_known, layer_of_word, missing, words_of
+from ._connections import DROPPED
 from ._content import is_number
 from ._ids import ids_are_text, matching_id
 from ._names import CELL, N_SECTIONS, NM_UM, POSITION, SIGN_WORDS, VOXEL_UM, plain
@@ -53,16 +55,44 @@ class CellFile:
 
     table: _tables.Table
     key_column: str
+    as_text: bool
     layout: CellLayout | None
     key: Keys
     row: npt.NDArray[np.int64]  # number of each row in the file, from 1
     data: pa.Table
     n_without_id: int
 
+    def rows(self) -> Cells:
+        """Return one cell per row, with all columns, in the order of the file."""
+        columns = {
+            name: Column(self.data.column(name).combine_chunks(), self, name)
+            for name in self.data.column_names
+        }
+        return Cells(self.key, self.as_text, columns, (self,), ())
+
+    def refuse_twice(self, kept: Mask | None = None, what: str = "cell") -> None:
+        """Raise `CompileError` if a cell that is ``kept`` (none: any) has another row, too."""
+        unique, first, place, times = np.unique(
+            self.key, return_index=True, return_inverse=True, return_counts=True
+        )
+        twice = times > 1
+        if kept is not None:
+            twice &= np.bincount(place[kept], minlength=len(unique)) > 0
+        if not twice.any():
+            return
+        k = int(first[twice].min())
+        again = int(np.flatnonzero(self.key == self.key[k])[1])
+        earlier = self.table.at(int(self.row[k])).split(", ")[-1]
+        problem = f"{what} {self.key[k]} occurs twice, first in {earlier}"
+        n = int(twice.sum())
+        hint = f"one row per {what}; {n:,} of {len(unique):,} ids occur more than once"
+        where = self.table.at(int(self.row[again]), self.key_column)
+        raise CompileError(where, problem, hint)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Column:
-    """A column of the joined table, with where it comes from."""
+    """A column of a table of cells, with where it comes from."""
 
     values: pa.Array  # one per cell
     file: CellFile
@@ -78,10 +108,20 @@ class Column:
         """Return what each word means."""
         return words_of(self.values, meaning)
 
+    def numbers(self) -> tuple[pa.Array, Mask]:
+        """Return finite numbers, null where there is none, and where text stands in their place."""
+        values, wrong = self.values, np.zeros(len(self.values), np.bool_)
+        if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
+            known = self.words(lambda word: word if is_number(word) else None)
+            wrong = np.asarray(values.is_valid()) & missing(known)
+            values = pa.array(known, pa.string())
+        numbers = values.cast(pa.float64())
+        return pc.if_else(pc.is_finite(numbers), numbers, None), wrong
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cells:
-    """Cells sorted by id, with the columns of all files."""
+    """Cells with the columns of all their files."""
 
     key: Keys
     as_text: bool
@@ -99,14 +139,23 @@ class Cells:
         spelled = {plain(c): c for c in reversed(self.columns)}
         return next((spelled[s] for s in synonyms if s in spelled), None)
 
+    def words(self, *synonyms: str, meaning: Callable[[str], str | None] = str) -> Words | None:
+        """Return what the words of the first such column mean; none if there is no such column."""
+        name = self.find(*synonyms)
+        return None if name is None else self.columns[name].words(meaning)
+
     def keep(self, kept: Mask) -> Cells:
         """Return the cells where ``kept`` is true."""
-        mask = pa.array(kept)
+        return self.take(np.flatnonzero(kept))
+
+    def take(self, order: npt.NDArray[np.intp]) -> Cells:
+        """Return the cells at these places, in this order."""
+        rows = pa.array(order)
         columns = {
-            name: replace(column, values=column.values.filter(mask))
+            name: replace(column, values=column.values.take(rows))
             for name, column in self.columns.items()
         }
-        return replace(self, key=self.key[kept], columns=columns)
+        return replace(self, key=self.key[order], columns=columns)
 
 
 # --- reading --------------------------------------------------------------------------------------
@@ -118,25 +167,25 @@ def read_cells(
     edges: _tables.Edges,
     preset: Preset | None,
 ) -> Cells:
-    """Read and join tables of cells; raise `CompileError` naming file, row and column."""
+    """Read and join tables of cells, sorted by id.
+
+    Raises `CompileError` naming file, row and column.
+    """
     files: list[CellFile] = []
-    kinds = []
     for table in tables:
         layout = cell_layout(preset, table.columns)
         if named := [c for c in table.columns if plain(c) in PERSONAL]:
             problem = f"names people (column {named[0]}), and is not read for that"
             hint = "leave the file out; of Codex, processed_labels has the words without the names"
             raise CompileError(str(table.path), problem, hint)
-        if layout is None:
-            key, as_text = matching_id(db, table, edges)
-        else:
-            key = layout.cell_id
-            as_text = ids_are_text(db, table, key)
-        kinds.append(as_text)
-        if as_text != kinds[0]:
-            problem = f"column {key} holds {_ids(as_text)}, other cell tables {_ids(kinds[0])}"
+        file = read_file(db, table, edges, layout)
+        if files and file.as_text != files[0].as_text:
+            mine, theirs = _ids(file.as_text), _ids(files[0].as_text)
+            problem = f"column {file.key_column} holds {mine}, other cell tables {theirs}"
             raise CompileError(str(table.path), problem, "ids must be written alike in all files")
-        files.append(_read(db, table, key, as_text, layout))
+        if layout is None or not layout.repeats:
+            file.refuse_twice()
+        files.append(file)
     keys = np.unique(np.concatenate([f.key for f in files]))
     columns: dict[str, Column] = {}
     for file in files:
@@ -152,20 +201,28 @@ def read_cells(
             while made in columns and not values.equals(columns[made].values):
                 made += "_2"
             columns.setdefault(made, Column(values, file, name))
-    return Cells(keys, kinds[0], columns, tuple(files), tuple(_notes(files, len(keys))))
+    notes = _notes(files, len(keys))
+    return Cells(keys, files[0].as_text, columns, tuple(files), tuple(notes))
 
 
 def _ids(as_text: bool) -> str:
     return "text" if as_text else "whole numbers"
 
 
-def _read(
+def read_file(
     db: duckdb.DuckDBPyConnection,
     table: _tables.Table,
-    key: str,
-    as_text: bool,
-    layout: CellLayout | None,
+    edges: _tables.Edges,
+    layout: CellLayout | None = None,
 ) -> CellFile:
+    """Read a table of cells, whose ids are those that ``edges`` uses; no rule but theirs is held.
+
+    Raises `CompileError` if no column has such ids.
+    """
+    if layout is None:
+        key, as_text = matching_id(db, table, edges)
+    else:
+        key, as_text = layout.cell_id, ids_are_text(db, table, layout.cell_id)
     where = str(table.path)
     # Text is trimmed here: DuckDB's time for so many expressions grows with their square.
     texts = {c for c, kind in table.columns.items() if kind == "VARCHAR"}
@@ -185,12 +242,8 @@ def _read(
     given = data.column(_KEY).is_valid()
     row = np.flatnonzero(np.asarray(given)) + 1
     data = data.filter(given)
-    keys = data.column(_KEY).to_numpy()
-    if layout is None or not layout.repeats:
-        _refuse_twice(table, key, keys, row)
-    return CellFile(
-        table, key, layout, keys, row, data.drop_columns([_KEY]), len(given) - data.num_rows
-    )
+    keys, n_lacking = data.column(_KEY).to_numpy(), len(given) - data.num_rows
+    return CellFile(table, key, as_text, layout, keys, row, data.drop_columns([_KEY]), n_lacking)
 
 
 def _trimmed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -203,19 +256,11 @@ AT_ONCE = 512  # columns, so that DuckDB's buffers fit its memory
 _KEY = "\ue000key"  # no file has a column of this name
 
 
-def _refuse_twice(
-    table: _tables.Table, column: str, keys: Keys, row: npt.NDArray[np.int64]
-) -> None:
-    unique, first, times = np.unique(keys, return_index=True, return_counts=True)
-    if (times == 1).all():
-        return
-    k = int(first[times > 1].min())
-    again = int(np.flatnonzero(keys == keys[k])[1])
-    earlier = table.at(int(row[k])).split(", ")[-1]
-    problem = f"cell {keys[k]} occurs twice, first in {earlier}"
-    n = int((times > 1).sum())
-    hint = f"one row per cell; {n:,} of {len(unique):,} cells occur more than once"
-    raise CompileError(table.at(int(row[again]), column), problem, hint)
+def register_codes(db: duckdb.DuckDBPyConnection, kept: Keys, dropped: Keys) -> None:
+    """Make ``codes`` of the database: the place of each id among the kept, or `DROPPED`."""
+    code = np.concatenate([np.arange(len(kept)), np.full(len(dropped), DROPPED)])
+    key = pa.array(np.concatenate([kept, dropped]))
+    db.register("codes", pa.table({"key": key, "code": pa.array(code, pa.int32())}))
 
 
 def _notes(files: list[CellFile], n: int) -> list[str]:
@@ -237,12 +282,17 @@ def _notes(files: list[CellFile], n: int) -> list[str]:
 
 
 def neuron_columns(
-    cells: Cells, preset: Preset | None, species: str, votes: Words | None, votes_where: str
+    cells: Cells,
+    preset: Preset | None = None,
+    species: str = "",
+    votes: Words | None = None,
+    votes_where: str = "",
+    numbers: Callable[[Column], pa.Array] | None = None,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the columns of the neuron table, those of the source last, and notes.
 
     ``votes`` are transmitters by the neurons' own synapses, or none; ``votes_where`` names their
-    file and column in errors.
+    file and column in errors. ``numbers`` reads positions, by default with an error at other text.
     """
     made: dict[str, Any] = {"neuron_id": cells.key}
     notes: list[str] = []
@@ -256,9 +306,11 @@ def neuron_columns(
         if (name := cells.find(*synonyms)) is not None:
             made[standard] = cells.columns[name].words(meaning)
             used.add(name)
+            if name != standard:
+                notes.append(renamed(name, standard))
     for standard, values, name, note in (
         ("role", *_roles(cells, preset)),
-        ("axon_coverage", *_coverage(cells)),
+        ("axon_coverage", *coverage_of(cells, "axon_coverage")),
     ):
         if values is not None:
             made[standard] = values
@@ -269,24 +321,31 @@ def neuron_columns(
         made["neurotransmitter"] = words
         notes.append(from_where)
         used.add("neurotransmitter")
-    signs, sign_notes = _signs(cells, words, species)
-    if signs is not None:
-        made["sign"] = signs
+    elif species:
+        notes.append(f"no table tells the transmitters of this {species}")
+    if (name := cells.find("sign")) is not None:
+        made["sign"] = signs = _own_signs(cells.columns[name])
+        notes.append(f"signs of {cells.n - signs.null_count:,} cells from column {name}")
         used.add("sign")
-    notes += sign_notes
-    position, names, note = _position(cells, preset)
+    position, names, note = _position(cells, preset, numbers or _exact)
     if position is not None:
         made.update(zip(("x_um", "y_um", "z_um"), position, strict=True))
         used.update(names)
         notes.append(note)
     for name, column in cells.columns.items():
-        if name in used:
+        is_key = name == "neuron_id" and column.name == column.file.key_column
+        if name in used or is_key:
             continue
         free = name
         while free in made:
             free += "_2"
         made[free] = typed(pa.chunked_array([column.values]))
     return made, tuple(notes)
+
+
+def renamed(name: str, standard: str) -> str:
+    """Return the note that says under which name a column goes on."""
+    return f"column {name} is called {standard} from here on"
 
 
 Found = tuple[Words | None, str, str]  # values, the column they come from, a note
@@ -315,8 +374,9 @@ def _roles(cells: Cells, preset: Preset | None) -> Found:
     return roles, "role", f"roles of {told:,} of {cells.n:,} cells from column {name}"
 
 
-def _coverage(cells: Cells) -> Found:
-    if (name := cells.find("axon_coverage")) is None:
+def coverage_of(cells: Cells, *synonyms: str) -> Found:
+    """Return how far each axon was followed; raise `CompileError` at a word that does not tell."""
+    if (name := cells.find(*synonyms)) is None:
         return None, "", ""
     column = cells.columns[name]
     for word in sorted({w for w in column.words() if w is not None}):
@@ -346,7 +406,7 @@ def _transmitters_of(
             place = cells.columns[found].where
         if species:
             _must_be_transmitters(words, species, place)
-        clean = _transmitters.canonical(pa.array(words, pa.string())).to_pylist()
+        clean = canonical(pa.array(words, pa.string())).to_pylist()
         before = missing(known)
         known = first_known(known, np.array([*clean, None], object)[:-1])
         told.append(f"{int((before & ~missing(known)).sum()):,} from {name}")
@@ -362,32 +422,9 @@ def _must_be_transmitters(words: Words, species: str, place: Callable[[str], str
     """Raise `CompileError` at the place of the first word that the species' table lacks."""
     for word in sorted({w for w in words if w is not None}):
         try:
-            _transmitters.signs_of(pa.array([word]), species, "")
+            signs_of(pa.array([word]), species, "")
         except CompileError as error:
             raise CompileError(place(word), error.problem, error.hint) from error
-
-
-def _signs(
-    cells: Cells, transmitters: Words | None, species: str
-) -> tuple[pa.Array | None, list[str]]:
-    """Return signs by the table's own column, else by transmitter."""
-    signs, notes = None, []
-    if species and transmitters is not None:
-        signs = _transmitters.signs_of(pa.array(transmitters, pa.string()), species, "")
-        told = f"signs of {cells.n - signs.null_count:,} of {cells.n:,} cells"
-        notes.append(f"{told} by transmitter, as usual in the {species}")
-    elif species:
-        notes.append(f"no signs of neurons: no table tells the transmitters of this {species}")
-    if (name := cells.find("sign")) is not None:
-        own = _own_signs(cells.columns[name])
-        note = f"signs of {cells.n - own.null_count:,} cells from column {name}"
-        if signs is not None:
-            differ = pc.sum(pc.not_equal(own, signs)).as_py() or 0
-            note += f", which differ from the transmitters' in {differ:,}"
-            own = pc.coalesce(own, signs)
-        signs = own
-        notes.append(note)
-    return signs, notes
 
 
 def _own_signs(column: Column) -> pa.Array:
@@ -407,21 +444,34 @@ def _own_signs(column: Column) -> pa.Array:
     return by_word.take(encoded.indices)
 
 
-def _position(
-    cells: Cells, preset: Preset | None
-) -> tuple[tuple[pa.Array, ...] | None, tuple[str, ...], str]:
-    """Return positions in um, the columns that they replace, and a note.
+Axes = tuple[pa.Array, ...]
 
-    Nothing where no unit is known: such columns stay as they are.
-    """
+
+def usual_position(
+    cells: Cells, numbers: Callable[[Column], pa.Array]
+) -> tuple[Axes | None, tuple[str, ...]]:
+    """Return positions in um by the usual names of columns, and the names that were found."""
     for synonyms, unit in POSITION:
         found = [cells.find(s) for s in synonyms]
         if all(found):
             names = tuple(str(f) for f in found)
-            axes = [_number(cells.columns[n]) for n in names]
+            axes = [numbers(cells.columns[n]) for n in names]
             if unit == VOXEL_UM and (pc.max(axes[2]).as_py() or 0) > N_SECTIONS:
                 unit = NM_UM
-            return _scaled(axes, unit), names, f"positions from columns {', '.join(names)}"
+            return _scaled(axes, unit), names
+    return None, ()
+
+
+def _position(
+    cells: Cells, preset: Preset | None, numbers: Callable[[Column], pa.Array]
+) -> tuple[Axes | None, tuple[str, ...], str]:
+    """Return positions in um, the columns that they replace, and a note.
+
+    Nothing where no unit is known: such columns stay as they are.
+    """
+    position, names = usual_position(cells, numbers)
+    if position is not None:
+        return position, names, f"positions from columns {', '.join(names)}"
     for name, column in cells.columns.items():
         layout = column.file.layout
         if preset is None or layout is None or not layout.position:
@@ -433,7 +483,7 @@ def _position(
                 n for axis in layout.position for n, c in cells.columns.items()
                 if c.file is column.file and c.name == axis
             )  # fmt: skip
-            axes = [_number(cells.columns[n]) for n in names]
+            axes = [numbers(cells.columns[n]) for n in names]
         else:
             continue
         scale = preset.scale(pc.max(axes[2]).as_py() or 0)
@@ -444,19 +494,17 @@ def _position(
     return None, (), ""
 
 
-def _scaled(axes: list[pa.Array], scale: tuple[float, float, float]) -> tuple[pa.Array, ...]:
+def _scaled(axes: list[pa.Array], scale: tuple[float, float, float]) -> Axes:
     return tuple(pc.multiply(axis, unit) for axis, unit in zip(axes, scale, strict=True))
 
 
-def _number(column: Column) -> pa.Array:
-    """Return a column as finite numbers; null where blank; raise `CompileError` at other text."""
-    values = column.values
-    if not (pa.types.is_integer(values.type) or pa.types.is_floating(values.type)):
-        for word in pc.unique(values).to_pylist():
-            if word is not None and not is_number(word):
-                raise CompileError(column.where(word), f"{word!r} is no number")
-    numbers = values.cast(pa.float64())
-    return pc.if_else(pc.is_finite(numbers), numbers, None)
+def _exact(column: Column) -> pa.Array:
+    """Return a column as finite numbers, null where blank; raise `CompileError` at other text."""
+    numbers, wrong = column.numbers()
+    if wrong.any():
+        word = column.values[int(wrong.argmax())].as_py()
+        raise CompileError(column.where(str(word)), f"{word!r} is no number")
+    return numbers
 
 
 def _triples(column: Column) -> list[pa.Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 
 import numpy as np
@@ -114,6 +114,28 @@ def class_of_word(word: str) -> Kind | None:
     return CLASS_WORDS.get(plain)
 
 
+def signs_by_class(words: Iterable[str], species: str) -> dict[str, Kind]:
+    """Return the words of a column that say excitatory or inhibitory, with what they say.
+
+    An interneuron of the mouse's cortex inhibits, one of a worm need not; glutamate excites in the
+    mouse and not in the fly; "e" may be a letter for anything. So a word counts that spells it out;
+    a letter where all others of its column are classes, too; and any class, of a mouse alone.
+    """
+    kind = {word: class_of_word(word) for word in words}
+    all_known = None not in kind.values()
+
+    def says(word: str) -> bool:
+        short = re.sub(r"[\s_-]", "", word).lower()
+        spelled = "exc" in short or "inh" in short
+        return spelled or (all_known and (species == "mouse" or len(short) == 1))
+
+    return {
+        word: what
+        for word, what in kind.items()
+        if what in (Kind.EXCITATORY, Kind.INHIBITORY) and says(word)
+    }
+
+
 def class_of_type(word: str) -> Kind | None:
     """Return the class that a cell type such as ``23P``, ``BC`` or ``L5ET`` implies."""
     if (kind := class_of_word(word)) is not None:
@@ -144,6 +166,17 @@ def layer_of_depth(depth_um: Floats) -> npt.NDArray[np.str_]:
     names = np.array(list(LAYER_BOTTOM_UM))
     borders = list(LAYER_BOTTOM_UM.values())[:-1]
     return np.asarray(names[np.searchsorted(borders, depth_um, side="right")])
+
+
+def layers_told(own: Words | None, types: Iterable[Words | None], depth_um: Floats) -> Words:
+    """Return each cell's layer: its own, else that of its types, else by its depth, NaN if unknown.
+
+    ``own`` are layers as `layer_of_word` spells them; what nothing tells is None.
+    """
+    by_depth = layer_of_depth(depth_um).astype(object)
+    by_depth[np.isnan(depth_um)] = None
+    by_type = (_each(t, layer_of_type) for t in types if t is not None)
+    return first_known(*(() if own is None else (own,)), *by_type, by_depth)
 
 
 def oriented(x_um: Floats, y_um: Floats, z_um: Floats) -> tuple[Floats, Floats, Floats]:

@@ -23,12 +23,12 @@ from connectome_compiler.ir import (
     Synapses,
     neuron_table,
 )
-from connectome_compiler.passes.apply_dale import breaks, majority
+from connectome_compiler.passes.assign_signs import AssignSigns
+from connectome_compiler.passes.runner import run
 
 from . import _citations as cite
 from ._cect import DATA_SETS, ELECTRICAL, DataSet, read_matrices
 from ._facts import read_fact
-from ._transmitters import signs_of
 
 SHIPPED = "cook2019"
 SHIPPED_VERSION = "2020-07"  # of the supplement's corrected sheets
@@ -74,10 +74,12 @@ class Celegans:
 
     name: ClassVar[str] = "celegans"
 
+    #: data set of the worm: cook2019 ships, the others need the package cect
     dataset: str = SHIPPED
-    cells: Literal["neurons", "neurons+muscles", "all"] = "neurons"
+    cells: Literal["neurons", "neurons+muscles", "all"] = "neurons"  #: which cells become units
+    #: by transmitter (nt), of connections by receptors (fenyves), or none
     signs: Literal["nt", "fenyves", "none"] = "nt"
-    path: str = ""
+    path: str = ""  #: wheel of cect, or a folder with its files; empty: the installed package
 
     def __post_init__(self) -> None:
         for field, known in (("dataset", DATA_SETS), ("cells", KINDS), ("signs", SIGNS)):
@@ -103,19 +105,19 @@ class Celegans:
         kept = raw.where(keep)
         loops = kept.electrical.loops()
         gaps = kept.electrical.where(~loops)
-        read = Step(
-            "read-connectome", f'dataset="{self.dataset}"', 0, raw.n, 0, raw.n_connections,
+        own, files, told = self._own_signs(kept, meta)
+        read = Step.first(
+            "read-connectome", f'dataset="{self.dataset}"', raw.n, raw.n_connections,
             (*raw.notes, *_whole(raw, meta), *_orphans(raw)),
         )  # fmt: skip
-        chosen = Step(
-            "keep-cells", f'cells="{self.cells}"', raw.n, kept.n, raw.n_connections,
-            kept.n_connections - int(loops.sum()), tuple(_chosen(raw, kept, cells, keep, meta)),
+        chosen = read.then(
+            "keep-cells", f'cells="{self.cells}"', kept.n,
+            kept.n_connections - int(loops.sum()), _chosen(raw, kept, cells, keep, meta),
         )  # fmt: skip
+        signed = chosen.then(
+            "read-signs", f'signs="{self.signs}"', kept.n, chosen.n_connections_after, told
+        )
 
-        cells = cells.filter(pa.array(keep))
-        has_nt = self.signs != "none" and meta.nature in ("anatomical", "functional")
-        neurons = _neurons(cells, has_nt)
-        own, files, how = self._own_signs(kept, meta)
         chemical = Synapses.from_edges(
             kept.chemical.post, kept.chemical.pre, kept.chemical.weight, unit=meta.unit, sign=own
         )
@@ -125,16 +127,15 @@ class Celegans:
                 gaps.post, gaps.pre, gaps.weight, unit=meta.electrical_unit
             )
             projections.append(Projection("neurons", "neurons", junctions, kind="electrical"))
-        signed = has_nt or own is not None
         graph = Graph(
-            (Population("neurons", (kept.n,), neurons),),
+            (Population("neurons", (kept.n,), _neurons(cells.filter(pa.array(keep)))),),
             tuple(projections),
             Provenance(
                 dataset=f"celegans-{self.dataset}",
                 version=raw.version,
                 title=meta.title,
                 connectivity=EVIDENCE[meta.nature],
-                signs=Evidence.PREDICTED if signed else Evidence.NONE,
+                signs=Evidence.NONE if own is None else Evidence.PREDICTED,
                 licence="; ".join((LICENCE, *((FENYVES_LICENCE,) if files else ()))),
                 citations=(
                     meta.citation,
@@ -144,15 +145,11 @@ class Celegans:
                     cite.C302_2018,
                 ),
                 files=(raw.file, cells_file, *files),
-                steps=(read, chosen),
+                steps=(read, chosen, *((signed,) if told else ())),
             ),
         )
-        n = graph.n_connections
-        notes = (*how, *_signed(graph)) if signed else how
-        step = Step("give-signs", f'signs="{self.signs}"', kept.n, kept.n, n, n, tuple(notes))
-        graph = Graph(graph.populations, graph.projections, graph.provenance.with_step(step))
-        graph.verify()
-        return graph
+        has_nt = self.signs != "none" and meta.nature in ("anatomical", "functional")
+        return run(graph, (AssignSigns(species="worm"),) if has_nt else ())
 
     def _own_signs(
         self, kept: _Raw, meta: DataSet
@@ -170,7 +167,7 @@ class Celegans:
         if meta.nature != "anatomical":
             return None, (), [f"no signs: {NATURE[meta.nature]} have no fast transmitter"]
         if self.signs == "nt":
-            return None, (), ["by transmitter: acetylcholine and glutamate +, GABA -"]
+            return None, (), []
         table, file = _facts("celegans_fenyves2020")
         pre, post = (_codes(kept.names, table.column(end)) for end in ("pre", "post"))
         known = (pre >= 0) & (post >= 0)
@@ -335,22 +332,20 @@ def _of(raw: _Raw, table: pa.Table) -> pa.Table:
     return table.take(rows)
 
 
-def _neurons(cells: pa.Table, signed: bool) -> pa.Table:
-    """Return the neuron table; signs are those of transmitters."""
-    words = cells.column("transmitters").combine_chunks()
-    columns = {
-        "neuron_id": cells.column("name"),
-        "cell_type": cells.column("class"),
-        "cell_class": cells.column("type"),
-        "neurotransmitter": words,
-        "role": cells.column("role"),
-        **{k: cells.column(k).cast(pa.float64()) for k in ("x_um", "y_um", "z_um")},
-        "side": cells.column("side"),
-        "kind": cells.column("kind"),
-    }
-    if signed:
-        columns["sign"] = signs_of(words, "worm", "facts/celegans_cells.csv, column transmitters")
-    return neuron_table(columns)
+def _neurons(cells: pa.Table) -> pa.Table:
+    """Return the neuron table."""
+    return neuron_table(
+        {
+            "neuron_id": cells.column("name"),
+            "cell_type": cells.column("class"),
+            "cell_class": cells.column("type"),
+            "neurotransmitter": cells.column("transmitters").combine_chunks(),
+            "role": cells.column("role"),
+            **{k: cells.column(k).cast(pa.float64()) for k in ("x_um", "y_um", "z_um")},
+            "side": cells.column("side"),
+            "kind": cells.column("kind"),
+        }
+    )
 
 
 # --- what was counted -----------------------------------------------------------------------------
@@ -410,24 +405,3 @@ def _chosen(raw: _Raw, kept: _Raw, cells: pa.Table, keep: Mask, meta: DataSet) -
             f"{before.n - pairs.n:,} from or to other cells dropped; {pairs.n - between.n:,} of a "
             "cell with itself dropped: no current flows"
         )
-
-
-def _signed(graph: Graph) -> Iterator[str]:
-    """Count the signs of neurons and connections, and what has none."""
-    (population,) = graph.populations
-    column = population.column("sign")
-    counts = {c["values"]: c["counts"] for c in pc.value_counts(column).to_pylist()}
-    yield (
-        f"cells: {counts.get(1, 0):,} excitatory, {counts.get(-1, 0):,} inhibitory, "
-        f"{counts.get(None, 0):,} without sign"
-    )
-    chemical = graph.projections[0]
-    signs, weight = graph.signs(chemical), np.abs(chemical.synapses.weight)
-    free = signs == 0
-    share = weight[free].sum() / max(weight.sum(), 1e-300)
-    yield (
-        f"connections: {(signs > 0).sum():,} +, {(signs < 0).sum():,} -, {free.sum():,} without "
-        f"sign ({share:.1%} of the weight)"
-    )
-    broken = int(breaks(majority(graph), chemical).sum())
-    yield f"{broken:,} connections break Dale's principle"

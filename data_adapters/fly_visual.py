@@ -58,8 +58,9 @@ class FlyVisual:
 
     name: ClassVar[str] = "fly-visual"
 
-    extent: int = EXTENT
-    path: str = ""
+    extent: int = EXTENT  #: radius of the eye, in columns
+    path: str = ""  #: connectome file of flyvis (JSON), or its wheel; empty: the installed package
+    #: one synapse into every gap inside a filter's hull (hull), or what was seen (none)
     fill: Fill = "none"
 
     def __post_init__(self) -> None:
@@ -95,8 +96,7 @@ class FlyVisual:
             notes.append(f"{n_unsigned:,} connections without a sign")
         stem = file_name.removesuffix(".json")
         options = f'extent={self.extent}, fill="{self.fill}"'
-        size = neurons.n_units, 0, len(edges.post)
-        step = Step("tile-columns", options, 0, *size, tuple(notes))
+        step = Step.first("tile-columns", options, neurons.n_units, len(edges.post), notes)
         published = digest == PUBLISHED
         papers = (LAPPALAINEN_2024, RIVERA_ALBA_2011, TAKEMURA_2015, SHINOMIYA_2019)
         graph = Graph(

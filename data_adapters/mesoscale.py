@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.ir.gaussian import GaussianLaw
 from connectome_compiler.ir.graph import Graph, NodeModel, Place, Population, Port, Projection
+from connectome_compiler.ir.laws import GaussianLaw
 from connectome_compiler.ir.provenance import Evidence, Provenance, Step
 from connectome_compiler.options import spell
 
@@ -61,11 +61,13 @@ class Mesoscale:
 
     name: ClassVar[str] = "mesoscale"
 
+    #: CSV of areas and layers with their numbers of neurons; empty: the mouse's
     populations: str = ""
-    interlaminar: str = ""
-    interareal: str = ""
+    interlaminar: str = ""  #: CSV of connection probabilities within areas; empty: the mouse's
+    interareal: str = ""  #: CSV of projections between areas; empty: the mouse's
+    #: neurons of other areas that one neuron hears; what shares are shares of
     in_degree: float = PLACEHOLDER
-    input_channels: int = 3
+    input_channels: int = 3  #: channels of the image: 1 grey, 3 colour
 
     def __post_init__(self) -> None:
         if not (isfinite(self.in_degree) and self.in_degree > 0):
@@ -111,10 +113,10 @@ class Mesoscale:
         graph.verify()
         areas = {_place(p).area for p in people.cells.values()}
         counted = f"{len(areas)} areas, {len(people.cells)} populations"
-        step = Step(
+        step = Step.first(
             "read-areas",
             f"in_degree={spell(self.in_degree)}, input_channels={self.input_channels}",
-            0, graph.n_neurons, 0, graph.n_connections,
+            graph.n_neurons, graph.n_connections,
             (f"{counted}; connections are expected numbers", *notes, *more, *_origins(tables)),
         )  # fmt: skip
         provenance = graph.provenance.with_step(step)

@@ -35,10 +35,8 @@ from ._cells import (
     believed,
     class_of_word,
     column_cells,
-    first_known,
     kinds,
-    layer_of_depth,
-    layer_of_type,
+    layers_told,
     missing,
     oriented,
     words_of,
@@ -189,7 +187,9 @@ class MicronsRelease:
         release = self.release
         with database() as db:
             cells, steps = self._column(db, release)
-            cells, edges, step = self._connections(db, release, cells)
+            cells, edges, notes = self._connections(db, release, cells)
+        options, n_neurons = f'coverage="{self.coverage}"', cells.num_rows
+        steps.append(steps[-1].then("read-synapses", options, n_neurons, len(edges.post), notes))
         neurons = Population("neurons", (cells.num_rows,), neuron_table(_neurons(cells)))
         graph = Graph(
             (neurons,),
@@ -205,7 +205,7 @@ class MicronsRelease:
                     SourceFile(f.name, f.sha256, f.n_bytes, release.address + f.name)
                     for f in release.files
                 ),
-                steps=(*steps, step),
+                steps=tuple(steps),
             ),
         )
         graph.verify()
@@ -224,13 +224,12 @@ class MicronsRelease:
         cells = arrow(db, where, query)
         _check_cells(cells, where)
         n = cells.num_rows
-        steps = [Step("read-cells", f"version={self.version}", 0, n, 0, 0)]
+        steps = [Step.first("read-cells", f"version={self.version}", n, 0)]
 
         def choose(name: str, kept: Mask, *notes: str, options: str = "") -> None:
             nonlocal cells
-            n_before = cells.num_rows
             cells = cells.filter(pa.array(kept))
-            steps.append(Step(name, options, n_before, cells.num_rows, 0, 0, notes))
+            steps.append(steps[-1].then(name, options, cells.num_rows, 0, notes))
 
         roots = _int(cells, "pt_root_id")
         choose(
@@ -286,8 +285,8 @@ class MicronsRelease:
 
     def _connections(
         self, db: duckdb.DuckDBPyConnection, release: Release, cells: pa.Table
-    ) -> tuple[pa.Table, Synapses, Step]:
-        """Count the synapses of every pair of the column's neurons; return the neurons, too.
+    ) -> tuple[pa.Table, Synapses, list[str]]:
+        """Count the synapses of every pair of the column's neurons; return the neurons, and notes.
 
         Both ends are looked up before the rows are grouped, which is several times faster.
         """
@@ -334,12 +333,7 @@ class MicronsRelease:
             )
             edges = edges.keep(known_edge)
         notes.append(f"{int(edges.weight.sum()):,} synapses in {len(edges.post):,} connections")
-        options = f'coverage="{self.coverage}"'
-        n_neurons = cells.num_rows
-        step = Step(
-            "read-synapses", options, n_neurons, n_neurons, 0, len(edges.post), tuple(notes)
-        )
-        return cells, edges, step
+        return cells, edges, notes
 
     def _open(
         self,
@@ -438,17 +432,11 @@ def _coverage(
 def _neurons(cells: pa.Table) -> dict[str, Any]:
     """Return the columns of the neuron table; those of the release keep their names."""
     types, mtypes = _words(cells, "cell_type"), _words(cells, "mtype")
-    depth = _number(cells, "_y_um")
-    by_depth = layer_of_depth(depth).astype(object)
-    by_depth[np.isnan(depth)] = None
-    layers = first_known(
-        *(words_of(pa.array(w, pa.string()), layer_of_type) for w in (types, mtypes)), by_depth
-    )
     made = {
         "neuron_id": cells.column("id"),
         "cell_type": types,
         "cell_class": cells.column("_class"),
-        "cortical_layer": layers,
+        "cortical_layer": layers_told(None, (types, mtypes), _number(cells, "_y_um")),
         "x_um": cells.column("_x_um"),
         "y_um": cells.column("_y_um"),
         "z_um": cells.column("_z_um"),

@@ -116,8 +116,8 @@ class MicronsStatistics:
 
     name: ClassVar[str] = "microns-v1-surrogate"
 
-    seed: int = 0  # the only randomness: equal fields give equal graphs
-    calibrated: bool = True
+    seed: int = 0  #: seed of cells and connections: equal seeds give equal graphs
+    calibrated: bool = True  #: scale connections to the numbers that were counted in MICrONS
 
     def load(self) -> Graph:
         """Draw the column: one population of neurons and one projection onto itself.
@@ -142,7 +142,7 @@ class MicronsStatistics:
             licence=LICENCE,
             citations=CITATIONS,
             files=tuple(f.file for f in facts.values()),
-            steps=(Step(self.name, options, n, n, n_edges, n_edges, notes),),
+            steps=(Step.first(self.name, options, n, n_edges, notes),),
         )
         neurons = Population("neurons", (n,), cells.table(facts["column_axis"].rows))
         graph = Graph((neurons,), (Projection("neurons", "neurons", edges),), provenance)

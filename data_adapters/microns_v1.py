@@ -46,26 +46,32 @@ class MicronsV1:
 
     name: ClassVar[str] = "microns-v1"
 
+    #: where the column is from: public release, your files, or statistics (modelled)
     source: Literal["auto", "release", "files", "statistics"] = "auto"
     # release
-    version: int = 1507  # materialization version; never "the latest"
-    address: str = ""  # another folder with the release's files; their hashes must be the same
+    version: int = 1507  #: materialization version of the release, never the latest
+    address: str = ""  #: URL or folder with the release's files, which must have the same hashes
     # The column: the cells that this table of the release typed; else those in a leaning square
     # prism, where the data allow neither all cells.
+    #: which cells form the column: those typed by cell_type_source, a prism, or all
     column: Column = "auto"
+    #: table of the release whose typed cells form the column
     cell_type_source: str = CELL_TYPE_SOURCE
-    prism_width_um: float = PRISM_WIDTH_UM
-    coverage: Literal["proofread", "all"] = "proofread"  # whose output connections are kept
+    prism_width_um: float = PRISM_WIDTH_UM  #: width of the leaning square prism, in um
+    #: axons whose output connections are kept: proofread ones, or all
+    coverage: Literal["proofread", "all"] = "proofread"
     # files
-    edges: str | None = None
-    cells: str | None = None
-    cortical_layer: str | None = None  # of all cells for which the tables tell none
-    unconnected: Literal["drop", "keep"] = "drop"  # neurons without any connection
-    unknown_neurons: Literal["error", "drop"] = "error"  # connections with cells not in the table
-    evidence: Vouched = "unknown"  # what the user vouches for
+    edges: str | None = None  #: file of connections, for source files
+    cells: str | None = None  #: file of cells, for source files
+    #: cortical layer of all cells for which the file tells none: L2/3
+    cortical_layer: str | None = None
+    unconnected: Literal["drop", "keep"] = "drop"  #: what becomes of neurons without any connection
+    #: what becomes of connections with cells that are not in the table
+    unknown_neurons: Literal["error", "drop"] = "error"
+    evidence: Vouched = "unknown"  #: how the connections in your files are known; you vouch for it
     # statistics
-    seed: int = 0  # other sources draw nothing
-    calibrated: bool = True
+    seed: int = 0  #: seed of the column drawn from statistics
+    calibrated: bool = True  #: scale drawn connections to the numbers that were counted in MICrONS
 
     def load(self) -> Graph:
         """Return the graph; raise `CompileError` if the source that is asked for has none."""
@@ -152,7 +158,7 @@ class MicronsV1:
 
     def _modelled(self, why: str) -> Graph:
         """Return the surrogate; ``why`` is added to its history if nobody asked for it."""
-        from connectome_compiler.ir.provenance import FALLBACK, Step
+        from connectome_compiler.ir.provenance import FALLBACK
 
         from .microns_statistics import MicronsStatistics
 
@@ -160,5 +166,5 @@ class MicronsV1:
         if not why:
             return graph
         n, m = graph.n_neurons, graph.n_connections
-        fallback = Step(FALLBACK, "", n, n, m, m, (why,))
+        fallback = graph.provenance.steps[-1].then(FALLBACK, "", n, m, (why,))
         return replace(graph, provenance=graph.provenance.with_step(fallback))

@@ -9,11 +9,10 @@ from math import isqrt
 from typing import Any, ClassVar, Literal
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import AllToAll, Connectivity
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection
+from connectome_compiler.ir.laws import AllToAll, Connectivity, Window
 from connectome_compiler.ir.operators import LINEAR, Conv2d, ConvTranspose2d, Operator
 from connectome_compiler.ir.provenance import Evidence, Provenance, Step
-from connectome_compiler.ir.window import Window
 from connectome_compiler.nn.window_rules import widths_near
 from connectome_compiler.options import spell
 
@@ -89,15 +88,17 @@ class Mimetic:
 
     name: ClassVar[str] = "mimetic"
 
+    #: tables of layers, the first being the input: name, shape, window, activation, ...
     layers: tuple[Layer, ...]
-    form: Literal["2d", "diagonal", "random", "kernel"] = "2d"
-    radius: float = 0.4
+    form: Literal["2d", "diagonal", "random", "kernel"] = "2d"  #: form of all windows
+    radius: float = 0.4  #: radius of 2d windows, as a share of the grid's side
+    #: rule of 2d windows: as published (paper), or by exact distance (clean)
     mode: Literal["paper", "clean"] = "paper"
-    torus: bool = False
-    reduction: float = 0.5
-    seed: int = 0
-    dataset: str = "windowed-network"
-    title: str = "A network with windowed layers"
+    torus: bool = False  #: join opposite sides of the grid (2d)
+    reduction: float = 0.5  #: share of weights to leave out, 0 to 1 (diagonal, random, kernel)
+    seed: int = 0  #: seed of random windows, plus one for each layer before
+    dataset: str = "windowed-network"  #: name of the network in its provenance
+    title: str = "A network with windowed layers"  #: one line of text about the network
 
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]
@@ -159,10 +160,9 @@ class Mimetic:
             for q, layer in zip(graph.projections, self.layers[1:], strict=True)
             for note in self._notes(graph, q, layer)
         ]
-        size = graph.n_neurons, 0, graph.n_connections
         numbers = {"form": self.form, **self._numbers()}
         options = ", ".join(f"{name}={spell(value)}" for name, value in numbers.items())
-        step = Step("lay-windows", options, 0, *size, tuple(notes))
+        step = Step.first("lay-windows", options, graph.n_neurons, graph.n_connections, notes)
         return Graph(
             graph.populations, graph.projections, graph.provenance.with_step(step), graph.ports
         )

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.budget import must_fit
-from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne, Shift
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection, Weights
+from connectome_compiler.ir.laws import AllToAll, Connectivity, OneToOne, Shift
 from connectome_compiler.ir.provenance import Evidence, Provenance, Step
 from connectome_compiler.options import spell_options
 
@@ -37,9 +37,10 @@ class Ncap:
 
     name: ClassVar[str] = "ncap"
 
-    n_joints: int = 5
-    n_turn_joints: int = 1
-    oscillator_period: int = 60
+    n_joints: int = 5  #: number of joints of the body
+    n_turn_joints: int = 1  #: number of joints, from the head, that hear the command to turn
+    oscillator_period: int = 60  #: period of the head's oscillator, in steps
+    #: how weights keep their sign in training
     mechanism: Literal["clamp", "abs", "smooth"] = "clamp"
 
     def __post_init__(self) -> None:
@@ -70,9 +71,9 @@ class Ncap:
         )
         ports = (*(Port(p, p, "in") for p in inputs), Port("torque", "torque", "out"))
         bare = Graph(populations, (*_fixed(), *self._named()), self._provenance(), ports)
-        size = bare.n_neurons, 0, bare.n_connections
         note = f"the same motif at {n} {'joint' if n == 1 else 'joints'}"
-        step = Step("lay-motif", spell_options(self), 0, *size, (note,))
+        n_units, n_edges = bare.n_neurons, bare.n_connections
+        step = Step.first("lay-motif", spell_options(self), n_units, n_edges, (note,))
         return Graph(populations, bare.projections, bare.provenance.with_step(step), ports)
 
     def _named(self) -> tuple[Projection, ...]:

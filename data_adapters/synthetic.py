@@ -13,9 +13,9 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.budget import must_fit
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.laws import Window
 from connectome_compiler.ir.neurons import neuron_table
 from connectome_compiler.ir.provenance import Evidence, Provenance, Step
-from connectome_compiler.ir.window import Window
 from connectome_compiler.options import spell_options
 
 from ._citations import SAIGA_2025
@@ -42,17 +42,18 @@ class Synthetic:
 
     name: ClassVar[str] = "synthetic"
 
-    layers: tuple[str, ...] = ("L1",)
-    grids: tuple[Grid, ...] = ((16, 16),)
-    within: bool = True
-    feedback: bool = True
+    layers: tuple[str, ...] = ("L1",)  #: names of the sheets, in the order of flow
+    grids: tuple[Grid, ...] = ((16, 16),)  #: rows and columns of each sheet, or of all: [[16, 16]]
+    within: bool = True  #: connect each sheet within itself
+    feedback: bool = True  #: connect each sheet back to the one before
+    #: which neurons are connected: near ones (2d), a band, or random ones
     form: Literal["2d", "diagonal", "random"] = "2d"
-    radius: float = 0.25
-    torus: bool = True
-    reduction: float = 0.5
-    exc_fraction: float = 0.8
-    side_um: float = 500.0
-    seed: int = 0
+    radius: float = 0.25  #: radius of 2d windows, as a share of the sheet's side
+    torus: bool = True  #: join opposite sides of the sheets (2d)
+    reduction: float = 0.5  #: share of connections to leave out, 0 to 1 (diagonal, random)
+    exc_fraction: float = 0.8  #: share of the neurons that is excitatory, 0 to 1
+    side_um: float = 500.0  #: side of the square that each sheet fills, in um
+    seed: int = 0  #: seed of signs, and of random connections
 
     def __post_init__(self) -> None:
         if not self.layers or len(set(self.layers)) < len(self.layers):
@@ -103,10 +104,10 @@ class Synthetic:
         joined = np.concatenate(post), np.concatenate(pre)
         edges = Synapses.from_edges(*joined, np.ones(len(joined[0]), np.int32))
         table = neuron_table(self._columns(grids))
-        size = int(first[-1]), 0, len(edges.post)
-        step = Step("lay-windows", spell_options(self), 0, *size, tuple(notes))
+        n = int(first[-1])
+        step = Step.first("lay-windows", spell_options(self), n, len(edges.post), notes)
         graph = Graph(
-            (Population("neurons", (int(first[-1]),), table),),
+            (Population("neurons", (n,), table),),
             (Projection("neurons", "neurons", edges),),
             Provenance(
                 dataset="synthetic-window",

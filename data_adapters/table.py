@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
 from pathlib import Path
@@ -25,14 +25,17 @@ from connectome_compiler.ir import (
     neuron_table,
 )
 from connectome_compiler.options import spell
+from connectome_compiler.passes.assign_signs import AssignSigns
+from connectome_compiler.passes.drop_unconnected import DropUnconnected
+from connectome_compiler.passes.runner import Pass, run
 
 from . import _tables
-from ._cell_tables import Cells, Keys, neuron_columns, read_cells
-from ._cells import Words, believed
-from ._connections import DROPPED, Connections, NoCountError, read_connections
+from ._cell_tables import Cells, Keys, neuron_columns, read_cells, register_codes
+from ._cells import Kind, Words, believed, signs_by_class
+from ._connections import Connections, NoCountError, read_connections
 from ._evidence import Vouched, vouched
 from ._ids import SAMPLE_ROWS, ends_are_text, refuse_rounded
-from ._names import COUNT, ELECTRICAL, ENDS, KIND, SIGN, SIZE, plain
+from ._names import CELL, COUNT, ELECTRICAL, ENDS, KIND, SIGN, SIZE, plain
 from ._presets import PRESETS, EdgeLayout, Preset, find_preset
 from ._readers import READERS, Orientation, Reader, ReadOptions, reader_of
 from ._tables import Edges, arrow, database, open_table, registered, source_file
@@ -63,33 +66,38 @@ class Table:
     of a pair are summed, or refused with ``duplicates="error"``; then pairs below ``min_weight``
     (in size) are dropped. Rows of electrical synapses become connections in both directions.
 
-    With ``species`` neurons get signs from their transmitters; a preset of the fly implies it, and
-    "none" wants no signs. ``dataset``, ``title``, ``licence``, ``citation`` and ``evidence`` (how
+    With ``species`` neurons get signs from their transmitters; a preset of the fly implies it.
+    A class that says excitatory or inhibitory gives a sign where nothing else does. "none" wants
+    neither. ``dataset``, ``title``, ``licence``, ``citation`` and ``evidence`` (how
     the connections are known) travel into every module that is made.
     """
 
     name: ClassVar[str] = "table"
 
-    edges: str
-    cells: str = ""
+    edges: str  #: file of connections: table, matrix, GraphML, SONATA, or JSON of flyvis
+    cells: str = ""  #: files of cells, separated by commas; empty: the ends of the connections
+    #: data set whose headers the files have
     preset: Literal["auto", "none", "flywire", "codex", "malecns", "hemibrain", "neuprint"] = "auto"
-    pre: str = ""
-    post: str = ""
-    weight: str = ""
-    kind: str = ""
-    unit: str = SYNAPSES
-    min_weight: float = 0  # of a pair, all its rows summed; 0 keeps all
+    pre: str = ""  #: column of the presynaptic neuron; empty: by its usual names
+    post: str = ""  #: column of the postsynaptic neuron; empty: by its usual names
+    weight: str = ""  #: column of the weight; empty: by its usual names; none: one synapse a row
+    kind: str = ""  #: column that tells chemical from electrical; empty: by its usual names
+    unit: str = SYNAPSES  #: unit of the weights; synapses are whole numbers from 1
+    #: least weight of a pair, all its rows summed, in the unit given; 0 keeps all
+    min_weight: float = 0
+    #: animal whose transmitters give neurons their signs; none: no signs
     species: Literal["", "none", "worm", "fly", "mouse"] = ""
-    duplicates: Literal["sum", "error"] = "sum"  # rows of a pair that an earlier row has
-    unknown_neurons: Literal["error", "drop"] = "error"  # connections with cells not in the table
-    orientation: Orientation = ""
-    sheet: str = ""
-    population: str = ""
-    dataset: str = ""
-    title: str = ""
-    licence: str = ""
-    citation: str = ""
-    evidence: Vouched = "unknown"  # what the user vouches for
+    duplicates: Literal["sum", "error"] = "sum"  #: rows of a pair that an earlier row has
+    #: what becomes of connections with cells that are not in the tables
+    unknown_neurons: Literal["error", "drop"] = "error"
+    orientation: Orientation = ""  #: which way a matrix runs: pre-post has presynaptic rows
+    sheet: str = ""  #: sheet of a workbook
+    population: str = ""  #: edge population of a SONATA file
+    dataset: str = ""  #: name of the data set; empty: the file's
+    title: str = ""  #: one line of text about the data set
+    licence: str = ""  #: licence of the data
+    citation: str = ""  #: paper to cite
+    evidence: Vouched = "unknown"  #: how the connections are known; you vouch for it
 
     def __post_init__(self) -> None:
         if not self.edges.strip():
@@ -121,9 +129,7 @@ class Table:
             source = self._source(db, given, tables)
             found = self._connections(db, source)
             votes = _votes(db, source)
-        graph = self._graph(source, found, votes, steps, cell_paths)
-        graph.verify()
-        return graph
+        return self._graph(source, found, votes, steps, cell_paths)
 
     # --- opening ----------------------------------------------------------------------------------
 
@@ -217,7 +223,7 @@ class Table:
         if not tables:
             keys, as_text = _ends_of(db, given.edges)
             notes = [f"{len(keys):,} neurons: the ends of the connections, as no cells were given"]
-            _register_codes(db, keys, np.empty(0, keys.dtype))
+            register_codes(db, keys, np.empty(0, keys.dtype))
             return _Source(given, Cells(keys, as_text, {}, (), tuple(notes)), len(keys), False)
         every = read_cells(db, tables, given.edges, given.preset)
         kept = np.ones(every.n, np.bool_)
@@ -230,7 +236,7 @@ class Table:
                 notes.append(f"no column {required}: every cell counts as a neuron")
         if not kept.any():
             raise CompileError(str(tables[0].path), "no neuron is left", "; ".join(notes))
-        _register_codes(db, every.key[kept], every.key[~kept])
+        register_codes(db, every.key[kept], every.key[~kept])
         cells = every.keep(kept)
         return _Source(
             given, Cells(cells.key, cells.as_text, cells.columns, cells.files, tuple(notes)),
@@ -274,13 +280,11 @@ class Table:
         linked = np.zeros(cells.n, np.bool_)
         for e in (chemical, electrical):
             linked[e.post] = linked[e.pre] = True
-        if not source.has_table:  # neurons are the ends of the connections that are kept
-            place = (np.cumsum(linked) - 1).astype(np.int32)
-            chemical, electrical = (_renumbered(e, place) for e in (chemical, electrical))
-            cells = cells.keep(linked)
-            votes = None if votes is None else votes[linked]
-        elif not linked.all():
+        passes: list[Pass] = []
+        if not linked.all() and source.has_table:
             notes.append(f"{(~linked).sum():,} neurons without any connection")
+        elif not linked.all():  # neurons are the ends of the connections that are kept
+            passes.append(DropUnconnected())
 
         species = (
             "" if self.species == "none" else self.species or (preset.species if preset else "")
@@ -301,20 +305,19 @@ class Table:
             Projection("neurons", "neurons", electrical, kind="electrical"),
         )
         projections = tuple(p for p in every if len(p.synapses.post))
-        n_edges = sum(len(p.synapses.post) for p in projections)
-        n = cells.n
         signed = chemical.sign is not None and bool(chemical.sign.any())
-        signed |= neurons.column("sign").null_count < n
+        signed |= neurons.column("sign").null_count < cells.n
         names = ",".join(p.name for p in cell_paths)
-        steps = [
-            *steps,
-            Step("read-cells", f"cells={names}" if names else "", source.n_cells, n, 0, 0,
-                 (*cells.notes, *cell_notes)),
-            Step("read-connections", self._options(), n, n, 0, n_edges, tuple(notes)),
-        ]  # fmt: skip
-        return Graph(
-            (neurons,), projections, self._provenance(given, signed, tuple(steps), cell_paths)
-        )
+        read = Step(
+            "read-cells", f"cells={names}" if names else "", source.n_cells, cells.n, 0, 0,
+            (*cells.notes, *cell_notes),
+        )  # fmt: skip
+        n_edges = sum(len(p.synapses.post) for p in projections)
+        steps += [read, read.then("read-connections", self._options(), cells.n, n_edges, notes)]
+        provenance = self._provenance(given, signed, tuple(steps), cell_paths)
+        if self.species != "none":
+            passes += _signing(neurons, species)
+        return run(Graph((neurons,), projections, provenance), passes)
 
     def _options(self) -> str:
         """Return the options that shaped the connections, as a recipe would spell them."""
@@ -480,7 +483,26 @@ def _open_cells(
 
 
 def _read_step(path: Path, what: str, notes: tuple[str, ...]) -> Step:
-    return Step("read-file", path.name, 0, 0, 0, 0, (f"is {what}", *notes))
+    return Step.first("read-file", path.name, 0, 0, (f"is {what}", *notes))
+
+
+def _signing(neurons: Population, species: str) -> Iterator[AssignSigns]:
+    """Yield the passes that give neurons signs, by what the tables tell: transmitters first."""
+    assert neurons.neurons is not None
+    table = neurons.neurons
+    if species and "neurotransmitter" in table.column_names:
+        yield AssignSigns(species=species)  # type: ignore[arg-type]  # one of a preset
+    for name in table.column_names:
+        column = table.column(name)
+        if plain(name) not in CELL["class"] or not pa.types.is_string(column.type):
+            continue
+        told = signs_by_class(column.unique().drop_null().to_pylist(), species)
+        if told:
+            words = {
+                kind: tuple(sorted(word for word, said in told.items() if said == kind))
+                for kind in (Kind.EXCITATORY, Kind.INHIBITORY)
+            }
+            yield AssignSigns(name, words[Kind.EXCITATORY], words[Kind.INHIBITORY])
 
 
 def _ends_of(db: duckdb.DuckDBPyConnection, edges: Edges) -> tuple[Keys, bool]:
@@ -496,12 +518,6 @@ def _ends_of(db: duckdb.DuckDBPyConnection, edges: Edges) -> tuple[Keys, bool]:
     keys = found.column("key").to_numpy()
     refuse_rounded(where, keys[:SAMPLE_ROWS])
     return keys, as_text
-
-
-def _register_codes(db: duckdb.DuckDBPyConnection, kept: Keys, dropped: Keys) -> None:
-    code = np.concatenate([np.arange(len(kept)), np.full(len(dropped), DROPPED)])
-    key = pa.array(np.concatenate([kept, dropped]))
-    db.register("codes", pa.table({"key": key, "code": pa.array(code, pa.int32())}))
 
 
 def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
@@ -572,13 +588,6 @@ def _symmetric(one_way: Synapses, keys: Keys, path: Path) -> tuple[Synapses, int
         unit=one_way.unit,
     )
     return made, n_single
-
-
-def _renumbered(edges: Synapses, place: npt.NDArray[np.int32]) -> Synapses:
-    """Return the edges between neurons that have moved to ``place``, in the same order."""
-    return Synapses(
-        place[edges.post], place[edges.pre], edges.weight, edges.unit, edges.size, edges.sign
-    )
 
 
 def _count(edges: Synapses, what: str) -> str:

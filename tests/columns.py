@@ -19,7 +19,7 @@ from connectome_compiler.ir import (
 )
 from connectome_compiler.passes.apply_dale import ApplyDale
 from connectome_compiler.passes.assign_signs import AssignSigns
-from connectome_compiler.passes.attach_io import AttachIo
+from connectome_compiler.passes.attach_ports import AttachPorts
 from connectome_compiler.passes.fold_inhibition import FoldInhibition
 from connectome_compiler.passes.laminar_partition import LaminarPartition
 from connectome_compiler.passes.runner import run
@@ -78,7 +78,7 @@ def laminar(
             SetNodeModel(normalisation=normalisation, noise_std=0.0),
             FoldInhibition(policy=inhibition, form=form),
             SplitFlow(skip=flow, feedback=flow),
-            AttachIo(height=size, width=size, classes=classes),
+            AttachPorts(image=(1, size, size), outputs=classes),
         ),
     )
 

@@ -1,6 +1,7 @@
 """The installed command, end to end: what it prints, what it writes, how it fails."""
 
 import errno
+import hashlib
 import json
 import os
 import pty
@@ -20,7 +21,8 @@ from click.testing import CliRunner
 
 from connectome_compiler.cli import main
 from connectome_compiler.ir import Graph, Provenance
-from connectome_compiler.recipe import load_recipe, shipped_names
+from connectome_compiler.recipe import load_recipe
+from connectome_compiler.registry import recipe_names
 
 CCOMPILE = Path(sys.executable).parent / "ccompile"
 if not CCOMPILE.exists():
@@ -60,7 +62,7 @@ def must_fail(said: Said, *words: str, code: int = 1) -> None:
     if code == 1:
         assert lines[0].startswith("Error: ")
         assert all(line.startswith("  ") for line in lines[1:]), lines
-        assert len(lines) <= 3
+        assert len(lines) <= 3 or lines[0].endswith("faults:")
     for word in words:
         assert word in said.err
 
@@ -75,7 +77,7 @@ def built(folder: Path) -> Said:
     """A verified build with a saved graph; many tests look at its files."""
     return ccompile(
         *("build", "microns-v1-surrogate", "--out", "made/column.py"),
-        *("--save-after", "attach-io", "--print-after", "laminar-partition"),
+        *("--save-after", "attach-ports", "--print-after", "laminar-partition"),
         cwd=folder,
     )
 
@@ -102,7 +104,7 @@ def test_build_tells_a_newcomer_all_that_matters(built: Said, module: Path) -> N
         assert name in built.out
     for words in ("CC BY", "neurons", "connections", "parameters", "verified column.py"):
         assert words in built.out
-    for path in (module, arrays_of(module), module.parent / "column.graphs" / "11-attach-io"):
+    for path in (module, arrays_of(module), module.parent / "column.graphs" / "11-attach-ports"):
         assert str(path.relative_to(module.parents[1])) in built.out
         assert path.exists()
     assert "inspect made/column.py" in built.out
@@ -149,7 +151,7 @@ def test_build_from_a_file_with_settings(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(MINE)
     said = ccompile(
         *("build", "mine.toml", "--no-verify", "--set", "classes=3", "--set", "seed=5"),
-        *("--set", 'where=cortical_layer in ("L4", "L2/3")', "--set", "attach-io.width=32"),
+        *("--set", 'where=cortical_layer in ("L4", "L2/3")', "--set", "attach-ports.image=1,48,32"),
         *("--save-after", "all", "--print-after", "source"),
         cwd=tmp_path,
     )
@@ -161,7 +163,8 @@ def test_build_from_a_file_with_settings(tmp_path: Path) -> None:
     assert said.out.splitlines()[-1].startswith("microns-v1-surrogate@seed=5 is modelled")
     saved = sorted(p.name for p in (tmp_path / "model.graphs").iterdir())
     assert saved[0] == "00-source"
-    assert saved[-1] == f"{len(saved) - 1:02d}-attach-io"
+    assert saved[-1] == "11-attach-ports"  # its place in the recipe, whatever is left out
+    assert len(saved) == 10
     assert Graph.load(tmp_path / "model.graphs" / saved[-1]).population("classes").n_units == 3
 
 
@@ -234,7 +237,7 @@ def test_saved_stages_are_those_of_one_build(tmp_path: Path) -> None:
     assert len(first) > 5
     # One that fails changes nothing, even if it fails late.
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
-    failing = [*build, "all", "--set", "attach-io.outputs=nobody"]
+    failing = [*build, "all", "--set", "attach-ports.out_of=nobody"]
     must_fail(run_inside(failing, tmp_path), "nobody")
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
     # What somebody put into a stage stays, whether or not the stage does.
@@ -272,7 +275,7 @@ def test_stages_of_another_format_are_to_be_moved_away(tmp_path: Path) -> None:
 
 def test_stages_of_a_build_that_fails_leave_no_folder(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(MINE)
-    failing = ["build", "mine.toml", "--save-after", "all", "--set", "attach-io.outputs=nobody"]
+    failing = ["build", "mine.toml", "--save-after", "all", "--set", "attach-ports.out_of=nobody"]
     must_fail(run_inside([*failing, "--out", "deep/er/model.py"], tmp_path), "nobody")
     assert [p.name for p in tmp_path.iterdir()] == ["mine.toml"]
 
@@ -280,7 +283,7 @@ def test_stages_of_a_build_that_fails_leave_no_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize("what", ["file", "folder", "graph", "link"])
 def test_where_something_else_stands_no_stage_is_saved(what: str, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(MINE)
-    order = ["source", *(s.use for s in load_recipe(tmp_path / "mine.toml").passes)]
+    order = [*load_recipe(tmp_path / "mine.toml").stages]
     name = f"{order.index('laminar-partition'):02d}-laminar-partition"
     place = tmp_path / "model.graphs" / name
     place.parent.mkdir()
@@ -306,10 +309,18 @@ BAD_BUILDS: list[tuple[Sequence[str], Sequence[str]]] = [
     (["mine.toml", "--set", "min_synapse=2"], ["'min_synapse'", "did you mean 'min_synapses'"]),
     (["mine.toml", "--set", "split-flo.skip=keep"], ["stage 'split-flo'", "'split-flow'"]),
     (["mine.toml", "--set", "split-flow.skp=keep"], ["option 'skp'", "'skip'"]),
-    (["mine.toml", "--set", "skip=maybe"], ["split-flow.skip", "'keep' or 'drop'"]),
-    (["mine.toml", "--set", "classes=many"], ["attach-io.classes", "'many'"]),
-    (["mine.toml", "--set", "classes=0"], ["attach-io.classes", "not positive"]),
-    (["mine.toml", "--set", "min_synapses=-1"], ["min_weight", "negative"]),
+    (["mine.toml", "--set", "skip=maybe"], ["Error: skip: ", "'keep' or 'drop'"]),
+    (["mine.toml", "--set", "skip=kep"], ["did you mean 'keep'"]),
+    (["mine.toml", "--set", "classes=many"], ["Error: classes: ", "'many'"]),
+    (["mine.toml", "--set", "classes=0"], ["Error: classes: ", "not positive"]),
+    (["mine.toml", "--set", "min_synapses=-1"], ["Error: min_synapses: ", "negative"]),
+    (["mine.toml", "--set", "policy=drop"], ["apply-dale and fold", "set apply-dale.policy or"]),
+    (
+        ["mine.toml", "--set", "skip=x", "--set", "classes=0", "--set", "split-flow.within=y"],
+        ["Error: 3 faults:\n  ", "  skip: is 'x'", "  split-flow.within: is 'y'", "  classes: "],
+    ),
+    (["mine.toml", "--pass", "keep-core"], ["--pass 'keep-core'", "such as --pass 'keep-core"]),
+    (["mine.toml", "--pass", "keep-core after dale"], ["stage 'dale'", "'apply-dale'"]),
     (["mine.toml", "--set", "noise_std=nan"], ["noise_std", "nan"]),
     (["mine.toml", "--set", "steps"], ["--set steps", "not key=value"]),
     (
@@ -375,7 +386,7 @@ def run_inside(words: Sequence[str], cwd: Path) -> Said:
 
 def test_the_same_in_a_process_of_its_own(bad: Path) -> None:
     said = ccompile("build", "mine.toml", "--set", "skip=maybe", cwd=bad)
-    must_fail(said, "Error: split-flow.skip: is 'maybe': expected 'keep' or 'drop'\n")
+    must_fail(said, "Error: skip: is 'maybe': expected 'keep' or 'drop'\n")
 
 
 def test_a_name_that_cannot_be_imported_is_refused_as_it_was_given(tmp_path: Path) -> None:
@@ -591,7 +602,7 @@ def test_verify_passes_and_finds_what_was_altered(module: Path, tmp_path: Path) 
         (["inspect", "altered.py"], ["altered.py: PROVENANCE: lacks 'sha256'"]),
         (["inspect", "runs.py"], ["runs.py: PROVENANCE: is not what ccompile wrote"]),
         (["inspect", "folder"], ["folder: is not a saved graph"]),
-        (["inspect", "plain.py", "--set", "a=1"], ["settings are of recipes"]),
+        (["inspect", "plain.py", "--set", "a=1"], ["only a recipe can be changed"]),
         (["inspect", "micron-v1"], ["did you mean 'microns-v1'"]),
         (["list", "split-flo"], ["name 'split-flo'", "did you mean 'split-flow'"]),
         (["list", "none.toml"], ["none.toml: no such file"]),
@@ -641,7 +652,7 @@ def test_a_folder_does_not_hide_a_recipe(tmp_path: Path) -> None:
 def test_list_names_everything(tmp_path: Path) -> None:
     said = run_inside(["list"], tmp_path)
     assert (said.code, said.err) == (0, "")
-    for name in (*shipped_names(), "bionic", "split-flow", "microns-v1-surrogate"):
+    for name in (*recipe_names(), "bionic", "split-flow", "microns-v1-surrogate"):
         assert name in said.out
     for name in [*re.findall(r"^  (\S+)  ", said.out, re.MULTILINE)]:
         one = run_inside(["list", name], tmp_path)
@@ -653,12 +664,81 @@ def test_list_names_everything(tmp_path: Path) -> None:
     assert "statistics" in mine.out
 
 
-def test_list_tells_types_defaults_and_where_an_option_leads(tmp_path: Path) -> None:
+def test_list_tells_types_defaults_and_what_an_option_means(tmp_path: Path) -> None:
     stage = run_inside(["list", "fold-inhibition"], tmp_path).out
-    assert re.search(r'policy +"graded" +graded \| units \| drop', stage)
-    assert re.search(r"strength +0.5 +number", stage)
+    assert re.search(r'policy +"graded" +inhibitory neurons: .* \(graded \| units \| drop\)', stage)
+    assert re.search(r"strength +0.5 +strength of .* \(number\)", stage)
     recipe = run_inside(["list", "microns-v1"], tmp_path).out
-    assert re.search(r"min_synapses +1 +number +drop-weak-connections.min_weight", recipe)
+    assert re.search(r"min_synapses, min_weight +0 +least weight .* \(number\)", recipe)
+    assert "seed sets source.seed, null-model.seed" in recipe
+    assert "null-model (pass): left out unless null is set" in recipe
+    assert re.search(r"apply-dale.policy +\"majority\"", recipe)
+
+
+def test_an_option_is_listed_once(tmp_path: Path) -> None:
+    """Recipe and adapter have one name, and the recipe shows all that the adapter takes."""
+    page = run_inside(["list", "table"], tmp_path).out
+    assert len(re.findall("^  duplicates ", page, re.MULTILINE)) == 1
+    assert re.search(r"edges +\(needed\) +file of connections", page)
+    assert "adapter table\n\nA connectome from files" in page
+
+
+def test_passes_are_added_on_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(OWN_PASS)
+    said = run_inside(
+        [
+            *("build", "synthetic", "--no-verify", "--save-after", "halve", "--save-after", "core"),
+            *("--pass", "mine.py:halve before attach-ports", "--set", "halve.share=0.25"),
+            *("--pass", "keep-core after halve as core", "--set", "k=1"),
+        ],
+        tmp_path,
+    )
+    assert said.code == 0, said
+    graphs = tmp_path / "model.graphs"
+    assert sorted(p.name for p in graphs.iterdir()) == ["06-halve", "07-keep-core"]
+    assert Graph.load(graphs / "06-halve").n_neurons == 64
+    halve, core = Graph.load(graphs / "07-keep-core").provenance.steps[-2:]
+    assert (halve.name, halve.options, core.name) == ("halve", "share=0.25", "keep-core")
+    digest = hashlib.sha256((tmp_path / "mine.py").read_bytes()).hexdigest()
+    assert halve.notes == (f"by code of mine.py, sha256 {digest[:16]}...",)
+    assert core.notes == ("0 neurons outside the core of total degree 1 dropped",)
+    shown = run_inside(["inspect", "synthetic", "--pass", "drop-autapses after source"], tmp_path)
+    assert "drop-autapses" in shown.out
+    must_fail(
+        run_inside(["inspect", "model.py", "--pass", "drop-autapses after source"], tmp_path),
+        "--pass drop-autapses after source",
+    )
+
+
+OWN_PASS = """
+import numpy as np
+from connectome_compiler.ir.edit import keep_neurons
+from connectome_compiler.ir.graph import Graph
+
+def halve(graph: Graph, share: float = 0.5) -> Graph:
+    \"\"\"Keep the first neurons.\"\"\"
+    kept = {p.name: np.arange(p.n_units) < share * p.n_units for p in graph.biological}
+    return keep_neurons(graph, kept)
+"""
+
+
+def test_a_shipped_recipe_is_printed_to_start_from(tmp_path: Path) -> None:
+    """What is printed builds the same files."""
+    for name in ("synthetic", "microns-v1-surrogate"):  # one written out, one that extends
+        printed = run_inside(["list", "--toml", name], tmp_path)
+        assert (printed.code, printed.err) == (0, "")
+        (tmp_path / "own.toml").write_text(printed.out)
+        made = {}
+        for recipe in (name, "own.toml"):
+            folder = tmp_path / recipe.replace(".", "-")
+            built = run_inside(
+                ["build", recipe, "--no-verify", "--out", str(folder / "m.py")], tmp_path
+            )
+            assert built.code == 0, built
+            made[recipe] = {p.name: p.read_bytes() for p in folder.iterdir()}
+        assert made[name] == made["own.toml"]
+    must_fail(run_inside(["list", "--toml", "split-flow"], tmp_path), "recipe 'split-flow'")
+    must_fail(run_inside(["list", "--toml"], tmp_path), "--toml needs", code=2)
 
 
 # --- starting up ----------------------------------------------------------------------------------

@@ -56,7 +56,9 @@ def test_autapses_stay_where_asked(test_data: Path, tmp_path: Path) -> None:
         [[pass]]
         use = "split-flow"
         [[pass]]
-        use = "attach-io"
+        use = "attach-ports"
+        image = [1, 48, 48]
+        outputs = 7
         [template]
         use = "bionic"
         """

@@ -1,14 +1,16 @@
-"""What errors say is short enough to read, and safe to print."""
+"""What errors say is short enough to read."""
 
 import pytest
 
 from connectome_compiler.errors import (
-    LONGEST,
     CompileError,
+    Faults,
+    RecipeError,
     UnknownNameError,
+    nearest,
     out_of_memory,
-    printable,
 )
+from connectome_compiler.text import LONGEST
 
 
 def test_long_texts_lose_their_middle() -> None:
@@ -31,23 +33,6 @@ def test_many_names_are_counted_not_listed() -> None:
     assert UnknownNameError.among("column", "zzz", []).hint == "known: none"
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a\nb", "a\nb"),
-        ("größer → 😀 🇨🇭", "größer → 😀 🇨🇭"),
-        ("\x1b]0;title\x07\x1b[2J", "\\x1b]0;title\\x07\\x1b[2J"),
-        ("a\rb\tc\bd\x00\x7f", "a\\rb\\tc\\x08d\\x00\\x7f"),
-        ("\x9b31m\x85", "\\x9b31m\\x85"),  # C1: one character that is both ESC and [
-        ("\u202eevil\u2066\u200f\u061c", "\\u202eevil\\u2066\\u200f\\u061c"),
-        ("\u2028\udcff", "\\u2028\\udcff"),
-    ],
-)
-def test_what_a_terminal_would_obey_is_spelled_out(text: str, shown: str) -> None:
-    assert printable(text) == shown
-    printable(text).encode()
-
-
 def test_a_lack_of_memory_is_known_in_many_words() -> None:
     deep = ImportError("numpy could not be imported")
     deep.__cause__ = ImportError("libx.so: failed to map segment from shared object")
@@ -62,3 +47,43 @@ def test_a_lack_of_memory_is_known_in_many_words() -> None:
         assert out_of_memory(error)
     for other in (ValueError("out of memory"), OSError(28, "No space left"), RuntimeError("no")):
         assert not out_of_memory(other)
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("microns-v", "microns-v1"),
+        ("fly", "fly-visual"),  # too short to be alike
+        ("dale", "apply-dale"),
+        ("v1", ""),  # so short that it can be anything
+        ("drop", ""),  # inside two
+        ("", ""),
+        ("x" * 10_000, ""),
+    ],
+)
+def test_what_a_word_was_meant_to_be(word: str, meant: str) -> None:
+    names = ["microns-v1", "fly-visual", "apply-dale", "drop-autapses", "drop-weak-connections"]
+    assert nearest(word, names) == meant
+
+
+def test_errors_are_collected_and_shown_together() -> None:
+    faults = Faults()
+    faults.raise_any()
+    for error in (
+        CompileError("a", "is wrong", "mend it"),
+        CompileError("a", "is wrong", "mend it"),
+        RecipeError([CompileError("b", "is bad"), CompileError("c", "is worse")]),
+    ):
+        with faults.noted():
+            raise error
+    with pytest.raises(RecipeError) as caught:
+        faults.raise_any()
+    lines = ["3 faults:", "  a: is wrong", "    hint: mend it", "  b: is bad", "  c: is worse"]
+    assert str(caught.value).splitlines() == lines
+    alone = Faults()
+    with alone.noted():
+        raise UnknownNameError.among("pass", "x", ["y"])
+    with pytest.raises(UnknownNameError):
+        alone.raise_any()
+    with pytest.raises(KeyError), faults.noted():
+        raise KeyError("a bug")

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -11,8 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.options import Raw, configure, option_defaults, option_types, spell
+from connectome_compiler.errors import CompileError, RecipeError, UnknownNameError
+from connectome_compiler.options import (
+    Raw,
+    configure,
+    option_defaults,
+    option_docs,
+    option_types,
+    spell,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,7 @@ def test_text_that_does_not_fit(option: str, text: str, words: str) -> None:
         *(("policy", x) for x in ("Keep", True, None)),
         *(("layers", x) for x in ("L4", [4], [True], {"L4": 1})),
         *(("pair", x) for x in ([1], [1, True], [1, 2, 3], "12")),
-        *(("path", x) for x in (1, Path("a"))),
+        *(("path", x) for x in (1, True)),
     ],
 )
 def test_a_recipe_must_give_the_fields_type(option: str, given: Any) -> None:
@@ -118,6 +125,8 @@ def test_values_of_the_right_type_pass() -> None:
     assert value("layers", ["L4", "L5"]) == ("L4", "L5")
     assert value("pair", (1, 2)) == (1, 2)
     assert value("path", None) is None
+    assert value("path", Path("a/b")) == "a/b"
+    assert value("layers", [Path("a"), "b"]) == ("a", "b")
     assert value("count", np.int64(3)) == 3
     assert value("rate", np.float64(0.25)) == 0.25
     assert math.isnan(value("rate", float("nan")))  # each stage refuses what makes no sense to it
@@ -128,6 +137,33 @@ def test_unknown_options_are_answered_with_the_nearest() -> None:
         configure("stage", Stage, {"polcy": "keep"})
     with pytest.raises(UnknownNameError):
         configure("stage", Stage, {"name": "no option"})
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "hint"),
+    [
+        ("policy", Raw("kep"), "did you mean 'keep'?"),
+        ("policy", "dro", "did you mean 'drop'?"),
+        ("policy", "zebra", ""),
+        ("pair", Raw("8x16"), "such as pair=[8, 16]"),
+        ("layers", 5, 'such as layers=["L4"]'),
+        ("count", "x", ""),
+    ],
+)
+def test_what_was_meant(option: str, given: Any, hint: str) -> None:
+    with pytest.raises(CompileError) as caught:
+        value(option, given)
+    assert caught.value.hint == hint
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    with pytest.raises(RecipeError) as caught:
+        configure("stage", Stage, {"count": "x", "polcy": "keep", "rate": True})
+    assert [e.where for e in caught.value.errors] == [
+        "stage.count",
+        "stage: option 'polcy'",
+        "stage.rate",
+    ]
 
 
 def test_what_has_no_default_must_be_given() -> None:
@@ -146,6 +182,37 @@ def test_types_and_defaults_are_those_of_the_fields() -> None:
     assert option_types(Stage)["layers"] == tuple[str, ...]
     assert option_defaults(Stage)["extra"] == []
     assert option_defaults(Demanding) == {"file": None}
+
+
+@dataclass(frozen=True)
+class Told:
+    name: ClassVar[str] = "told"  #: no option
+
+    count: int = 2  #: how many
+    rate: Literal[
+        "slow",  # not for the user
+        "fast",
+    ] = "slow"  #: how fast, in ms
+    #: a line above
+    on: bool = False
+    # Not for the user.
+    #: two lines,
+    #: joined
+    word: str = "#: no comment"
+    pair: tuple[int, int] = (1, 2)  # not for the user
+    plain: int = 0
+
+
+@dataclass(frozen=True)
+class Heir(Told):
+    plain: int = 1  #: said by the heir
+
+
+def test_what_the_source_says_of_an_option() -> None:
+    said = {"count": "how many", "rate": "how fast, in ms", "on": "a line above"}
+    assert option_docs(Told) == {**said, "word": "two lines, joined"}
+    assert option_docs(Heir) == {**option_docs(Told), "plain": "said by the heir"}
+    assert option_docs(make_dataclass("Sourceless", [("a", int)])) == {}
 
 
 @given(st.text(max_size=30))

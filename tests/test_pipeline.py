@@ -87,8 +87,8 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     find: Callable[..., Any] = registry.find
 
-    def found(kind: registry.Kind, name: str, where: str = "") -> Any:
-        return mine.get(name) or find(kind, name, where)
+    def found(kind: registry.Kind, name: str, *given: Any) -> Any:
+        return mine.get(name) or find(kind, name, *given)
 
     monkeypatch.setattr("connectome_compiler.recipe.find", found)
 
@@ -96,7 +96,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 def recipe(source: str = "toy", passes: tuple[str, ...] = PASSES, template: str = "bionic") -> Any:
     page = f'name = "toy-column"\n[source]\nuse = "{source}"\n'
     page += "".join(f'[[pass]]\nuse = "{name}"\n' for name in passes)
-    page += '[[pass]]\nuse = "attach-io"\nheight = 8\nwidth = 8\nclasses = 3\n'
+    page += '[[pass]]\nuse = "attach-ports"\nimage = [1, 8, 8]\noutputs = 3\n'
     return parse("toy.toml", page + f'[template]\nuse = "{template}"\n')
 
 
@@ -110,14 +110,14 @@ def test_writes_the_module_and_a_certificate(tmp_path: Path) -> None:
     built = build(
         recipe(), out, loaded=lambda g: seen.append(f"{g.n_neurons} neurons"), after=after
     )
-    assert seen == ["24 neurons", *PASSES, "attach-io"]
+    assert seen == ["24 neurons", *PASSES, "attach-ports"]
     assert sorted(built.written) == sorted(out.parent.iterdir())
     assert out in built.written
     assert built.recipe == "toy-column"
     assert built.certificate is not None
     assert built.certificate.module == "net.py"
     assert built.certificate.n_connections == built.graph.n_connections
-    assert [s.name for s in built.graph.provenance.steps] == [*PASSES, "attach-io"]
+    assert [s.name for s in built.graph.provenance.steps] == [*PASSES, "attach-ports"]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_writes_the_module_and_a_certificate(tmp_path: Path) -> None:
         (lambda: recipe(passes=("fails",)), CompileError),
         (lambda: recipe(template="fails"), CompileError),
         (lambda: recipe(template="broken"), VerifyError),
-        (lambda: recipe().having({"attach-io.outputs": ["nobody"]}), CompileError),
+        (lambda: recipe().having({"attach-ports.out_of": "nobody"}), CompileError),
         (lambda: recipe().having({"template.steps": -1}), CompileError),
         (lambda: recipe().having({"source.seed": "x"}), CompileError),
     ],
@@ -153,8 +153,8 @@ def test_wrong_options_show_before_data_is_read(tmp_path: Path) -> None:
     def loaded(_: Graph) -> None:
         raise AssertionError("data was read")
 
-    for key, value in (("template.steps", -1), ("attach-io.classes", 0)):
-        with pytest.raises(CompileError, match=r"steps|classes"):
+    for key, value in (("template.steps", -1), ("attach-ports.outputs", 0)):
+        with pytest.raises(CompileError, match=r"steps|outputs"):
             build(recipe().having({key: value}), tmp_path / "net.py", loaded=loaded)
 
 
@@ -241,6 +241,22 @@ def test_settings_may_be_texts_or_values(tmp_path: Path) -> None:
     assert by_text.source.make() == by_value.source.make()
     with pytest.raises(CompileError, match="did you mean 'seed'"):
         load_graph(path, sed=2)
+
+
+def test_settings_are_keyword_arguments_of_a_build(tmp_path: Path) -> None:
+    out = tmp_path / "net.py"
+    by_word = build("synthetic", out, verify=False, grids=[[5, 5]], seed=2)
+    by_dict = build("synthetic", out, verify=False, settings={"grids": [[5, 5]], "seed": 2})
+    of_recipe = build(load_recipe("synthetic", seed=2), out, verify=False, grids=[[5, 5]])
+    digests = {b.graph.digest() for b in (by_word, by_dict, of_recipe)}
+    assert (len(digests), by_word.graph.n_neurons) == (1, 25)
+    with pytest.raises(CompileError, match="option 'seed': is given twice"):
+        build("synthetic", out, settings=["seed=1"], seed=2)
+    edges = tmp_path / "edges.csv"
+    edges.write_text("pre,post\na,b\nb,a\n")
+    with pytest.warns(UserWarning, match="not known to be measured") as warned:
+        assert load_graph("table", edges=edges).n_connections >= 2
+    assert [w.filename for w in warned] == [__file__]
 
 
 # --- the same bytes -------------------------------------------------------------------------------

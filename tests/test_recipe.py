@@ -7,16 +7,53 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.errors import CompileError, RecipeError, UnknownNameError
 from connectome_compiler.options import Raw, option_types
+from connectome_compiler.passes.keep_core import KeepCore
 from connectome_compiler.recipe import (
     load_recipe,
     parse,
     parse_settings,
     shipped,
-    shipped_names,
 )
-from connectome_compiler.registry import find
+from connectome_compiler.registry import find, recipe_names
+
+TOYS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+@dataclass(frozen=True)
+class Thin:
+    \"\"\"Thin out.\"\"\"
+
+    name: ClassVar[str] = "toy-thin"
+
+    share: float = 0.5  #: share that is kept
+
+    def __call__(self, graph):
+        return graph
+
+
+@dataclass(frozen=True)
+class Nameless:
+    pass
+
+
+@dataclass(frozen=True)
+class Taken(Thin):
+    name: ClassVar[str] = "drop-autapses"
+
+
+def leave_alone(graph, times: int = 1):
+    return graph
+
+
+def untyped(graph, times=1):
+    return graph
+
+
+text = "no code"
+"""
 
 GOOD = """
 name = "toy"
@@ -219,6 +256,258 @@ def test_what_cannot_be_extended(page: str, words: str, tmp_path: Path) -> None:
         load_recipe(child)
 
 
+# --- names of options -----------------------------------------------------------------------------
+
+
+def test_a_name_reaches_the_one_stage_that_has_it() -> None:
+    recipe = parse("toy.toml", GOOD).having({"calibrated": False, "filters": (4, 8)})
+    assert recipe.source.make().calibrated is False
+    assert recipe.template.make().filters == (4, 8)
+    assert recipe.options["calibrated"] == ("source.calibrated",)
+    assert recipe.names("thin.min_weight") == ["least", "min_weight"]
+
+
+def test_a_name_that_several_stages_have_reaches_none() -> None:
+    page = GOOD.replace("[template]", '[[pass]]\nuse = "null-model"\n[template]')
+    assert parse("toy.toml", page).having({"seed": 7}).stages["null-model"].make().seed == 0
+    both = page.replace('seed = "source.seed"\n', "")
+    with pytest.raises(CompileError, match="'seed': is an option of source and null-m") as caught:
+        parse("toy.toml", both).having({"seed": 7})
+    assert caught.value.hint == "set source.seed or null-model.seed"
+    recipe = parse("toy.toml", both).having({"null-model.seed": 7})
+    assert recipe.stages["null-model"].make().seed == 7
+    assert recipe.names("source.seed") == ["source.seed"]
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_aliases_are_names_that_a_field_does_not_have(name: str) -> None:
+    recipe = load_recipe(name)
+    own = {**recipe.options}
+    for alias, paths in recipe.aliases.items():
+        fields = {path.rpartition(".")[2] for path in paths}
+        alone = [s.id for s in recipe.stages.values() if alias in option_types(s.cls)]
+        assert alias not in fields or len(alone) > 1, f"{alias} goes without saying"
+        assert own[alias] == paths
+
+
+def test_one_thing_has_one_name_in_all_recipes() -> None:
+    """A name that one recipe gives an option of a pass is understood wherever the pass is."""
+    recipes = [load_recipe(name) for name in recipe_names()]
+    given = {
+        (recipe.stages[id_].use, key): alias
+        for recipe in recipes
+        for alias, paths in recipe.aliases.items()
+        for id_, _, key in [path.rpartition(".") for path in paths]
+        if len(paths) == 1
+    }
+    assert given["null-model", "seed"] == "null_seed"
+    for recipe in recipes:
+        for stage in recipe.stages.values():
+            for key in option_types(stage.cls):
+                images = given.get((stage.use, key)) == "classes"
+                if images and "image" not in stage.options:
+                    continue  # without images to tell apart, outputs are no classes
+                if alias := given.get((stage.use, key)):
+                    assert recipe.options[alias] == (f"{stage.id}.{key}",), recipe.name
+        if any(s.use == "null-model" for s in recipe.passes):
+            assert "null-model.seed" in recipe.options["seed"]
+
+
+# --- passes that are left out ---------------------------------------------------------------------
+
+
+WHEN = GOOD.replace('id = "thin"', 'id = "thin"\nwhen = "min_weight"').replace("least = 3", "")
+
+
+def test_a_pass_waits_for_its_option() -> None:
+    recipe = parse("toy.toml", WHEN)
+    assert recipe.make().ids == ("drop-autapses",)
+    assert recipe.having({"least": 2}).make().ids == ("drop-autapses",)  # as the recipe has it
+    made = recipe.having({"least": Raw("5")}).make()
+    assert made.ids == ("drop-autapses", "thin")
+    assert made.passes[1].min_weight == 5
+
+
+@pytest.mark.parametrize(
+    ("when", "words"),
+    [
+        ('"min_wait"', r"toy.toml: thin: option 'min_wait': .*\n.*'min_weight'"),
+        ("5", "toy.toml: thin: when: is 5"),
+        ('["min_weight", 5]', "toy.toml: thin: when: is 5"),
+    ],
+)
+def test_a_pass_waits_for_nothing_else(when: str, words: str) -> None:
+    with pytest.raises(CompileError, match=words):
+        parse("toy.toml", WHEN.replace('when = "min_weight"', f"when = {when}"))
+
+
+def test_options_of_a_pass_that_is_left_out_have_no_effect() -> None:
+    with pytest.raises(CompileError, match="seed: has no effect: null-model is left out") as caught:
+        load_recipe("celegans-cook2019", seed=3).make()
+    assert caught.value.hint == "set null as well"
+    load_recipe("celegans-cook2019", seed=3, null="none").make()  # left out on purpose
+    assert load_recipe("synthetic", seed=3).make().source.seed == 3  # it has an effect elsewhere
+    with pytest.raises(CompileError, match="unless share, start or trained is set"):
+        load_recipe("synthetic", rank=3).make()
+    load_recipe("synthetic", rank=3, start="low-rank").make()
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_no_pass_of_a_shipped_recipe_is_there_for_nothing(name: str) -> None:
+    """Those that do something only if asked to are left out until then."""
+    given = {"edges": "edges.csv"} if name == "table" else {}
+    idle = {"select-neurons", "drop-weak-connections", "null-model", "sign-channels"}
+    assert not idle & set(load_recipe(name, given).make().ids)
+
+
+# --- more passes ----------------------------------------------------------------------------------
+
+
+def test_an_extending_recipe_adds_passes(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(GOOD)
+    (tmp_path / "toys.py").write_text(TOYS)
+    child = tmp_path / "child.toml"
+    child.write_text(
+        """extends = "base.toml"
+[[pass]]
+use = "keep-core"
+after = "source"
+k = 3
+[[pass]]
+use = "select-neurons"
+after = "source"
+[[pass]]
+use = "toys.py:Thin"
+before = "template"
+[[pass]]
+use = "toys.py:leave_alone"
+before = "toy-thin"
+[set]
+where = "x_um > 1"
+share = 0.25
+times = 3
+"""
+    )
+    made = load_recipe(child).make()
+    added = ("leave-alone", "toy-thin")
+    assert made.ids == ("keep-core", "select-neurons", "drop-autapses", "thin", *added)
+    assert (made.passes[0].k, made.passes[1].where) == (3, "x_um > 1")
+    assert (made.passes[-2].times, made.passes[-1].share) == (3, 0.25)
+    assert made.passes[-2]("graph") == "graph"
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('use = "keep-core"', "pass keep-core: needs either after or before"),
+        ('use = "keep-core"\nafter = "thin"\nbefore = "thin"', "needs either after or before"),
+        ('use = "keep-core"\nafter = "thick"', r"keep-core: stage 'thick': .*\n.*'thin'"),
+        ('use = "keep-core"\nafter = "template"', "cannot run after the template"),
+        ('use = "keep-core"\nbefore = "source"', "cannot run before the source"),
+        ('use = "keep-core"\nafter = "thin"\nid = "thin"', "is in the recipe already, as 'thin'"),
+        ('use = "keep-kore"\nafter = "thin"', r"pass 'keep-kore': .*\n.*'keep-core'"),
+        ('use = "keep-core"\nafter = "thin"\nkk = 1', r"child.toml: keep-core: option 'kk'"),
+        (
+            'use = "toys.py:Thick"\nafter = "thin"',
+            r"toys.py: class or function 'Thick'.*\n.*'Thin'",
+        ),
+        ('use = "toys.py:Nameless"\nafter = "thin"', "toys.py:Nameless: needs a name"),
+        ('use = "toys.py:Taken"\nafter = "thin"', "is called 'drop-autapses', as one that is inst"),
+        ('use = "toys.py:text"\nafter = "thin"', "class or function 'text': no such name"),
+        ('use = "toys.py:untyped"\nafter = "thin"', "parameter 'times' has no type"),
+        (
+            'use = "faulty.py:Thin"\nafter = "thin"',
+            "faulty.py: cannot be run: line 2: ZeroDivision",
+        ),
+        ('use = "none.py:Thin"\nafter = "thin"', "none.py: no such file"),
+    ],
+)
+def test_passes_that_cannot_be_added(lines: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(GOOD)
+    (tmp_path / "toys.py").write_text(TOYS)
+    (tmp_path / "faulty.py").write_text("\n1 / 0\n")
+    child = tmp_path / "child.toml"
+    child.write_text(f'extends = "base.toml"\n[[pass]]\n{lines}\n')
+    with pytest.raises(CompileError, match=words):
+        load_recipe(child)
+
+
+def test_a_whole_recipe_runs_its_passes_as_listed() -> None:
+    page = GOOD.replace('id = "thin"', 'id = "thin"\nafter = "source"')
+    with pytest.raises(CompileError, match="has after, but no extends"):
+        parse("toy.toml", page)
+
+
+def test_passes_are_added_in_python() -> None:
+    recipe = parse("toy.toml", GOOD)
+    by_name = recipe.with_pass("keep-core", after="thin", k=5)
+    by_class = recipe.with_pass(KeepCore, after="thin", k=5)
+    by_object = recipe.with_pass(KeepCore(k=5), after="thin", called="core")
+    assert by_name.make().passes[-1] == by_class.make().passes[-1] == KeepCore(k=5)
+    assert by_object.having({"core.degree": "in"}).make().passes[-1] == KeepCore(5, "in")
+    assert recipe.make().ids == ("drop-autapses", "thin")
+    for wrong in (5, "no-pass", print, dict):
+        with pytest.raises(CompileError):
+            recipe.with_pass(wrong, after="thin")
+    with pytest.raises(UnknownNameError, match="did you mean 'degree'"):
+        recipe.with_pass(KeepCore(), after="thin", degre="in")
+
+
+# --- all faults at once ---------------------------------------------------------------------------
+
+
+def test_all_faults_of_a_recipe_are_told_at_once() -> None:
+    page = (
+        GOOD.replace("title", "titel")
+        .replace("seed = 3", "sed = 3")
+        .replace("min_weight = 2", "min_weight = -2")
+        .replace('"drop-autapses"', '"drop-autapse"')
+        .replace('"source.seed"', '"sauce.seed"')
+        .replace("least = 3", "last = 3\nseed = 4\nclass_name = 5")
+        .replace("template.steps", "template.step")
+    )
+    with pytest.raises(CompileError) as caught:
+        parse("toy.toml", page)
+    told = str(caught.value)
+    for words in ("'titel'", "'sed'", "'drop-autapse'", "'sauce'", "'step'", "class_name: is 5"):
+        assert words in told
+    assert told.startswith("7 faults:\n  toy.toml: key 'titel': no such name\n    hint: did you")
+    assert "thin.min_weight: -2.0 is negative" in told
+
+
+def test_what_follows_from_another_fault_is_no_fault() -> None:
+    page = GOOD.replace("[options]", "[option]").replace("[template]", "[tempate]")
+    with pytest.raises(CompileError) as caught:
+        parse("toy.toml", page)
+    assert isinstance(caught.value, RecipeError)
+    assert [e.hint for e in caught.value.errors] == [
+        "did you mean 'template'?",
+        "did you mean 'options'?",
+    ]
+
+
+def test_a_fault_elsewhere_hides_no_unknown_name() -> None:
+    with pytest.raises(RecipeError) as caught:
+        parse("toy.toml", GOOD.replace("title", "titel").replace("least = 3", "last = 3"))
+    assert [e.where for e in caught.value.errors] == [
+        "toy.toml: key 'titel'",
+        "recipe toy: option 'last'",
+    ]
+
+
+def test_errors_call_an_option_as_the_user_did() -> None:
+    given = {"min_synapses": -1, "null": "degree", "split-flow.skip": "kep", "noise_std": -1.0}
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("microns-v1", given).make()
+    found = {e.where: e.hint for e in caught.value.errors}
+    assert found.keys() == given.keys()
+    assert found["null"] == "did you mean 'degrees'?"
+    assert found["split-flow.skip"] == "did you mean 'keep'?"
+    with pytest.raises(CompileError, match=r"^edges: is not set, and has no default") as missing:
+        load_recipe("table").make()
+    assert missing.value.hint == "--set edges=VALUE"
+
+
 def test_two_recipes_that_extend_each_other(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('extends = "b.toml"')
     (tmp_path / "b.toml").write_text('extends = "a.toml"')
@@ -259,7 +548,7 @@ def test_a_setting_counts_once() -> None:
 # --- shipped recipes ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", shipped_names())
+@pytest.mark.parametrize("name", recipe_names())
 def test_shipped_recipes_are_valid_and_their_options_reach_a_field(name: str) -> None:
     required = {"edges": "edges.csv"} if name == "table" else {}
     recipe = load_recipe(name, required)
@@ -267,7 +556,7 @@ def test_shipped_recipes_are_valid_and_their_options_reach_a_field(name: str) ->
     assert recipe.title == shipped()[name]
     for stage in recipe.stages.values():
         stage.make()
-    for short, paths in recipe.public.items():
+    for short, paths in recipe.aliases.items():
         for path in paths:
             stage_id, _, option = path.rpartition(".")
             stage = recipe.stages[stage_id]
@@ -276,11 +565,11 @@ def test_shipped_recipes_are_valid_and_their_options_reach_a_field(name: str) ->
 
 
 def test_the_shipped_recipes_are_those_of_the_issue() -> None:
-    assert {"microns-v1", "microns-v1-surrogate", "microns-v1-dale"} <= set(shipped_names())
+    assert {"microns-v1", "microns-v1-surrogate", "microns-v1-dale"} <= set(recipe_names())
     assert load_recipe("microns-v1-surrogate").source.make().source == "statistics"
 
 
-@pytest.mark.parametrize("name", [n for n in shipped_names() if "null" in load_recipe(n).public])
+@pytest.mark.parametrize("name", [n for n in recipe_names() if "null" in load_recipe(n).aliases])
 def test_one_word_is_the_seed_of_all_that_is_drawn(name: str) -> None:
     given = {"edges": "edges.csv"} if name == "table" else {}
 

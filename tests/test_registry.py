@@ -1,6 +1,7 @@
 """Things by name: found only when asked for, and never replaced by a plugin."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ import pytest
 
 from connectome_compiler import registry
 from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.options import option_docs, option_types
+from connectome_compiler.recipe import load_recipe
 from connectome_compiler.registry import Kind, find, known
 from connectome_compiler.views import catalogue
 
@@ -23,10 +26,24 @@ ALL = [(kind, name) for kind in KINDS for name in sorted(known(kind))]
 @pytest.mark.parametrize(("kind", "name"), ALL)
 def test_everything_that_is_listed_is_there(kind: Kind, name: str) -> None:
     cls = find(kind, name)
-    assert cls.name == name
+    assert getattr(cls, "name", cls.__name__) == name  # a law is called as its class
     assert is_dataclass(cls)
     assert cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    assert callable(getattr(cls, {"adapter": "load", "pass": "__call__", "template": "emit"}[kind]))
+    verbs = {"adapter": "load", "pass": "__call__", "template": "emit", "law": "entries"}
+    assert callable(getattr(cls, verbs[kind]))
+
+
+@pytest.mark.parametrize(("kind", "name"), [of for of in ALL if of[0] in catalogue.KINDS])
+def test_every_option_says_in_one_line_what_it_is(kind: Kind, name: str) -> None:
+    """`ccompile list` shows the line, and a unit wherever the name has one."""
+    cls = find(kind, name)
+    docs = option_docs(cls)
+    assert list(docs) == list(option_types(cls))
+    for option, line in docs.items():
+        assert 3 <= len(line) <= 100, option
+        unit = option.rpartition("_")[2]
+        assert unit not in ("um", "ms") or f"in {unit}" in line, option
+    assert not {"use", "id", "after", "before", "when"} & set(docs), "these are keys of recipes"
 
 
 @pytest.mark.parametrize(
@@ -87,6 +104,38 @@ def test_what_a_plugin_says_of_itself(value: str, monkeypatch: pytest.MonkeyPatc
     plug(monkeypatch, "mine", value)  # json has the class from a file of its own
     first = (find("pass", "mine").__doc__ or "").splitlines()[0]
     assert f"mine                    {first}" in catalogue.everything()
+
+
+def test_plugins_ship_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "their_recipes"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "theirs.toml").write_text('title = "Theirs"\nextends = "synthetic"\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(
+        registry,
+        "entry_points",
+        lambda group: [
+            EntryPoint(name, value, group)
+            for name, value in (
+                ("theirs", "their_recipes"),
+                ("lost", "their_recipes"),
+                ("broken", "no_such_package"),
+                ("synthetic", "their_recipes"),
+            )
+            if group == registry.RECIPES
+        ],
+    )
+    registry._plugins.cache_clear()
+    assert {"theirs", "synthetic"} <= set(registry.recipe_names())
+    assert load_recipe("theirs").title == "Theirs"
+    assert load_recipe("synthetic").title != "Theirs"  # a plugin replaces nothing
+    for name in ("lost", "broken"):
+        with pytest.raises(CompileError, match=f"recipe '{name}': cannot be imported"):
+            load_recipe(name)
+    assert re.search("^  theirs +Theirs$", catalogue.everything(), re.MULTILINE)
+    assert "cannot" in catalogue.everything()
+    assert "cannot be imported: No module named 'no_such_package'" in catalogue.everything()
 
 
 def test_listing_names_imports_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -56,6 +57,20 @@ class Step:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    @classmethod
+    def first(
+        cls, name: str, options: str, n_neurons: int, n_connections: int, notes: Iterable[str] = ()
+    ) -> Step:
+        """Return a step that begins with nothing: what an adapter does first."""
+        return cls(name, options, 0, n_neurons, 0, n_connections, tuple(notes))
+
+    def then(
+        self, name: str, options: str, n_neurons: int, n_connections: int, notes: Iterable[str] = ()
+    ) -> Step:
+        """Return the step that begins where this one ended."""
+        n, m = self.n_neurons_after, self.n_connections_after
+        return Step(name, options, n, n_neurons, m, n_connections, tuple(notes))
 
     def __str__(self) -> str:
         head = f"{self.name}({self.options})" if self.options else self.name

@@ -18,6 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from connectome_compiler.nn.eager import in_transform
+from connectome_compiler.nn.same_structure import SameStructure
+from connectome_compiler.nn.signs import size_with_sign
+
 OP_LIBRARY = "connectome_compiler"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
@@ -28,9 +32,6 @@ TILE_COLUMNS = 64  # of embedding_bag: the rows that it gathers from should stay
 # A strip of the "dense" kernel: 2 MiB of float32 stay in the cache between their uses, and are far
 # below the 32 MiB from which glibc maps and clears fresh pages at every step.
 STRIP_CELLS = 2**19
-
-# Whether a transform of `torch.func` is running, such as grad or vmap; torch does not document it.
-_in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
 
 def _operator(
@@ -98,7 +99,7 @@ def _operator(
         def call(*inputs: Any) -> Tensor:
             if torch.compiler.is_compiling() or inputs[0].is_meta:
                 run = operator
-            elif _in_transform():
+            elif in_transform():
                 run = Transformed.apply
             else:
                 run = Eager.apply if torch.is_grad_enabled() else in_full_precision
@@ -315,7 +316,7 @@ def connection_gradient(
     return _edge_gradient(ptr, pre, g, x)
 
 
-class EdgeLinear(nn.Module):
+class EdgeLinear(SameStructure):
     """Linear map with one weight per connection: ``y[i] = sum over j of weight[i, j] * x[j]``.
 
     Target ``i`` has the connections ``ptr[i]:ptr[i + 1]``, from the neurons ``pre`` of this range,
@@ -338,7 +339,7 @@ class EdgeLinear(nn.Module):
     sign: Tensor  # int8, () if all connections share it, else (n_connections,): +1, -1, 0 = free
 
     kind = "chemical"
-    structure: tuple[str, ...] = ("ptr", "pre", "sign")  # what a saved state must agree in
+    structure: tuple[str, ...] = ("ptr", "pre", "sign")
 
     def __init__(
         self,
@@ -430,11 +431,7 @@ class EdgeLinear(nn.Module):
         """Give weights, ``(n_connections,)``, the signs of their connections."""
         if not self._any_sign:
             return weight
-        # sign * |weight|, written as weight * 1 or weight * -1: so it has a slope at zero, too.
-        signed = weight.detach() * self.sign
-        if self._any_free:
-            signed = signed + 0.0  # -0.0 becomes 0.0: a weight whose sign is free keeps its own
-        return weight * torch.copysign(signed.new_ones(()), signed)
+        return size_with_sign(weight, self.sign, self._any_free)
 
     def sparse_weight(self) -> Tensor:
         """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
@@ -481,38 +478,6 @@ class EdgeLinear(nn.Module):
         return (
             f"n_pre={self.n_pre}, n_post={self.n_post}, n_connections={self.pre.numel()}, "
             f"bias={self.bias is not None}, kernel={self.kernel!r}"
-        )
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        """Load weights, but only those of the same connections."""
-        for name in self.structure:
-            stored, own = state_dict.get(prefix + name), getattr(self, name)
-            if own is None and stored is None:
-                continue
-            if own is None or stored is None:
-                error_msgs.append(f"{prefix}{name} is missing: the weights could be of any network")
-            elif own.is_meta or stored.is_meta:
-                error_msgs.append(f"{prefix}{name} is on the meta device: it cannot be compared")
-            elif not (
-                (stored.dtype == own.dtype or own.is_floating_point())
-                and stored.shape == own.shape
-                and torch.equal(stored.to(own), own)
-            ):
-                error_msgs.append(f"{prefix}{name} differs: the weights are of another network")
-            else:
-                continue
-            return
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
 
 

@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from connectome_compiler.nn.eager import in_transform
 from connectome_compiler.nn.edge_linear import (
     EMBEDDING_BAG_COLUMNS,
     OP_LIBRARY,
     EdgeLinear,
     _csr,
     _edge_product,
-    _in_transform,
 )
+from connectome_compiler.nn.same_structure import SameStructure
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus", "linear")
 
@@ -366,7 +367,7 @@ class _Rollout(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
-        once_more = torch.is_grad_enabled() or _in_transform()
+        once_more = torch.is_grad_enabled() or in_transform()
         roll_back = _RollBack.apply if once_more else _roll_back
         return *_rollout_backward(ctx, grads, roll_back), None, None, None
 
@@ -416,8 +417,8 @@ def rate_rollout(
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in parts)
     if torch.compiler.is_compiling() or drive.is_meta:
         run = _rollout
-    elif learns or _in_transform():
-        run = (_TransformedRollout if _in_transform() else _Rollout).apply
+    elif learns or in_transform():
+        run = (_TransformedRollout if in_transform() else _Rollout).apply
     else:
         run = _roll_in_parts
     rates, last, *_ = run(*parts, structure, activation, dense)
@@ -437,7 +438,7 @@ def _count(index: Tensor, n: int) -> int:
     return int(index.max()) + 1 if n else 0
 
 
-class LeakyRates(nn.Module):
+class LeakyRates(SameStructure):
     """The units of a network: ``tau dr/dt = -r + phi(W r + input + bias)``.
 
     Gap junctions add ``sum over j of g[i, j] (r[j] - r[i])`` to what ``phi`` is taken of.
@@ -457,6 +458,8 @@ class LeakyRates(nn.Module):
     bias_of: Tensor | None
     place: Tensor | None
     gap_post: Tensor | None  # the target of each gap junction, in the order of their layers
+
+    structure = ("tau_of", "bias_of")
 
     def __init__(
         self,
@@ -603,15 +606,3 @@ class LeakyRates(nn.Module):
     def extra_repr(self) -> str:
         """Return what `print` shows of the units."""
         return f"n={self.n}, activation={self.activation!r}, dt_ms={self.dt_ms}"
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Load time constants and biases, but only those of the same units."""
-        *_, errors = rest
-        for name in ("tau_of", "bias_of"):
-            own, stored = getattr(self, name), state_dict.get(prefix + name)
-            if own is None or stored is None:
-                continue  # one that is missing, or too many, is reported below
-            if own.shape != stored.shape or not torch.equal(stored.to(own), own):
-                errors.append(f"{prefix}{name} differs: the state is of another network")
-                return
-        super()._load_from_state_dict(state_dict, prefix, *rest)

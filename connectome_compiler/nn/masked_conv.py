@@ -13,8 +13,10 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
+from connectome_compiler.nn.eager import runs_eagerly
 from connectome_compiler.nn.open_conv import OpenEntries, join_entries, open_convolution
-from connectome_compiler.nn.window_products import runs_eagerly
+from connectome_compiler.nn.same_structure import SameStructure
+from connectome_compiler.nn.signs import size_with_sign
 
 CONVOLUTION_KERNELS = ("auto", "dense", "open")
 FAN_INS = ("dense", "open")
@@ -31,8 +33,8 @@ def _pair(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
-class _OpenConvolution2d(nn.Module):
-    """What the four layers share: what is open, its signs, and how to multiply by it."""
+class _Masked(SameStructure):
+    """What the four layers share: a dense weight, of which only what is on the mask acts."""
 
     weight: Tensor
     bias: Tensor | None
@@ -43,20 +45,23 @@ class _OpenConvolution2d(nn.Module):
     padding: Any
     end_padding: tuple[int, int]
     output_padding: Any
+    mask: Tensor  # bool, in torch's layout of the weight
     index: Tensor  # int64, (n_open,): the open entries of the flattened kernel, ascending
     sign: Tensor | None  # int8, (n_open,): +1, -1, or 0 where the weight is free
     shape: tuple[int, ...]  # of the kernel, in torch's layout
     fan_in: str
     kernel: str
 
+    advice = "; set_weight takes weights of other layers"
     _transposed = False  # torch then stores [in, out] instead of [out, in]
     # On the CPU, whatever becomes of the buffers: `to_empty` leaves anything in them.
     _open: Tensor
     _open_sign: Tensor | None
+    _any_free: bool
     _entries: OpenEntries
 
     def _set_open(self, mask: Tensor, sign: Tensor | None, fan_in: str, kernel: str) -> None:
-        """Check the arguments and register what is open."""
+        """Check the arguments, register what is open, and mask the weights that torch drew."""
         for what, name, known in (
             ("fan_in", fan_in, FAN_INS),
             ("kernel", kernel, CONVOLUTION_KERNELS),
@@ -74,6 +79,7 @@ class _OpenConvolution2d(nn.Module):
         self.shape, self.fan_in, self.kernel = shape, fan_in, kernel
         self._open = mask.flatten().nonzero().squeeze(1)
         self._open_sign = None if sign is None else self._read_sign(sign.detach().cpu(), mask)
+        self._any_free = self._open_sign is not None and bool((self._open_sign == 0).any())
         self._entries = OpenEntries.of(self._open, shape, self.stride, self.padding)
         n_open, cells = len(self._open), mask.numel()
         if kernel == "auto":
@@ -81,6 +87,11 @@ class _OpenConvolution2d(nn.Module):
             self.kernel = "open" if pays else "dense"
         if not n_open:
             self.kernel = "dense"
+        saved = self._own_structure()
+        for name, own in {"index": self._open, **saved}.items():
+            buffer = None if own is None else own.to(self.weight.device)
+            self.register_buffer(name, buffer, persistent=name in saved)
+        self._start()
 
     def _read_sign(self, sign: Tensor, mask: Tensor) -> Tensor:
         """Return a sign for every open entry."""
@@ -114,24 +125,58 @@ class _OpenConvolution2d(nn.Module):
         mask[self._open] = True
         return mask.view(self.shape)
 
-    def _structure(self) -> dict[str, Tensor]:
-        """Return the saved buffers besides weights, on the CPU."""
-        raise NotImplementedError
+    def _own_structure(self) -> dict[str, Tensor | None]:
+        """Return the saved buffers as they should be, on the CPU."""
+        return {"mask": self._open_mask(), "sign": self._open_sign}
 
     def _fill(self) -> None:
         """Set the buffers anew, where the weight is."""
-        buffers = {"index": self._open, **self._structure()}
-        for name, buffer in buffers.items():
-            setattr(self, name, buffer.to(self.weight.device))
+        for name, own in {"index": self._open, **self._own_structure()}.items():
+            setattr(self, name, None if own is None else own.to(self.weight.device))
+
+    @torch.no_grad()
+    def _start(self) -> None:
+        """Mask what torch has drawn, and widen it where the fan-in is of the open entries."""
+        if self.fan_in == "open":
+            outputs = int(self._transposed)
+            rest = [d for d in range(4) if d != outputs]
+            dense = math.prod(self.shape[1:])  # as torch counts it, the transpose's outputs
+            fan_in = self.mask.sum(dim=rest).clamp(min=1)
+            factor = (dense / fan_in).sqrt().to(self.weight.dtype)
+            self.weight.mul_(factor.view([-1 if d == outputs else 1 for d in range(4)]))
+            if self.bias is not None:
+                self.bias.mul_(factor)
+        self._close()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw weights as torch's layer does, then mask them."""
+        super().reset_parameters()  # type: ignore[misc]
+        if "index" in self._buffers:  # else called by the constructor of torch's layer
+            self._fill()
+            self._start()
+
+    @torch.no_grad()
+    def _close(self) -> None:
+        # `.data`: what is off the mask has no part in any graph, so none has to be redone.
+        self.weight.data.masked_fill_(~self.mask, 0)
+
+    @torch.no_grad()
+    def set_weight(self, weight: Tensor) -> None:
+        """Take dense weights in torch's layout, without what is off the mask."""
+        if weight.shape != self.shape:
+            raise ValueError(f"weight is {tuple(weight.shape)}, expected {self.shape}")
+        self.weight.copy_(weight)
+        self._close()
 
     def _signed(self, values: Tensor) -> Tensor:
         if self.sign is None:
             return values
-        return torch.where(self.sign == 0, values, self.sign * values.abs())
+        return size_with_sign(values, self.sign, self._any_free)
 
     def open_values(self) -> Tensor:
         """Return the weights that act, ``(n_open,)``, in the order of the mask."""
-        raise NotImplementedError
+        return self._signed(self.weight.flatten().index_select(0, self.index))
 
     def _spread(self, values: Tensor) -> Tensor:
         cells = values.new_zeros(math.prod(self.shape))
@@ -139,7 +184,9 @@ class _OpenConvolution2d(nn.Module):
 
     def effective_weight(self) -> Tensor:
         """Return the weights that act, dense, in torch's layout."""
-        return self._spread(self.open_values())
+        if self.sign is not None:
+            return self._spread(self.open_values())
+        return torch.where(self.mask, self.weight, 0)
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """Do it in torch's own way."""
@@ -190,102 +237,13 @@ class _OpenConvolution2d(nn.Module):
         text += "" if self.sign is None else ", signed"
         return text + ("" if self.bias is not None else ", bias=False")
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Load weights, but only those of the same open entries and signs."""
-        error_msgs: list[str] = rest[-1]
-        own = self._structure()
-        for name in {**own, "sign": None}:
-            stored, mine = state_dict.get(prefix + name), own.get(name)
-            if (stored is None) and (mine is None):
-                continue
-            if stored is None or mine is None:
-                problem = "is missing" if stored is None else "is not of this layer: it has none"
-            elif stored.is_meta:
-                problem = "is on the meta device: it cannot be compared"
-            elif stored.shape != mine.shape:
-                problem = f"is {tuple(stored.shape)}, this layer's is {tuple(mine.shape)}"
-            elif not torch.equal(stored.cpu().to(mine.dtype), mine):
-                n = int((stored.cpu().to(mine.dtype) != mine).sum())
-                problem = f"differs from this layer's in {n} of {mine.numel()} places"
-            else:
-                continue
-            error_msgs.append(
-                f"{prefix}{name}: {problem}; set_weight takes weights of other layers"
-            )
-            return
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-        self._fill()
-
-
-class _Masked(_OpenConvolution2d):
-    """A dense weight, of which only what is on the mask acts."""
-
-    mask: Tensor  # bool, in torch's layout of the weight
-
-    def _register(self) -> None:
-        device = self.weight.device
-        self.register_buffer("index", self._open.to(device), persistent=False)
-        for name, buffer in self._structure().items():
-            self.register_buffer(name, buffer.to(device))
-        if self._open_sign is None:
-            self.register_buffer("sign", None)
-        self._start()
-
-    def _structure(self) -> dict[str, Tensor]:
-        own = {"mask": self._open_mask()}
-        return own if self._open_sign is None else {**own, "sign": self._open_sign}
-
-    @torch.no_grad()
-    def _start(self) -> None:
-        """Mask what torch has drawn, and widen it where the fan-in is of the open entries."""
-        if self.fan_in == "open":
-            outputs = int(self._transposed)
-            rest = [d for d in range(4) if d != outputs]
-            dense = math.prod(self.shape[1:])  # as torch counts it, the transpose's outputs
-            fan_in = self.mask.sum(dim=rest).clamp(min=1)
-            factor = (dense / fan_in).sqrt().to(self.weight.dtype)
-            self.weight.mul_(factor.view([-1 if d == outputs else 1 for d in range(4)]))
-            if self.bias is not None:
-                self.bias.mul_(factor)
-        self._close()
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        """Draw weights as torch's layer does, then mask them."""
-        super().reset_parameters()  # type: ignore[misc]
-        if "index" in self._buffers:  # else called by the constructor of torch's layer
-            self._fill()
-            self._start()
-
-    @torch.no_grad()
-    def _close(self) -> None:
-        # `.data`: what is off the mask has no part in any graph, so none has to be redone.
-        self.weight.data.masked_fill_(~self.mask, 0)
-
-    @torch.no_grad()
-    def set_weight(self, weight: Tensor) -> None:
-        """Take dense weights in torch's layout, without what is off the mask."""
-        if weight.shape != self.shape:
-            raise ValueError(f"weight is {tuple(weight.shape)}, expected {self.shape}")
-        self.weight.copy_(weight)
-        self._close()
-
-    def open_values(self) -> Tensor:
-        """Return the weights that act, ``(n_open,)``, in the order of the mask."""
-        return self._signed(self.weight.flatten().index_select(0, self.index))
-
-    def effective_weight(self) -> Tensor:
-        """Return the weights that act, dense, in torch's layout."""
-        if self.sign is not None:
-            return super().effective_weight()
-        return torch.where(self.mask, self.weight, 0)
-
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
         self._close()
         super()._save_to_state_dict(destination, prefix, keep_vars)
 
-    def _load_from_state_dict(self, *arguments: Any) -> None:
-        super()._load_from_state_dict(*arguments)
+    def _load_same(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        super()._load_same(state_dict, prefix, *rest)
+        self._fill()
         if not self.weight.is_meta:
             self._close()
 
@@ -340,7 +298,6 @@ class MaskedConv2d(_Masked, nn.Conv2d):
         )
         self.end_padding = _pair(end_padding)
         self._set_open(mask, sign, fan_in, kernel)
-        self._register()
 
 
 class MaskedConvTranspose2d(_Masked, nn.ConvTranspose2d):
@@ -383,66 +340,42 @@ class MaskedConvTranspose2d(_Masked, nn.ConvTranspose2d):
         )
         self.end_padding = (0, 0)
         self._set_open(mask, sign, fan_in, kernel)
-        self._register()
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """Convolve ``(batch, in_channels, height, width)``."""
         return _together(x, self)[0]
 
 
-class _Live(_OpenConvolution2d):
-    """The open entries alone."""
-
-    def _take(self, dense: MaskedConv2d | MaskedConvTranspose2d) -> None:
-        """Become what a masked layer is."""
-        for name in (
-            "in_channels",
-            "out_channels",
-            "kernel_size",
-            "stride",
-            "padding",
-            "end_padding",
-            "output_padding",
-            "shape",
-            "fan_in",
-            "kernel",
-            "_open",
-            "_open_sign",
-            "_entries",
-        ):
-            setattr(self, name, getattr(dense, name))
-        self.register_buffer("index", dense.index)
-        self.register_buffer("sign", dense.sign)
-        self.weight = nn.Parameter(dense.weight.detach().flatten().index_select(0, self.index))
-        self.bias = dense.bias
-
-    def _structure(self) -> dict[str, Tensor]:
-        own = {"index": self._open}
-        return own if self._open_sign is None else {**own, "sign": self._open_sign}
+class _Live(_Masked):
+    """The open entries alone: once drawn, the weight becomes the list of them."""
 
     @property
-    def mask(self) -> Tensor:
+    def mask(self) -> Tensor:  # type: ignore[override]
         """Where the kernel is open, bool, in torch's layout."""
         return self._open_mask().to(self.weight.device)
+
+    def _own_structure(self) -> dict[str, Tensor | None]:
+        return {"index": self._open, "sign": self._open_sign}
+
+    @torch.no_grad()
+    def _start(self) -> None:
+        super()._start()
+        self.weight = nn.Parameter(self.weight.flatten().index_select(0, self.index))
+
+    def _close(self) -> None:
+        """Do nothing: a list has nothing off the mask."""
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw weights as the masked layer does."""
-        self._fill()
-        kind = MaskedConvTranspose2d if self._transposed else MaskedConv2d
-        dense = kind(
-            self.in_channels,
-            self.out_channels,
-            self.kernel_size,
-            mask=self.mask,
-            bias=self.bias is not None,
-            fan_in=self.fan_in,
-            device=self.weight.device,
-            dtype=self.weight.dtype,
-        )
-        self.weight.copy_(dense.weight.flatten().index_select(0, self.index))
-        if self.bias is not None and dense.bias is not None:
-            self.bias.copy_(dense.bias)
+        if "index" not in self._buffers:  # called by the constructor of torch's layer
+            super().reset_parameters()
+            return
+        listed = self.weight
+        self.weight = nn.Parameter(listed.new_empty(self.shape))
+        super().reset_parameters()
+        listed.copy_(self.weight)
+        self.weight = listed
 
     @torch.no_grad()
     def set_weight(self, weight: Tensor) -> None:
@@ -455,91 +388,21 @@ class _Live(_OpenConvolution2d):
         """Return the weights that act, ``(n_open,)``, in the order of the mask."""
         return self._signed(self.weight)
 
+    def effective_weight(self) -> Tensor:
+        """Return the weights that act, dense, in torch's layout."""
+        return self._spread(self.open_values())
 
-class LiveConv2d(_Live):
+
+class LiveConv2d(_Live, MaskedConv2d):
     """`MaskedConv2d` that keeps the open entries only: ``weight`` is ``(n_open,)``.
 
     They are in the order of the mask; ``index`` has the place of each in the flattened kernel.
     Arguments, starts and results are those of `MaskedConv2d`.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        *,
-        mask: Tensor,
-        stride: Size = 1,
-        padding: Size = 0,
-        end_padding: Size = 0,
-        bias: bool = True,
-        sign: Tensor | None = None,
-        fan_in: str = "dense",
-        kernel: str = "auto",
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self._take(
-            MaskedConv2d(
-                in_channels,
-                out_channels,
-                kernel_size,
-                mask=mask,
-                stride=stride,
-                padding=padding,
-                end_padding=end_padding,
-                bias=bias,
-                sign=sign,
-                fan_in=fan_in,
-                kernel=kernel,
-                device=device,
-                dtype=dtype,
-            )
-        )
 
-
-class LiveConvTranspose2d(_Live):
+class LiveConvTranspose2d(_Live, MaskedConvTranspose2d):
     """`MaskedConvTranspose2d` that keeps the open entries only, as `LiveConv2d` does."""
-
-    _transposed = True
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        *,
-        mask: Tensor,
-        stride: Size = 1,
-        padding: Size = 0,
-        output_padding: Size = 0,
-        bias: bool = True,
-        sign: Tensor | None = None,
-        fan_in: str = "dense",
-        kernel: str = "auto",
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self._take(
-            MaskedConvTranspose2d(
-                in_channels,
-                out_channels,
-                kernel_size,
-                mask=mask,
-                stride=stride,
-                padding=padding,
-                output_padding=output_padding,
-                bias=bias,
-                sign=sign,
-                fan_in=fan_in,
-                kernel=kernel,
-                device=device,
-                dtype=dtype,
-            )
-        )
 
 
 def convolve_together(x: Tensor, *layers: nn.Module) -> list[Tensor]:
@@ -554,8 +417,8 @@ def convolve_together(x: Tensor, *layers: nn.Module) -> list[Tensor]:
     return [maps[layer] if layer in maps else layer(x) for layer in layers]
 
 
-def _may_join(layer: nn.Module) -> TypeGuard[_OpenConvolution2d]:
-    return isinstance(layer, _OpenConvolution2d) and not (
+def _may_join(layer: nn.Module) -> TypeGuard[_Masked]:
+    return isinstance(layer, _Masked) and not (
         layer._forward_hooks
         or layer._forward_pre_hooks
         or layer._backward_hooks
@@ -563,7 +426,7 @@ def _may_join(layer: nn.Module) -> TypeGuard[_OpenConvolution2d]:
     )
 
 
-def _together(x: Tensor, *layers: _OpenConvolution2d) -> list[Tensor]:
+def _together(x: Tensor, *layers: _Masked) -> list[Tensor]:
     found: list[Tensor | None] = [None] * len(layers)
     groups: dict[Any, list[int]] = {}
     for k, layer in enumerate(layers):
@@ -580,7 +443,7 @@ def _together(x: Tensor, *layers: _OpenConvolution2d) -> list[Tensor]:
 
 
 def _convolve_alike(
-    x: Tensor, layers: Sequence[_OpenConvolution2d], size: tuple[int, int]
+    x: Tensor, layers: Sequence[_Masked], size: tuple[int, int]
 ) -> Sequence[Tensor]:
     """Convolve one map by lists of open entries, of layers of the same stride."""
     first, *others = layers

@@ -1,4 +1,4 @@
-"""What motifs over repeated joints are made of: signed scalars, square waves, checked inputs."""
+"""What motifs over repeated joints are made of: scalar weights, square waves, checked inputs."""
 
 from __future__ import annotations
 
@@ -22,25 +22,6 @@ def draw_weight(sign: int, constrained: bool, constant: bool) -> nn.Parameter:
         return nn.Parameter(2 * torch.bernoulli(torch.full((1,), 0.5)) - 1)
     low, high = (min(sign, 0), max(sign, 0)) if constrained else (-1, 1)
     return nn.Parameter(torch.empty(1).uniform_(low, high))
-
-
-def clamp_to_sign(weight: Tensor, sign: int) -> Tensor:
-    """Let a weight of the wrong sign act as 0; it gets no gradient, but for 0 itself."""
-    return weight.clamp(min=0) if sign > 0 else weight.clamp(max=0)
-
-
-def size_with_sign(weight: Tensor, sign: int) -> Tensor:
-    """Let a weight act by its size, with the sign that it must have."""
-    return sign * weight.abs()
-
-
-def smooth_with_sign(weight: Tensor, sign: int) -> Tensor:
-    """Let a weight act by ``softplus(sign w) / softplus(1)``, with the sign that it must have.
-
-    So +1 and -1 act as themselves, and a weight of the wrong sign acts a little, and learns.
-    """
-    softplus = nn.functional.softplus
-    return sign * (softplus(sign * weight) / softplus(torch.ones_like(weight)))
 
 
 def square_wave(step: Tensor, period: int) -> Tensor:

@@ -1,12 +1,12 @@
 """The units of one population: from summed drive to firing rates."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
+from connectome_compiler.nn.same_structure import SameStructure
 
-class RateUnits(nn.Module):
+
+class RateUnits(SameStructure):
     """Turn drive ``(batch, n)`` into rates ``(batch, n)``, which are never negative.
 
     The drive is normalised over the population and rectified. A layer of connections ``within`` the
@@ -62,26 +62,9 @@ class RateUnits(nn.Module):
             rates = torch.relu(rates + self.noise_std * torch.randn_like(rates))
         return rates
 
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        """Load gain and bias, but only those of the same cells."""
-        own, stored = self.inhibition, state_dict.get(prefix + "inhibition")
-        if own is not None and stored is not None:
-            same = stored.shape == own.shape and torch.equal(stored.to(own), own)
-            if not same:
-                error_msgs.append(f"{prefix}inhibition differs: the state is of another network")
-                return
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
+    def _own_structure(self) -> dict[str, Tensor | None]:
+        # Units without inhibition take a state that has it, if torch is told not to be strict.
+        return {} if self.inhibition is None else {"inhibition": self.inhibition}
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the units."""

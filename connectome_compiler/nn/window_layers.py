@@ -15,24 +15,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from connectome_compiler.nn.eager import has_shape, runs_eagerly
+from connectome_compiler.nn.same_structure import SameStructure
 from connectome_compiler.nn.window_products import (
     ConvolutionPlan,
     Sizes,
     cover,
-    has_shape,
     keep_live,
     parts_of,
     patch_convolution,
     patch_formula,
     patch_product,
     patches_of,
-    runs_eagerly,
     strip_product,
 )
 from connectome_compiler.nn.window_rules import PER_WEIGHT, WindowRule
 
 GAINS = ("none", "1/usage", "1/sqrt(usage)", "fan-in")
-KERNELS = ("auto", "dense", "patches")
+WINDOW_KERNELS = ("auto", "dense", "patches")
 
 # Measured on one x86 core, for batches of 1 to 256: patches win where all that they see is less
 # than this share of the matrix. Where the matrix is small, calls cost more than products; where it
@@ -48,7 +48,7 @@ Device = torch.device | str | int | None
 Size = int | tuple[int, int]
 
 
-class _Windowed(nn.Module):
+class _Windowed(SameStructure):
     """What the three layers share; their other base class is torch's layer."""
 
     weight: Tensor
@@ -58,6 +58,7 @@ class _Windowed(nn.Module):
     gain: str
     usage: float  # share of the weights that are on the mask
 
+    advice = "; set_weight takes weights of other layers"
     _transposed_layout = False  # whether torch stores [in, out] instead of [out, in]
 
     def _sizes(self) -> tuple[int, int, tuple[int, ...]]:
@@ -92,7 +93,7 @@ class _Windowed(nn.Module):
 
     def _add_window(self, window: WindowRule, gain: str, kernel: str) -> Tensor:
         """Register the buffers of a layer that torch's constructor made; return the mask."""
-        for what, name, known in (("gain", gain, GAINS), ("kernel", kernel, KERNELS)):
+        for what, name, known in (("gain", gain, GAINS), ("kernel", kernel, WINDOW_KERNELS)):
             if name not in known:
                 raise ValueError(f"no {what} {name!r}; there are {', '.join(known)}")
         self.window, self.gain = window, gain
@@ -184,60 +185,35 @@ class _Windowed(nn.Module):
         self._project()
         super()._save_to_state_dict(destination, prefix, keep_vars)
 
-    def _own_structure(self) -> dict[str, Tensor]:
-        """Return what a saved state must agree in, from the rule: the buffers may be empty."""
-        own = {"mask": self._build_mask()}
+    def _own_structure(self) -> dict[str, Tensor | None]:
+        """Return mask and factors from the rule: the buffers may be empty."""
+        own: dict[str, Tensor | None] = {"mask": self._build_mask()}
         return own if self.values is None else {**own, "values": self._build_values()}
 
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Load weights, but only those of the same mask."""
-        if problem := self._other_mask(state_dict, prefix):
-            error_msgs.append(problem)
+        if prefix + "window" not in state_dict:
+            super()._load_from_state_dict(state_dict, prefix, *rest)
             return
-        self._load_same(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        errors: list[str] = rest[-1]
+        errors.append(
+            f"{prefix}window is the trained mask of the published port; "
+            "load_published_state loads it and reports what became of it"
         )
-        self._project()
 
     def _load_same(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+        super()._load_same(state_dict, prefix, *rest)
+        self._project()
 
-    def _other_mask(self, state_dict: dict[str, Any], prefix: str) -> str:
-        """Say why a state is not of this mask, or return "" if it is."""
-        if prefix + "window" in state_dict:
-            return (
-                f"{prefix}window is the trained mask of the published port; "
-                "load_published_state loads it and reports what became of it"
-            )
-        for name, own in self._own_structure().items():
-            stored = state_dict.get(prefix + name)
-            if stored is None:
-                return f"{prefix}{name} is missing: set_weight takes weights of other layers"
-            if not isinstance(stored, Tensor) or stored.dim() != own.dim():
-                return f"{prefix}{name} is no tensor of {own.dim()} dimensions"
-            if stored.is_meta:
-                return f"{prefix}{name} is on the meta device: it cannot be compared"
-            if stored.shape == own.shape:
-                # In the precision of the less precise one, as factors are rounded with the layer.
-                low = min(stored.dtype, own.dtype, key=lambda dtype: dtype.itemsize)
-                if torch.equal(stored.to(own.device, low), own.to(low)):
-                    continue
-            swap = self._transposed_layout
-            return (
-                f"{prefix}{name} is of another window: {_digest(stored, swap)[:12]} for "
-                f"{tuple(stored.shape)}, where {self.window!r} has {_digest(own, swap)[:12]} for "
-                f"{tuple(own.shape)}"
-            )
-        return ""
+    def _difference(self, stored: Tensor, own: Tensor) -> str:
+        problem = super()._difference(stored, own)
+        if not problem or stored.dim() != own.dim():
+            return problem
+        swap = self._transposed_layout
+        return (
+            f"is of another window: {_digest(stored, swap)[:12]} for {tuple(stored.shape)}, where "
+            f"{self.window!r} has {_digest(own, swap)[:12]} for {tuple(own.shape)}"
+        )
 
 
 class WindowLinear(_Windowed, nn.Linear):

@@ -22,8 +22,6 @@ CACHE_CELLS = 2**19
 
 Sizes = tuple[tuple[int, int], ...]
 Patches = list[tuple[Tensor, Tensor]]  # the outputs of each patch and the inputs that it sees
-# Whether a transform of `torch.func` is running, such as grad or vmap; torch does not document it.
-_in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
 
 def keep_live(values: Tensor, live: Tensor, out: Tensor | None = None) -> Tensor:
@@ -32,26 +30,6 @@ def keep_live(values: Tensor, live: Tensor, out: Tensor | None = None) -> Tensor
         return torch.mul(values, live.bool(), out=out)
     bits = None if out is None else out.view(torch.int32)  # all bits or none: no multiplication
     return torch.bitwise_and(values.view(torch.int32), live, out=bits).view(torch.float32)
-
-
-def has_shape(x: Tensor) -> bool:
-    """Say whether ``x`` has a shape in numbers; a `torch.fx` proxy or nested tensor has none."""
-    return not isinstance(x, torch.fx.Proxy) and not x.is_nested
-
-
-def runs_eagerly(x: Tensor, weight: Tensor) -> bool:
-    """Say whether the functions below may run; they mean nothing to transforms of a program."""
-    return (
-        has_shape(x)
-        and x.device.type == weight.device.type == "cpu"
-        and x.dtype == weight.dtype
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        and not _in_transform()
-        and not torch.is_autocast_enabled("cpu")
-        and torch.autograd.forward_ad.unpack_dual(x).tangent is None
-        and torch.autograd.forward_ad.unpack_dual(weight).tangent is None
-    )
 
 
 class _StripProduct(torch.autograd.Function):

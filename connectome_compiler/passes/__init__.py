@@ -10,8 +10,8 @@ BUILTIN = {
     "apply-dale": "connectome_compiler.passes.apply_dale:ApplyDale",
     "assign-signs": "connectome_compiler.passes.assign_signs:AssignSigns",
     "attach-ports": "connectome_compiler.passes.attach_ports:AttachPorts",
-    "attach-io": "connectome_compiler.passes.attach_io:AttachIo",
     "drop-autapses": "connectome_compiler.passes.drop_autapses:DropAutapses",
+    "drop-unconnected": "connectome_compiler.passes.drop_unconnected:DropUnconnected",
     "drop-weak-connections": (
         "connectome_compiler.passes.drop_weak_connections:DropWeakConnections"
     ),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import warnings
+from collections.abc import Iterator
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -15,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.graph import Graph, Population
 
 LONGEST = 10_000  # characters; a recipe is untrusted, and deep nesting exhausts the parser
 DEEPEST = 50  # levels of nesting; what reads the tree is recursive
+POPULATION = "population"  # a column that every table has, unless the data have their own
 COMPARE: dict[type[ast.cmpop], Any] = {
     ast.Eq: pc.equal,
     ast.NotEq: pc.not_equal,
@@ -51,9 +53,7 @@ def select(where: str, graph: Graph, expression: str) -> dict[str, npt.NDArray[n
 
     Raises `CompileError` at ``where`` if it holds for none.
     """
-    found = {
-        p.name: matches(p.neurons, expression) for p in graph.biological if p.neurons is not None
-    }
+    found = {p.name: matches(table, expression) for p, table in _tables(graph)}
     if not any(np.any(mask) for mask in found.values()):
         problem = f"no neuron of {graph.n_neurons:,} fits {expression!r}"
         said = "; ".join(strangers_in(graph, expression))
@@ -100,10 +100,19 @@ def strangers(table: pa.Table, expression: str) -> list[str]:
 
 def strangers_in(graph: Graph, expression: str) -> list[str]:
     """Return the `strangers` of an expression among all neurons that have a table."""
-    tables = [p.neurons for p in graph.biological if p.neurons is not None]
+    tables = [table for _, table in _tables(graph)]
     if not tables or not expression.strip():
         return []
     return strangers(pa.concat_tables(tables, promote_options="permissive"), expression)
+
+
+def _tables(graph: Graph) -> Iterator[tuple[Population, pa.Table]]:
+    """Yield the tables of neurons, with the name of the population as a column of its own."""
+    for p in graph.biological:
+        if (table := p.neurons) is not None:
+            if POPULATION not in table.column_names:
+                table = table.append_column(POPULATION, pa.repeat(p.name, table.num_rows))
+            yield p, table
 
 
 def _is_word(node: ast.AST) -> TypeGuard[ast.Constant]:

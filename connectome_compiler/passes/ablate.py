@@ -31,11 +31,12 @@ class Ablate:
 
     name: ClassVar[str] = "ablate"
 
-    where: str = ""
+    where: str = ""  #: neurons to ablate: cell_type == "AVA"
+    #: what goes: these neurons, what they receive or send, or connections by pre and post
     what: Literal["neurons", "inputs", "outputs", "connections"] = "neurons"
-    pre: str = ""
-    post: str = ""
-    kind: Literal["chemical", "electrical", "both"] = "both"
+    pre: str = ""  #: presynaptic neurons of the connections that go; empty: all
+    post: str = ""  #: postsynaptic neurons of the connections that go; empty: all
+    kind: Literal["chemical", "electrical", "both"] = "both"  #: which connections go
 
     def __post_init__(self) -> None:
         ends = self.what == "connections"

@@ -35,8 +35,9 @@ class ApplyDale:
 
     name: ClassVar[str] = "apply-dale"
 
+    #: connections that break Dale's principle: overruled, dropped, or kept and counted
     policy: Literal["majority", "drop", "report"] = "majority"
-    unsigned: Literal["keep", "drop"] = "keep"
+    unsigned: Literal["keep", "drop"] = "keep"  #: what becomes of connections without known sign
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with one sign per neuron, held by its weights.

@@ -1,17 +1,20 @@
-"""Attach the channels through which a nervous system is driven and read."""
+"""Attach the channels, or the image, by which a nervous system is driven, and what is read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import AllToAll, OneToOne, units
+from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Port, Projection
+from connectome_compiler.ir.laws import AllToAll, OneToOne, units
 from connectome_compiler.passes._expression import parsed, select, strangers_in
+from connectome_compiler.passes.split_flow import stages
 
 AUTO = "auto"
 Chosen = dict[str, tuple[int, ...] | None]  # units of each population that has any; None is all
@@ -27,62 +30,94 @@ class AttachPorts:
     none has that role. ``read_in`` "linear": ``inputs`` channels, each with a weight to every
     selected neuron; "direct": one channel per neuron, its current. ``read_out`` "linear":
     ``outputs`` sums over the selected neurons; "direct": their rates. Direct channels have the
-    order of the neurons. What is linear stands for no connection.
+    order of the neurons.
+
+    With an ``image``, (channels, height, width), the populations are ``image`` and ``classes``, and
+    "auto" takes those of the first layer in the order of flow, and the excitatory ones of the last.
+
+    What is linear stands for no connection: no connectome says how an image enters or a class
+    leaves.
     """
 
     name: ClassVar[str] = "attach-ports"
 
-    inputs: int = 8
-    outputs: int = 4
-    into: str = AUTO
-    out_of: str = AUTO
+    inputs: int = 8  #: number of input channels, where read_in is linear and there is no image
+    outputs: int = 4  #: number of output channels, or of classes, where read_out is linear
+    into: str = AUTO  #: neurons that get input: role == "sensory"; auto: sensory ones, else all
+    out_of: str = AUTO  #: neurons that are read: role == "motor"; auto: motor ones, else all
+    #: mix input channels by weights (linear), or give each neuron its own (direct)
     read_in: How = "linear"
+    #: mix rates into outputs by weights (linear), or give each neuron's (direct)
     read_out: How = "linear"
+    image: tuple[int, ...] = ()  #: channels, height and width in pixels; empty: no image
 
     def __post_init__(self) -> None:
-        for field in ("inputs", "outputs"):
-            if getattr(self, field) < 1:
-                problem = f"{getattr(self, field)} is not positive"
-                raise CompileError(f"{self.name}.{field}", problem)
+        sizes = [("inputs", self.inputs), ("outputs", self.outputs)]
+        for field, size in (*sizes, *(("image", size) for size in self.image)):
+            if size < 1:
+                raise CompileError(f"{self.name}.{field}", f"{size} is not positive")
+        if len(self.image) not in (0, 3):
+            problem = f"has {len(self.image)} numbers, not 3: channels, height and width"
+            raise CompileError(f"{self.name}.image", problem, "such as [1, 48, 48]")
+        if self.image and self.read_in == "direct":
+            problem = "an image has a weight to every neuron that sees it"
+            raise CompileError(f"{self.name}.read_in", problem, "use linear, or leave image out")
         for where in (self.into, self.out_of):
             if where.strip():
                 parsed(where)  # a slip shows before any data are read
 
+    @property
+    def _names(self) -> tuple[str, str]:
+        """The populations that are added."""
+        return ("image", "classes") if self.image else ("input", "output")
+
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with ports; raise `CompileError` if nothing is selected."""
+        here, there = self._names
         if graph.ports:
             raise CompileError(self.name, "the graph has ports already", "use the pass once")
-        if {"input", "output"} & {p.name for p in graph.populations}:
-            raise CompileError(self.name, "a population is called input or output already")
-        driven = self._selected(graph, "into", self.into, "sensory")
-        read = self._selected(graph, "out_of", self.out_of, "motor")
+        if {here, there} & {p.name for p in graph.populations}:
+            raise CompileError(self.name, f"a population is called {here} or {there} already")
+        if not graph.n_neurons:
+            raise CompileError(self.name, "the graph has no neurons", "keep some")
+        driven, read = self._driven(graph), self._read(graph)
         n_in = self.inputs if self.read_in == "linear" else _count(graph, driven)
         n_out = self.outputs if self.read_out == "linear" else _count(graph, read)
         return replace(
             graph,
             populations=(
-                Population("input", (n_in,), artificial=True),
+                Population(here, self.image or (n_in,), artificial=True),
                 *graph.populations,
-                Population("output", (n_out,), artificial=True),
+                Population(there, (n_out,), artificial=True),
             ),
             projections=(
                 *(
-                    Projection("input", name, _law(self.read_in, chosen, channels), delay=0)
+                    Projection(here, name, _law(self.read_in, chosen, channels), delay=0)
                     for name, chosen, channels in _channels(graph, driven, self.read_in)
                 ),
                 *graph.projections,
                 *(
-                    Projection(name, "output", _law(self.read_out, channels, chosen), delay=0)
+                    Projection(name, there, _law(self.read_out, channels, chosen), delay=0)
                     for name, chosen, channels in _channels(graph, read, self.read_out)
                 ),
             ),
-            ports=(Port("input", "input", "in"), Port("output", "output", "out")),
+            ports=(Port(here, here, "in"), Port(there, there, "out")),
         )
+
+    def _driven(self, graph: Graph) -> Chosen:
+        """Return the units that the input drives."""
+        if self.into == AUTO and self.image:
+            return dict.fromkeys(first_stage(graph))
+        return self._selected(graph, "into", self.into, "sensory")
+
+    def _read(self, graph: Graph) -> Chosen:
+        """Return the units that the output reads."""
+        if self.out_of == AUTO and self.image:
+            return dict.fromkeys(last_stage(graph))
+        return self._selected(graph, "out_of", self.out_of, "motor")
 
     def _selected(self, graph: Graph, field: str, where: str, role: str) -> Chosen:
         """Return the units that fit ``where``."""
-        if not graph.n_neurons:
-            raise CompileError(self.name, "the graph has no neurons", "keep some")
         for p in graph.biological:
             if p.neurons is None:
                 raise CompileError(f"population {p.name}", "has no neuron table to select from")
@@ -99,27 +134,44 @@ class AttachPorts:
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Count the neurons that are driven and read, and those that nothing reaches."""
-        driven = {p.post: _units(p, "post_units") for p in after.projections if p.pre == "input"}
-        read = {p.pre: _units(p, "pre_units") for p in after.projections if p.post == "output"}
-        for where, chosen, role, verb in (
-            (self.into, driven, "sensory", "driven"),
-            (self.out_of, read, "motor", "read"),
+        for where, chosen, role, verb, how in (
+            (self.into, self._driven(before), "sensory", "driven", self.read_in),
+            (self.out_of, self._read(before), "motor", "read", self.read_out),
         ):
             n = _count(after, chosen)
-            known = where != AUTO or _has_role(before, role)
-            note = "" if known else f" (none is known to be {role})"
-            how = self.read_in if verb == "driven" else self.read_out
-            alone = ", through a channel each" if how == "direct" else ""
-            yield f"{n:,} of {after.n_neurons:,} neurons are {verb}{alone}{note}"
+            note = ", through a channel each" if how == "direct" else ""
+            if where == AUTO and self.image:
+                note += f": {', '.join(chosen)}"
+            elif where == AUTO and not _has_role(before, role):
+                note += f" (none is known to be {role})"
+            yield f"{n:,} of {after.n_neurons:,} neurons are {verb}{note}"
             if where != AUTO:
                 yield from strangers_in(before, where)
         reached = {p.name: np.zeros(p.n_units, np.bool_) for p in after.biological}
-        for q in before.connectome:
-            reached[q.post][q.synapses.post] = True
-        for name, index in driven.items():
-            reached[name][units(index, len(reached[name]), "post")] = True
+        for q in after.projections:
+            if q.post in reached:
+                reached[q.post][_reached(q, len(reached[q.post]))] = True
         if silent := sum(int((~mask).sum()) for mask in reached.values()):
-            yield f"{silent:,} neurons have no input: they rest at their bias"
+            yield f"{silent:,} neurons have no input: their activity is constant"
+
+
+def first_stage(graph: Graph) -> tuple[str, ...]:
+    """Return the populations of the first cortical layer in the order of flow."""
+    return tuple(name for name, stage in stages(graph).items() if stage == 0)
+
+
+def last_stage(graph: Graph) -> tuple[str, ...]:
+    """Return the excitatory populations of the last layer with any, else the last population."""
+    stage = stages(graph)
+    excitatory = [
+        p.name
+        for p in graph.biological
+        if p.neurons is not None and 1 in p.column("sign").to_pylist()
+    ]
+    if not excitatory:
+        return tuple(p.name for p in graph.biological[-1:])
+    last = max(stage[name] for name in excitatory)
+    return tuple(name for name in excitatory if stage[name] == last)
 
 
 def _has_role(graph: Graph, role: str) -> bool:
@@ -144,11 +196,12 @@ def _law(
     return AllToAll(post, pre) if how == "linear" else OneToOne(post, pre)
 
 
-def _units(projection: Projection, side: str) -> tuple[int, ...] | None:
+def _reached(projection: Projection, n: int) -> npt.NDArray[np.integer[Any]] | slice:
+    """Return the units of the postsynaptic population, ``n`` in all, that have an input."""
     law = projection.connectivity
-    assert isinstance(law, AllToAll | OneToOne)
-    chosen: tuple[int, ...] | None = getattr(law, side)
-    return chosen
+    if isinstance(law, Synapses):
+        return law.post
+    return units(law.post_units, n, "post") if isinstance(law, AllToAll | OneToOne) else slice(None)
 
 
 def _count(graph: Graph, chosen: Chosen) -> int:

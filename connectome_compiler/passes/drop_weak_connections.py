@@ -21,7 +21,7 @@ class DropWeakConnections:
 
     name: ClassVar[str] = "drop-weak-connections"
 
-    min_weight: float = 2
+    min_weight: float = 2  #: least weight that is kept, in the source's unit (synapses in MICrONS)
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_weight < float("inf"):

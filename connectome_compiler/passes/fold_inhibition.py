@@ -31,10 +31,12 @@ class FoldInhibition:
 
     name: ClassVar[str] = "fold-inhibition"
 
+    #: inhibitory neurons: folded into their targets, units of their own, or dropped
     policy: Literal["graded", "units", "drop"] = "graded"
-    measure: Literal["synapses", "connections"] = "synapses"
+    measure: Literal["synapses", "connections"] = "synapses"  #: what inhibitory in-degrees count
+    #: how inhibition acts on activity a: a (1 - strength r), or a - strength r
     form: Literal["multiplicative", "subtractive"] = "multiplicative"
-    strength: float = 0.5
+    strength: float = 0.5  #: strength of folded inhibition, 0 to 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:

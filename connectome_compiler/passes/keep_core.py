@@ -29,8 +29,8 @@ class KeepCore:
 
     name: ClassVar[str] = "keep-core"
 
-    k: int = 2
-    degree: Literal["total", "in", "out"] = "total"
+    k: int = 2  #: least number of connections of a neuron that is kept
+    degree: Literal["total", "in", "out"] = "total"  #: which connections of a neuron count
 
     def __post_init__(self) -> None:
         if self.k < 0:

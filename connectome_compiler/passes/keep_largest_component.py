@@ -25,6 +25,7 @@ class KeepLargestComponent:
 
     name: ClassVar[str] = "keep-largest-component"
 
+    #: joined in any direction (weak), or each reaching every other (strong)
     connection: Literal["weak", "strong"] = "weak"
 
     def __call__(self, graph: Graph) -> Graph:

@@ -29,7 +29,9 @@ class LaminarPartition:
 
     name: ClassVar[str] = "laminar-partition"
 
+    #: cortical layers in the order of flow; a + joins layers to one stage
     order: tuple[str, ...] = ("L4", "L2/3+L1", "L5", "L6")
+    #: what becomes of neurons of other layers, or of none
     others: Literal["error", "drop"] = "error"
 
     def __post_init__(self) -> None:

@@ -9,8 +9,8 @@ from math import isfinite, pi, prod, sqrt
 from typing import ClassVar
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.gaussian import GaussianKernel, GaussianLaw
 from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.laws import GaussianKernel, GaussianLaw
 from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Pair
 
 
@@ -32,7 +32,7 @@ class LayKernels:
 
     name: ClassVar[str] = "lay-kernels"
 
-    z: float = 1.0  # where kernels end, in widths (standard deviations)
+    z: float = 1.0  #: where kernels end, in standard deviations
 
     def __post_init__(self) -> None:
         if not (isfinite(self.z) and self.z > 0):

@@ -23,6 +23,7 @@ class LevelAreas:
 
     name: ClassVar[str] = "level-areas"
 
+    #: levels of areas: as the source gives them (table), or by the longest way there (flow)
     by: Literal["table", "flow"] = "table"
 
     def __call__(self, graph: Graph) -> Graph:

@@ -23,7 +23,7 @@ class MergePopulations:
 
     name: ClassVar[str] = "merge-populations"
 
-    population: str = "neurons"
+    population: str = "neurons"  #: name of the population that all become
 
     def __post_init__(self) -> None:
         must_be_name(f"{self.name}.population", self.population)

@@ -9,8 +9,8 @@ from math import fsum, isfinite
 from typing import ClassVar
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.gaussian import GaussianLaw
 from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.laws import GaussianLaw
 
 Target = tuple[str, bool]  # population, and whether what reaches it is feedback
 
@@ -26,7 +26,7 @@ class NormaliseInDegree:
 
     name: ClassVar[str] = "normalise-in-degree"
 
-    total: float = 1000.0  # sources per target neuron
+    total: float = 1000.0  #: sources that each target neuron hears, summed over projections
 
     def __post_init__(self) -> None:
         if not (isfinite(self.total) and self.total > 0):

@@ -52,11 +52,12 @@ class NullModel:
 
     name: ClassVar[str] = NULL_MODEL
 
+    #: what the randomised connections keep of the data; none: nothing is randomised
     model: Literal["none", "degrees", "density", "blocks", "distance", "weights"] = "none"
-    seed: int = 0
-    swaps: float = 10.0
-    column: str = "cell_type"
-    bins: int = 20
+    seed: int = 0  #: seed of the random connections
+    swaps: float = 10.0  #: proposed swaps per connection (degrees)
+    column: str = "cell_type"  #: column whose values are the groups (blocks)
+    bins: int = 20  #: number of bins of distance (distance)
 
     def __post_init__(self) -> None:
         if self.seed < 0:

@@ -49,9 +49,9 @@ class OrderByFlow:
 
     name: ClassVar[str] = "order-by-flow"
 
-    method: Literal["feedback-arcs", "signal-flow"] = "feedback-arcs"
-    stages: int = 0
-    sweeps: int = 20
+    method: Literal["feedback-arcs", "signal-flow"] = "feedback-arcs"  #: how the order is found
+    stages: int = 0  #: number of populations to regroup the neurons into; 0: none
+    sweeps: int = 20  #: most rounds of improvement (feedback-arcs)
 
     def __post_init__(self) -> None:
         if not 0 <= self.stages <= MOST:

@@ -33,10 +33,10 @@ class PartitionBy:
 
     name: ClassVar[str] = "partition-by"
 
-    column: str = "role"
-    order: tuple[str, ...] = ()
-    missing: Literal["group", "drop", "error"] = "group"
-    by_sign: bool = False
+    column: str = "role"  #: column whose values become populations
+    order: tuple[str, ...] = ()  #: values in the order of flow; empty: that of roles
+    missing: Literal["group", "drop", "error"] = "group"  #: what becomes of neurons without a value
+    by_sign: bool = False  #: split each population by sign, too
 
     def __post_init__(self) -> None:
         if len(set(self.order)) < len(self.order):

@@ -39,10 +39,10 @@ class PartitionByCommunity:
 
     name: ClassVar[str] = "partition-by-community"
 
-    resolution: float = 1.0
-    directed: bool = True
-    smallest: int = 2  # neurons
-    seed: int = 0
+    resolution: float = 1.0  #: resolution of the modularity: higher gives more communities
+    directed: bool = True  #: heed the direction of connections
+    smallest: int = 2  #: least number of neurons of a community of its own
+    seed: int = 0  #: seed of the search
 
     def __post_init__(self) -> None:
         if not (isfinite(self.resolution) and self.resolution > 0):

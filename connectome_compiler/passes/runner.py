@@ -48,6 +48,7 @@ def run(
             if not changed.n_neurons:
                 raise CompileError(step.name, "no neuron is left", "select less narrowly")
             notes = tuple(step.report(graph, changed)) if hasattr(step, "report") else ()
+            notes += (step.own_code,) if hasattr(step, "own_code") else ()
         except CompileError as error:
             error.add_note(f"in pass {step.name}")
             raise

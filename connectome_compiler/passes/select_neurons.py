@@ -15,13 +15,14 @@ from connectome_compiler.passes._expression import parsed, select, strangers_in
 class SelectNeurons:
     """Keep the neurons for which ``where`` holds, and the connections among them. Idempotent.
 
-    ``where`` compares columns of the neuron table: ``region == "V1" and x_um < 500``. Empty: all.
+    ``where`` compares columns of the neuron table: ``region == "V1" and x_um < 500``, or the name
+    of the ``population``. Empty: all.
     Raises `CompileError` if no neuron is left.
     """
 
     name: ClassVar[str] = "select-neurons"
 
-    where: str = ""
+    where: str = ""  #: neurons to keep: region == "V1" and x_um < 500; empty: all
 
     def __post_init__(self) -> None:
         if self.where.strip():

@@ -23,9 +23,12 @@ class SetDynamics:
 
     name: ClassVar[str] = "set-dynamics"
 
+    #: activation of the rate units
     activation: Literal["relu", "tanh", "sigmoid", "softplus", "linear"] = "tanh"
-    tau_ms: float = 50.0
+    tau_ms: float = 50.0  #: time constant at the start, in ms
+    #: how many time constants are trained: none, one per population, type or neuron
     tau_per: Literal["fixed", "shared", "cell_type", "neuron"] = "neuron"
+    #: how many biases are trained: none, one per population, type or neuron
     bias_per: Literal["none", "shared", "cell_type", "neuron"] = "neuron"
 
     def __post_init__(self) -> None:

@@ -22,9 +22,10 @@ class SetNodeModel:
 
     name: ClassVar[str] = "set-node-model"
 
-    activation: Literal["relu"] = "relu"
+    activation: Literal["relu"] = "relu"  #: activation of the units
+    #: normalisation of each population's activity
     normalisation: Literal["layer", "rms", "none"] = "layer"
-    noise_std: float = 0.05
+    noise_std: float = 0.05  #: standard deviation of noise in training, in units of activity
 
     def __post_init__(self) -> None:
         if not 0 <= self.noise_std < float("inf"):

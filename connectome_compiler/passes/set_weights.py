@@ -32,11 +32,13 @@ class SetWeights:
 
     name: ClassVar[str] = "set-weights"
 
+    #: which connections share a weight
     share: Literal["none", "type-pair", "pre-type", "kernel"] = "none"
-    column: str = "cell_type"
+    column: str = "cell_type"  #: column of the types that share weights
+    #: where weights start: drawn, at the synapse counts, or at a random low-rank matrix
     start: Literal["uniform", "weight", "low-rank"] = "uniform"
-    rank: int = 1
-    trained: bool = True
+    rank: int = 1  #: rank of the random matrix (low-rank)
+    trained: bool = True  #: train the weights; false freezes them at their start
 
     def __post_init__(self) -> None:
         if self.rank < 1:

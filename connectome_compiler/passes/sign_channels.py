@@ -26,8 +26,9 @@ class SignChannels:
 
     name: ClassVar[str] = "sign-channels"
 
+    #: signs of channels: none, or one for all weights out of a channel (dale)
     policy: Literal["none", "dale"] = "none"
-    inhibitory: float = 0.0  # share of the channels, 0 to 1
+    inhibitory: float = 0.0  #: share of the channels that is inhibitory, 0 to 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.inhibitory <= 1:

@@ -23,8 +23,8 @@ class SizeMaps:
 
     name: ClassVar[str] = "size-maps"
 
-    input_size: int = 64  # pixels
-    halve_at: tuple[int, ...] = (2,)  # levels of the hierarchy
+    input_size: int = 64  #: width and height of the image, in pixels
+    halve_at: tuple[int, ...] = (2,)  #: levels of the hierarchy at which maps are halved
 
     def __post_init__(self) -> None:
         if self.input_size < 1:

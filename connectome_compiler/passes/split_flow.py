@@ -28,9 +28,9 @@ class SplitFlow:
 
     name: ClassVar[str] = "split-flow"
 
-    skip: Literal["keep", "drop"] = "drop"
-    within: Literal["keep", "drop"] = "keep"
-    feedback: Literal["keep", "drop"] = "drop"
+    skip: Literal["keep", "drop"] = "drop"  #: projections over a layer, such as L4 to L5
+    within: Literal["keep", "drop"] = "keep"  #: projections inside a layer
+    feedback: Literal["keep", "drop"] = "drop"  #: projections to an earlier layer
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with the delay of every projection set, and some dropped."""

@@ -38,11 +38,13 @@ class WireLevels:
 
     name: ClassVar[str] = "wire-levels"
 
-    within: tuple[str, ...] = ("4->2/3", "2/3->5")
-    sources: tuple[str, ...] = ("2/3", "4", "5")
-    targets: tuple[str, ...] = ("4",)
-    skips: tuple[str, ...] = ("VISp->VISpor",)
+    within: tuple[str, ...] = ("4->2/3", "2/3->5")  #: pairs of layers to join within every area
+    sources: tuple[str, ...] = ("2/3", "4", "5")  #: layers that project to the next level
+    targets: tuple[str, ...] = ("4",)  #: layers that receive from the level before
+    skips: tuple[str, ...] = ("VISp->VISpor",)  #: pairs of areas to join over more than one level
+    #: projections to lower levels: none, the source's, or mirrors of those that run up
     feedback: Literal["none", "table", "mirrored"] = "none"
+    #: pairs of layers to join within areas, where there is feedback
     within_feedback: tuple[str, ...] = ("2/3->4", "5->2/3")
 
     def __post_init__(self) -> None:

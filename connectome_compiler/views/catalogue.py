@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.options import Raw, option_defaults, option_types, spell
-from connectome_compiler.recipe import SUFFIX, Recipe, load_recipe, shipped, shipped_names
-from connectome_compiler.registry import Kind, docstring, find, known
+from connectome_compiler.options import (
+    Raw,
+    option_defaults,
+    option_docs,
+    option_types,
+    required,
+    spell,
+)
+from connectome_compiler.recipe import SUFFIX, Recipe, load_recipe, shipped
+from connectome_compiler.registry import Kind, docstring, find, known, recipe_names
+from connectome_compiler.text import table
 
 KINDS: tuple[Kind, ...] = ("adapter", "pass", "template")
 WORDS = {int: "integer", float: "number", str: "text", bool: "true | false", type(None): "none"}
@@ -18,57 +26,71 @@ WORDS = {int: "integer", float: "number", str: "text", bool: "true | false", typ
 
 def everything() -> str:
     """Return one line for each thing there is."""
-    lines = ["recipes (ccompile build NAME)", *_table(list(shipped().items()))]
+    lines = ["recipes (ccompile build NAME)", *table(list(shipped().items()))]
     for kind in KINDS:
         plural = "passes" if kind == "pass" else f"{kind}s"
         lines += [
             "",
             plural,
-            *_table([(name, _summary(kind, name)) for name in sorted(known(kind))]),
+            *table([(name, _summary(kind, name)) for name in sorted(known(kind))]),
         ]
     return "\n".join([*lines, "", "What each takes: ccompile list NAME"])
 
 
 def one(name: str) -> str:
-    """Return what ``name`` does and takes: a recipe's stages, or a stage's options."""
-    is_recipe = name in shipped_names() or name.endswith(SUFFIX)
-    pages = [_recipe(load_recipe(name))] if is_recipe else []
-    pages += [_stage(kind, name) for kind in KINDS if name in known(kind)]
+    """Return what ``name`` does and takes: a recipe's options, stage by stage, or a stage's."""
+    recipe = load_recipe(name) if name in recipe_names() or name.endswith(SUFFIX) else None
+    pages = [_recipe(recipe)] if recipe else []
+    for kind in KINDS:
+        if name in known(kind):
+            cls = find(kind, name)
+            shown = recipe is not None and any(s.cls is cls for s in recipe.stages.values())
+            pages.append(f"{kind} {name}\n\n{_words(cls)}" + f"\n\n{_options(cls)}" * (not shown))
     if not pages:
-        names = {*shipped_names(), *(n for kind in KINDS for n in known(kind))}
+        names = {*recipe_names(), *(n for kind in KINDS for n in known(kind))}
         raise UnknownNameError.among("name", name, names)
     return "\n\n".join(pages)
 
 
 def _recipe(recipe: Recipe) -> str:
-    lines = [f"recipe {recipe.name}: {recipe.title}", ""]
-    rows = []
-    for short, paths in recipe.public.items():
-        stage_id, _, option = paths[0].rpartition(".")
-        stage = recipe.stages[stage_id]
-        cls = find(stage.kind, stage.use)
-        value = stage.options.get(option, option_defaults(cls)[option])
-        rows.append((short, _value(value), _type(option_types(cls)[option]), ", ".join(paths)))
-    if rows:
-        head = ("option", "value", "may be", "is")
-        lines += ["options: --set OPTION=VALUE", *_table([head, *rows]), ""]
-    lines += ["stages, in order: --set STAGE.FIELD=VALUE sets any field (ccompile list STAGE)"]
-    stages = []
-    for id_, stage in recipe.stages.items():
-        given = ", ".join(f"{k}={_value(v)}" for k, v in stage.options.items())
-        use = stage.kind if stage.use == id_ else f"{stage.kind} {stage.use}"
-        stages.append((id_, use, given))
-    return "\n".join([*lines, *_table(stages)])
+    """List every option under the stage that it belongs to, by the names that reach it."""
+    lines = [f"recipe {recipe.name}: {recipe.title}", "", "options: --set OPTION=VALUE"]
+    lines += [
+        f"  {alias} sets {', '.join(paths)}"
+        for alias, paths in recipe.aliases.items()
+        if len(paths) > 1
+    ]
+    for stage in recipe.stages.values():
+        use = stage.kind if stage.use == stage.id else f"{stage.kind} {stage.use}"
+        left_out = ""
+        if stage.off:
+            words = (recipe.names(f"{stage.id}.{key}")[0] for key in stage.off)
+            left_out = f": left out unless {' or '.join(words)} is set"
+        names = {
+            key: ", ".join(recipe.names(f"{stage.id}.{key}")) for key in option_types(stage.cls)
+        }
+        lines += ["", f"{stage.id} ({use}){left_out}", *_rows(stage.cls, stage.options, names)]
+    return "\n".join(lines)
 
 
-def _stage(kind: Kind, name: str) -> str:
-    cls = find(kind, name)
-    types_, defaults = option_types(cls), option_defaults(cls)
-    lines = [f"{kind} {name}", "", _words(cls), ""]
-    if not types_:
-        return "\n".join([*lines, "no options"])
-    rows = [(key, _value(defaults[key]), _type(types_[key])) for key in types_]
-    return "\n".join([*lines, *_table([("option", "default", "may be"), *rows])])
+def _options(cls: type[Any]) -> str:
+    return "\n".join(_rows(cls, {}, {})) or "no options"
+
+
+def _rows(cls: type[Any], given: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    """Return a line for each option: its name, value, meaning and type."""
+    types_, docs, needed = option_types(cls), option_docs(cls), required(cls)
+    values = {**option_defaults(cls), **given}
+    return table(
+        [
+            (
+                names.get(key, key),
+                "(needed)" if key in needed and key not in given else _value(values[key]),
+                f"{docs.get(key, '')} ({_type(types_[key])})".strip(),
+            )
+            for key in types_
+        ]
+    )
 
 
 def _summary(kind: Kind, name: str) -> str:
@@ -84,6 +106,8 @@ def _words(cls: type[Any]) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, tuple | list) and value and isinstance(value[0], dict):
+        return f"[{len(value)} tables]"
     return value.text if isinstance(value, Raw) else spell(value)
 
 
@@ -97,14 +121,3 @@ def _type(hint: Any) -> str:
         many = f"{len(parts)} x " if len(parts) > 1 else "list of "
         return many + _type(parts[0])
     return WORDS.get(hint) or str(getattr(hint, "__name__", hint))
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Align columns; the last is as long as it is."""
-    columns = len(rows[0]) if rows else 0
-    widths = [max(len(row[k]) for row in rows) for k in range(columns - 1)]
-    return [
-        "  "
-        + "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip()
-        for row in rows
-    ]

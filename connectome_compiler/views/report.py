@@ -6,29 +6,26 @@ import ast
 import shlex
 import shutil
 import sys
-import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from connectome_compiler.analysis.motif_support import in_the_worm
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import OneToOne, Synapses
+from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.laws import OneToOne, Window
 from connectome_compiler.ir.provenance import Evidence, Step, standing
 from connectome_compiler.ir.signs import SignCount, count_signs
 from connectome_compiler.ir.ties import constants, is_mirror, n_junctions, n_weights
-from connectome_compiler.ir.window import Window
 from connectome_compiler.statement import ALTERED, REBUILD, StatedProjection, Statement, style_of
+from connectome_compiler.text import Row, beside, notes, table, wrapped
 
 if TYPE_CHECKING:
     from connectome_compiler.pipeline import Built
 
-WIDTH = 100
 MOST_NOTES = 3  # of a step, so that a build fits on a screen and a half
 MOST_ROWS = 16  # of the table of projections
-INDENT = 12  # of what stands beside the words on the left
-
-Row = tuple[str, ...]
 
 
 def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
@@ -40,14 +37,14 @@ def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
     lines = [
         f"{built.recipe}: {p.title}",
         "",
-        *_beside("data", f"{p.source}, {known}"),
-        *_beside("licence", p.licence or "not stated by the source"),
+        *beside("data", f"{p.source}, {known}"),
+        *beside("licence", p.licence or "not stated by the source"),
         "",
         "passes",
         *_steps(p.steps),
         "",
         *_network(graph),
-        *_beside("signs", str(count_signs(graph))),
+        *beside("signs", str(count_signs(graph))),
         "",
     ]
     if built.certificate:
@@ -86,7 +83,7 @@ def _network(graph: Graph) -> list[str]:
         rows.append((q.key, f"{graph.count(q):,}", what))
     # Inputs of parts that are repeated do not follow each other.
     between = ", " if _shares_by_name(graph) else " -> "
-    lines = [*_beside("network", between.join(chain)), *_table(rows[:MOST_ROWS])]
+    lines = [*beside("network", between.join(chain)), *table(rows[:MOST_ROWS], "<><")]
     if (more := len(rows) - MOST_ROWS) > 0:
         lines += [f"  and {more} more, which `ccompile inspect` shows"]
     return lines
@@ -115,9 +112,9 @@ def _steps(steps: Iterable[Step]) -> list[str]:
             continue
         counts = f"{ran.n_neurons_after:>9,} neurons {ran.n_connections_after:>12,} connections"
         lines += [f"  {name:<{width}} {counts}"]
-        lines += _notes(ran.notes[:MOST_NOTES])
+        lines += notes(ran.notes[:MOST_NOTES])
         if (more := len(ran.notes) - MOST_NOTES) > 0:
-            lines += _notes([f"and {more} more, which `ccompile inspect` shows"])
+            lines += notes([f"and {more} more, which `ccompile inspect` shows"])
     return lines
 
 
@@ -136,7 +133,7 @@ def _parameters(graph: Graph, total: int) -> list[str]:
     own = n_weights(graph)
     if _shares_by_name(graph):  # which parts are on, and what is shared, the module's options say
         whole = f"{own:,} kinds of weights on {graph.n_connections:,} connections"
-        return _beside("parameters", f"{total:,}; with all parts on, there are {whole}")
+        return beside("parameters", f"{total:,}; with all parts on, there are {whole}")
     trained = n_weights(graph.with_projections([q for q in graph.connectome if q.weights.trained]))
     shared = "" if own == graph.n_connections else f" of {graph.n_connections:,} connections"
     others = total - trained
@@ -159,7 +156,7 @@ def _parameters(graph: Graph, total: int) -> list[str]:
         elif any(getattr(q.operator, "per_position", False) for q in graph.connectome):
             nouns = "read-out, normalisation, biases, and what lies off the masks, if it is kept"
         parts.append(f"{others:,} others ({nouns})")
-    return _beside("parameters", f"{total:,}: {', '.join(parts)}")
+    return beside("parameters", f"{total:,}: {', '.join(parts)}")
 
 
 def _try(module: Path, in_time: bool) -> str:
@@ -182,21 +179,23 @@ def _command(name: str) -> str:
     return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
-def of_target(target: str, settings: Sequence[str] = ()) -> str:
+def of_target(target: str, settings: Sequence[str] = (), passes: Sequence[str] = ()) -> str:
     """Return a summary of a recipe, a saved graph or an emitted module."""
     from connectome_compiler.pipeline import compile_graph
-    from connectome_compiler.recipe import load_recipe, shipped_names
+    from connectome_compiler.recipe import load_recipe
+    from connectome_compiler.registry import recipe_names
 
     path = Path(target)
-    is_graph = (path / "graph.json").is_file() or (path.is_dir() and target not in shipped_names())
-    if (target.endswith(".py") or is_graph) and settings:
+    is_graph = (path / "graph.json").is_file() or (path.is_dir() and target not in recipe_names())
+    given = [f"--set {text}" for text in settings] + [f"--pass {text}" for text in passes]
+    if (target.endswith(".py") or is_graph) and given:
         what = "a saved graph" if is_graph else "a built module"
-        raise CompileError(f"--set {settings[0]}", f"{target} is {what}", "settings are of recipes")
+        raise CompileError(given[0], f"{target} is {what}", "only a recipe can be changed")
     if is_graph:
         return _of_graph(Graph.load(path))
     if target.endswith(".py"):
         return _of_module(path)
-    return _of_graph(compile_graph(load_recipe(target, settings)))
+    return _of_graph(compile_graph(load_recipe(target, settings, passes)))
 
 
 def _of_graph(graph: Graph) -> str:
@@ -204,7 +203,7 @@ def _of_graph(graph: Graph) -> str:
 
     lines = []
     for line in repr(graph).splitlines():
-        lines += textwrap.wrap(line, WIDTH) if line.startswith("licence:") else [line]
+        lines += wrapped(line) if line.startswith("licence:") else [line]
     lines.append("")
     gaps = [n_junctions(q) for q in graph.connectome if q.kind == "electrical" and not is_mirror(q)]
     if gaps:
@@ -231,22 +230,11 @@ def _of_graph(graph: Graph) -> str:
             f"in-degree   median {np.median(degrees):.0f}, largest {degrees.max():,}, "
             f"{int((degrees == 0).sum()):,} neurons without input from neurons"
         )
-    lines += _in_the_worm(graph)
+    lines += in_the_worm(graph)
     lines += ["", "steps"]
     for step in graph.provenance.steps:
-        lines += [*_wrapped(str(step), "  ", "      "), *_notes(step.notes)]
+        lines += [*wrapped(str(step), "  ", "      "), *notes(step.notes)]
     return "\n".join(lines)
-
-
-def _in_the_worm(graph: Graph) -> list[str]:
-    """Return what the worm's connectome says for edges that have names, if there are any."""
-    from connectome_compiler import motif_support
-    from connectome_compiler.registry import find
-
-    if not motif_support.motif_edges(graph):
-        return []
-    worm = find("adapter", "celegans")(cells="neurons+muscles").load()
-    return ["", *motif_support.as_text(graph, worm)]
 
 
 def _electrical(n: int) -> str:
@@ -320,22 +308,22 @@ def _stated(path: Path, stated: Statement) -> list[str]:
         rows.append((q.key, f"{q.connections:,}", what))
     steps = []
     for step in p.steps:
-        steps += [*_wrapped(str(step), "  ", "      "), *_notes(step.notes)]
+        steps += [*wrapped(str(step), "  ", "      "), *notes(step.notes)]
     signs = sum((q.signs for q in stated.projections), SignCount())
     gaps = _n_gaps(stated.projections)
     return [
         f"{path.name}: {stated.recipe}, {p.title}",
         "",
-        *_beside("data", f"{p.source}, {standing(p.connectivity)}; signs: {p.signs}"),
-        *_beside("licence", p.licence or "not stated by the source"),
+        *beside("data", f"{p.source}, {standing(p.connectivity)}; signs: {p.signs}"),
+        *beside("licence", p.licence or "not stated by the source"),
         "",
         "populations",
-        *_table(units),
+        *table(units, "<><"),
         "",
         "projections",
-        *_table(rows),
+        *table(rows, "<><"),
         "",
-        *_beside("signs", str(signs)),
+        *beside("signs", str(signs)),
         *([_electrical(gaps)] if gaps else []),
         *_of_style(stated),
         "",
@@ -361,31 +349,4 @@ def _of_style(stated: Statement) -> list[str]:
     name = style_of(plain)
     told = getattr(find("template", name), "told", None) if name in known("template") else None
     said: dict[str, str] = told(plain) if told else {}
-    return [line for word, text in said.items() for line in _beside(word, text)]
-
-
-def _table(rows: Sequence[Row]) -> list[str]:
-    """Align name, number and remark."""
-    widths = [max((len(row[k]) for row in rows), default=0) for k in range(2)]
-    return [
-        f"  {name:<{widths[0]}}  {number:>{widths[1]}}  {remark}" for name, number, remark in rows
-    ]
-
-
-def _notes(notes: Iterable[str]) -> list[str]:
-    return [line for note in notes for line in _wrapped(note, " " * 6, " " * 8)]
-
-
-def _beside(word: str, text: str) -> list[str]:
-    return _wrapped(text, f"{word:<{INDENT}}", " " * INDENT)
-
-
-def _wrapped(text: str, first: str, rest: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return [line for word, text in said.items() for line in beside(word, text)]

@@ -47,8 +47,8 @@ OWN |= {"example_input", "named_projections", "effective_weights", *MODULE}
 class Bionic:
     """Image front end, laminar populations joined by the connectome, read-out.
 
-    Needs a graph with the ports of `attach-io`. ``filters``, ``lateral_inhibition`` (strength, 0 to
-    leave it out), ``attention`` and ``steps`` (sweeps, where there is feedback) are the defaults of
+    Needs the image of `attach-ports`. ``filters``, ``lateral_inhibition`` (strength, 0 to leave it
+    out), ``attention`` and ``steps`` (sweeps, where there is feedback) are the defaults of
     the emitted ``build()``; ``steps`` 0 is three sweeps where something acts on the sweep before,
     else one. ``kernel`` "auto" asks the cost model, for ``batch`` images a step.
     ``allow_free_signs`` lets weights be free whose sign is known. ``class_name`` names the network;
@@ -57,14 +57,17 @@ class Bionic:
 
     name: ClassVar[str] = "bionic"
 
-    filters: tuple[int, int] = (8, 16)
+    filters: tuple[int, int] = (8, 16)  #: filters of the two convolutions of the front end
+    #: strength of lateral inhibition in the front end; 0 leaves it out
     lateral_inhibition: float = 0.1
-    attention: bool = True
+    attention: bool = True  #: attention in the front end
+    #: sweeps through the populations; 0: three where something acts a sweep later, else one
     steps: int = 0
+    #: how connections are multiplied; auto asks the cost model
     kernel: Literal["auto", "edges", "dense"] = "auto"
-    batch: int = 32
-    allow_free_signs: bool = False
-    class_name: str = ""
+    batch: int = 32  #: images a step that the cost model reckons with
+    allow_free_signs: bool = False  #: let weights be free whose sign is known
+    class_name: str = ""  #: name of the network's class; empty: by the recipe
 
     def __post_init__(self) -> None:
         for field, least in (("steps", 0), ("batch", 1)):
@@ -298,11 +301,12 @@ def _doc(graph: Graph, delayed: list[Projection]) -> str:
 def _image(graph: Graph) -> tuple[int, int, int]:
     """Return the image's (channels, height, width), or say which pass is missing."""
     if not any(p.name == "image" for p in graph.populations):
-        raise CompileError("bionic", "the graph has no image", 'add [[pass]] use = "attach-io"')
+        hint = 'add [[pass]] use = "attach-ports" with image = [1, 48, 48]'
+        raise CompileError("bionic", "the graph has no image", hint)
     channels, height, width = graph.population("image").shape
     if min(height, width) < 4:
         problem = f"images of {height} x {width} pixels vanish in two poolings"
-        raise CompileError("bionic", problem, "attach-io.height and .width: at least 4")
+        raise CompileError("bionic", problem, "attach-ports.image: at least 4 high and wide")
     return channels, height, width
 
 
@@ -367,7 +371,7 @@ def _check_path(graph: Graph, sweeps: int) -> None:
         raise CompileError(
             "bionic",
             "no path of connections leads from the image to the classes",
-            "keep more: a lower min_synapses, skip=keep, or other inputs and outputs of attach-io",
+            "keep more: a lower min_synapses, skip=keep, or other into and out_of of attach-ports",
         )
 
 

@@ -14,10 +14,9 @@ from connectome_compiler.emit.literal import Source, code, docstring, identifier
 from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import identifiers
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import AllToAll
 from connectome_compiler.ir.graph import Graph, Population, Projection, Weights
+from connectome_compiler.ir.laws import AllToAll, Window
 from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
-from connectome_compiler.ir.window import Window
 from connectome_compiler.nn.window_rules import WindowRule
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
@@ -62,10 +61,12 @@ class Mimetic:
 
     name: ClassVar[str] = "mimetic"
 
+    #: where weights start: as torch's, or as Keras's he_normal
     start: Literal["torch", "he-normal"] = "torch"
+    #: what starts are multiplied by, where a window keeps a share of the weights
     gain: Literal["none", "1/usage", "1/sqrt(usage)", "fan-in"] = "1/usage"
-    kernel: Literal["auto", "dense", "patches"] = "auto"
-    class_name: str = ""
+    kernel: Literal["auto", "dense", "patches"] = "auto"  #: how windowed layers are multiplied
+    class_name: str = ""  #: name of the network's class; empty: by the recipe
 
     def __post_init__(self) -> None:
         if self.class_name and not self.class_name.isidentifier():

@@ -72,14 +72,16 @@ class Mousenet:
 
     name: ClassVar[str] = "mousenet"
 
-    classes: int = 1000
-    pool: int = 4
+    classes: int = 1000  #: number of classes
+    pool: int = 4  #: side that output maps are averaged to, in pixels
+    #: hold kernels whole, with a mask (masked), or the open weights alone (live)
     weights: Literal["masked", "live"] = "masked"
+    #: what starts are scaled by: size of the kernel (dense), or its open weights
     fan_in: Literal["dense", "open"] = "dense"
-    bias: bool = True
-    steps: int = 0
-    allow_free_signs: bool = False
-    class_name: str = ""
+    bias: bool = True  #: a bias for every convolution
+    steps: int = 0  #: sweeps through the populations; 0: six with feedback, else one
+    allow_free_signs: bool = False  #: let weights be free whose sign is known
+    class_name: str = ""  #: name of the network's class; empty: by the recipe
 
     def __post_init__(self) -> None:
         for field, least in (("classes", 1), ("pool", 1), ("steps", 0)):

@@ -104,8 +104,7 @@ def _acting(
 def signed(mechanism: str, sign: int, raw: Tensor) -> Tensor:
     """Return what a weight that must have a sign acts as."""
     if mechanism == "abs":
-        sized: Tensor = sign * raw.abs()
-        return sized
+        return raw * torch.where(raw.signbit(), -sign, sign)  # so there is a slope at 0
     if mechanism == "smooth":
         softplus = PHI["softplus"]
         smooth: Tensor = sign * (softplus(sign * raw) / softplus(torch.ones_like(raw)))

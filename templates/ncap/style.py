@@ -65,14 +65,14 @@ class Ncap:
 
     name: ClassVar[str] = "ncap"
 
-    weight_sharing: bool = True
-    sign_constraints: bool = True
-    constant_init: bool = True
-    proprioception: bool = True
-    oscillator: bool = True
-    speed_control: bool = False
-    turn_control: bool = False
-    class_name: str = ""
+    weight_sharing: bool = True  #: one weight for all joints and sides
+    sign_constraints: bool = True  #: hold weights to the signs of the graph
+    constant_init: bool = True  #: start weights at +1 and -1; false: drawn uniformly up to there
+    proprioception: bool = True  #: sense of the joint ahead
+    oscillator: bool = True  #: oscillator at the head
+    speed_control: bool = False  #: input that releases the brake
+    turn_control: bool = False  #: input to turn
+    class_name: str = ""  #: name of the network's class; empty: by the recipe
 
     def __post_init__(self) -> None:
         if self.class_name and not self.class_name.isidentifier():

@@ -24,9 +24,9 @@ from connectome_compiler.emit.module import (
 )
 from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import AllToAll, OneToOne, units
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph, NodeModel, Projection
+from connectome_compiler.ir.laws import AllToAll, OneToOne, units
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.ties import constants, is_mirror
 from connectome_compiler.options import spell_options
@@ -60,14 +60,17 @@ class Recurrent:
 
     name: ClassVar[str] = "recurrent"
 
-    dt_ms: float = 20.0
+    dt_ms: float = 20.0  #: integration step, in ms
+    #: sequences as (batch, time, channel) instead of (time, batch, channel)
     batch_first: bool = False
+    #: spectral radius of the chemical weights at the start; 0: as they come
     spectral_radius: float = 0.0
+    #: how connections are multiplied; auto asks the cost model
     kernel: Literal["auto", "edges", "dense"] = "auto"
-    batch: int = 16
-    steps: int = 20
-    allow_free_signs: bool = False
-    class_name: str = ""
+    batch: int = 16  #: samples that the cost model reckons with
+    steps: int = 20  #: steps of a sequence that the cost model reckons with
+    allow_free_signs: bool = False  #: let weights be free whose sign is known
+    class_name: str = ""  #: name of the network's class; empty: by the recipe
 
     def __post_init__(self) -> None:
         for field in ("batch", "steps"):
@@ -253,7 +256,7 @@ def _ports(graph: Graph) -> tuple[list[Projection], list[Projection]]:
     artificial = {p.name for p in graph.populations if p.artificial}
     if odd := artificial - {"input", "output"}:
         problem = f"has no place for {min(odd)}: it maps sequences of inputs to outputs"
-        raise CompileError("recurrent", problem, "attach-ports in the place of attach-io")
+        raise CompileError("recurrent", problem, "leave the image of attach-ports out")
     for name in ("input", "output"):
         if name not in artificial:
             raise CompileError("recurrent", f"the graph has no {name}", hint)

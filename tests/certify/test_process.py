@@ -102,7 +102,7 @@ def ncap() -> Emission:
 
 
 NETWORKS = (bionic, shared, scaled, low_rank, mimetic, mousenet, ncap)
-SIGNED = "        return weight * torch.copysign(signed.new_ones(()), signed)"
+SIGNED = "    return weight * torch.copysign(signed.new_ones(()), signed)"
 COUNTS = "            weight = weight * self.scale\n"
 NOISE = "self.noise_std * torch.randn_like(rates)"
 DRIVE = "drive = self.normalise(drive)"
@@ -126,8 +126,8 @@ EDITS: dict[str, Edit] = {
     "one connection dead": (bionic, SIGNED, f"{SIGNED} * (torch.arange(len(weight)) != 3)", ACTS),
     "only positive numbers act": (
         bionic,
-        "        signed = weight.detach() * self.sign",
-        "        weight = weight.clamp(min=0)\n        signed = weight.detach() * self.sign",
+        "    signed = weight.detach() * sign",
+        "    weight = weight.clamp(min=0)\n    signed = weight.detach() * sign",
         ACTS,
     ),
     "large weights cut": (
@@ -163,8 +163,8 @@ EDITS: dict[str, Edit] = {
         f"{DRIVE}.float() * (1 + 0.1 * (drive.dtype == torch.float32))",
         "forward",
     ),
-    "no refusal of connections": (bionic, "for name in self.structure:", "for name in ():", ALIEN),
-    "no refusal of cells": (bionic, "            if not same:", "            if False:", ALIEN),
+    "no refusal of connections": (bionic, "for name in self.structure}", "for name in ()}", ALIEN),
+    "no refusal of cells": (bionic, "{} if self.inhibition is None", "{} if True", ALIEN),
     "another front end": (bionic, "x - self.strength / 8", "x + self.strength / 8", "forward"),
     "another default": (bionic, FILTERS, FILTERS.replace("0.1", "0.2"), "build()"),
     "a hook": (
@@ -188,7 +188,7 @@ EDITS: dict[str, Edit] = {
         "fill_(self.start_tau_ms + 4e-4)",
         "time constant",
     ),
-    "no refusal of types": (shared, "if own.shape != stored.shape or", "if own is None and", ALIEN),
+    "no refusal of types": (shared, '("tau_of", "bias_of")', '("bias_of",)', ALIEN),
     "another radius": (scaled, "mul_(radius / found)", "mul_(1.0002 * radius / found)", "radius"),
     "low rank, another size": (low_rank, "(3 * square * degree)", "(30 * square * degree)", LAW),
     "another rank": (low_rank, "for _ in range(rank):", "for _ in range(rank + 2):", LAW),
@@ -202,8 +202,8 @@ EDITS: dict[str, Edit] = {
     "he-normal left out": (mimetic, "draw_he_normal(self.a_to_b)", "pass", ""),
     "no refusal of masks": (
         mimetic,
-        "if problem := self._other_mask(state_dict, prefix):",
-        'if problem := "":',
+        "problem = super()._difference(stored, own)",
+        'problem = ""',
         ALIEN,
     ),
     "an open weight dead": (mousenet, OPEN, f"{OPEN} * {SECOND}", ACTS),
@@ -228,8 +228,8 @@ EDITS: dict[str, Edit] = {
     ),
     "no refusal of open weights": (
         mousenet,
-        'for name in {**own, "sign": None}:',
-        "for name in ():",
+        "return self._difference(stored, own)",
+        'return ""',
         ALIEN,
     ),
     "coins that are loaded": (

@@ -194,6 +194,16 @@ def test_without_signs_there_is_no_evidence_for_them(load: Any) -> None:
         assert graph.provenance.signs is Evidence.NONE
 
 
+def test_signs_and_transmitters_of_cells_are_read(load: Any) -> None:
+    cells = "id,broad_type,sign,nt 1,exc,-, 2,inh,,GABA"
+    graph = load("pre,post 1,2", cells, cortical_layer="L4")
+    assert column(graph, "sign") == [-1, None]
+    assert column(graph, "neurotransmitter") == [None, "gaba"]
+    assert column(graph, "cell_class") == ["excitatory", "inhibitory"]
+    assert graph.provenance.signs is Evidence.PREDICTED
+    assert "column broad_type is called cell_class from here on" in notes(graph)
+
+
 def test_what_is_not_used_or_summed_is_said(load: Any) -> None:
     edges = "pre,post,n_syn,weight,roi 1,2,3,9,V1 1,2,4,9,V1 2,1,1,9,V1"
     graph = load(edges, "id,class 1,e 2,i", cortical_layer="L4")
@@ -238,6 +248,14 @@ def test_nucleus_ids_are_the_neuron_ids_where_there_are_any(load: Any) -> None:
     assert column(graph, "neuron_id") == [32, 31]
     assert column(graph, "root_id") == [5, 6]
     assert graph.projections[0].synapses.pre.tolist() == [0]
+
+
+def test_an_id_stands_once_in_the_table_of_neurons(load: Any) -> None:
+    for key, names in (("neuron_id", ["neuron_id"]), ("root_id", ["neuron_id", "root_id"])):
+        graph = load("pre,post 1,2", f"{key},class 1,e 2,i", cortical_layer="L4")
+        assert graph.populations[0].neurons is not None
+        found = graph.populations[0].neurons.column_names
+        assert [name for name in found if "_id" in name] == names
 
 
 def test_ids_may_be_text(load: Any) -> None:

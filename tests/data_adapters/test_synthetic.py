@@ -149,9 +149,8 @@ use = "split-flow"
 feedback = "keep"
 
 [[pass]]
-use = "attach-io"
-height = 8
-width = 8
+use = "attach-ports"
+image = [1, 8, 8]
 
 [template]
 use = "bionic"

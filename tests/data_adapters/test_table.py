@@ -376,7 +376,8 @@ def test_signs_come_from_transmitters_by_the_species(load: Any) -> None:
     graph = load(rows, CELLS, species="fly")
     assert column(graph, "sign") == [1, -1, None, None]
     assert graph.provenance.signs is Evidence.PREDICTED
-    assert "signs of 2 of 4 cells by transmitter, as usual in the fly" in notes(graph)
+    assert "1 excitatory, 1 inhibitory, 2 without sign (by neurotransmitter)" in notes(graph)
+    assert "as is the convention for the fly: acetylcholine +; gaba, glut" in notes(graph)
     cells = "id,nt; 1,glutamate; 2,glutamate; 3,glu; 4,GLUT"
     assert column(load(rows, cells, species="worm"), "sign") == [1] * 4
     assert column(load(rows, cells, species="fly"), "sign") == [-1] * 4
@@ -388,13 +389,70 @@ def test_a_transmitter_that_the_species_lacks_is_named(load: Any) -> None:
     assert caught.value.where.endswith("cells.csv, line 3, column nt")
 
 
+CLASSES = """id,cell_type,classification_system
+             1,23P,excitatory_neuron
+             2,BC,inhibitory_neuron
+             3,astrocyte,nonneuron
+             4,4P,aibs_coarse_excitatory
+             5,MC,"""
+
+
+@pytest.mark.parametrize("species", ["", "mouse", "fly"])
+def test_a_class_that_says_so_gives_the_sign(load: Any, species: str) -> None:
+    graph = load("pre,post; 1,2; 2,3; 3,4; 4,5", CLASSES, species=species)
+    assert column(graph, "sign") == [1, -1, None, 1, None]
+    assert graph.provenance.signs is Evidence.PREDICTED
+    said = notes(graph)
+    assert "2 excitatory, 1 inhibitory, 2 without sign (by cell_class)" in said
+    assert "column classification_system is called cell_class from here on" in said
+    assert ("no table tells the transmitters of this" in said) == bool(species)
+    unsigned = load("pre,post; 1,2; 2,3; 3,4; 4,5", CLASSES, species="none")
+    assert column(unsigned, "sign") == [None] * 5
+    assert unsigned.provenance.signs is Evidence.NONE
+
+
+def test_transmitters_say_more_than_a_class_and_every_column_of_classes_is_asked(load: Any) -> None:
+    cells = """id,nt,cell_class,ei
+               1,gaba,excitatory,exc
+               2,,ALPN,inh
+               3,,,exc
+               4,dopamine,,"""
+    graph = load("pre,post; 1,2; 2,3; 3,4", cells, species="mouse")
+    assert column(graph, "sign") == [-1, -1, 1, None]
+    assert column(graph, "ei") == ["exc", "inh", "exc", None]
+    assert "signs that were known already differ" in notes(graph)
+
+
+@pytest.mark.parametrize(
+    ("words", "species", "signs"),
+    [
+        (("e", "i", "glia"), "", [1, -1, None]),  # letters, among classes
+        (("e", "i", "c"), "", [None] * 3),  # letters, among others
+        (("e", "i", "c"), "mouse", [None] * 3),
+        (("pyramidal", "interneuron", "e"), "", [None, None, 1]),
+        (("pyramidal", "interneuron", "e"), "mouse", [1, -1, 1]),
+        (("sensory", "interneuron", "motor"), "worm", [None] * 3),  # of the worm: no sign
+        (("interneuron", "interneuron", ""), "worm", [None] * 3),
+        (("glutamatergic", "gabaergic", ""), "fly", [None] * 3),  # glutamate inhibits there
+        (("glutamatergic", "gabaergic", ""), "mouse", [1, -1, None]),
+        (("inhibitory neuron", "modulatory", "Exc"), "worm", [-1, None, 1]),
+    ],
+)
+def test_a_word_that_need_not_mean_a_sign_gives_none(
+    load: Any, words: tuple[str, ...], species: str, signs: list[int | None]
+) -> None:
+    cells = "id,class" + "".join(f"; {k},{word}" for k, word in enumerate(words, 1))
+    graph = load("pre,post; 1,2; 2,3", cells, species=species)
+    assert column(graph, "sign") == signs
+    assert column(graph, "cell_class") == [word or None for word in words]
+
+
 def test_a_column_of_signs_wins_and_what_it_lacks_transmitters_tell(load: Any) -> None:
     cells = "id,nt,sign; 1,ach,-1; 2,ach,; 3,gaba,+; 4,,inhibitory"
     graph = load("pre,post; 1,2; 2,3; 3,4", cells, species="fly")
     assert column(graph, "sign") == [-1, 1, 1, -1]
-    assert "signs of 3 cells from column sign, which differ from the transmitters' in 2" in notes(
-        graph
-    )
+    assert "signs of 3 cells from column sign" in notes(graph)
+    assert "2 signs that were known already differ from those, and stay" in notes(graph)
     with pytest.raises(CompileError, match="'2' is no sign") as caught:
         load("pre,post; 1,2", "id,sign; 1,1; 2,2")
     assert caught.value.where.endswith("cells.csv, line 3, column sign")

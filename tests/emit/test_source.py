@@ -20,7 +20,7 @@ def test_what_a_layer_needs_comes_along() -> None:
 def test_nothing_else_comes_along() -> None:
     copied = copy_definitions(["RateUnits"])
     names = [n.name for n in ast.parse(copied.text).body if isinstance(n, ast.ClassDef)]
-    assert names == ["RateUnits"]
+    assert names == ["SameStructure", "RateUnits"]
     assert not any("math" in line for line in copied.imports)
 
 

@@ -126,13 +126,13 @@ def test_without_the_package_nobody_knows_what_its_modules_compute(
     assert e.value.hint == "install the package that has it"
 
 
-def test_its_law_is_listed_before_a_graph_is_saved(installed: None, tmp_path: Path) -> None:
+def test_its_law_is_saved_as_a_law(installed: None, tmp_path: Path) -> None:
     graph = registry.find("adapter", "ring")(n_neurons=12, radius=2).load()
     graph.verify()
     assert graph.n_connections == 12 * 4
-    with pytest.raises(CompileError, match="follow Near, a law that saved graphs do not have"):
-        graph.save(tmp_path / "graph")
-    assert not (tmp_path / "graph").exists()
+    again = Graph.load(graph.save(tmp_path / "graph"))
+    assert again.digest() == graph.digest()
+    assert again.projections[0].connectivity == graph.projections[0].connectivity
 
 
 def test_its_pass_keeps_the_strongest(installed: None) -> None:

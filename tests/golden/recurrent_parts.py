@@ -282,10 +282,10 @@ PROVENANCE: dict[str, Any] = {
                    "1 neurons without cell type are treated as one type"]},
         {"name": "attach-ports",
          "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="direct", '
-                    'read_out="linear"',
+                    'read_out="linear", image=[]',
          "neurons": [6, 6], "connections": [16, 16],
          "notes": ["2 of 6 neurons are driven, through a channel each", "2 of 6 neurons are read",
-                   "1 neurons have no input: they rest at their bias"]}],
+                   "1 neurons have no input: their activity is constant"]}],
     "template": 'recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", '
                 'batch=16, steps=20, allow_free_signs=false, class_name="")',
     "populations": {"columns": ["name"], "each": {"units": 2, "layer": "units", "axons_read": None},
@@ -418,7 +418,7 @@ PROVENANCE: dict[str, Any] = {
     "graph_sha256": "74589de87e5fe8595c911fdfd0474c551c72578f80bf68505bee7fe39b9ed3ee",
     "header_sha256": "dcdf7e3a450ec9309e53165de5eff246c5a0d41813f6ce772b91f4399456da99",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "2e370abfe81ebe6f065323783ecde1fa2c94f4ccf55ffad980cbff8c3a679975",
+    "sha256": "ef5a5b123c49c2ad55682d72eb64dc3f1a7f372624736af9869413872491a3d8",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -195,10 +195,10 @@ PROVENANCE: dict[str, Any] = {
          "notes": ["tanh units with 6 time constants from 50 ms, 6 biases"]},
         {"name": "attach-ports",
          "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="linear", '
-                    'read_out="linear"',
+                    'read_out="linear", image=[]',
          "neurons": [6, 6], "connections": [16, 16],
          "notes": ["2 of 6 neurons are driven", "2 of 6 neurons are read",
-                   "1 neurons have no input: they rest at their bias"]}],
+                   "1 neurons have no input: their activity is constant"]}],
     "template": 'recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", '
                 'batch=16, steps=20, allow_free_signs=false, class_name="")',
     "populations": {"columns": ["name", "units", "layer", "axons_read"], "each": {},
@@ -242,7 +242,7 @@ PROVENANCE: dict[str, Any] = {
     "graph_sha256": "69c5424a9de00a53aefe33dd6a4545b570a275a48395207d6efa9812b05feebe",
     "header_sha256": "0d67b7b2181dd5f27a005cc75d04b23dc2e6edbdf290f7b6b5f834b988411e54",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "424853a22de7cd47a78130e5e052db59253eaef833d9e1604e3f534a6e1e44a5",
+    "sha256": "3259a0f402e3c42e5ea2520be65db1e24e447ea93f03da13bfce3cd5b0d56384",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

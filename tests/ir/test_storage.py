@@ -350,7 +350,7 @@ MADE = Provenance(
     licence="CC0",
     citations=("Somebody 2020",),
     files=(SourceFile("f.csv", "00", 3),),
-    steps=(Step("attach-io", "", 1, 2, 3, 4, ("a note",)),),
+    steps=(Step("attach-ports", "", 1, 2, 3, 4, ("a note",)),),
 )
 ORIGIN: dict[str, Callable[[dict[str, Any]], object]] = {
     "evidence": lambda p: p["provenance"].update(connectivity="measured"),
@@ -379,7 +379,7 @@ def test_a_graph_of_an_older_version_says_what_it_was_made_from(tmp_path: Path) 
     with pytest.raises(CompileError, match="format 4, this version reads 5") as caught:
         Graph.load(tmp_path / "g")
     made_by = "ccompile build RECIPE --save-after all"
-    assert caught.value.hint == f"it holds cells@7, after attach-io; make it again: {made_by}"
+    assert caught.value.hint == f"it holds cells@7, after attach-ports; make it again: {made_by}"
 
 
 @pytest.mark.parametrize("title", [["a"], 3, None, {"a": 1}, True, "\ud800", 10**4000])

@@ -15,7 +15,10 @@ from mutants.judge import Mutant
 
 Edit = tuple[str, str]
 
-ACTS = "return weight * torch.copysign(signed.new_ones(()), signed)"
+ACTS = "return size_with_sign(weight, self.sign, self._any_free)"
+FACTOR = "return weight * torch.copysign(signed.new_ones(()), signed)"
+DIFFERS = 'return where and f"differs {where}: the weights are of another network"'
+MISSING = 'return "is missing: the weights could be of any network"'
 MULTIPLY = "return self.multiply(x, self.effective_weight())"
 EDGES = "return _edge_product(ptr, pre, weight, x)"
 Y = "return y if self.bias is None else y + self.bias"
@@ -71,13 +74,13 @@ BIONIC_CHAIN: dict[str, Edit] = {
         ),
     ),
     # Connections that act as 0.
-    "all weights 0": (ACTS, ACTS.replace("new_ones", "new_zeros")),
+    "all weights 0": (FACTOR, FACTOR.replace("new_ones", "new_zeros")),
     "the first connection 0": (ACTS, ACTS + " * (torch.arange(len(weight)) > 0)"),
     "the last connection 0": (ACTS, ACTS + " * (torch.arange(len(weight)) < len(weight) - 1)"),
     "each fifth connection 0": (ACTS, ACTS + " * (torch.arange(len(weight)) % 5 != 4)"),
     "all 0 in large projections": (ACTS, ACTS + " * (len(weight) < 9)"),
-    "negative raw weights 0": (ACTS, ACTS.replace("weight * ", "torch.relu(weight) * ")),
-    "positive raw weights 0": (ACTS, ACTS.replace("weight * ", "torch.relu(-weight) * ")),
+    "negative raw weights 0": (ACTS, ACTS.replace("(weight,", "(torch.relu(weight),")),
+    "positive raw weights 0": (ACTS, ACTS.replace("(weight,", "(torch.relu(-weight),")),
     "small weights 0": (ACTS, ACTS + " * (weight.abs() > 1e-3)"),
     "tiny weights 0": (ACTS, ACTS + " * (weight.abs() > 1e-6)"),
     "0 of neurons with many inputs": (
@@ -107,16 +110,16 @@ BIONIC_CHAIN: dict[str, Edit] = {
         ),
     ),
     # Sizes.
-    "weights doubled": (ACTS, ACTS.replace("weight *", "2 * weight *")),
-    "weights squared": (ACTS, ACTS.replace("weight *", "weight * weight.abs() *")),
-    "weights clamped at 1": (ACTS, ACTS.replace("weight *", "weight.clamp(-1, 1) *")),
-    "weights clamped at 6": (ACTS, ACTS.replace("weight *", "weight.clamp(-6, 6) *")),
+    "weights doubled": (ACTS, ACTS.replace("(weight,", "(2 * weight,")),
+    "weights squared": (ACTS, ACTS.replace("(weight,", "(weight * weight.abs(),")),
+    "weights clamped at 1": (ACTS, ACTS.replace("(weight,", "(weight.clamp(-1, 1),")),
+    "weights clamped at 6": (ACTS, ACTS.replace("(weight,", "(weight.clamp(-6, 6),")),
     "negative weights a tenth": (
         ACTS,
-        ACTS.replace("weight *", "nn.functional.leaky_relu(weight, 0.1) *"),
+        ACTS.replace("(weight,", "(nn.functional.leaky_relu(weight, 0.1),"),
     ),
-    "weights through tanh": (ACTS, ACTS.replace("weight *", "torch.tanh(weight) *")),
-    "weights of 1 part in 10,000 more": (ACTS, ACTS.replace("weight *", "1.0001 * weight *")),
+    "weights through tanh": (ACTS, ACTS.replace("(weight,", "(torch.tanh(weight),")),
+    "weights of 1 part in 10,000 more": (ACTS, ACTS.replace("(weight,", "(1.0001 * weight,")),
     "weights rounded to bfloat16": (
         MULTIPLY,
         "return self.multiply(x, self.effective_weight().bfloat16().to(x.dtype))",
@@ -401,8 +404,8 @@ BIONIC_CHAIN: dict[str, Edit] = {
     ),
     # States.
     "foreign connections taken": (
-        'error_msgs.append(f"{prefix}{name} differs: the weights are of another network")',
-        "continue",
+        DIFFERS,
+        'return ""',
     ),
     "foreign signs taken": (
         'structure: tuple[str, ...] = ("ptr", "pre", "sign")',
@@ -413,12 +416,12 @@ BIONIC_CHAIN: dict[str, Edit] = {
         'structure: tuple[str, ...] = ("ptr", "sign")',
     ),
     "states without connections taken": (
-        'error_msgs.append(f"{prefix}{name} is missing: the weights could be of any network")',
-        "continue",
+        MISSING,
+        'return ""',
     ),
     "foreign inhibition taken": (
-        '            if not same:\n                error_msgs.append(f"{prefix}inhibition differs',
-        '            if False:\n                error_msgs.append(f"{prefix}inhibition differs',
+        'return {} if self.inhibition is None else {"inhibition": self.inhibition}',
+        "return {}",
     ),
     "any state taken": (
         '    def forward(self, image: Tensor) -> Tensor:\n        """Return the logits',
@@ -508,12 +511,12 @@ BIONIC_SUBTRACTIVE: dict[str, Edit] = {
         "        return _strip_product(x, weight, order, strips, n_out, transposed)",
         "        return _strip_product(x, weight, order, strips, n_out, transposed) * (x.shape[1] <= 32)",
     ),
-    "all weights 0": (ACTS, ACTS.replace("new_ones", "new_zeros")),
-    "a negative weight acts as 0": (ACTS, ACTS.replace("weight *", "weight.clamp(min=0) *")),
+    "all weights 0": (FACTOR, FACTOR.replace("new_ones", "new_zeros")),
+    "a negative weight acts as 0": (ACTS, ACTS.replace("(weight,", "(weight.clamp(min=0),")),
 }
 
 BIONIC_UNITS: dict[str, Edit] = {
-    "all weights 0": (ACTS, ACTS.replace("new_ones", "new_zeros")),
+    "all weights 0": (FACTOR, FACTOR.replace("new_ones", "new_zeros")),
     "inhibitory weights 0": (ACTS, ACTS + " * (self.sign > 0)"),
     "inhibitory weights weaker": (ACTS, ACTS + " * (1 - 0.1 * (self.sign < 0))"),
     "connections within a population 0": (
@@ -572,7 +575,7 @@ BIONIC_PLAIN: dict[str, Edit] = {
     "free weights 0": (ACTS, ACTS + " * (self.sign != 0)"),
     "free weights positive": (
         ACTS,
-        "return torch.where(self.sign == 0, weight.abs(), weight * torch.copysign(signed.new_ones(()), signed))",
+        "return torch.where(self.sign == 0, weight.abs(), size_with_sign(weight, self.sign, self._any_free))",
     ),
     "free weights a tenth": (ACTS, ACTS + " * torch.where(self.sign == 0, 0.1, 1.0)"),
     "free weights halved where negative": (
@@ -600,10 +603,6 @@ WEIGHTS = "weights = [layer.effective_weight() for layer in self._layers()]"
 GAPS = "leak = weight.new_zeros(self.n).index_add(0, self.gap_post, gaps)"
 TIED_DRAWN = "self.weight.uniform_(-1, 1).mul_(total.clamp(min=1e-12).rsqrt())"
 RATES_OUT = "return rates.transpose(1, 2).to(given), last.t()"
-UNITS_LOADED = (
-    "if own.shape != stored.shape or not torch.equal(stored.to(own), own):\n"
-    '                errors.append(f"{prefix}{name} differs'
-)
 RECURRENT_WHOLE: dict[str, Edit] = {
     "the state of the call before": (
         CALL,
@@ -619,7 +618,7 @@ RECURRENT_WHOLE: dict[str, Edit] = {
         CALL,
         CALL + "\n        rates = rates * (1 - 0.5 * torch.is_inference_mode_enabled())",
     ),
-    "all weights 0": (ACTS, ACTS.replace("new_ones", "new_zeros")),
+    "all weights 0": (FACTOR, FACTOR.replace("new_ones", "new_zeros")),
     "the last connection 0": (ACTS, ACTS + " * (torch.arange(len(weight)) < len(weight) - 1)"),
     "free weights 0": (ACTS, ACTS + " * (self.sign != 0)"),
     "inhibitory weights weaker": (ACTS, ACTS + " * (1 - 0.1 * (self.sign < 0))"),
@@ -627,7 +626,7 @@ RECURRENT_WHOLE: dict[str, Edit] = {
         ACTS,
         "return torch.where(self.sign == 0, weight, self.sign * weight.relu())",
     ),
-    "weights clamped at 6": (ACTS, ACTS.replace("weight *", "weight.clamp(-6, 6) *")),
+    "weights clamped at 6": (ACTS, ACTS.replace("(weight,", "(weight.clamp(-6, 6),")),
     "weights rolled are others": (
         WEIGHTS,
         WEIGHTS.replace("effective_weight()", "effective_weight() * 1.001"),
@@ -759,12 +758,12 @@ RECURRENT_WHOLE: dict[str, Edit] = {
         "        self.neurons_to_output.requires_grad_(False)\n        # Projections of the connectome.\n",
     ),
     "foreign connections taken": (
-        'error_msgs.append(f"{prefix}{name} differs: the weights are of another network")',
-        "continue",
+        DIFFERS,
+        'return ""',
     ),
     "foreign groups of time constants taken": (
-        UNITS_LOADED,
-        UNITS_LOADED.replace("if own.shape", "if False and own.shape"),
+        'structure = ("tau_of", "bias_of")',
+        'structure = ("bias_of",)',
     ),
     "foreign junctions taken": (
         'structure = ("ptr", "pre", "sign", "group", "scale")',
@@ -817,7 +816,7 @@ TIES: dict[str, Edit] = {
     "roots of counts": (SCALED, "            weight = weight * self.scale.sqrt()\n"),
     "counts cut at 3": (SCALED, "            weight = weight * self.scale.clamp(max=3)\n"),
     "signed weights 0": (ACTS, ACTS + " * (self.sign == 0)"),
-    "all weights 0": (ACTS, ACTS.replace("new_ones", "new_zeros")),
+    "all weights 0": (FACTOR, FACTOR.replace("new_ones", "new_zeros")),
     "the first group 0": (SCALED, SCALED + "        weight = weight * (self.group > 0)\n"),
     "one connection of a group 0": (
         SCALED,
@@ -943,8 +942,8 @@ RECURRENT_RESERVOIR: dict[str, Edit] = {
         "                with torch.no_grad():\n                    self.weight.copy_(start)",
         "                with torch.no_grad():\n                    self.weight.copy_(0.5 * start)",
     ),
-    "all weights 0": (ACTS, ACTS.replace("new_ones", "new_zeros")),
-    "negative raw weights 0": (ACTS, ACTS.replace("weight *", "weight.relu() *")),
+    "all weights 0": (FACTOR, FACTOR.replace("new_ones", "new_zeros")),
+    "negative raw weights 0": (ACTS, ACTS.replace("(weight,", "(weight.relu(),")),
     "weights that are trained": (
         "        self.neurons_to_neurons.weight.requires_grad_(False)\n",
         "",
@@ -982,8 +981,8 @@ RECURRENT_LOW_RANK: dict[str, Edit] = {
         "aten.sigmoid_backward.grad_input(grad, activity, grad_input=out)",
         "aten.sigmoid_backward.grad_input(grad, activity.clamp(0.01), grad_input=out)",
     ),
-    "all weights 0": (ACTS, ACTS.replace("new_ones", "new_zeros")),
-    "negative raw weights 0": (ACTS, ACTS.replace("weight *", "weight.relu() *")),
+    "all weights 0": (FACTOR, FACTOR.replace("new_ones", "new_zeros")),
+    "negative raw weights 0": (ACTS, ACTS.replace("(weight,", "(weight.relu(),")),
     "biases of types start at 1": ("self.bias.zero_()", "self.bias.fill_(1.0)"),
     "outputs of a step before": (
         "return states[1:].index_select(1, outputs)",
@@ -992,7 +991,7 @@ RECURRENT_LOW_RANK: dict[str, Edit] = {
 }
 
 RECURRENT_COUNTS: dict[str, Edit] = {
-    "all weights 0": (ACTS, ACTS.replace("new_ones", "new_zeros")),
+    "all weights 0": (FACTOR, FACTOR.replace("new_ones", "new_zeros")),
     "starts doubled": (
         "self.weight.copy_(start)\n\n    def _plan",
         "self.weight.copy_(2 * start)\n\n    def _plan",
@@ -1010,7 +1009,7 @@ RECURRENT_COUNTS: dict[str, Edit] = {
 }
 
 RECURRENT_CHEMICAL: dict[str, Edit] = {
-    "all weights 0": (ACTS, ACTS.replace("new_ones", "new_zeros")),
+    "all weights 0": (FACTOR, FACTOR.replace("new_ones", "new_zeros")),
     "a shared bias is not trained": (
         "self.bias = nn.Parameter(torch.empty(_count(bias_of, n), device=device))",
         "self.bias = nn.Parameter(torch.empty(_count(bias_of, n), device=device), requires_grad=False)",
@@ -1182,12 +1181,12 @@ MIMETIC_PAPER: dict[str, Edit] = {
     ),
     "weights off the mask kept": ("        self.weight.data.mul_(self.mask)\n", "        pass\n"),
     "foreign windows taken": (
-        "        if problem := self._other_mask(state_dict, prefix):",
-        "        if (problem := self._other_mask(state_dict, prefix)) and False:",
+        DIFFERS,
+        'return ""',
     ),
     "states without a window taken": (
-        'return f"{prefix}{name} is missing: set_weight takes weights of other layers"',
-        "continue",
+        MISSING,
+        'return ""',
     ),
     "the mask is learnt": (
         'self.register_buffer("mask", mask.to(self.weight.device))',
@@ -1409,12 +1408,12 @@ MOUSENET_MASKED: dict[str, Edit] = {
         POOLED.replace("self.pool(rates[name])", "self.pool(rates[name]).transpose(2, 3)"),
     ),
     "foreign masks taken": (
-        'problem = f"differs from this layer\'s in {n} of {mine.numel()} places"',
-        "continue",
+        DIFFERS,
+        'return ""',
     ),
     "states without masks taken": (
-        '                problem = "is missing" if stored is None else',
-        '                if stored is None:\n                    continue\n                problem = "is missing" if stored is None else',
+        MISSING,
+        'return ""',
     ),
     "weights off the mask kept": (
         "        self.weight.data.masked_fill_(~self.mask, 0)\n",
@@ -1444,6 +1443,7 @@ MOUSENET_MASKED: dict[str, Edit] = {
 }
 
 LIVE = "return self._signed(self.weight)\n"
+LISTED = "self.weight = nn.Parameter(self.weight.flatten().index_select(0, self.index))"
 MOUSENET_LIVE: dict[str, Edit] = {
     "all weights 0": (LIVE, "return self._signed(self.weight) * 0\n"),
     "the first open weight 0": (
@@ -1457,21 +1457,24 @@ MOUSENET_LIVE: dict[str, Edit] = {
     "negative weights 0": (LIVE, "return self._signed(self.weight.relu())\n"),
     "weights doubled": (LIVE, "return 2 * self._signed(self.weight)\n"),
     "starts at 0": (
-        "self.weight = nn.Parameter(dense.weight.detach().flatten().index_select(0, self.index))",
-        "self.weight = nn.Parameter(0 * dense.weight.detach().flatten().index_select(0, self.index))",
+        LISTED,
+        LISTED.replace("self.weight.flatten()", "0 * self.weight.flatten()"),
     ),
     "starts of other entries": (
-        "self.weight = nn.Parameter(dense.weight.detach().flatten().index_select(0, self.index))",
-        "self.weight = nn.Parameter(dense.weight.detach().flatten().index_select(0, self.index).abs())",
+        LISTED,
+        LISTED.replace(".flatten()", ".abs().flatten()"),
     ),
-    "no biases": ("        self.bias = dense.bias\n", "        self.bias = None\n"),
+    "no biases": (
+        "        super()._start()\n",
+        "        super()._start()\n        self.bias = None\n",
+    ),
     "an index that is not saved": (
-        'self.register_buffer("index", dense.index)',
-        'self.register_buffer("index", dense.index, persistent=False)',
+        "persistent=name in saved)",
+        'persistent=name in saved and name != "index")',
     ),
     "foreign entries taken": (
-        'problem = f"differs from this layer\'s in {n} of {mine.numel()} places"',
-        "continue",
+        DIFFERS,
+        'return ""',
     ),
 }
 
@@ -1510,7 +1513,7 @@ MOUSENET_OPEN: dict[str, Edit] = {
     ),
 }
 
-DALE = "return torch.where(self.sign == 0, values, self.sign * values.abs())"
+DALE = "return size_with_sign(values, self.sign, self._any_free)"
 MOUSENET_DALE: dict[str, Edit] = {
     "signed weights 0": (
         DALE,
@@ -1542,8 +1545,8 @@ MOUSENET_DALE: dict[str, Edit] = {
         "factor = (dense / fan_in).to(self.weight.dtype)",
     ),
     "foreign signs taken": (
-        'for name in {**own, "sign": None}:',
-        'for name in {k: v for k, v in own.items() if k != "sign"}:',
+        "            if problem := self._foreign(state_dict.get(prefix + name), own):",
+        '            if name != "sign" and (problem := self._foreign(state_dict.get(prefix + name), own)):',
     ),
 }
 
@@ -1711,13 +1714,13 @@ NCAP_CLAMP: dict[str, Edit] = {
     ),
 }
 
-SIZED = "return sign * weight.abs()"
+SIZED = FACTOR
 NCAP_ABS: dict[str, Edit] = {
     "all weights 0": (SIZED, "return 0 * sign * weight.abs()"),
     "small weights 0": (SIZED, "return sign * weight.abs() * (weight.abs() > 1e-3)"),
     "weights clamped at 9": (SIZED, "return sign * weight.abs().clamp(max=9)"),
     "negative raw weights 0": (SIZED, "return sign * weight.relu()"),
-    "another gradient at 0": (SIZED, "return sign * torch.where(weight >= 0, weight, -weight)"),
+    "no slope at 0": (SIZED, "return sign * weight.abs()"),
     "uniform starts of half the range": (
         DRAW_UNIFORM,
         DRAW_UNIFORM.replace("(low, high)", "(low / 2, high / 2)"),

@@ -7,10 +7,7 @@ from hypothesis import strategies as st
 
 from connectome_compiler.nn.motif import (
     Connections,
-    clamp_to_sign,
     matched_weights,
-    size_with_sign,
-    smooth_with_sign,
     square_wave,
     whole_number,
 )
@@ -23,24 +20,6 @@ def test_square_waves_follow_a_plain_reading(halves: int, period: int) -> None:
     assert wave.tolist() == [[bool(first), not first]]
     if halves % 2 == 0:
         assert torch.equal(square_wave(torch.tensor([[halves // 2]]), period), wave)
-
-
-@pytest.mark.parametrize("sign", [1, -1])
-def test_signs_are_held_in_two_ways(sign: int) -> None:
-    raw = torch.tensor([-2.0, -0.0, 0.5], requires_grad=True)
-    clamped = clamp_to_sign(raw, sign)
-    assert clamped.tolist() == ([0.0, 0.0, 0.5] if sign > 0 else [-2.0, 0.0, 0.0])
-    (gradient,) = torch.autograd.grad(clamped.sum(), raw)
-    assert gradient.tolist() == ([0.0, 1.0, 1.0] if sign > 0 else [1.0, 1.0, 0.0])
-    sized = size_with_sign(raw, sign)
-    assert sized.tolist() == [2.0 * sign, 0.0, 0.5 * sign]
-    (gradient,) = torch.autograd.grad(sized.sum(), raw)
-    assert gradient.tolist() == [-sign, 0.0, sign]
-    smooth = smooth_with_sign(raw, sign)
-    assert (smooth * sign > 0).all()
-    assert smooth_with_sign(torch.full((1,), float(sign)), sign).tolist() == [sign]
-    (gradient,) = torch.autograd.grad(smooth.sum(), raw)
-    assert (gradient > 0).all()  # the wrong sign learns, too
 
 
 @pytest.mark.parametrize("value", [0, -3, 10, 10**30, 2.0, 2.5, torch.tensor(2.5), "2", None, True])

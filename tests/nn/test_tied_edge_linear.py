@@ -309,7 +309,7 @@ def test_weights_without_structure_are_refused(name: str) -> None:
     with pytest.raises(RuntimeError, match=f"{name} is missing"):
         layer.load_state_dict(state, strict=False)
     without = tied(random_mask(), scale=None)
-    with pytest.raises(RuntimeError, match="scale is missing"):
+    with pytest.raises(RuntimeError, match="scale is not of this layer"):
         without.load_state_dict(stored(layer), strict=False)
 
 

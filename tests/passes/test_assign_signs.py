@@ -38,7 +38,11 @@ def test_counts_and_names_what_gave_no_sign(graph: Graph) -> None:
         f"{signs.count(1)} excitatory, {signs.count(-1)} inhibitory, "
         f"{signs.count(None)} without sign (by cell_type)"
     )
-    assert len(more) == (None in signs)
+    told = [(row["sign"], SIGN.get(row["cell_type"])) for row in neurons(graph).values()]
+    differ = sum(known != said for known, said in told if None not in (known, said))
+    stay = f"{differ} signs that were known already differ from those, and stay"
+    assert len(more) == (None in signs) + bool(differ)
+    assert (stay in more) == bool(differ)
 
 
 def test_names_the_words() -> None:
@@ -48,6 +52,38 @@ def test_names_the_words() -> None:
         "1 excitatory, 0 inhibitory, 3 without sign (by cell_class)",
         "no sign from 'unsure' (2), no word (1)",
     )
+
+
+def test_a_species_gives_its_transmitters_their_usual_signs() -> None:
+    words = ["acetylcholine", "glutamate", "dopamine", None, "dopamine+gaba", "gaba"]
+    cells = {"neurotransmitter": words, "sign": [None] * 5 + [1]}
+    signs = {"worm": [1, 1, None, None, -1, 1], "fly": [1, -1, None, None, -1, 1]}
+    for species, wanted in signs.items():
+        graph = run(small({"cells": cells}, []), [AssignSigns(species=species)])  # type: ignore[arg-type]
+        assert graph.populations[0].column("sign").to_pylist() == wanted
+        assert graph.provenance.signs is Evidence.PREDICTED
+    assert graph.provenance.steps[0].notes == (
+        "2 excitatory, 2 inhibitory, 2 without sign (by neurotransmitter)",
+        "as is the convention for the fly: acetylcholine +; gaba, glutamate, histamine -",
+        "1 signs that were known already differ from those, and stay",
+        "no sign from 'dopamine' (1), no word (1)",
+    )
+    other = small({"cells": {"transmitter": ["ach", "GABA"]}}, [])
+    graph = AssignSigns("transmitter", species="mouse")(other)
+    assert graph.populations[0].column("sign").to_pylist() == [None, -1]
+
+
+def test_a_transmitter_that_the_species_lacks_is_named() -> None:
+    graph = small({"cells": {"neurotransmitter": ["gaba", "gabba"]}}, [])
+    with pytest.raises(CompileError, match="'gabba'") as caught:
+        AssignSigns(species="fly")(graph)
+    assert caught.value.where == "population cells, column neurotransmitter, row 2"
+    assert caught.value.hint.startswith("did you mean 'gaba'?")
+
+
+def test_no_sign_is_no_evidence_of_signs() -> None:
+    graph = small({"cells": {"cell_class": ["unsure"]}}, [])
+    assert AssignSigns()(graph).provenance.signs is Evidence.NONE
 
 
 def test_evidence_is_never_made_better_nor_worse_than_it_is() -> None:
@@ -69,6 +105,10 @@ def test_populations_without_a_table_are_left_alone() -> None:
 def test_refuses_what_makes_no_sense() -> None:
     with pytest.raises(CompileError, match="'a' is both excitatory and inhibitory"):
         AssignSigns(excitatory=("a",), inhibitory=("b", "a"))
+    with pytest.raises(CompileError, match="classes and a species are given"):
+        AssignSigns(species="fly", excitatory=("acetylcholine",))
+    with pytest.raises(UnknownNameError, match="did you mean 'fly'"):
+        AssignSigns(species="flyy")  # type: ignore[arg-type]
     graph = small({"cells": {"x_um": [1.0]}}, [])
     with pytest.raises(CompileError, match="x_um holds double, no words"):
         AssignSigns("x_um")(graph)

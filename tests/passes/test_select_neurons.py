@@ -78,3 +78,14 @@ def test_misspelt_words_are_named() -> None:
 def test_slips_show_before_any_data_are_read() -> None:
     with pytest.raises(CompileError, match="is not an expression"):
         SelectNeurons("cortical_layer ==")
+
+
+def test_the_population_is_a_column_unless_the_data_have_their_own() -> None:
+    graph = small({"L4.exc": {"sign": [1, 1]}, "L5.exc": {"sign": [1]}}, [])
+    assert neurons(run(graph, [SelectNeurons('population == "L5.exc"')])).keys() == {3}
+    assert "population" not in graph.populations[0].neurons.column_names  # type: ignore[union-attr]
+    with pytest.raises(CompileError, match="no neuron of 3 fits") as caught:
+        run(graph, [SelectNeurons('population == "L5.ex"')])
+    assert caught.value.hint == "no neuron has population 'L5.ex'"
+    own = small({"cells": {"sign": [1, 1], "population": ["a", "b"]}}, [])
+    assert neurons(run(own, [SelectNeurons('population == "b"')])).keys() == {2}

@@ -27,7 +27,7 @@ from connectome_compiler.ir import (
     Synapses,
     neuron_table,
 )
-from connectome_compiler.passes.attach_io import AttachIo
+from connectome_compiler.passes.attach_ports import AttachPorts
 from connectome_compiler.passes.laminar_partition import LaminarPartition
 from connectome_compiler.passes.runner import run
 from connectome_compiler.templates.bionic.style import Bionic
@@ -88,7 +88,7 @@ def test_text_depends_on_the_graph_alone(tmp_path: Path) -> None:
 def test_names_from_data_never_become_code(tmp_path: Path) -> None:
     evil = 'L4""",__import__("os").abort(),"""{{ 1 }}\\'
     graph = column(8, layers=(evil,))
-    graph = run(graph, (LaminarPartition(order=(evil,)), AttachIo(height=8, width=8)))
+    graph = run(graph, (LaminarPartition(order=(evil,)), AttachPorts(outputs=7, image=(1, 8, 8))))
     module = emitted(graph, tmp_path)
     assert next(iter(module.build().effective_weights())).startswith(evil)
 
@@ -345,7 +345,7 @@ def test_many_edges_go_beside_the_module(tmp_path: Path) -> None:
 
 
 def test_a_graph_without_ports_is_refused() -> None:
-    with pytest.raises(CompileError, match="attach-io"):
+    with pytest.raises(CompileError, match="the graph has no image"):
         Bionic().emit(column(), "toy")
 
 

@@ -619,7 +619,7 @@ REFUSED: dict[str, tuple[Callable[[], Graph], str, str]] = {
     "a column that sees images": (
         lambda: laminar(column()),
         "recurrent: has no place for classes",
-        "attach-ports in the place of attach-io",
+        "leave the image of attach-ports out",
     ),
     "a graph without ports": (worm, "recurrent: the graph has no input", "attach-ports"),
     "units without memory": (

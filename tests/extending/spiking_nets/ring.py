@@ -10,10 +10,11 @@ import numpy as np
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Evidence, Graph, Population, Projection, Provenance, neuron_table
 from connectome_compiler.ir.connectivity import Index
+from connectome_compiler.ir.laws import Law
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
+class Near(Law):
     """A law: neurons at most ``radius`` places apart on a ring, but not a neuron and itself."""
 
     radius: int

@@ -1,0 +1,33 @@
+"""How a weight keeps its sign: one formula for each way.
+
+All have a slope at 0, so a weight that is exactly 0 learns.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+def clamp_to_sign(weight: Tensor, sign: int) -> Tensor:
+    """Let a weight of the wrong sign act as 0; it gets no gradient, but for 0 itself."""
+    return weight.clamp(min=0) if sign > 0 else weight.clamp(max=0)
+
+
+def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -> Tensor:
+    """Let a weight act by its size, with the sign that it must have: ``sign * |weight|``.
+
+    Where ``sign`` is 0 the weight is free and acts as it is; ``any_free`` says that there are such.
+    """
+    # Written as weight * 1 or weight * -1, since `abs` has no slope at zero.
+    signed = weight.detach() * sign
+    if any_free:
+        signed = signed + 0.0  # -0.0 becomes 0.0: a weight whose sign is free keeps its own
+    return weight * torch.copysign(signed.new_ones(()), signed)
+
+
+def smooth_with_sign(weight: Tensor, sign: int) -> Tensor:
+    """Let a weight act by ``softplus(sign w) / softplus(1)``, with the sign that it must have.
+
+    So +1 and -1 act as themselves, and a weight of the wrong sign acts a little, and learns.
+    """
+    softplus = nn.functional.softplus
+    return sign * (softplus(sign * weight) / softplus(torch.ones_like(weight)))
