@@ -672,7 +672,8 @@ def test_list_tells_types_defaults_and_what_an_option_means(tmp_path: Path) -> N
     assert re.search(r"min_synapses, min_weight +0 +least weight .* \(number\)", recipe)
     assert "seed sets source.seed, null-model.seed" in recipe
     assert "null-model (pass): left out unless null is set" in recipe
-    assert re.search(r"apply-dale.policy +\"majority\"", recipe)
+    assert re.search(r'dale +"majority"', recipe)
+    assert re.search(r'assign-signs.column +"cell_class"', recipe)
 
 
 def test_an_option_is_listed_once(tmp_path: Path) -> None:

@@ -2,8 +2,10 @@
 
 import ast
 import re
+import sys
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutants.cases import CASES
 
+from connectome_compiler.emit.building import run_module
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.digest import array_digest, statement_digest
@@ -79,6 +82,16 @@ def test_the_network_is_on_the_first_screens_in_every_style(name: str) -> None:
 def test_the_network_is_on_the_first_screens_in_shipped_recipes(name: str) -> None:
     recipe = load_recipe(name, SHIPPED[name])
     in_reading_order(recipe.template.make().emit(compile_graph(recipe), name))
+
+
+@pytest.mark.parametrize("name", [*CASES][::5])
+def test_it_runs_where_nobody_registers_it(name: str, tmp_path: Path) -> None:
+    """As dataclasses of a module with string annotations would not."""
+    path = case(name).write(tmp_path / "net.py")[-1]
+    module = run_module(path, path.read_bytes())
+    assert "net" not in sys.modules
+    network = module.build()
+    network(network.example_input(2))
 
 
 def test_the_history_stands_once() -> None:

@@ -2,8 +2,9 @@
 
 Whatever the wanted classes need of their files comes along: helpers, constants, imports. So a layer
 lives once, tested, and every module is complete. What is wanted comes first and helpers last, as
-far as Python lets them: names are looked up when a function is called, but bases, decorators,
-defaults and constants are needed at once. Two files may use one name, but not in one module.
+far as Python lets them: names are looked up when a function is called, but bases, annotations,
+decorators, defaults and constants are needed at once. Two files may use one name, but not in one
+module.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from importlib import resources
 from connectome_compiler.emit.literal import Source
 from connectome_compiler.errors import UnknownNameError
 
-LATER = "from __future__ import annotations"  # so that they may name what stands below
 OP_LIBRARY = "OP_LIBRARY"  # the constant that names the operators' library
 
 
@@ -30,7 +30,7 @@ class Definition:
     name: str
     text: str
     uses: frozenset[str]  # every name that occurs in it
-    bases: frozenset[str]  # the names that must exist before it: classes that it is derived from
+    names: frozenset[str]  # those that must exist before it: its bases, and in annotations
     runs: frozenset[str]  # and those that are called or read as it is defined
     comes_from: str  # file name
     line: int
@@ -79,7 +79,7 @@ def copy_definitions(wanted: Iterable[str], also_uses: Iterable[str] = ()) -> Co
         for use in definition.uses
         if (statement := library.imports.get((definition.comes_from, use)))
     ]
-    imports = merge_imports([LATER, *statements, *also_uses])
+    imports = merge_imports([*statements, *also_uses])
     return Copied(tuple(map(Source, imports)), Source(text))
 
 
@@ -94,16 +94,18 @@ def merge_imports(statements: Iterable[str]) -> tuple[str, ...]:
         elif isinstance(node, ast.ImportFrom):
             names = {ast.unparse(alias) for alias in node.names}
             members.setdefault(node.module or "", set()).update(names)
-    # `import` before `from`, each by module; __future__ and the standard library apart.
+    # `import` before `from`, each by module; the standard library apart.
     lines = [(0, s.split()[1], s) for s in plain]
     lines += [
         (1, m, f"from {m} import {', '.join(sorted(n, key=_case))}") for m, n in members.items()
     ]
-    sections: tuple[list[str], ...] = ([], [], [])
+    standard: list[str] = []
+    other: list[str] = []
     for _, module, line in sorted(lines):
-        standard = module.split(".")[0] in sys.stdlib_module_names
-        sections[0 if module == "__future__" else 1 if standard else 2].append(line)
-    return tuple("\n\n".join("\n".join(lines) for lines in sections if lines).split("\n"))
+        known = module.split(".")[0] in sys.stdlib_module_names
+        (standard if known else other).append(line)
+    between = [""] if standard and other else []
+    return (*standard, *between, *other)
 
 
 def _case(name: str) -> tuple[int, str]:
@@ -170,7 +172,7 @@ class Library:
             if used and used.name not in found:
                 found.add(used.name)
                 waiting += [(used.comes_from, name) for name in used.uses]
-        return found | definition.bases
+        return found | definition.names
 
 
 def _is_helper(definition: Definition) -> bool:
@@ -206,7 +208,7 @@ def _library() -> Library:
                     name,
                     _text(node, lines),
                     _uses([node]),
-                    _uses([*node.bases, *node.keywords] if isinstance(node, ast.ClassDef) else []),
+                    _uses(_named(node)),
                     _uses(_run(node)),
                     file.name,
                     node.lineno,
@@ -256,11 +258,25 @@ def _uses(nodes: Iterable[ast.AST]) -> frozenset[str]:
     return frozenset(n.id for node in nodes for n in ast.walk(node) if isinstance(n, ast.Name))
 
 
-def _run(node: ast.stmt) -> list[ast.expr]:
-    """Return the expressions that Python evaluates as it defines ``node``, but for bases.
+def _named(node: ast.stmt) -> list[ast.expr]:
+    """Return bases and annotations: Python evaluates them, which calls nothing.
 
-    Annotations are not among them: emitted modules leave them unevaluated.
+    Annotations as strings would spare it that; but dataclasses with such look for their module in
+    ``sys.modules``, where not everyone who runs one puts it.
     """
+    if isinstance(node, ast.FunctionDef):
+        a = node.args
+        every = [*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg]
+        found = [arg.annotation for arg in every if arg]
+        return [e for e in (*found, node.returns) if e]
+    if isinstance(node, ast.ClassDef):
+        bases = [*node.bases, *(keyword.value for keyword in node.keywords)]
+        return [*bases, *(e for inner in node.body for e in _named(inner))]
+    return [node.annotation] if isinstance(node, ast.AnnAssign) else []
+
+
+def _run(node: ast.stmt) -> list[ast.expr]:
+    """Return the expressions that Python evaluates as it defines ``node``, but for `_named`."""
     if isinstance(node, ast.FunctionDef):
         defaults = [*node.args.defaults, *node.args.kw_defaults]
         return [*node.decorator_list, *(d for d in defaults if d)]

@@ -9,8 +9,6 @@ A stride turns into channels first: a map of ``(channels, height, width)`` is re
 ``(channels * stride**2, height / stride, width / stride)``, and all shifts are by whole rows.
 """
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,7 +43,7 @@ class OpenEntries:
     columns: Tensor
 
     @classmethod
-    def of(cls, index: Tensor, shape: Sequence[int], stride: Pair, padding: Pair) -> OpenEntries:
+    def of(cls, index: Tensor, shape: Sequence[int], stride: Pair, padding: Pair) -> "OpenEntries":
         """Read ascending indices into the flattened kernel of ``shape``."""
         n_post, n_pre, height, width = shape
         down, right = stride
@@ -138,7 +136,7 @@ class _Sums:
         rows: Tensor,
         columns: Tensor,
         size: Pair,
-    ) -> _Sums:
+    ) -> "_Sums":
         top, left = int(rows.min()), int(columns.min())
         reach = int(rows.max()) - top, int(columns.max()) - left
         n_shifts = reach[1] + 1

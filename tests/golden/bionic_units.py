@@ -24,8 +24,6 @@ laminar-partition, set-node-model, fold-inhibition, split-flow, attach-ports, bi
 did stands below, in PROVENANCE.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import math
@@ -513,7 +511,7 @@ class ToyColumn(nn.Module):
         images = torch.rand(batch, *self.image_shape, generator=source)
         return images.to(self.front_end.conv1.weight)
 
-    def named_projections(self) -> Iterator[tuple[str, str, EdgeLinear]]:
+    def named_projections(self) -> Iterator[tuple[str, str, "EdgeLinear"]]:
         """Yield ``(pre, post, layer)`` of each projection of the connectome, in graph order."""
         layers = (
             ("L4.inh", "L4.inh", self.l4_inh_to_l4_inh),

@@ -28,8 +28,6 @@ Made by connectome-compiler 0.1.0 from the recipe small-stack: lay-windows, mime
 did stands below, in PROVENANCE.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import random

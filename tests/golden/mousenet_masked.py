@@ -20,8 +20,6 @@ normalise-in-degree, size-maps, lay-kernels, materialise-laws, mousenet. What ea
 below, in PROVENANCE.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import math

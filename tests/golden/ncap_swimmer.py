@@ -17,8 +17,6 @@ Made by connectome-compiler 0.1.0 from the recipe ncap-swimmer: lay-motif, ncap.
 stands below, in PROVENANCE.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -267,7 +265,7 @@ class NcapSwimmer(nn.Module):
         noise = 2 * torch.rand(batch, self.n_joints, generator=source) - 1
         return noise.to(next(self.parameters(), noise))
 
-    def named_projections(self) -> Iterator[tuple[str, str, Connections]]:
+    def named_projections(self) -> Iterator[tuple[str, str, "Connections"]]:
         """Yield ``(pre, post, layer)`` of each projection that is on, with the weights of now."""
         acting = self.acting_weights()
         for term in TERMS:

@@ -15,8 +15,6 @@ Made by connectome-compiler 0.1.0 from the recipe toy-worm: apply-dale, set-weig
 attach-ports, recurrent. What each step did stands below, in PROVENANCE.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import math
@@ -136,7 +134,7 @@ class ToyWorm(nn.Module):
             rates = rates.transpose(0, 1)
         return rates, state
 
-    def _layers(self) -> list[EdgeLinear]:
+    def _layers(self) -> list["EdgeLinear"]:
         return [layer for _, _, layer in self.named_projections()]
 
     def example_input(self, batch: int = 1, steps: int = 10) -> Tensor:
@@ -145,7 +143,7 @@ class ToyWorm(nn.Module):
         u = torch.rand(steps, batch, self.n_inputs, generator=source).to(self.units.log_tau)
         return u.transpose(0, 1) if self.batch_first else u
 
-    def named_projections(self) -> Iterator[tuple[str, str, EdgeLinear]]:
+    def named_projections(self) -> Iterator[tuple[str, str, "EdgeLinear"]]:
         """Yield ``(pre, post, layer)`` of each projection of the connectome, in graph order."""
         yield "neurons", "neurons", self.neurons_to_neurons
         yield "neurons", "neurons", self.neurons_to_neurons_electrical
