@@ -20,6 +20,8 @@ NUMBERS = 2**18  # at most, in all of them
 CELLS = 2**22  # of the matrices to compare with
 DRAWS = (64, 8192)  # such matrices, at least and at most
 FAR = 7.0  # standard deviations
+TOGETHER = 70.0  # squared, of all figures together, where enough matrices tell how they vary
+FEW = 64  # entries, below which nothing can be told
 
 
 def low_rank_starts(
@@ -63,11 +65,15 @@ def _are_of_rank(
     """Compare entries ``(networks, connections)`` with those of matrices drawn plainly."""
     if signed and bool((drawn < 0).any()):
         raise Wrong(name, "does not start as is stated: factors are not positive")
+    if len(drawn) * min(len(post.unique()), len(pre.unique())) < FEW:
+        return
     n = min(DRAWS[1], max(DRAWS[0], CELLS // len(post)))
     found = _figures(drawn, post, pre)
     known = _figures(_plain(n, rank, signed, post, pre), post, pre)
-    slack = FAR * known.std(0) * math.sqrt(1 / len(found) + 1 / n)
-    if bool(((found.mean(0) - known.mean(0)).abs() > slack + 1e-9).any()):
+    spread = known.std(0).clamp(min=1e-9) * math.sqrt(1 / len(found) + 1 / n)
+    off = (found.mean(0) - known.mean(0)) / spread
+    together = torch.linalg.pinv(torch.corrcoef(known.t()).nan_to_num(0), rtol=1e-6, hermitian=True)
+    if bool((off.abs() > FAR).any()) or (n >= DRAWS[1] // 8 and off @ together @ off > TOGETHER):
         raise Wrong(name, f"does not start as is stated: its numbers are not those of rank {rank}")
 
 
