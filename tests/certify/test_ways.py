@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from connectome_compiler.certify.findings import Wrong
 from connectome_compiler.certify.ways import answers_in_every_way, layers_act_in_every_way
-from connectome_compiler.nn. import in_transform
+from connectome_compiler.nn.eager import in_transform
 from connectome_compiler.nn.edge_linear import EdgeLinear
 
 PTR = torch.tensor([0, 2, 3, 5, 6], dtype=torch.int32)
