@@ -20,7 +20,7 @@ class CapInDegree:
 
     name: ClassVar[str] = "cap-in-degree"
 
-    most: int = 4
+    most: int = 4  #: connections onto each neuron
 
     def __post_init__(self) -> None:
         if self.most < 1:

@@ -35,7 +35,7 @@ class Lif:
 
     name: ClassVar[str] = "lif"
 
-    dt_ms: float = 1.0
+    dt_ms: float = 1.0  #: step of time, in ms
 
     def __post_init__(self) -> None:
         if not 0 < self.dt_ms < float("inf"):

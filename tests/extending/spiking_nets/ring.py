@@ -41,8 +41,8 @@ class Ring:
 
     name: ClassVar[str] = "ring"
 
-    n_neurons: int = 64
-    radius: int = 3
+    n_neurons: int = 64  #: neurons on the ring
+    radius: int = 3  #: places from a neuron to the farthest that it is joined to
 
     def __post_init__(self) -> None:
         if not 0 < 2 * self.radius < self.n_neurons:
