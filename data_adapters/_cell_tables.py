@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.neurons import ROLES
+from connectome_compiler.ir.transmitters import canonical, signs_of
 
-from . import _tables, _transmitters
+from . import _tables
 from ._cells import COVERAGE_WORDS, Words, first_known, layer_of_word, missing, words_of
 from ._content import is_number
 from ._ids import ids_are_text, matching_id
@@ -346,7 +347,7 @@ def _transmitters_of(
             place = cells.columns[found].where
         if species:
             _must_be_transmitters(words, species, place)
-        clean = _transmitters.canonical(pa.array(words, pa.string())).to_pylist()
+        clean = canonical(pa.array(words, pa.string())).to_pylist()
         before = missing(known)
         known = first_known(known, np.array([*clean, None], object)[:-1])
         told.append(f"{int((before & ~missing(known)).sum()):,} from {name}")
@@ -362,7 +363,7 @@ def _must_be_transmitters(words: Words, species: str, place: Callable[[str], str
     """Raise `CompileError` at the place of the first word that the species' table lacks."""
     for word in sorted({w for w in words if w is not None}):
         try:
-            _transmitters.signs_of(pa.array([word]), species, "")
+            signs_of(pa.array([word]), species, "")
         except CompileError as error:
             raise CompileError(place(word), error.problem, error.hint) from error
 
@@ -373,7 +374,7 @@ def _signs(
     """Return signs by the table's own column, else by transmitter."""
     signs, notes = None, []
     if species and transmitters is not None:
-        signs = _transmitters.signs_of(pa.array(transmitters, pa.string()), species, "")
+        signs = signs_of(pa.array(transmitters, pa.string()), species, "")
         told = f"signs of {cells.n - signs.null_count:,} of {cells.n:,} cells"
         notes.append(f"{told} by transmitter, as usual in the {species}")
     elif species:

@@ -23,12 +23,12 @@ from connectome_compiler.ir import (
     Synapses,
     neuron_table,
 )
+from connectome_compiler.ir.transmitters import signs_of
 from connectome_compiler.passes.apply_dale import breaks, majority
 
 from . import _citations as cite
 from ._cect import DATA_SETS, ELECTRICAL, DataSet, read_matrices
 from ._facts import read_fact
-from ._transmitters import signs_of
 
 SHIPPED = "cook2019"
 SHIPPED_VERSION = "2020-07"  # of the supplement's corrected sheets

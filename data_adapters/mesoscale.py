@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.ir.gaussian import GaussianLaw
 from connectome_compiler.ir.graph import Graph, NodeModel, Place, Population, Port, Projection
+from connectome_compiler.ir.laws import GaussianLaw
 from connectome_compiler.ir.provenance import Evidence, Provenance, Step
 from connectome_compiler.options import spell
 

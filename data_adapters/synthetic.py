@@ -13,9 +13,9 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.budget import must_fit
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.laws import Window
 from connectome_compiler.ir.neurons import neuron_table
 from connectome_compiler.ir.provenance import Evidence, Provenance, Step
-from connectome_compiler.ir.window import Window
 from connectome_compiler.options import spell_options
 
 from ._citations import SAIGA_2025

@@ -1,6 +1,7 @@
 """What parts of an emitted module do nothing: inert parameters, saturated units, zero gradients."""
 
-from connectome_compiler.analysis.measure import analyse
+from typing import TYPE_CHECKING, Any
+
 from connectome_compiler.analysis.report import (
     ClampedParameter,
     ParameterFinding,
@@ -8,6 +9,9 @@ from connectome_compiler.analysis.report import (
     ProjectionFinding,
     Report,
 )
+
+if TYPE_CHECKING:
+    from connectome_compiler.analysis.measure import analyse as analyse
 
 __all__ = [
     "ClampedParameter",
@@ -17,3 +21,12 @@ __all__ = [
     "Report",
     "analyse",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `analyse`, which needs torch, when it is first asked for."""
+    if name != "analyse":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from connectome_compiler.analysis.measure import analyse
+
+    return analyse

@@ -18,13 +18,13 @@ from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.digest import statement_digest as statement_digest
 from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.laws import Window
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.provenance import (
     Evidence,
 )
 from connectome_compiler.ir.signs import count_signs
 from connectome_compiler.ir.ties import groups, n_junctions
-from connectome_compiler.ir.window import Window
 
 WIDTH = 100
 STATEMENT = 2  # the format of PROVENANCE: the first one had neither options nor state

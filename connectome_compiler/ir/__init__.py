@@ -1,13 +1,6 @@
 """One graph, from synapses to layers: its types, its rules, and how it is stored."""
 
-from connectome_compiler.ir.connectivity import (
-    AllToAll,
-    Connectivity,
-    OneToOne,
-    Shift,
-    Synapses,
-)
-from connectome_compiler.ir.gaussian import GaussianKernel, GaussianLaw
+from connectome_compiler.ir.connectivity import Connectivity, Synapses
 from connectome_compiler.ir.graph import (
     Graph,
     NodeModel,
@@ -17,10 +10,17 @@ from connectome_compiler.ir.graph import (
     Projection,
     Weights,
 )
+from connectome_compiler.ir.laws import (
+    AllToAll,
+    GaussianKernel,
+    GaussianLaw,
+    OneToOne,
+    Shift,
+    Window,
+)
 from connectome_compiler.ir.neurons import neuron_table
 from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
 from connectome_compiler.ir.provenance import Evidence, Provenance, SourceFile, Step
-from connectome_compiler.ir.window import Window
 
 __all__ = [
     "AllToAll",

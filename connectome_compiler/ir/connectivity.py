@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.records import check_fields, fitted
+from connectome_compiler.ir.records import fitted
 
 Index = npt.NDArray[np.int32]
 Values = npt.NDArray[np.int32] | npt.NDArray[np.float64]
@@ -119,121 +119,6 @@ class Synapses:
         """Return the number and the unit of the connections."""
         total = f"{self.weight.sum():,.0f} {self.unit}"
         return f"{len(self.post):,} connections, {total}"
-
-
-@dataclass(frozen=True, slots=True)
-class AllToAll:
-    """Every unit of ``pre`` to every unit of ``post``: read-in and read-out.
-
-    Of a population whose units are listed in ``pre_units`` or ``post_units``, ascending, only these
-    take part.
-    """
-
-    post_units: tuple[int, ...] | None = None
-    pre_units: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
-        """Return all pairs, sorted by post, then pre."""
-        post, pre = units(self.post_units, n_post, "post"), units(self.pre_units, n_pre, "pre")
-        return np.repeat(post, len(pre)), np.tile(pre, len(post))
-
-    def count(self, n_post: int, n_pre: int) -> int:
-        """Return the number of pairs."""
-        return _n_units(self.post_units, n_post, "post") * _n_units(self.pre_units, n_pre, "pre")
-
-    def describe(self) -> str:
-        """Return the name of the law."""
-        return "all to all" + _selected(self.post_units, self.pre_units)
-
-
-@dataclass(frozen=True, slots=True)
-class OneToOne:
-    """The first unit of ``pre`` to the first of ``post``, and so on; both have as many.
-
-    Of a population whose units are listed in ``pre_units`` or ``post_units``, ascending, only these
-    take part.
-    """
-
-    post_units: tuple[int, ...] | None = None
-    pre_units: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
-        """Return the pairs."""
-        self.count(n_post, n_pre)
-        return units(self.post_units, n_post, "post"), units(self.pre_units, n_pre, "pre")
-
-    def count(self, n_post: int, n_pre: int) -> int:
-        """Return the number of pairs."""
-        post, pre = (
-            _n_units(self.post_units, n_post, "post"),
-            _n_units(self.pre_units, n_pre, "pre"),
-        )
-        if post != pre:
-            raise CompileError("one-to-one", f"{pre} units cannot pair with {post}")
-        return post
-
-    def describe(self) -> str:
-        """Return the name of the law."""
-        return "one to one" + _selected(self.post_units, self.pre_units)
-
-
-@dataclass(frozen=True, slots=True)
-class Shift:
-    """Unit ``i`` of ``pre`` to unit ``i + by`` of ``post``; both have as many: body segments.
-
-    Those that would be beyond the end have no partner.
-    """
-
-    by: int
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
-        """Return the pairs, sorted by post."""
-        pre = np.arange(max(0, -self.by), n_pre - max(0, self.by), dtype=np.int32)
-        self.count(n_post, n_pre)
-        return (pre + self.by).astype(np.int32), pre
-
-    def count(self, n_post: int, n_pre: int) -> int:
-        """Return the number of pairs."""
-        if n_post != n_pre:
-            raise CompileError("shift", f"{n_pre} units cannot pair with {n_post}")
-        return max(0, n_post - abs(self.by))
-
-    def describe(self) -> str:
-        """Return the name of the law."""
-        return f"one to one, shifted by {self.by}"
-
-
-def units(selected: tuple[int, ...] | None, n: int, side: str) -> Index:
-    """Return the indices of the selected units of a population of ``n``, by default all."""
-    if selected is None:
-        return np.arange(n, dtype=np.int32)
-    chosen = np.array(selected, np.int64)
-    if chosen.size and (chosen[0] < 0 or chosen[-1] >= n or (np.diff(chosen) <= 0).any()):
-        problem = f"the selected units do not ascend within 0..{n - 1}"
-        raise CompileError(f"selected {side} units", problem)
-    return chosen.astype(np.int32)
-
-
-def _n_units(selected: tuple[int, ...] | None, n: int, side: str) -> int:
-    return n if selected is None else len(units(selected, n, side))
-
-
-def _selected(post: tuple[int, ...] | None, pre: tuple[int, ...] | None) -> str:
-    words = [
-        f"{side} {len(chosen):,}"
-        for side, chosen in (("from", pre), ("to", post))
-        if chosen is not None
-    ]
-    return f", {' '.join(words)} selected" if words else ""
 
 
 def entries_ptr(post: npt.NDArray[Any], n_post: int) -> Index:

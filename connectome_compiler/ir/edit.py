@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.ir.connectivity import AllToAll, OneToOne, Synapses, edge_order
+from connectome_compiler.ir.connectivity import Synapses, edge_order
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Projection
+from connectome_compiler.ir.laws import AllToAll, OneToOne
 
 Mask = npt.NDArray[np.bool_]
 

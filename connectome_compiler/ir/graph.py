@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.ir.connectivity import AllToAll, Connectivity, OneToOne, Synapses
-from connectome_compiler.ir.gaussian import GaussianLaw
+from connectome_compiler.ir.connectivity import Connectivity, Synapses
+from connectome_compiler.ir.laws import AllToAll, GaussianLaw, OneToOne
 from connectome_compiler.ir.neurons import canonical
 from connectome_compiler.ir.operators import LINEAR, Linear, Operator
 from connectome_compiler.ir.provenance import Provenance
@@ -379,24 +379,24 @@ class Graph:
 
     def neurons(self) -> pd.DataFrame:
         """Return all neurons as a pandas table, one row each, with their population."""
-        from connectome_compiler.views.tables import neurons
+        from connectome_compiler.ir.interop import neurons
 
         return neurons(self)
 
     def connections(self) -> pd.DataFrame:
         """Return all connections as a pandas table, one row each, by neuron id."""
-        from connectome_compiler.views.tables import connections
+        from connectome_compiler.ir.interop import connections
 
         return connections(self)
 
     def to_networkx(self, level: Literal["population", "neuron"] = "population") -> nx.DiGraph[Any]:
         """Return a networkx view, edges from presynaptic to postsynaptic."""
-        from connectome_compiler.views.tables import to_networkx
+        from connectome_compiler.ir.interop import to_networkx
 
         return to_networkx(self, level)
 
     def __repr__(self) -> str:
-        from connectome_compiler.views.summary import as_text
+        from connectome_compiler.ir.printing import as_text
 
         try:
             self.verify()
@@ -407,7 +407,7 @@ class Graph:
     def _repr_html_(self) -> str:
         from html import escape
 
-        from connectome_compiler.views.summary import as_html
+        from connectome_compiler.ir.printing import as_html
 
         try:
             self.verify()

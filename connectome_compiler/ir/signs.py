@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from connectome_compiler.ir.connectivity import Synapses
-from connectome_compiler.ir.gaussian import GaussianKernel, GaussianLaw
 from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.laws import GaussianKernel, GaussianLaw
 from connectome_compiler.ir.operators import Linear
 
 

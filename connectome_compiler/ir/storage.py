@@ -25,15 +25,8 @@ import pyarrow.parquet as pq
 
 from connectome_compiler import files
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.ir.connectivity import (
-    AllToAll,
-    Connectivity,
-    OneToOne,
-    Shift,
-    Synapses,
-)
+from connectome_compiler.ir.connectivity import Connectivity, Synapses
 from connectome_compiler.ir.digest import statement_digest
-from connectome_compiler.ir.gaussian import GaussianKernel, GaussianLaw
 from connectome_compiler.ir.graph import (
     Graph,
     NodeModel,
@@ -43,11 +36,18 @@ from connectome_compiler.ir.graph import (
     Projection,
     Weights,
 )
+from connectome_compiler.ir.laws import (
+    AllToAll,
+    GaussianKernel,
+    GaussianLaw,
+    OneToOne,
+    Shift,
+    Window,
+)
 from connectome_compiler.ir.neurons import canonical
 from connectome_compiler.ir.operators import OPERATORS
 from connectome_compiler.ir.provenance import Provenance
 from connectome_compiler.ir.records import fitted, made, shown
-from connectome_compiler.ir.window import Window
 from connectome_compiler.nn.window_rules import WindowRule
 
 FORMAT = 5

@@ -16,8 +16,7 @@ import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir.budget import must_fit
-from connectome_compiler.ir.connectivity import AllToAll, Synapses, edge_order
-from connectome_compiler.ir.gaussian import GaussianKernel
+from connectome_compiler.ir.connectivity import Synapses, edge_order
 from connectome_compiler.ir.graph import (
     Graph,
     NodeModel,
@@ -26,9 +25,9 @@ from connectome_compiler.ir.graph import (
     Projection,
     Weights,
 )
+from connectome_compiler.ir.laws import AllToAll, GaussianKernel, Window
 from connectome_compiler.ir.neurons import COVERAGES, ROLES, STANDARD, is_supported
 from connectome_compiler.ir.operators import ConvTranspose2d, Linear, Operator
-from connectome_compiler.ir.window import Window
 from connectome_compiler.nn.window_rules import PER_WEIGHT, WindowRule
 
 

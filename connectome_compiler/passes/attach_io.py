@@ -9,8 +9,9 @@ from typing import ClassVar
 import numpy as np
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import AllToAll, Synapses
+from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Port, Projection
+from connectome_compiler.ir.laws import AllToAll
 from connectome_compiler.passes.split_flow import stages
 
 

@@ -9,8 +9,8 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import AllToAll, OneToOne, units
 from connectome_compiler.ir.graph import Graph, Population, Port, Projection
+from connectome_compiler.ir.laws import AllToAll, OneToOne, units
 from connectome_compiler.passes._expression import parsed, select, strangers_in
 
 AUTO = "auto"

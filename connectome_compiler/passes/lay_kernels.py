@@ -9,8 +9,8 @@ from math import isfinite, pi, prod, sqrt
 from typing import ClassVar
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.gaussian import GaussianKernel, GaussianLaw
 from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.laws import GaussianKernel, GaussianLaw
 from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Pair
 
 

@@ -11,9 +11,8 @@ import numpy as np
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Index, Synapses
-from connectome_compiler.ir.gaussian import GaussianKernel
 from connectome_compiler.ir.graph import Graph, Projection
-from connectome_compiler.ir.window import Window
+from connectome_compiler.ir.laws import GaussianKernel, Window
 
 
 @dataclass(frozen=True, slots=True)

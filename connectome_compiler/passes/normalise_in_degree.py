@@ -9,8 +9,8 @@ from math import fsum, isfinite
 from typing import ClassVar
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.gaussian import GaussianLaw
 from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.laws import GaussianLaw
 
 Target = tuple[str, bool]  # population, and whether what reaches it is feedback
 

@@ -11,15 +11,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from connectome_compiler.analysis.motif_support import in_the_worm
 from connectome_compiler.emit.describe import header_digest
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import OneToOne, Synapses
+from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import statement_digest
 from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.laws import OneToOne, Window
 from connectome_compiler.ir.provenance import Evidence, Step, standing
 from connectome_compiler.ir.signs import count_signs, stated_signs
 from connectome_compiler.ir.ties import constants, is_mirror, n_junctions, n_weights
-from connectome_compiler.ir.window import Window
 
 if TYPE_CHECKING:
     from connectome_compiler.pipeline import Built
@@ -231,22 +232,11 @@ def _of_graph(graph: Graph) -> str:
             f"in-degree   median {np.median(degrees):.0f}, largest {degrees.max():,}, "
             f"{int((degrees == 0).sum()):,} neurons without input from neurons"
         )
-    lines += _in_the_worm(graph)
+    lines += in_the_worm(graph)
     lines += ["", "steps"]
     for step in graph.provenance.steps:
         lines += [*_wrapped(str(step), "  ", "      "), *_notes(step.notes)]
     return "\n".join(lines)
-
-
-def _in_the_worm(graph: Graph) -> list[str]:
-    """Return what the worm's connectome says for the edges of a motif, if there are any."""
-    from connectome_compiler import motif_support
-    from connectome_compiler.registry import find
-
-    if not motif_support.motif_edges(graph):
-        return []
-    worm = find("adapter", "celegans")(cells="neurons+muscles").load()
-    return ["", *motif_support.as_text(graph, worm)]
 
 
 def _electrical(n: int) -> str:

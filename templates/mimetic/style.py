@@ -28,10 +28,9 @@ from connectome_compiler.emit.stack import (
     summed,
 )
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import AllToAll
 from connectome_compiler.ir.graph import Graph, Population, Projection, Weights
+from connectome_compiler.ir.laws import AllToAll, Window
 from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
-from connectome_compiler.ir.window import Window
 from connectome_compiler.nn.window_rules import WindowRule
 from connectome_compiler.options import spell_options
 

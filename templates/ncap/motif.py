@@ -10,8 +10,8 @@ from typing import NoReturn
 from connectome_compiler.emit.literal import Source, code
 from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import AllToAll, OneToOne, Shift, units
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Projection
+from connectome_compiler.ir.laws import AllToAll, OneToOne, Shift, units
 from connectome_compiler.ir.operators import Linear
 
 HINT = "use the adapter ncap, or another style"

@@ -26,9 +26,9 @@ from connectome_compiler.emit.module import (
 )
 from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import AllToAll, OneToOne, units
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph, NodeModel, Projection
+from connectome_compiler.ir.laws import AllToAll, OneToOne, units
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.ties import constants, is_mirror
 from connectome_compiler.options import spell_options

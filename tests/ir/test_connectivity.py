@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 from strategies import masks, synapses
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir import AllToAll, OneToOne, Shift, Synapses
+from connectome_compiler.ir import Synapses
 
 
 def one(**changed: Any) -> Synapses:
@@ -114,74 +114,3 @@ def test_empty() -> None:
     assert edges.count(0, 0) == 0
     assert edges.post.dtype == np.int32
     assert edges.describe() == "0 connections, 0 synapses"
-
-
-@given(st.integers(0, 4), st.integers(0, 4))
-def test_laws_list_what_they_count(n_post: int, n_pre: int) -> None:
-    post, pre = AllToAll().entries(n_post, n_pre)
-    expected = [(i, j) for i in range(n_post) for j in range(n_pre)]
-    assert list(zip(post, pre, strict=True)) == expected
-    assert AllToAll().count(n_post, n_pre) == len(expected)
-    if n_post == n_pre:
-        assert_array_equal(OneToOne().entries(n_post, n_pre), [range(n_post)] * 2)
-        assert OneToOne().count(n_post, n_pre) == n_post
-    else:
-        with pytest.raises(CompileError, match="cannot pair"):
-            OneToOne().count(n_post, n_pre)
-
-
-@st.composite
-def selected(draw: st.DrawFn, n: int) -> tuple[int, ...] | None:
-    return draw(st.none() | st.sets(st.integers(0, n - 1)).map(lambda s: tuple(sorted(s))))
-
-
-@given(st.data())
-def test_laws_over_selected_units(data: st.DataObject) -> None:
-    n_post, n_pre = data.draw(st.integers(1, 5)), data.draw(st.integers(1, 5))
-    chosen = data.draw(selected(n_post)), data.draw(selected(n_pre))
-    post, pre = (range(n) if c is None else c for n, c in zip((n_post, n_pre), chosen, strict=True))
-    law = AllToAll(*chosen)
-    pairs = list(zip(*law.entries(n_post, n_pre), strict=True))
-    assert pairs == [(i, j) for i in post for j in pre]
-    assert law.count(n_post, n_pre) == len(pairs)
-    one = OneToOne(*chosen)
-    if len(post) != len(pre):
-        with pytest.raises(CompileError, match=f"{len(pre)} units cannot pair with {len(post)}"):
-            one.entries(n_post, n_pre)
-        return
-    pairs = list(zip(*one.entries(n_post, n_pre), strict=True))
-    assert pairs == list(zip(post, pre, strict=True))
-    assert one.count(n_post, n_pre) == len(pairs)
-    assert all(x.dtype == np.int32 for x in one.entries(n_post, n_pre))
-
-
-@pytest.mark.parametrize("units", [(1, 0), (0, 0), (-1, 0), (0, 3), (2**40,)])
-@pytest.mark.parametrize("law", [AllToAll, OneToOne])
-def test_selected_units_ascend_within_the_population(law: Any, units: tuple[int, ...]) -> None:
-    with pytest.raises(CompileError, match=r"selected pre units: .* ascend within 0..2"):
-        law(pre_units=units).count(3, 3)
-    with pytest.raises(CompileError, match=r"selected post units: .* ascend within 0..2"):
-        law(post_units=units).entries(3, 3)
-
-
-def test_laws_say_what_they_select() -> None:
-    assert AllToAll().describe() == "all to all"
-    assert AllToAll(pre_units=(0, 2)).describe() == "all to all, from 2 selected"
-    assert OneToOne((1,), (0,)).describe() == "one to one, from 1 to 1 selected"
-
-
-@given(st.integers(0, 6), st.integers(-8, 8))
-def test_shift_pairs_each_unit_with_the_one_so_many_places_on(n: int, by: int) -> None:
-    post, pre = Shift(by).entries(n, n)
-    assert list(zip(post, pre, strict=True)) == [(i + by, i) for i in range(n) if 0 <= i + by < n]
-    assert Shift(by).count(n, n) == len(post)
-    assert post.dtype == pre.dtype == np.int32
-
-
-def test_shift_needs_as_many_units_on_both_sides() -> None:
-    for ask in (Shift(1).entries, Shift(1).count):
-        with pytest.raises(CompileError, match="3 units cannot pair with 2"):
-            ask(2, 3)
-    assert Shift(-2).describe() == "one to one, shifted by -2"
-    with pytest.raises(CompileError, match=r"Shift.by: is 0.5, expected a whole number"):
-        Shift(0.5)  # type: ignore[arg-type]

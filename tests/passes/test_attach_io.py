@@ -7,7 +7,7 @@ from strategies import connectomes
 
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir import Graph, Provenance
-from connectome_compiler.ir.connectivity import AllToAll
+from connectome_compiler.ir.laws import AllToAll
 from connectome_compiler.passes.attach_io import AttachIo
 from connectome_compiler.passes.runner import run
 from connectome_compiler.passes.split_flow import stages

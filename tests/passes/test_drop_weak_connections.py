@@ -6,7 +6,7 @@ from strategies import graphs
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Graph, Projection
-from connectome_compiler.ir.connectivity import AllToAll
+from connectome_compiler.ir.laws import AllToAll
 from connectome_compiler.options import configure
 from connectome_compiler.passes.drop_weak_connections import DropWeakConnections
 

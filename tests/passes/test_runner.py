@@ -13,7 +13,7 @@ from strategies import connectomes
 
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir import Graph, Projection
-from connectome_compiler.ir.connectivity import AllToAll
+from connectome_compiler.ir.laws import AllToAll
 from connectome_compiler.options import spell_options
 from connectome_compiler.passes import BUILTIN
 from connectome_compiler.passes.drop_autapses import DropAutapses

@@ -7,9 +7,9 @@ from html import escape
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectome_compiler.ir.connectivity import OneToOne, Synapses
-from connectome_compiler.ir.gaussian import GaussianLaw
+from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.laws import GaussianLaw, OneToOne
 from connectome_compiler.ir.provenance import Evidence
 from connectome_compiler.ir.signs import count_signs
 from connectome_compiler.ir.ties import n_junctions

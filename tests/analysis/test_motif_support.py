@@ -11,6 +11,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectome_compiler.analysis.motif_support import (
+    RULES,
+    Support,
+    as_text,
+    segment_gains,
+    support,
+)
 from connectome_compiler.cli import main
 from connectome_compiler.data_adapters.celegans import Celegans
 from connectome_compiler.data_adapters.ncap import Ncap
@@ -23,7 +30,6 @@ from connectome_compiler.ir import (
     Synapses,
     neuron_table,
 )
-from connectome_compiler.motif_support import RULES, Support, as_text, segment_gains, support
 
 MUSCLES = {"d": ("MDL", "MDR"), "v": ("MVL", "MVR")}
 

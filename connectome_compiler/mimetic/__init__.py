@@ -1,6 +1,7 @@
 """Windowed layers for networks of your own, and `mimic`, which rewrites a network with them."""
 
-from connectome_compiler.mimic import Rule, mimic, plan, usage_table
+from connectome_compiler.mimetic.replace import mimic, plan, usage_table
+from connectome_compiler.mimetic.rules import Rule
 from connectome_compiler.nn.mimetic_layers import (
     PublishedLayer,
     lab_rule,

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.mimetic import mLinear
-from connectome_compiler.mimetic_nets import DiffusionUNet, dcgan_generator
-from connectome_compiler.mimic import OURS, Rule, mimic, plan, usage_table
-from connectome_compiler.mimic_usage import UsageTable
+from connectome_compiler.mimetic import Rule, mimic, mLinear, plan, usage_table
+from connectome_compiler.mimetic.networks import DiffusionUNet, dcgan_generator
+from connectome_compiler.mimetic.replace import OURS
+from connectome_compiler.mimetic.usage import UsageTable
 from connectome_compiler.nn.window_layers import (
     WindowConv2d,
     WindowConvTranspose2d,
@@ -31,7 +31,7 @@ from connectome_compiler.nn.window_layers import (
 # Windows over groups leave some inputs unread; the layer says so.
 pytestmark = pytest.mark.filterwarnings("ignore:.* without output:UserWarning")
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 GAN_RULES = [  # (inputs, outputs) of the published (a, b): x is the outputs
     Rule("4", radius=0.4, mode="paper", grid_widths=(32, 32)),
     Rule("7", radius=0.4, mode="paper", grid_widths=(16, 32)),

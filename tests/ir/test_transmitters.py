@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectome_compiler.data_adapters._transmitters import SPECIES, canonical, signs_of
 from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.ir.transmitters import SPECIES, canonical, signs_of
 
 FAST = {
     "worm": {"acetylcholine": 1, "glutamate": 1, "gaba": -1},

@@ -1,6 +1,6 @@
 """Two ordinary networks that the mouse-mimetic papers made windowed: a DCGAN generator, a U-Net.
 
-Plain torch, without windows: `connectome_compiler.mimic.mimic` puts them in.
+Plain torch, without windows: `connectome_compiler.mimetic.mimic` puts them in.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.registry import find
 
 Sides = Mapping[str, str]
 WIDTH = 100
@@ -188,6 +189,14 @@ def as_text(graph: Graph, worm: Graph) -> list[str]:
     origin = worm.provenance
     lines = [f"in the worm ({origin.source}, {origin.connectivity}; signs: {origin.signs})"]
     return [*lines, *(line for found in support(graph, worm) for line in found.lines())]
+
+
+def in_the_worm(graph: Graph) -> list[str]:
+    """Return what the worm has for the edges of a motif, if ``graph`` has any, line by line."""
+    if not motif_edges(graph):
+        return []
+    worm = find("adapter", "celegans")(cells="neurons+muscles").load()
+    return ["", *as_text(graph, worm)]
 
 
 def motif_edges(graph: Graph) -> list[Projection]:

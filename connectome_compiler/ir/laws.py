@@ -1,0 +1,283 @@
+"""Laws: which connections there are, said in a few numbers and listed when somebody asks.
+
+`AllToAll`, `OneToOne` and `Shift` pair units by their place in the population's list, `Window` by a
+rule on these places or on grids; the Gaussian ones are laws of probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any, Literal, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.connectivity import Index
+from connectome_compiler.ir.records import check_fields
+from connectome_compiler.nn.window_rules import FORMS, SEEDS, WindowRule
+
+Unit = Literal["um", "px"]
+HINT = 'add [[pass]] use = "materialise-laws"'
+
+
+@dataclass(frozen=True, slots=True)
+class AllToAll:
+    """Every unit of ``pre`` to every unit of ``post``: read-in and read-out.
+
+    Of a population whose units are listed in ``pre_units`` or ``post_units``, ascending, only these
+    take part.
+    """
+
+    post_units: tuple[int, ...] | None = None
+    pre_units: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
+        """Return all pairs, sorted by post, then pre."""
+        post, pre = units(self.post_units, n_post, "post"), units(self.pre_units, n_pre, "pre")
+        return np.repeat(post, len(pre)), np.tile(pre, len(post))
+
+    def count(self, n_post: int, n_pre: int) -> int:
+        """Return the number of pairs."""
+        return _n_units(self.post_units, n_post, "post") * _n_units(self.pre_units, n_pre, "pre")
+
+    def describe(self) -> str:
+        """Return the name of the law."""
+        return "all to all" + _selected(self.post_units, self.pre_units)
+
+
+@dataclass(frozen=True, slots=True)
+class OneToOne:
+    """The first unit of ``pre`` to the first of ``post``, and so on; both have as many.
+
+    Of a population whose units are listed in ``pre_units`` or ``post_units``, ascending, only these
+    take part.
+    """
+
+    post_units: tuple[int, ...] | None = None
+    pre_units: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
+        """Return the pairs."""
+        self.count(n_post, n_pre)
+        return units(self.post_units, n_post, "post"), units(self.pre_units, n_pre, "pre")
+
+    def count(self, n_post: int, n_pre: int) -> int:
+        """Return the number of pairs."""
+        post, pre = (
+            _n_units(self.post_units, n_post, "post"),
+            _n_units(self.pre_units, n_pre, "pre"),
+        )
+        if post != pre:
+            raise CompileError("one-to-one", f"{pre} units cannot pair with {post}")
+        return post
+
+    def describe(self) -> str:
+        """Return the name of the law."""
+        return "one to one" + _selected(self.post_units, self.pre_units)
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """Unit ``i`` of ``pre`` to unit ``i + by`` of ``post``; both have as many: body segments.
+
+    Those that would be beyond the end have no partner.
+    """
+
+    by: int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
+        """Return the pairs, sorted by post."""
+        pre = np.arange(max(0, -self.by), n_pre - max(0, self.by), dtype=np.int32)
+        self.count(n_post, n_pre)
+        return (pre + self.by).astype(np.int32), pre
+
+    def count(self, n_post: int, n_pre: int) -> int:
+        """Return the number of pairs."""
+        if n_post != n_pre:
+            raise CompileError("shift", f"{n_pre} units cannot pair with {n_post}")
+        return max(0, n_post - abs(self.by))
+
+    def describe(self) -> str:
+        """Return the name of the law."""
+        return f"one to one, shifted by {self.by}"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The units, or channels, that ``rule`` joins.
+
+    A law: no connection is listed until somebody asks. A rule that draws has its own seed.
+    """
+
+    rule: WindowRule
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @classmethod
+    def of(cls, where: str, **numbers: Any) -> Window:
+        """Return the window of a rule; raise `CompileError` at ``where`` for numbers without one.
+
+        Numbers are the fields of `WindowRule`.
+        """
+        try:
+            return cls(WindowRule(**numbers))
+        except ValueError as error:
+            raise CompileError(where, str(error)) from error
+
+    def drawn_anew(self, further: int) -> Window:
+        """Return the window of a seed ``further`` on, if its rule draws; else the same."""
+        if "seed" not in FORMS[self.rule.form]:
+            return self
+        return Window(replace(self.rule, seed=(self.rule.seed + further) % SEEDS))
+
+    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
+        """Return ``(post, pre)``, sorted by post, then pre; memory grows with the connections."""
+        _fits(self.rule.check, n_post, n_pre)
+        flat = chain.from_iterable(self.rule.runs(n_post, n_pre))
+        runs = np.fromiter(flat, np.int64).reshape(-1, 3)
+        post, first, length = runs[:, 0], runs[:, 1], runs[:, 2] - runs[:, 1]
+        # Each run counts up from its first source: subtract where the run begins in the list.
+        begins = np.cumsum(length) - length
+        pre = np.arange(length.sum()) - np.repeat(begins - first, length)
+        return np.repeat(post, length).astype(np.int32), pre.astype(np.int32)
+
+    def count(self, n_post: int, n_pre: int) -> int:
+        """Return the number of connections; raise `CompileError` where the rule does not fit."""
+        _fits(self.rule.check, n_post, n_pre)
+        return self.rule.count(n_post, n_pre)
+
+    def describe(self) -> str:
+        """Return the rule in a few words."""
+        return self.rule.describe()
+
+
+@dataclass(frozen=True, slots=True)
+class GaussianLaw:
+    """Contacts whose probability falls off with distance as a Gaussian, on a sheet of neurons.
+
+    ``width`` is its standard deviation, in micrometres, or in pixels of the map that the sources
+    are. ``in_degree`` is the mean number of sources of a target, over the whole Gaussian. ``peak``
+    is the probability at no distance, where that is what was measured: then a kernel keeps the
+    peak, else it keeps the in-degree.
+    """
+
+    width: float
+    in_degree: float
+    peak: float | None = None
+    unit: Unit = "um"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _positive("Gaussian law, width", self.width)
+        _positive("Gaussian law, in_degree", self.in_degree)
+        if self.peak is not None and not 0 < self.peak <= 1:
+            problem = f"{self.peak} is no probability above 0"
+            raise CompileError("Gaussian law, peak", problem, "0 < peak <= 1")
+        if self.unit not in ("um", "px"):
+            raise CompileError("Gaussian law, unit", f"{self.unit!r} is neither um nor px")
+
+    def entries(self, n_post: int, n_pre: int) -> NoReturn:
+        """Raise `CompileError`: neurons have no places yet."""
+        hint = "give it a kernel first: size-maps, lay-kernels, then materialise-laws"
+        raise CompileError("Gaussian law", f"{self.describe()} has no list of connections", hint)
+
+    def count(self, n_post: int, n_pre: int) -> int:
+        """Return the expected number of connections."""
+        return round(self.in_degree * n_post)
+
+    def describe(self) -> str:
+        """Return width and strength in a few words."""
+        peak = "" if self.peak is None else f", peak {self.peak:.4g}"
+        return f"Gaussian, {self.width:.4g} {self.unit}, in-degree {self.in_degree:.4g}{peak}"
+
+
+@dataclass(frozen=True, slots=True)
+class GaussianKernel:
+    """Weights of a kernel that are open with the probability of a Gaussian around its centre.
+
+    ``peak`` is the probability at the centre, and may be above 1 where a kernel is too small for
+    its in-degree: what is above 1 is cut. ``width`` is the standard deviation in pixels, ``kernel``
+    the size (height, width), as the operator has it. Each pair of channels is drawn for itself.
+    """
+
+    peak: float
+    width: float
+    kernel: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        _positive("Gaussian kernel, peak", self.peak)
+        _positive("Gaussian kernel, width", self.width)
+        if min(self.kernel) < 1:
+            raise CompileError("Gaussian kernel", f"{self.kernel} is no size (height, width)")
+
+    def gaussian(self) -> npt.NDArray[np.float64]:
+        """Return ``peak * exp(-(x^2 + y^2) / (2 width^2))`` at every position, uncut."""
+        y, x = (np.arange(k) - (k - 1) / 2 for k in self.kernel)
+        squared: npt.NDArray[np.float64] = y[:, None] ** 2 + x**2
+        return self.peak * np.exp(-squared / (2 * self.width**2))
+
+    def probability(self) -> npt.NDArray[np.float64]:
+        """Return the probability that each position is open, at most 1, shape ``kernel``."""
+        return np.minimum(self.gaussian(), 1.0)
+
+    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
+        """Raise `CompileError`: which weights are open is drawn by a pass that owns the seed."""
+        raise CompileError("Gaussian kernel", f"{self.describe()} is a law of probability", HINT)
+
+    def count(self, n_post: int, n_pre: int) -> int:
+        """Return the expected number of open weights; ``n_pre`` counts channels times positions."""
+        return round(n_post * n_pre * float(self.probability().mean()))
+
+    def describe(self) -> str:
+        """Return peak and width in a few words."""
+        return f"Gaussian kernel, peak {self.peak:.4g}, {self.width:.4g} px"
+
+
+def units(selected: tuple[int, ...] | None, n: int, side: str) -> Index:
+    """Return the indices of the selected units of a population of ``n``, by default all."""
+    if selected is None:
+        return np.arange(n, dtype=np.int32)
+    chosen = np.array(selected, np.int64)
+    if chosen.size and (chosen[0] < 0 or chosen[-1] >= n or (np.diff(chosen) <= 0).any()):
+        problem = f"the selected units do not ascend within 0..{n - 1}"
+        raise CompileError(f"selected {side} units", problem)
+    return chosen.astype(np.int32)
+
+
+def _n_units(selected: tuple[int, ...] | None, n: int, side: str) -> int:
+    return n if selected is None else len(units(selected, n, side))
+
+
+def _selected(post: tuple[int, ...] | None, pre: tuple[int, ...] | None) -> str:
+    words = [
+        f"{side} {len(chosen):,}"
+        for side, chosen in (("from", pre), ("to", post))
+        if chosen is not None
+    ]
+    return f", {' '.join(words)} selected" if words else ""
+
+
+def _fits(check: Callable[[int, int], None], n_post: int, n_pre: int) -> None:
+    try:
+        check(n_post, n_pre)
+    except ValueError as error:
+        raise CompileError("window", str(error)) from error
+
+
+def _positive(where: str, value: float) -> None:
+    if not 0 < value < 2.0**63:  # counts that are made of it stay finite
+        raise CompileError(where, f"{value} is not a positive number")
