@@ -13,12 +13,8 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import click
 
 from connectome_compiler import __version__
-from connectome_compiler.errors import (
-    CompileError,
-    UnknownNameError,
-    out_of_memory,
-    printable,
-)
+from connectome_compiler.errors import CompileError, UnknownNameError, out_of_memory
+from connectome_compiler.text import printable
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -105,9 +101,10 @@ class AnyName(RecipeName):
         """Offer all that is installed, besides recipes."""
         from click.shell_completion import CompletionItem
 
-        from connectome_compiler.registry import HOME, known
+        from connectome_compiler.registry import known
+        from connectome_compiler.views.catalogue import KINDS
 
-        names = sorted({name for kind in HOME for name in known(kind)})
+        names = sorted({name for kind in KINDS for name in known(kind)})
         found = [CompletionItem(n) for n in names if n.startswith(incomplete)]
         return found + super().shell_complete(ctx, param, incomplete)
 

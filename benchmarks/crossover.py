@@ -33,6 +33,7 @@ from _common import (
 from scipy.optimize import nnls
 from torch import nn
 
+from connectome_compiler import files
 from connectome_compiler.emit.cost_model import COSTS, terms
 
 Costs = dict[str, tuple[float, ...]]
@@ -168,7 +169,7 @@ def main() -> None:
     else:
         points = measure(options.sizes, options.density, options.batch)
     if options.save:
-        options.save.write_text(json.dumps([asdict(point) for point in points]))
+        files.write(options.save, json.dumps([asdict(point) for point in points]).encode())
     costs = fit(points) if options.fit else dict(COSTS)
     print("\nconstants, microseconds per count:")
     print_costs(costs, points)

@@ -9,14 +9,12 @@ import argparse
 import gzip
 import hashlib
 import json
-import os
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+from _readers import compare, measure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without installing
 
@@ -143,16 +141,6 @@ def with_pandas(folder: Path) -> Result:
 VARIANTS: dict[str, Callable[[Path], Result]] = {"adapter": with_adapter, "pandas": with_pandas}
 
 
-def measure(variant: str, folder: Path) -> None:
-    """Run one variant in this process and print what it took."""
-    wall = time.perf_counter()
-    result = VARIANTS[variant](folder)
-    wall = time.perf_counter() - wall
-    status = Path("/proc/self/status").read_text()
-    peak = int(status.split("VmHWM:")[1].split()[0]) / 1e3
-    print(json.dumps([time.process_time(), wall, peak, result]))
-
-
 def main() -> None:
     """Generate, measure in turn, print medians."""
     parser = argparse.ArgumentParser(
@@ -163,30 +151,16 @@ def main() -> None:
     parser.add_argument("--only", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:
-        return measure(options.only[0], Path(options.only[1]))
+        return measure(VARIANTS[options.only[0]], Path(options.only[1]))
     with tempfile.TemporaryDirectory() as cache:
         folder = Path(cache) / "minnie65-v1507"
         folder.mkdir()
         generate(folder, options.rows)
         size = (folder / f"{NAMES['synapses']}.csv.gz").stat().st_size / 1e6
-        runs: dict[str, list[list[float]]] = {v: [] for v in VARIANTS}
-        results = set()
-        for _ in range(options.repetitions):
-            for variant in VARIANTS:
-                command = [sys.executable, __file__, "--only", variant, str(folder)]
-                env = os.environ | {"CCOMPILE_CACHE": cache}
-                run = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
-                *numbers, result = json.loads(run.stdout)
-                runs[variant].append(numbers)
-                results.add(tuple(result))
-    print(f"{options.rows:,} synapses in {size:.0f} MB; neurons, connections, synapses, size:")
-    print(*(f"  {r}" for r in results), sep="\n")
-    print(f"{'':10}{'CPU s':>8}{'wall s':>8}{'peak MB':>9}")
-    for variant, numbers in runs.items():
-        cpu, wall, peak = (statistics.median(column) for column in zip(*numbers, strict=True))
-        print(f"{variant:10}{cpu:8.2f}{wall:8.2f}{peak:9.0f}")
-    if len(results) > 1:
-        sys.exit("the variants disagree")
+        title = f"{options.rows:,} synapses in {size:.0f} MB; neurons, connections, synapses, size:"
+        command = [sys.executable, __file__, "--only"]
+        commands = {v: [*command, v, str(folder)] for v in VARIANTS}
+        compare(title, commands, options.repetitions, environment={"CCOMPILE_CACHE": cache})
     return None
 
 

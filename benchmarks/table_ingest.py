@@ -11,14 +11,12 @@ Run: python benchmarks/table_ingest.py [--rows N] [--only VARIANT] [--fly]
 """
 
 import argparse
-import json
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+from _readers import compare, measure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without installing
 
@@ -124,16 +122,6 @@ VARIANTS: dict[str, Callable[[Path], Result]] = {
 }
 
 
-def measure(variant: str, folder: Path) -> None:
-    """Run one variant in this process and print what it took."""
-    wall = time.perf_counter()
-    result = VARIANTS[variant](folder)
-    wall = time.perf_counter() - wall
-    status = Path("/proc/self/status").read_text()
-    peak = int(status.split("VmHWM:")[1].split()[0]) / 1e3
-    print(json.dumps([time.process_time(), wall, peak, result]))
-
-
 def main() -> None:
     """Generate, measure in turn, print medians."""
     parser = argparse.ArgumentParser(
@@ -146,7 +134,7 @@ def main() -> None:
     parser.add_argument("--run", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.run:
-        return measure(options.run[0], Path(options.run[1]))
+        return measure(VARIANTS[options.run[0]], Path(options.run[1]))
     variants = [options.only] if options.only else list(VARIANTS)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -155,25 +143,11 @@ def main() -> None:
         else:
             generate(folder, options.rows)
         size = (folder / "edges.parquet").stat().st_size / 1e6
-        runs: dict[str, list[list[float]]] = {v: [] for v in variants}
-        results = set()
-        for _ in range(options.repetitions):
-            for variant in variants:
-                command = [sys.executable, __file__, "--run", variant, str(folder)]
-                run = subprocess.run(command, capture_output=True, text=True, check=True)
-                *numbers, result = json.loads(run.stdout)
-                runs[variant].append(numbers)
-                if variant != "scan":
-                    results.add(tuple(result))
-    rows = FLY_CONNECTIONS if options.fly else options.rows
-    print(f"{rows:,} rows in {size:.0f} MB; neurons, connections, synapses:")
-    print(*(f"  {r}" for r in results), sep="\n")
-    print(f"{'':10}{'CPU s':>8}{'wall s':>8}{'peak MB':>9}")
-    for variant, measured in runs.items():
-        cpu, wall, peak = (statistics.median(column) for column in zip(*measured, strict=True))
-        print(f"{variant:10}{cpu:8.2f}{wall:8.2f}{peak:9.0f}")
-    if len(results) > 1:
-        sys.exit("the variants disagree")
+        rows = FLY_CONNECTIONS if options.fly else options.rows
+        title = f"{rows:,} rows in {size:.0f} MB; neurons, connections, synapses:"
+        command = [sys.executable, __file__, "--run"]
+        commands = {v: [*command, v, str(folder)] for v in variants}
+        compare(title, commands, options.repetitions, apart=["scan"])
     return None
 
 

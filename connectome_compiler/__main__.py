@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -21,17 +20,16 @@ SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 ECHO_S = 1.0  # a signal so soon after another is the same wish: a closing terminal sends several
-PREFIX = "ccompile."  # of the folder for temporary files
-LOCK = "in-use"  # a file in it, locked by the process that the folder belongs to
 
 
 def main() -> None:
     """Run the command and end the process, with its exit code and without leftovers."""
     interrupts = Interrupts()
     _open_streams()
-    folder = _own_folder()
+    stack = contextlib.ExitStack()
     code: str | int | None = 1
     try:
+        _own_folder(stack)
         interrupts.unmute()
         from connectome_compiler.cli import main as command
 
@@ -45,8 +43,7 @@ def main() -> None:
     finally:
         interrupts.muted = True
         interrupts.ignore()  # all is done: what comes now, comes too late to stop it
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        stack.close()
         _flush()
     sys.exit(code)
 
@@ -112,47 +109,18 @@ def _flush() -> None:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _own_folder() -> Path | None:
+def _own_folder(stack: contextlib.ExitStack) -> None:
     """Make a folder for every temporary file of this process, of torch and of the check.
 
-    It is removed at the end; where the process is killed, by the next one. Return None where none
-    can be made: whoever needs a temporary file says so.
+    It is removed with ``stack``; where the process is killed, by the next one. Where none can be
+    made, whoever needs a temporary file says so.
     """
-    try:
-        base = Path(tempfile.gettempdir())
-        _sweep(base)
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-    except OSError:
-        return None
-    with contextlib.suppress(OSError, ImportError):  # without locks (Windows) nobody sweeps
-        import fcntl
+    from connectome_compiler.files import scratch
 
-        handle = os.open(folder / "new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        fcntl.flock(handle, fcntl.LOCK_EX)  # until the process ends, however it does
-        (folder / "new").rename(folder / LOCK)
-    tempfile.tempdir = str(folder)
-    os.environ.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder)))
-    return folder
-
-
-def _sweep(base: Path) -> None:
-    """Remove the folders of processes of this user that were killed."""
-    try:
-        import fcntl
-    except ImportError:
-        return
-    for entry in os.scandir(base):
-        with contextlib.suppress(OSError):
-            if not entry.name.startswith(PREFIX) or not entry.is_dir(follow_symlinks=False):
-                continue
-            if entry.stat(follow_symlinks=False).st_uid != os.geteuid():
-                continue
-            lock = os.open(Path(entry.path, LOCK), os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(entry.path, ignore_errors=True)
-            finally:
-                os.close(lock)
+    with contextlib.suppress(OSError):
+        folder = str(stack.enter_context(scratch(Path(tempfile.gettempdir()))))
+        tempfile.tempdir = folder
+        os.environ.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), folder))
 
 
 if __name__ == "__main__":

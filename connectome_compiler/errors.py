@@ -1,4 +1,4 @@
-"""Errors raised on purpose: where, what, and what to do next; and how text is shown safely."""
+"""Errors raised on purpose: where, what, and what to do next."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-LONGEST = 600  # characters that are shown of where, problem and hint; a value can have millions
+from connectome_compiler.text import LONGEST, shortened
+
 MOST_NAMES = 50  # in a list of those that are known
 
-# Everything that moves a cursor, sets a title or turns the direction of reading, but the newline.
-_ACTING = re.compile(
-    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
-    "\ud800-\udfff]"
-)
 # What libraries say where memory is short: torch, C++, numpy, DuckDB, the loader, the threads.
 _NO_MEMORY = re.compile(
     "can(no|')t allocate memory|bad_alloc|bad allocation|unable to allocate|out of memory"
@@ -51,22 +47,6 @@ class UnknownNameError(CompileError):
         listed = (", ".join(names[:MOST_NAMES]) or "none") + more
         hint = f"did you mean {close[0]!r}?" if close else f"known: {listed}"
         return cls(f"{kind} {name!r}", "no such name", hint)
-
-
-def shortened(text: str) -> str:
-    """Return ``text`` without its middle where it is longer than anyone reads."""
-    if (left_out := len(text) - LONGEST) <= 0:
-        return text
-    half = LONGEST // 2
-    return f"{text[:half]} [... {left_out:,} characters left out ...] {text[-half:]}"
-
-
-def printable(text: str) -> str:
-    r"""Return ``text`` for a terminal: what would act on it is spelled out, as in ``\x1b``.
-
-    Newlines stay. Names and titles come from data, and a terminal obeys what it is sent.
-    """
-    return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -11,17 +11,17 @@ may read a folder can lock it. Who has waited goes on and sweeps nothing. A file
 relies on it holds by a shared lock until the swap that names it. A sweeper locks the file for
 itself, looks only then whether anything names it, and takes it away under that lock. Hashed files
 never take the place of others. So what is taken away is what nobody relies on, and nothing names.
+
+Every command begins here, with a folder for its temporary files: what is slow to import is imported
+where it is used.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
-import logging
 import os
 import re
-import secrets
 import shutil
 import stat
 import sys
@@ -34,8 +34,6 @@ from typing import TypeVar
 from connectome_compiler.errors import CompileError
 
 T = TypeVar("T")
-
-log = logging.getLogger(__name__)
 
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP}  # of a file system: FAT, some networks
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -50,6 +48,8 @@ POLL_S = 0.01
 
 def sha256(path: Path) -> str:
     """Return the hash of a regular file, "" of anything else: links, folders, devices, nothing."""
+    import hashlib
+
     try:
         if not stat.S_ISREG(path.lstat().st_mode):
             return ""
@@ -111,6 +111,8 @@ class Folder:
 
     def _stands(self, target: Path, data: bytes) -> bool:
         """Return whether ``target`` holds ``data`` already, and will until we are done."""
+        import hashlib
+
         if not os.path.lexists(target):
             return False
         if sha256(target) != hashlib.sha256(data).hexdigest():
@@ -176,7 +178,7 @@ class Folder:
 
     def _draft(self, data: bytes) -> Path:
         while True:
-            path = self.path / f".ccompile-{secrets.token_hex(8)}"
+            path = self.path / f".ccompile-{os.urandom(8).hex()}"
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _BINARY, 0o666)
             if self.alone or _share(handle):
                 break
@@ -251,7 +253,7 @@ def scratch(parent: Path, *, hidden: bool = False) -> Iterator[Path]:
     respects such locks as well (systemd-tmpfiles).
     """
     made = [p for p in (parent, *parent.parents) if not p.exists()]
-    folder = parent / f"{'.' * hidden}ccompile-{secrets.token_hex(8)}"
+    folder = parent / f"{'.' * hidden}ccompile-{os.urandom(8).hex()}"
     handle = None
     try:
         handle = _lock(folder, 0o700)
@@ -325,7 +327,10 @@ def _lock(path: Path, mode: int = 0o777) -> int | None:
                 raise
         except BlockingIOError:
             if waited > PATIENCE_S:
-                log.warning("%s: %s has locked it; going on beside it", path, _holder(path))
+                import logging
+
+                problem = "%s: %s has locked it; going on beside it"
+                logging.getLogger(__name__).warning(problem, path, _holder(path))
                 return None
         time.sleep(POLL_S)
 

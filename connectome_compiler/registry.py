@@ -1,7 +1,7 @@
-"""Adapters, passes and templates by name; each is imported only when asked for.
+"""Adapters, passes, templates and laws by name; each is imported only when asked for.
 
 Built-in ones are tables of strings, beside the things they name. Other packages list theirs under
-the entry point groups ``connectome_compiler.adapters``, ``.passes`` and ``.templates``.
+the entry point groups ``connectome_compiler.adapters``, ``.passes``, ``.templates`` and ``.laws``.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from typing import Any, Literal
 
 from connectome_compiler.errors import CompileError, UnknownNameError
 
-Kind = Literal["adapter", "pass", "template"]
+Kind = Literal["adapter", "pass", "template", "law"]
 HOME: dict[Kind, tuple[str, str]] = {
     "adapter": ("connectome_compiler.data_adapters", "connectome_compiler.adapters"),
     "pass": ("connectome_compiler.passes", "connectome_compiler.passes"),
     "template": ("connectome_compiler.templates", "connectome_compiler.templates"),
+    "law": ("connectome_compiler.ir.laws", "connectome_compiler.laws"),
 }
 
 

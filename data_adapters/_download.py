@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TypeVar, cast
 
-from connectome_compiler.errors import CompileError, printable
+from connectome_compiler.errors import CompileError
+from connectome_compiler.text import printable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

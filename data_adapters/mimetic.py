@@ -9,9 +9,8 @@ from math import isqrt
 from typing import Any, ClassVar, Literal
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import Connectivity
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection
-from connectome_compiler.ir.laws import AllToAll, Window
+from connectome_compiler.ir.laws import AllToAll, Connectivity, Window
 from connectome_compiler.ir.operators import LINEAR, Conv2d, ConvTranspose2d, Operator
 from connectome_compiler.ir.provenance import Evidence, Provenance, Step
 from connectome_compiler.nn.window_rules import widths_near

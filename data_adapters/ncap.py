@@ -7,9 +7,8 @@ from typing import ClassVar, Literal
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.budget import must_fit
-from connectome_compiler.ir.connectivity import Connectivity
 from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection, Weights
-from connectome_compiler.ir.laws import AllToAll, OneToOne, Shift
+from connectome_compiler.ir.laws import AllToAll, Connectivity, OneToOne, Shift
 from connectome_compiler.ir.provenance import Evidence, Provenance, Step
 from connectome_compiler.options import spell_options
 

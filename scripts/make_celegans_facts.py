@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from connectome_compiler import files
 from connectome_compiler.data_adapters._cect import normal
 
 FACTS = Path(__file__).parent.parent / "data_adapters" / "facts"
@@ -258,7 +259,7 @@ def write(path: Path, header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) 
     writer.writerow(header)
     writer.writerows(rows)
     content = text.getvalue().encode()
-    path.write_bytes(content)
+    files.write(path, content)
     n_rows = content.count(b"\n") - 1
     print(f"{path.name}: {n_rows:,} rows, sha256 {hashlib.sha256(content).hexdigest()}")
 

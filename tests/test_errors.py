@@ -1,14 +1,7 @@
-"""What errors say is short enough to read, and safe to print."""
+"""What errors say is short enough to read."""
 
-import pytest
-
-from connectome_compiler.errors import (
-    LONGEST,
-    CompileError,
-    UnknownNameError,
-    out_of_memory,
-    printable,
-)
+from connectome_compiler.errors import CompileError, UnknownNameError, out_of_memory
+from connectome_compiler.text import LONGEST
 
 
 def test_long_texts_lose_their_middle() -> None:
@@ -29,23 +22,6 @@ def test_many_names_are_counted_not_listed() -> None:
     assert error.hint.endswith("c000049 and 99,950 more")
     assert UnknownNameError.among("column", "zzz", ["a", "b"]).hint == "known: a, b"
     assert UnknownNameError.among("column", "zzz", []).hint == "known: none"
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("a\nb", "a\nb"),
-        ("größer → 😀 🇨🇭", "größer → 😀 🇨🇭"),
-        ("\x1b]0;title\x07\x1b[2J", "\\x1b]0;title\\x07\\x1b[2J"),
-        ("a\rb\tc\bd\x00\x7f", "a\\rb\\tc\\x08d\\x00\\x7f"),
-        ("\x9b31m\x85", "\\x9b31m\\x85"),  # C1: one character that is both ESC and [
-        ("\u202eevil\u2066\u200f\u061c", "\\u202eevil\\u2066\\u200f\\u061c"),
-        ("\u2028\udcff", "\\u2028\\udcff"),
-    ],
-)
-def test_what_a_terminal_would_obey_is_spelled_out(text: str, shown: str) -> None:
-    assert printable(text) == shown
-    printable(text).encode()
 
 
 def test_a_lack_of_memory_is_known_in_many_words() -> None:

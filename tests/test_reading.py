@@ -12,9 +12,10 @@ from connectome_compiler.data_adapters._cect import read_matrices
 from connectome_compiler.data_adapters.fly_visual import FlyVisual
 from connectome_compiler.data_adapters.mesoscale import Mesoscale
 from connectome_compiler.data_adapters.table import Table
-from connectome_compiler.errors import LONGEST, CompileError
+from connectome_compiler.errors import CompileError
 from connectome_compiler.reading import must_be_file, read_bytes
 from connectome_compiler.recipe import load_recipe
+from connectome_compiler.text import LONGEST
 
 READERS: dict[str, Callable[[str], object]] = {
     "edges": lambda p: Table(p).load(),

@@ -8,7 +8,6 @@ rest is counted in a data set.
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,9 +19,9 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.registry import find
+from connectome_compiler.text import notes
 
 Sides = Mapping[str, str]
-WIDTH = 100
 MUSCLE_ROWS = (
     24  # of body wall muscles from nose to tail, in each quadrant (23 in the left ventral)
 )
@@ -172,16 +171,10 @@ class Support:
         """Return the finding as text."""
         sign = {1: "+", -1: "-"}.get(self.polarity, "?")
         head = f"{self.name:<7} {self.edge:<24} {sign}  {self.verdict} ({self.source})"
-        lines = [f"  {head}"]
         details = [self.remark] if self.remark else []
         for path in self.paths:
             details += [str(leg) for leg in path]
-        for text in details:
-            lines += textwrap.wrap(
-                text, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 8,
-                break_on_hyphens=False,
-            )  # fmt: skip
-        return lines
+        return [f"  {head}", *notes(details)]
 
 
 def as_text(graph: Graph, worm: Graph) -> list[str]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from dataclasses import asdict, dataclass
 from typing import Any
 
-WIDTH = 100
+from connectome_compiler.text import beside, table, wrapped
+
 MOST_LINES = 16  # of a closed form
-INDENT = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +120,7 @@ class Report:
         sizes = f"{total:,} numbers in {len(self.parameters)} parameters"
         lines = [
             f"{self.module}: {self.class_name}({given}), {sizes}",
-            *_beside(
+            *beside(
                 "looked at",
                 f"{self.n_inputs:,} random inputs ({', '.join(self.inputs)}) and {self.n_changes}"
                 f" changes of the parameters at each of {self.n_seeds} starts; in evaluation mode",
@@ -135,7 +134,7 @@ class Report:
             for p in found
         ]
         if found:
-            lines += _table(rows)
+            lines += table(rows, "<>")
             if rest := len(self.parameters) - len(found):
                 lines.append(f"  all numbers of the {rest} others have a gradient")
             remarks = _by_remark([(p.name, p.reason) for p in found if p.reason])
@@ -146,7 +145,7 @@ class Report:
         if self.populations:
             lines += ["", "flat parts of activations"]
             head = ("population", "units", "of unit-inputs", "95 % of inputs", "all", "dead")
-            lines += _table(
+            lines += table(
                 [
                     head,
                     *(
@@ -158,21 +157,21 @@ class Report:
                         )
                         for p in self.populations
                     ),
-                ]
+                ],
+                "<>",
             )
         if self.projections:
             lines += ["", "connections onto units in their flat part"]
-            lines += _table(
+            lines += table(
                 [
                     ("projection", "connections", "of connection-inputs"),
                     *((q.name, f"{q.connections:,}", f"{q.blocked:.1%}") for q in self.projections),
-                ]
+                ],
+                "<>",
             )
         lines += ["", "closed form, at the first start"] if self.formula else [""]
         lines += [
-            line
-            for text in self.formula[:MOST_LINES]
-            for line in textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="    ")
+            line for text in self.formula[:MOST_LINES] for line in wrapped(text, "  ", "    ")
         ]
         if (more := len(self.formula) - MOST_LINES) > 0:
             lines.append(f"  and {more} more, which --json lists")
@@ -182,23 +181,11 @@ class Report:
             )
             lines.append(f"  checked: what the module computes, {exact}, over the inputs above")
         for note in self.notes:
-            lines += _beside("note", note)
+            lines += beside("note", note)
         return lines
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return [
-        "  "
-        + "  ".join(
-            c.rjust(w) if k else c.ljust(w)
-            for k, (c, w) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _by_remark(rows: list[tuple[str, str]]) -> list[str]:
@@ -206,10 +193,5 @@ def _by_remark(rows: list[tuple[str, str]]) -> list[str]:
     lines = []
     for remark in dict.fromkeys(remark for _, remark in rows):
         names = ", ".join(name for name, other in rows if other == remark)
-        lines += _beside("", f"{names}: {remark}", "    ")
+        lines += wrapped(f"{names}: {remark}", "    ", "    ")
     return lines
-
-
-def _beside(word: str, text: str, indent: str = " " * INDENT) -> list[str]:
-    first = f"{word:<{len(indent)}}" if len(word) < len(indent) else f"{word} "
-    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=indent)

@@ -1,6 +1,6 @@
 """One graph, from synapses to layers: its types, its rules, and how it is stored."""
 
-from connectome_compiler.ir.connectivity import Connectivity, Synapses
+from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import (
     Graph,
     NodeModel,
@@ -12,8 +12,10 @@ from connectome_compiler.ir.graph import (
 )
 from connectome_compiler.ir.laws import (
     AllToAll,
+    Connectivity,
     GaussianKernel,
     GaussianLaw,
+    Law,
     OneToOne,
     Shift,
     Window,
@@ -31,6 +33,7 @@ __all__ = [
     "GaussianKernel",
     "GaussianLaw",
     "Graph",
+    "Law",
     "Linear",
     "NodeModel",
     "OneToOne",

@@ -1,13 +1,13 @@
-"""Which connections a projection has: an edge list, or a law that needs no list.
+"""Which connections a projection has, as an edge list; see `laws` for those that need no list.
 
-Every kind answers the same questions: which entries exist (`entries`), how many (`count`), and
-how it prints (`describe`). Orientation is ``[post, pre]`` everywhere.
+Both answer the same questions: which entries exist (`entries`), how many (`count`), and how it
+prints (`describe`). Orientation is ``[post, pre]`` everywhere.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,20 +17,6 @@ from connectome_compiler.ir.records import fitted
 
 Index = npt.NDArray[np.int32]
 Values = npt.NDArray[np.int32] | npt.NDArray[np.float64]
-
-
-@runtime_checkable
-class Connectivity(Protocol):
-    """What every kind of connectivity offers."""
-
-    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
-        """Return ``(post, pre)`` of all connections, sorted by post, then pre."""
-
-    def count(self, n_post: int, n_pre: int) -> int:
-        """Return the number of connections, without listing them."""
-
-    def describe(self) -> str:
-        """Return a few words for summaries."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

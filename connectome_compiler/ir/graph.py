@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.ir.connectivity import Connectivity, Synapses
-from connectome_compiler.ir.laws import AllToAll, GaussianLaw, OneToOne
+from connectome_compiler.ir.connectivity import Synapses
+from connectome_compiler.ir.laws import AllToAll, Connectivity, Law, OneToOne
 from connectome_compiler.ir.neurons import canonical
 from connectome_compiler.ir.operators import LINEAR, Linear, Operator
 from connectome_compiler.ir.provenance import Provenance
@@ -308,10 +308,11 @@ class Graph:
         possible = int(known.sum()) * (n_post - within)
         if not possible:
             return 0.0
-        law = isinstance(projection.connectivity, GaussianLaw)  # it has no list to look into
-        if law or (known.all() and not within):
+        law = projection.connectivity
+        bare = isinstance(law, Law) and not law.has_list  # there is nothing to look into
+        if bare or (known.all() and not within):
             return self.count(projection) / possible  # a law need not list its connections
-        post, pre = projection.connectivity.entries(n_post, n_pre)
+        post, pre = law.entries(n_post, n_pre)
         counted = known[pre]
         if within:
             counted &= post != pre

@@ -1,30 +1,77 @@
 """Laws: which connections there are, said in a few numbers and listed when somebody asks.
 
 `AllToAll`, `OneToOne` and `Shift` pair units by their place in the population's list, `Window` by a
-rule on these places or on grids; the Gaussian ones are laws of probability.
+rule on these places or on grids; the Gaussian ones are laws of probability. Another package's law
+is a `Law` as well, listed by the name of its class under the entry points
+``connectome_compiler.laws``.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Literal, NoReturn
+from typing import Any, ClassVar, Literal, NoReturn, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import Index
+from connectome_compiler.ir.budget import must_fit
+from connectome_compiler.ir.connectivity import Index, Synapses
+from connectome_compiler.ir.operators import ConvTranspose2d, Linear, Operator
 from connectome_compiler.ir.records import check_fields
-from connectome_compiler.nn.window_rules import FORMS, SEEDS, WindowRule
+from connectome_compiler.nn.window_rules import FORMS, PER_WEIGHT, SEEDS, WindowRule
 
 Unit = Literal["um", "px"]
+Generator = np.random.Generator | np.random.RandomState
 HINT = 'add [[pass]] use = "materialise-laws"'
 
 
 @dataclass(frozen=True, slots=True)
-class AllToAll:
+class Law(ABC):
+    """What a law is: a frozen dataclass whose fields, plain numbers and words, say all of it.
+
+    Sizes are those of `Graph.shape`: of units, or of a convolution's channels.
+    """
+
+    has_list: ClassVar[bool] = True  # a law of probability has none until it is drawn
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @abstractmethod
+    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
+        """Return ``(post, pre)`` of all connections, sorted by post, then pre."""
+
+    @abstractmethod
+    def count(self, n_post: int, n_pre: int) -> int:
+        """Return the number of connections; raise `CompileError` for sizes that do not fit."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return the law in a few words."""
+
+    def check(self, n_post: int, n_pre: int, operator: Operator) -> None:
+        """Raise `CompileError` where the law does not fit these sizes, or the operator."""
+        self.count(n_post, n_pre)
+
+    def drawn_anew(self, further: int) -> Self:
+        """Return the law with its seed ``further`` on, if it has one."""
+        return self
+
+    def synapses(self, n_post: int, n_pre: int, generator: Generator) -> Synapses:
+        """Return the connections as a list, of one synapse each.
+
+        What a law leaves to chance is drawn from ``generator``.
+        """
+        post, pre = self.entries(n_post, n_pre)
+        return Synapses(post, pre, np.ones(len(post), np.int32))
+
+
+@dataclass(frozen=True, slots=True)
+class AllToAll(Law):
     """Every unit of ``pre`` to every unit of ``post``: read-in and read-out.
 
     Of a population whose units are listed in ``pre_units`` or ``post_units``, ascending, only these
@@ -33,9 +80,6 @@ class AllToAll:
 
     post_units: tuple[int, ...] | None = None
     pre_units: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
         """Return all pairs, sorted by post, then pre."""
@@ -50,9 +94,14 @@ class AllToAll:
         """Return the name of the law."""
         return "all to all" + _selected(self.post_units, self.pre_units)
 
+    def check(self, n_post: int, n_pre: int, operator: Operator) -> None:
+        """Refuse what would not fit into memory."""
+        must_fit("all to all", weights=n_post * n_pre * operator.area)
+        self.count(n_post, n_pre)
+
 
 @dataclass(frozen=True, slots=True)
-class OneToOne:
+class OneToOne(Law):
     """The first unit of ``pre`` to the first of ``post``, and so on; both have as many.
 
     Of a population whose units are listed in ``pre_units`` or ``post_units``, ascending, only these
@@ -61,9 +110,6 @@ class OneToOne:
 
     post_units: tuple[int, ...] | None = None
     pre_units: tuple[int, ...] | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
         """Return the pairs."""
@@ -86,16 +132,13 @@ class OneToOne:
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class Shift(Law):
     """Unit ``i`` of ``pre`` to unit ``i + by`` of ``post``; both have as many: body segments.
 
     Those that would be beyond the end have no partner.
     """
 
     by: int
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
         """Return the pairs, sorted by post."""
@@ -115,16 +158,13 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Window(Law):
     """The units, or channels, that ``rule`` joins.
 
     A law: no connection is listed until somebody asks. A rule that draws has its own seed.
     """
 
     rule: WindowRule
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     @classmethod
     def of(cls, where: str, **numbers: Any) -> Window:
@@ -137,11 +177,39 @@ class Window:
         except ValueError as error:
             raise CompileError(where, str(error)) from error
 
+    def check(self, n_post: int, n_pre: int, operator: Operator) -> None:
+        """Refuse a rule that would make another mask in the layer than in the graph."""
+        rule, kind = self.rule, type(operator).__name__
+        must_fit("window", weights=n_post * n_pre * operator.area)  # it goes through all pairs
+        if rule.transposed != isinstance(operator, ConvTranspose2d):
+            problem = f"transposed={rule.transposed} does not fit the operator, {kind}"
+            raise CompileError("window", problem, "transposed convolutions have transposed windows")
+        if not isinstance(operator, Linear):
+            if rule.form in PER_WEIGHT and not operator.per_position:
+                problem = f"form {rule.form!r} has a mask for each weight of a kernel"
+                hint = "a connection joins two channels: use form 'kernel'"
+                raise CompileError("window", problem, hint)
+            if operator.per_position and (rule.form not in PER_WEIGHT or rule.transposed):
+                problem = f"form {rule.form!r} joins whole channels, not single weights of a kernel"
+                raise CompileError("window", problem, "leave out per_position")
+        self.count(n_post, n_pre)
+
     def drawn_anew(self, further: int) -> Window:
         """Return the window of a seed ``further`` on, if its rule draws; else the same."""
         if "seed" not in FORMS[self.rule.form]:
             return self
         return Window(replace(self.rule, seed=(self.rule.seed + further) % SEEDS))
+
+    def synapses(self, n_post: int, n_pre: int, generator: Generator) -> Synapses:
+        """Return the connections as a list; those of a Gaussian window have its factor as weight.
+
+        A rule that draws has a seed of its own.
+        """
+        post, pre = self.entries(n_post, n_pre)
+        if self.rule.form != "gaussian":
+            return Synapses(post, pre, np.ones(len(post), np.int32))
+        factors = np.array(list(self.rule.values(n_post, n_pre)), np.float64).reshape(-1)
+        return Synapses(post, pre, factors, "factor")
 
     def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
         """Return ``(post, pre)``, sorted by post, then pre; memory grows with the connections."""
@@ -165,7 +233,7 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class GaussianLaw:
+class GaussianLaw(Law):
     """Contacts whose probability falls off with distance as a Gaussian, on a sheet of neurons.
 
     ``width`` is its standard deviation, in micrometres, or in pixels of the map that the sources
@@ -173,6 +241,8 @@ class GaussianLaw:
     is the probability at no distance, where that is what was measured: then a kernel keeps the
     peak, else it keeps the in-degree.
     """
+
+    has_list: ClassVar[bool] = False
 
     width: float
     in_degree: float
@@ -205,13 +275,15 @@ class GaussianLaw:
 
 
 @dataclass(frozen=True, slots=True)
-class GaussianKernel:
+class GaussianKernel(Law):
     """Weights of a kernel that are open with the probability of a Gaussian around its centre.
 
     ``peak`` is the probability at the centre, and may be above 1 where a kernel is too small for
     its in-degree: what is above 1 is cut. ``width`` is the standard deviation in pixels, ``kernel``
     the size (height, width), as the operator has it. Each pair of channels is drawn for itself.
     """
+
+    has_list: ClassVar[bool] = False
 
     peak: float
     width: float
@@ -245,6 +317,36 @@ class GaussianKernel:
     def describe(self) -> str:
         """Return peak and width in a few words."""
         return f"Gaussian kernel, peak {self.peak:.4g}, {self.width:.4g} px"
+
+    def check(self, n_post: int, n_pre: int, operator: Operator) -> None:
+        """Refuse an operator whose single weights are not those of this kernel."""
+        if isinstance(operator, Linear) or not operator.per_position:
+            problem = f"its operator is {operator}"
+            raise CompileError("Gaussian kernel", problem, "a convolution with per_position")
+        if self.kernel != operator.kernel:
+            problem = f"is one of {self.kernel}, but its convolution is one of {operator.kernel}"
+            raise CompileError("Gaussian kernel", problem, "both have one kernel")
+        self.count(n_post, n_pre)
+
+    def synapses(self, n_post: int, n_pre: int, generator: Generator) -> Synapses:
+        """Draw each weight: target channel by source channel by position, in this order.
+
+        It is open where a uniform number of ``generator`` is below its probability.
+        """
+        chance = self.probability().reshape(-1)
+        drawn = generator.random((n_post, n_pre // len(chance), len(chance)))
+        post, pre = np.nonzero((drawn < chance).reshape(n_post, n_pre))
+        ones = np.ones(len(post), np.int32)
+        return Synapses(post.astype(np.int32), pre.astype(np.int32), ones)
+
+
+Connectivity = Synapses | Law
+
+# What `connectome_compiler.registry` finds here, by the names that saved graphs have for them.
+BUILTIN = {
+    law.__name__: f"{__name__}:{law.__name__}"
+    for law in (AllToAll, OneToOne, Shift, Window, GaussianLaw, GaussianKernel)
+}
 
 
 def units(selected: tuple[int, ...] | None, n: int, side: str) -> Index:

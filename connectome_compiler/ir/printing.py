@@ -13,11 +13,10 @@ from connectome_compiler.ir.laws import GaussianLaw, OneToOne
 from connectome_compiler.ir.provenance import Evidence
 from connectome_compiler.ir.signs import count_signs
 from connectome_compiler.ir.ties import n_junctions
+from connectome_compiler.text import Row, cut, html_table, table
 
 MOST_ROWS = 16  # of each table, so that any graph fits on a screen
 MOST_LETTERS = 40  # of each cell
-
-Rows = list[tuple[str, ...]]
 
 
 def headline(graph: Graph) -> str:
@@ -31,17 +30,18 @@ def headline(graph: Graph) -> str:
     )
 
 
-def population_rows(graph: Graph, most: int | None = None) -> Rows:
+def population_rows(graph: Graph, most: int | None = None) -> list[Row]:
     """Return the table of populations, header first; at most the first ``most`` of them."""
-    rows: Rows = [("population", "units", "sign", "axons read", "cell types")]
+    rows: list[Row] = [("population", "units", "sign", "axons read", "cell types")]
     for p in graph.populations[:most]:
         rows.append((p.name, _shape(p), _signs(p), _coverage(p), _types(p)))
     return rows
 
 
-def projection_rows(graph: Graph, most: int | None = None) -> Rows:
+def projection_rows(graph: Graph, most: int | None = None) -> list[Row]:
     """Return the table of projections, header first; at most the first ``most`` of them."""
-    rows: Rows = [("projection", "connections", "density", "sign", "enforced", "delay", "weight")]
+    head = ("projection", "connections", "density", "sign", "enforced", "delay", "weight")
+    rows: list[Row] = [head]
     for q in graph.projections[:most]:
         rows.append(
             (
@@ -61,11 +61,7 @@ def as_text(graph: Graph) -> str:
     """Return the summary as plain text."""
     lines = [headline(graph)]
     for rows, more in _tables(graph):
-        widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-        rows.insert(1, tuple("-" * w for w in widths))
-        padded = ([c.ljust(w) for c, w in zip(row, widths, strict=True)] for row in rows)
-        lines += ["", *("  ".join(row).rstrip() for row in padded)]
-        lines += [more] if more else []
+        lines += ["", *table([rows[0], None, *rows[1:]], indent=""), *filter(None, [more])]
     lines += ["", f"signs: {count_signs(graph)}"] if graph.connectome else []
     if graph.provenance.licence:
         lines += ["", f"licence: {graph.provenance.licence}"]
@@ -76,34 +72,24 @@ def as_html(graph: Graph) -> str:
     """Return the summary as HTML tables."""
     html = f"<p><b>{escape(headline(graph))}</b></p>"
     for rows, more in _tables(graph):
-        head, *body = (
-            "".join(f"<{tag} style='text-align:left'>{escape(c)}</{tag}>" for c in row)
-            for tag, row in zip(["th"] + ["td"] * len(rows), rows, strict=False)
-        )
-        rest = f"<caption style='caption-side:bottom'>{more}</caption>" if more else ""
-        lines = "".join(f"<tr>{row}</tr>" for row in body)
-        html += f"<table>{rest}<thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table>"
+        html += html_table(rows, caption=more)
     if graph.connectome:
         html += f"<p>signs: {count_signs(graph)}</p>"
     return f"{html}<p><small>{escape(graph.provenance.licence)}</small></p>"
 
 
-def _tables(graph: Graph) -> list[tuple[Rows, str]]:
+def _tables(graph: Graph) -> list[tuple[list[Row], str]]:
     """Return both tables, cut to a screen, each with a line on what was cut."""
     tables = []
     for rows, n in (
         (population_rows(graph, MOST_ROWS), len(graph.populations)),
         (projection_rows(graph, MOST_ROWS), len(graph.projections)),
     ):
-        short = [tuple(_cut(cell) for cell in row) for row in rows]
+        short = [tuple(cut(cell, MOST_LETTERS) for cell in row) for row in rows]
         more = f"... and {n - MOST_ROWS:,} more" if n > MOST_ROWS else ""
         if n:
             tables.append((short, more))
     return tables
-
-
-def _cut(cell: str) -> str:
-    return cell if len(cell) <= MOST_LETTERS else cell[: MOST_LETTERS - 3] + "..."
 
 
 def _shape(p: Population) -> str:

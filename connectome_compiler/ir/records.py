@@ -7,7 +7,7 @@ become plain ones and lists become tuples, so that equal records are stored and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from operator import index
@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import numpy as np
 
 from connectome_compiler.errors import CompileError
+from connectome_compiler.text import cut
 
 T = TypeVar("T")
 
@@ -59,7 +60,18 @@ def made(where: str, kind: type[T], entry: Any) -> T:
         required = field.init and field.default is MISSING
         if required and field.name not in entry:
             raise CompileError(where, f"lacks {field.name!r}")
-    return kind(**{n: fitted(f"{where}.{n}", hints[n], value) for n, value in entry.items()})
+    given = {n: _spelled(f"{where}.{n}", hints[n], value) for n, value in entry.items()}
+    try:
+        return kind(**given)
+    except ValueError as error:  # numbers that this kind refuses
+        raise CompileError(where, str(error)) from error
+
+
+def _spelled(where: str, hint: Any, value: Any) -> Any:
+    """Return a field of a record, which may be a record itself."""
+    if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
+        return made(where, hint, value)
+    return fitted(where, hint, value)
 
 
 def fitted(where: str, hint: Any, value: Any) -> Any:
@@ -102,8 +114,7 @@ def fitted(where: str, hint: Any, value: Any) -> Any:
 def shown(value: Any) -> str:
     """Return a value from a file as an error may show it: whatever it is, a few words."""
     if isinstance(value, str | int | float | None):
-        text = repr(value)
-        return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+        return cut(repr(value), LONGEST)
     return WORDS.get(type(value), f"a {type(value).__name__}")
 
 

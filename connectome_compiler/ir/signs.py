@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Projection
-from connectome_compiler.ir.laws import GaussianKernel, GaussianLaw
+from connectome_compiler.ir.laws import Law
 from connectome_compiler.ir.operators import Linear
 
 
@@ -82,9 +81,9 @@ def stated_signs(projections: Iterable[Mapping[str, Any]]) -> SignCount:
 def _of_one(graph: Graph, q: Projection) -> SignCount:
     if q.kind == "electrical":
         return SignCount()
-    if not isinstance(q.connectivity, Synapses) and not q.weights.polarity:
+    if isinstance(q.connectivity, Law) and not q.weights.polarity:
         bare = graph.population(q.pre).neurons is None or not isinstance(q.operator, Linear)
-        if bare or isinstance(q.connectivity, GaussianLaw | GaussianKernel):  # nothing is listed
+        if bare or not q.connectivity.has_list:
             return SignCount(unknown=graph.count(q))
     signs = graph.signs(q)
     excitatory, inhibitory = int((signs > 0).sum()), int((signs < 0).sum())

@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from connectome_compiler import files
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.ir.connectivity import Connectivity, Synapses
+from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import statement_digest
 from connectome_compiler.ir.graph import (
     Graph,
@@ -36,28 +36,20 @@ from connectome_compiler.ir.graph import (
     Projection,
     Weights,
 )
-from connectome_compiler.ir.laws import (
-    AllToAll,
-    GaussianKernel,
-    GaussianLaw,
-    OneToOne,
-    Shift,
-    Window,
-)
+from connectome_compiler.ir.laws import Connectivity, Law
 from connectome_compiler.ir.neurons import canonical
-from connectome_compiler.ir.operators import OPERATORS
+from connectome_compiler.ir.operators import OPERATORS, Operator
 from connectome_compiler.ir.provenance import Provenance
 from connectome_compiler.ir.records import fitted, made, shown
-from connectome_compiler.nn.window_rules import WindowRule
+from connectome_compiler.registry import find
+
+T = TypeVar("T")
 
 FORMAT = 5
 PAGE = "graph.json"
 ALTERED = "a file was altered: save the graph again"
 FOLDERS = ("neurons", "connections")
 COLUMNS = {"post", "pre", "weight", "size", "sign"}  # of a table of connections
-LAWS: dict[str, type[Any]] = {
-    law.__name__: law for law in (AllToAll, OneToOne, Shift, Window, GaussianLaw, GaussianKernel)
-}
 
 
 def save(graph: Graph, folder: Path) -> Path:
@@ -286,8 +278,8 @@ def _write(graph: Graph) -> tuple[dict[str, bytes], bytes]:
                 "table": place(pa.table(columns), "connections", file_name(q.key, taken)),
             }
         else:
-            law: Any = q.connectivity
-            entry["connectivity"] = {"kind": type(law).__name__, **asdict(law)}
+            law = q.connectivity
+            entry["connectivity"] = {"kind": _name_of(law, q.key), **asdict(law)}
         projections.append(entry)
     page = {
         "format": FORMAT,
@@ -360,14 +352,11 @@ def _projection(folder: Path, where: str, entry: Any) -> Projection:
     if _entry(at, law, "kind", str) == "Synapses":
         connectivity: Connectivity = _synapses(folder, at, law)
     else:
-        options = dict(law)
-        if "rule" in law:
-            options["rule"] = _rule(f"{at}.rule", law["rule"])
-        connectivity = _of_kind(at, options, "connectivity", LAWS)
+        connectivity = _law(at, law)
     ready = {
         **entry,
         "connectivity": connectivity,
-        "operator": _of_kind(f"{where}.operator", operator, "operator", OPERATORS),
+        "operator": _operator(f"{where}.operator", operator),
         "weights": made(f"{where}.weights", Weights, entry.get("weights")),
     }
     return made(where, Projection, ready)
@@ -385,18 +374,40 @@ def _synapses(folder: Path, where: str, entry: dict[str, Any]) -> Synapses:
     return Synapses(unit=_entry(where, entry, "unit", str), **arrays)
 
 
-def _rule(where: str, entry: Any) -> WindowRule:
+def _name_of(law: Law, key: str) -> str:
+    """Return the name that a law is saved by; raise `CompileError` if it could not be loaded."""
+    kind = type(law)
+    with contextlib.suppress(UnknownNameError):
+        if find("law", kind.__name__) is kind:
+            return kind.__name__
+    problem = f"its law {kind.__name__} could not be loaded again: no installed package lists it"
+    point = f'{kind.__name__} = "{kind.__module__}:{kind.__qualname__}"'
+    hint = f"list it in a package under the entry points connectome_compiler.laws: {point}"
+    raise CompileError(f"projection {key}", problem, hint)
+
+
+def _law(where: str, entry: dict[str, Any]) -> Law:
+    name = entry["kind"]
     try:
-        return made(where, WindowRule, entry)
-    except ValueError as error:  # numbers that no window has
-        raise CompileError(where, str(error), ALTERED) from error
+        kind = find("law", name, where)
+    except UnknownNameError as error:
+        problem = f"is a law {shown(name)}, which no installed package provides"
+        hint = f"install the package that the graph was made with; {error.hint}"
+        raise CompileError(where, problem, hint) from None
+    if not (isinstance(kind, type) and issubclass(kind, Law)):
+        raise CompileError(where, f"is a law {shown(name)}, but {kind!r} is none")
+    return _made_of(where, kind, entry)
 
 
-def _of_kind(where: str, entry: dict[str, Any], what: str, known: dict[str, type[Any]]) -> Any:
-    """Return the law or operator that an entry names by its kind, made from the rest of it."""
-    if (kind := _entry(where, entry, "kind", str)) not in known:
-        raise UnknownNameError.among(what, kind, known)
-    return made(where, known[kind], {k: v for k, v in entry.items() if k != "kind"})
+def _operator(where: str, entry: dict[str, Any]) -> Operator:
+    if (kind := _entry(where, entry, "kind", str)) not in OPERATORS:
+        raise UnknownNameError.among("operator", kind, OPERATORS)
+    operator: Operator = _made_of(where, OPERATORS[kind], entry)
+    return operator
+
+
+def _made_of(where: str, kind: type[T], entry: dict[str, Any]) -> T:
+    return made(where, kind, {k: v for k, v in entry.items() if k != "kind"})
 
 
 def _numpy(where: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from connectome_compiler.nn.window_rules import WindowRule
+from connectome_compiler.text import Row, html_table, table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ALIGN = "<<<<>"  # names, then numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,56 +103,30 @@ class UsageTable:
         totals = [row(name, "total", "", "", total) for name, total in self.totals.items()]
         return pd.DataFrame(layers + totals)
 
-    def _cells(self) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    def _rows(self) -> list[Row | None]:
         changed = any(u.n_before != u.n_kept for u in self.layers)
         head = ("layer", "kind", "shape", "window", "weights", *(["before"] * changed), "used", "%")
 
-        def numbers(u: LayerUsage | Total) -> tuple[str, ...]:
+        def numbers(u: LayerUsage | Total) -> Row:
             counts = (u.n_weights, *((u.n_before,) * changed), u.n_kept)
             return (*(f"{n:,}" for n in counts), f"{100 * u.share:.2f}")
 
-        rows = [head]
-        for u in self.layers:
-            window = _short(u.window) + ("*" if u.note else "")
-            rows.append((u.name or ".", u.kind, u.size, window, *numbers(u)))
-        totals = [(name, "", "", "", *numbers(t)) for name, t in self.totals.items()]
-        return rows, totals
+        layers = [
+            (u.name or ".", u.kind, u.size, _short(u.window) + "*" * bool(u.note), *numbers(u))
+            for u in self.layers
+        ]
+        totals = [("", "", "", name, *numbers(total)) for name, total in self.totals.items()]
+        return [head, None, *layers, None, *totals]
 
     def _footnotes(self) -> list[str]:
         return [f"* {u.name or '.'}: {u.note}" for u in self.layers if u.note]
 
     def __repr__(self) -> str:
-        rows, totals = self._cells()
-        widths = [max(len(row[k]) for row in [*rows, *totals]) for k in range(len(rows[0]))]
-        widths[0] = max(len(row[0]) for row in rows)  # a total's name runs over empty cells
-        text = widths[0] + widths[1] + widths[2] + widths[3] + 6
-
-        def line(row: tuple[str, ...]) -> str:
-            if row[1]:
-                left = "  ".join(c.ljust(w) for c, w in zip(row[:4], widths[:4], strict=True))
-            else:
-                left = row[0].ljust(text)
-            right = (c.rjust(w) for c, w in zip(row[4:], widths[4:], strict=True))
-            return "  ".join([left, *right])
-
-        lines = [line(row) for row in rows]
-        rule = "-" * len(lines[0])
-        lines = [lines[0], rule, *lines[1:], rule, *(line(row) for row in totals)]
-        return "\n".join([*lines, *self._footnotes()])
+        return "\n".join([*table(self._rows(), ALIGN, indent=""), *self._footnotes()])
 
     def _repr_html_(self) -> str:
-        (head, *rows), totals = self._cells()
-
-        def line(row: tuple[str, ...], tag: str) -> str:
-            cells = [
-                f'<{tag} style="text-align:{"left" if k < 4 else "right"}">{html.escape(c)}</{tag}>'
-                for k, c in enumerate(row)
-            ]
-            return f"<tr>{''.join(cells)}</tr>"
-
-        body = "".join(line(row, "td") for row in rows) + "".join(line(t, "th") for t in totals)
         notes = "".join(f"<br>{html.escape(note)}" for note in self._footnotes())
-        return f"<table><thead>{line(head, 'th')}</thead><tbody>{body}</tbody></table>{notes}"
+        return html_table(self._rows(), ALIGN) + notes
 
 
 def _total(layers: Sequence[LayerUsage], more: int = 0) -> Total:

@@ -10,9 +10,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import Index, Synapses
+from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Projection
-from connectome_compiler.ir.laws import GaussianKernel, Window
+from connectome_compiler.ir.laws import GaussianKernel
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +55,11 @@ class MaterialiseLaws:
     def _listed(
         self, graph: Graph, q: Projection, number: int, legacy: np.random.RandomState | None
     ) -> Projection:
-        law = q.connectivity
-        if isinstance(law, Synapses):
+        if isinstance(q.connectivity, Synapses):
             return q
-        if isinstance(law, Window):
-            law = law.drawn_anew(self.seed + number)
-        shape = graph.shape(q)
-        if isinstance(law, GaussianKernel):
-            post, pre = _drawn(law, shape, legacy or np.random.default_rng([self.seed, number]))
-        else:
-            post, pre = law.entries(*shape)
-        if isinstance(law, Window) and law.rule.form == "gaussian":
-            factors = np.array(list(law.rule.values(*shape)), np.float64).reshape(-1)
-            return replace(q, connectivity=Synapses(post, pre, factors, "factor"))
-        return replace(q, connectivity=Synapses(post, pre, np.ones(len(post), np.int32)))
+        law = q.connectivity.drawn_anew(self.seed + number)
+        generator = legacy or np.random.default_rng([self.seed, number])
+        return replace(q, connectivity=law.synapses(*graph.shape(q), generator))
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Name the laws, and count what came of them."""
@@ -83,16 +74,3 @@ class MaterialiseLaws:
             n_open = sum(after.count(q) for q in kernels)
             n_weights = sum(prod(after.shape(q)) for q in kernels)
             yield f"{n_open:,} of {n_weights:,} weights of {len(kernels)} kernels are open"
-
-
-def _drawn(
-    law: GaussianKernel,
-    shape: tuple[int, int],
-    generator: np.random.RandomState | np.random.Generator,
-) -> tuple[Index, Index]:
-    """Return ``(post, pre)`` of the weights that are open, sorted by post, then pre."""
-    chance = law.probability().reshape(-1)
-    n_post, n_pre = shape
-    drawn = generator.random((n_post, n_pre // len(chance), len(chance)))
-    post, pre = np.nonzero((drawn < chance).reshape(shape))
-    return post.astype(np.int32), pre.astype(np.int32)

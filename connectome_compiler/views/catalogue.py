@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.options import Raw, option_defaults, option_types, spell
 from connectome_compiler.recipe import SUFFIX, Recipe, load_recipe, shipped, shipped_names
 from connectome_compiler.registry import Kind, docstring, find, known
+from connectome_compiler.text import table
 
 KINDS: tuple[Kind, ...] = ("adapter", "pass", "template")
 WORDS = {int: "integer", float: "number", str: "text", bool: "true | false", type(None): "none"}
@@ -18,13 +18,13 @@ WORDS = {int: "integer", float: "number", str: "text", bool: "true | false", typ
 
 def everything() -> str:
     """Return one line for each thing there is."""
-    lines = ["recipes (ccompile build NAME)", *_table(list(shipped().items()))]
+    lines = ["recipes (ccompile build NAME)", *table(list(shipped().items()))]
     for kind in KINDS:
         plural = "passes" if kind == "pass" else f"{kind}s"
         lines += [
             "",
             plural,
-            *_table([(name, _summary(kind, name)) for name in sorted(known(kind))]),
+            *table([(name, _summary(kind, name)) for name in sorted(known(kind))]),
         ]
     return "\n".join([*lines, "", "What each takes: ccompile list NAME"])
 
@@ -51,14 +51,14 @@ def _recipe(recipe: Recipe) -> str:
         rows.append((short, _value(value), _type(option_types(cls)[option]), ", ".join(paths)))
     if rows:
         head = ("option", "value", "may be", "is")
-        lines += ["options: --set OPTION=VALUE", *_table([head, *rows]), ""]
+        lines += ["options: --set OPTION=VALUE", *table([head, *rows]), ""]
     lines += ["stages, in order: --set STAGE.FIELD=VALUE sets any field (ccompile list STAGE)"]
     stages = []
     for id_, stage in recipe.stages.items():
         given = ", ".join(f"{k}={_value(v)}" for k, v in stage.options.items())
         use = stage.kind if stage.use == id_ else f"{stage.kind} {stage.use}"
         stages.append((id_, use, given))
-    return "\n".join([*lines, *_table(stages)])
+    return "\n".join([*lines, *table(stages)])
 
 
 def _stage(kind: Kind, name: str) -> str:
@@ -68,7 +68,7 @@ def _stage(kind: Kind, name: str) -> str:
     if not types_:
         return "\n".join([*lines, "no options"])
     rows = [(key, _value(defaults[key]), _type(types_[key])) for key in types_]
-    return "\n".join([*lines, *_table([("option", "default", "may be"), *rows])])
+    return "\n".join([*lines, *table([("option", "default", "may be"), *rows])])
 
 
 def _summary(kind: Kind, name: str) -> str:
@@ -97,14 +97,3 @@ def _type(hint: Any) -> str:
         many = f"{len(parts)} x " if len(parts) > 1 else "list of "
         return many + _type(parts[0])
     return WORDS.get(hint) or str(getattr(hint, "__name__", hint))
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Align columns; the last is as long as it is."""
-    columns = len(rows[0]) if rows else 0
-    widths = [max(len(row[k]) for row in rows) for k in range(columns - 1)]
-    return [
-        "  "
-        + "  ".join([*(c.ljust(w) for c, w in zip(row, widths, strict=False)), row[-1]]).rstrip()
-        for row in rows
-    ]

@@ -6,7 +6,6 @@ import ast
 import shlex
 import shutil
 import sys
-import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,16 +20,13 @@ from connectome_compiler.ir.laws import OneToOne, Window
 from connectome_compiler.ir.provenance import Evidence, Step, standing
 from connectome_compiler.ir.signs import count_signs, stated_signs
 from connectome_compiler.ir.ties import constants, is_mirror, n_junctions, n_weights
+from connectome_compiler.text import Row, beside, notes, table, wrapped
 
 if TYPE_CHECKING:
     from connectome_compiler.pipeline import Built
 
-WIDTH = 100
 MOST_NOTES = 3  # of a step, so that a build fits on a screen and a half
 MOST_ROWS = 16  # of the table of projections
-INDENT = 12  # of what stands beside the words on the left
-
-Row = tuple[str, ...]
 
 
 def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
@@ -42,14 +38,14 @@ def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
     lines = [
         f"{built.recipe}: {p.title}",
         "",
-        *_beside("data", f"{p.source}, {known}"),
-        *_beside("licence", p.licence or "not stated by the source"),
+        *beside("data", f"{p.source}, {known}"),
+        *beside("licence", p.licence or "not stated by the source"),
         "",
         "passes",
         *_steps(p.steps),
         "",
         *_network(graph),
-        *_beside("signs", str(count_signs(graph))),
+        *beside("signs", str(count_signs(graph))),
         "",
     ]
     if built.certificate:
@@ -87,7 +83,7 @@ def _network(graph: Graph) -> list[str]:
             what += ", feedback" * (q.delay > 0 and q.pre != q.post)
         rows.append((q.key, f"{graph.count(q):,}", what))
     between = ", " if _is_motif(graph) else " -> "  # the inputs of a motif do not follow each other
-    lines = [*_beside("network", between.join(chain)), *_table(rows[:MOST_ROWS])]
+    lines = [*beside("network", between.join(chain)), *table(rows[:MOST_ROWS], "<><")]
     if (more := len(rows) - MOST_ROWS) > 0:
         lines += [f"  and {more} more, which `ccompile inspect` shows"]
     return lines
@@ -116,9 +112,9 @@ def _steps(steps: Iterable[Step]) -> list[str]:
             continue
         counts = f"{ran.n_neurons_after:>9,} neurons {ran.n_connections_after:>12,} connections"
         lines += [f"  {name:<{width}} {counts}"]
-        lines += _notes(ran.notes[:MOST_NOTES])
+        lines += notes(ran.notes[:MOST_NOTES])
         if (more := len(ran.notes) - MOST_NOTES) > 0:
-            lines += _notes([f"and {more} more, which `ccompile inspect` shows"])
+            lines += notes([f"and {more} more, which `ccompile inspect` shows"])
     return lines
 
 
@@ -137,7 +133,7 @@ def _parameters(graph: Graph, total: int) -> list[str]:
     own = n_weights(graph)
     if _is_motif(graph):  # which parts are on, and what is shared, the module's options say
         whole = f"{own:,} kinds of weights on {graph.n_connections:,} connections"
-        return _beside("parameters", f"{total:,}; with all parts on, the motif has {whole}")
+        return beside("parameters", f"{total:,}; with all parts on, the motif has {whole}")
     trained = n_weights(graph.with_projections([q for q in graph.connectome if q.weights.trained]))
     shared = "" if own == graph.n_connections else f" of {graph.n_connections:,} connections"
     others = total - trained
@@ -160,7 +156,7 @@ def _parameters(graph: Graph, total: int) -> list[str]:
         elif any(getattr(q.operator, "per_position", False) for q in graph.connectome):
             nouns = "read-out, normalisation, biases, and what lies off the masks, if it is kept"
         parts.append(f"{others:,} others ({nouns})")
-    return _beside("parameters", f"{total:,}: {', '.join(parts)}")
+    return beside("parameters", f"{total:,}: {', '.join(parts)}")
 
 
 def _try(module: Path, recurrent: bool) -> str:
@@ -205,7 +201,7 @@ def _of_graph(graph: Graph) -> str:
 
     lines = []
     for line in repr(graph).splitlines():
-        lines += textwrap.wrap(line, WIDTH) if line.startswith("licence:") else [line]
+        lines += wrapped(line) if line.startswith("licence:") else [line]
     lines.append("")
     gaps = [n_junctions(q) for q in graph.connectome if q.kind == "electrical" and not is_mirror(q)]
     if gaps:
@@ -235,7 +231,7 @@ def _of_graph(graph: Graph) -> str:
     lines += in_the_worm(graph)
     lines += ["", "steps"]
     for step in graph.provenance.steps:
-        lines += [*_wrapped(str(step), "  ", "      "), *_notes(step.notes)]
+        lines += [*wrapped(str(step), "  ", "      "), *notes(step.notes)]
     return "\n".join(lines)
 
 
@@ -330,21 +326,21 @@ def _stated(path: Path, stated: dict[str, Any]) -> list[str]:
     for s in stated["steps"]:
         (n, n_after), (m, m_after) = s["neurons"], s["connections"]
         step = Step(s["name"], s["options"], n, n_after, m, m_after, tuple(s["notes"]))
-        steps += [*_wrapped(str(step), "  ", "      "), *_notes(step.notes)]
+        steps += [*wrapped(str(step), "  ", "      "), *notes(step.notes)]
     source = f"{stated['dataset']}{version}, {known}; signs: {stated['signs']}"
     return [
         f"{path.name}: {stated['recipe']}, {stated['title']}",
         "",
-        *_beside("data", source),
-        *_beside("licence", stated["licence"] or "not stated by the source"),
+        *beside("data", source),
+        *beside("licence", stated["licence"] or "not stated by the source"),
         "",
         "populations",
-        *_table(units),
+        *table(units, "<><"),
         "",
         "projections",
-        *_table(rows),
+        *table(rows, "<><"),
         "",
-        *_beside("signs", str(stated_signs(projections))),
+        *beside("signs", str(stated_signs(projections))),
         *([_electrical(gaps)] if (gaps := _n_gaps(projections)) else []),
         *(_dynamics(stated) if "dynamics" in stated else []),
         "",
@@ -384,31 +380,4 @@ def _dynamics(stated: dict[str, Any]) -> list[str]:
         taus = f"time constants of {d['tau_ms']:g} ms, fixed; {bias}"
     if d["spectral_radius"]:
         step += f", spectral radius {d['spectral_radius']:g} at the start"
-    return [*_beside("dynamics", f"{step}; {taus}"), *_beside("ports", "; ".join(ports))]
-
-
-def _table(rows: Sequence[Row]) -> list[str]:
-    """Align name, number and remark."""
-    widths = [max((len(row[k]) for row in rows), default=0) for k in range(2)]
-    return [
-        f"  {name:<{widths[0]}}  {number:>{widths[1]}}  {remark}" for name, number, remark in rows
-    ]
-
-
-def _notes(notes: Iterable[str]) -> list[str]:
-    return [line for note in notes for line in _wrapped(note, " " * 6, " " * 8)]
-
-
-def _beside(word: str, text: str) -> list[str]:
-    return _wrapped(text, f"{word:<{INDENT}}", " " * INDENT)
-
-
-def _wrapped(text: str, first: str, rest: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        WIDTH,
-        initial_indent=first,
-        subsequent_indent=rest,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    return [*beside("dynamics", f"{step}; {taus}"), *beside("ports", "; ".join(ports))]

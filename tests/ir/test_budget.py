@@ -27,7 +27,7 @@ def test_the_limits_themselves_fit() -> None:
     ("sizes", "words"),
     [
         ((10**12, 1), "populations: would have 1,000,000,000,001 units"),
-        ((10**5, 10**5), "projection p0->p1: would have 10,000,000,000 weights"),
+        ((10**5, 10**5), "projection p0->p1: all to all: would have 10,000,000,000 weights"),
     ],
 )
 def test_every_graph_is_held_to_them(sizes: tuple[int, int], words: str) -> None:

@@ -13,6 +13,7 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import (
     AllToAll,
     Graph,
+    Law,
     NodeModel,
     OneToOne,
     Population,
@@ -198,9 +199,10 @@ def test_the_digest_of_a_version_is_that_of_the_next() -> None:
 def test_a_field_at_its_default_leaves_the_digest_as_it_is() -> None:
     # So that a field that is added later does, too.
     law = {name: lambda self, *_: 0 for name in ("entries", "count", "describe")}
-    small: Any = make_dataclass("Law", ["by"], namespace=law, frozen=True)
+    options: Any = {"bases": (Law,), "namespace": law, "frozen": True}
+    small: Any = make_dataclass("Ring", [("by", int)], **options)
     more = ("more", float, field(default=0.5))
-    large: Any = make_dataclass("Law", ["by", more], namespace=law, frozen=True)
+    large: Any = make_dataclass("Ring", [("by", int), more], **options)
     one, same = (plain(connectivity=law).digest() for law in (small(3), large(3)))
     assert one == same != plain(connectivity=large(3, 0.25)).digest()
 

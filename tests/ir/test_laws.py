@@ -1,7 +1,13 @@
 """A law lists what it counts, and only where it has a list; what does not fit is refused."""
 
-from dataclasses import replace
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+from connectome_compiler import registry
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir import (
     AllToAll,
@@ -18,6 +25,7 @@ from connectome_compiler.ir import (
     GaussianKernel,
     GaussianLaw,
     Graph,
+    Law,
     Linear,
     OneToOne,
     Place,
@@ -28,8 +36,10 @@ from connectome_compiler.ir import (
     Synapses,
     Window,
 )
+from connectome_compiler.ir.connectivity import Index
 from connectome_compiler.ir.edit import keep_neurons
 from connectome_compiler.nn.window_rules import WindowRule
+from connectome_compiler.passes.materialise_laws import MaterialiseLaws
 
 
 @given(st.integers(0, 4), st.integers(0, 4))
@@ -359,3 +369,106 @@ def test_an_image_wired_as_a_brain_is_counts_as_source() -> None:
     assert image.connectome == image.projections
     dense = maps(AllToAll(), replace(CONV, per_position=False), artificial=True)
     assert dense.connectome == ()
+
+
+# --- laws of other packages -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ring(Law):
+    """Every unit to those at most ``radius`` places away on a ring, itself left out."""
+
+    radius: int = 1
+
+    def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
+        far = np.abs(np.arange(n_post)[:, None] - np.arange(n_pre))
+        near = np.minimum(far, n_post - far)
+        post, pre = np.nonzero((near > 0) & (near <= self.radius))
+        return post.astype(np.int32), pre.astype(np.int32)
+
+    def count(self, n_post: int, n_pre: int) -> int:
+        if n_post != n_pre or n_post < 2 * self.radius + 1:
+            raise CompileError("ring", f"{n_pre} units cannot surround {n_post}")
+        return 2 * self.radius * n_post
+
+    def describe(self) -> str:
+        return f"ring, radius {self.radius}"
+
+
+def ringed(law: Any, n: int = 6) -> Graph:
+    return Graph((Population("a", (n,)),), (Projection("a", "a", law),), Provenance("t"))
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Return a function that lists classes as a package does, under the names of the classes."""
+
+    def install(**listed: str) -> None:
+        def points(group: str) -> list[EntryPoint]:
+            named = listed.items() if group == "connectome_compiler.laws" else ()
+            return [EntryPoint(name, value, group) for name, value in named]
+
+        monkeypatch.setattr(registry, "entry_points", points)
+        registry._plugins.cache_clear()
+
+    monkeypatch.setitem(sys.modules, "rings", SimpleNamespace(Ring=Ring, Fraction=Fraction))
+    yield install
+    registry._plugins.cache_clear()
+
+
+def test_a_law_of_another_package_is_one_like_ours(tmp_path: Path, installed: Any) -> None:
+    installed(Ring="rings:Ring")
+    graph = ringed(Ring(2))
+    graph.verify()
+    assert graph.n_connections == 24
+    assert graph.density(graph.projections[0]) == 24 / 30
+    assert graph.digest() != ringed(Ring(1)).digest()
+    assert "ring, radius 2" in repr(graph)
+
+    again = Graph.load(graph.save(tmp_path / "g"))
+    assert again.projections[0].connectivity == Ring(2)
+    assert again.digest() == graph.digest()
+
+    listed = MaterialiseLaws()(graph).projections[0].synapses
+    np.testing.assert_array_equal((listed.post, listed.pre), Ring(2).entries(6, 6))
+
+
+def test_a_law_says_itself_where_it_does_not_fit() -> None:
+    with pytest.raises(VerifyError, match=r"projection a->a: ring: 6 units cannot surround 6"):
+        ringed(Ring(3)).verify()
+    with pytest.raises(CompileError, match=r"Ring.radius: is 0.5, expected a whole number"):
+        Ring(0.5)  # type: ignore[arg-type]
+
+
+def test_what_could_not_be_loaded_again_is_not_saved(tmp_path: Path, installed: Any) -> None:
+    for listed in ({}, {"Ring": "rings:Fraction"}):
+        installed(**listed)
+        with pytest.raises(CompileError, match=r"its law Ring could not be loaded again") as found:
+            ringed(Ring()).save(tmp_path / "g")
+        assert f'Ring = "{Ring.__module__}:Ring"' in found.value.hint
+        assert not (tmp_path / "g").exists()
+
+
+def test_a_graph_of_a_package_that_is_not_installed_is_refused_in_words(
+    tmp_path: Path, installed: Any
+) -> None:
+    installed(Ring="rings:Ring")
+    folder = ringed(Ring()).save(tmp_path / "g")
+    where = re.escape("projections[0].connectivity")
+    for listed, problem in (
+        ({}, "a law 'Ring', which no installed package provides"),
+        ({"Ring": "rings:Fraction"}, "a law 'Ring', but <class 'fractions.Fraction'> is none"),
+        ({"Ring": "no_such_package:Ring"}, "cannot be imported: No module named"),
+    ):
+        installed(**listed)
+        with pytest.raises(CompileError, match=f"{where}.*{problem}"):
+            Graph.load(folder)
+
+
+def test_a_law_whose_numbers_nobody_could_see_is_refused() -> None:
+    class Hidden(Ring):
+        def __init__(self, radius: int) -> None:
+            object.__setattr__(self, "radius", radius)
+
+    with pytest.raises(VerifyError, match="its law Hidden is not a dataclass"):
+        ringed(Hidden(2)).verify()

@@ -42,8 +42,8 @@ def column() -> Graph:
 
 
 def test_repr_is_as_recorded(golden: Callable[[str, str], None]) -> None:
-    golden("views/column.txt", repr(column()) + "\n")
-    golden("views/column.html", column()._repr_html_() + "\n")
+    golden("printing/column.txt", repr(column()) + "\n")
+    golden("printing/column.html", column()._repr_html_() + "\n")
 
 
 @given(graphs())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from areas import areas
 from columns import column
+from stacks import stack
 from worms import driven, worm
 
 from connectome_compiler.data_adapters.mimetic import Layer
@@ -91,28 +92,6 @@ def _kernels() -> Graph:
     return driven(
         replace(graph, populations=(replace(neurons, neurons=table),)), weights={"share": "kernel"}
     )
-
-
-def _stack(**options: Any) -> Graph:
-    """Make a network in which every operator occurs with and without a window."""
-    on_grids = options.get("form", "2d") == "2d"
-    widths = (lambda *w: w) if on_grids else (lambda *w: ())
-    graph: Graph = Windowed(
-        (
-            Layer("seed", (6,)),
-            Layer("maps", (8, 3, 3), activation="relu", normalisation="batch"),
-            Layer("wide", (16, 6, 6), "conv-transpose2d", 3, 2, 1, 1, window=True,
-                  widths=widths(4, 4), activation="relu", normalisation="batch"),
-            Layer("same", (12, 6, 6), "conv2d", 3, 1, 1, groups=2, window=True,
-                  widths=widths(4, 4), activation="tanh"),
-            Layer("more", (6, 3, 3), "conv2d", 2, 2, activation="softplus"),
-            Layer("flat", (18,), window=True, widths=widths(9, 6), normalisation="batch",
-                  activation="sigmoid"),
-            Layer("classes", (3,)),
-        ),
-        **{"dataset": "small", **({"radius": 0.6} if on_grids else {}), **options},
-    ).load()  # fmt: skip
-    return graph
 
 
 def _sheets(**options: Any) -> Graph:
@@ -219,15 +198,15 @@ CASES: dict[str, Case] = {
         lambda: _worm(junctions=False, dynamics={"bias_per": "shared"}), Recurrent(kernel="edges")
     ),
     "recurrent kernels": Case(_kernels, Recurrent(kernel="edges")),
-    "mimetic paper": Case(_stack, Mimetic()),
+    "mimetic paper": Case(stack, Mimetic()),
     "mimetic clean": Case(
-        lambda: _stack(mode="clean", torus=True), Mimetic(gain="fan-in", start="he-normal")
+        lambda: stack(mode="clean", torus=True), Mimetic(gain="fan-in", start="he-normal")
     ),
     "mimetic band": Case(
-        lambda: _stack(form="diagonal"), Mimetic(gain="1/sqrt(usage)", start="he-normal")
+        lambda: stack(form="diagonal"), Mimetic(gain="1/sqrt(usage)", start="he-normal")
     ),
     "mimetic random": Case(lambda: _sheets(form="random", seed=2), Mimetic(gain="none")),
-    "mimetic kernels": Case(lambda: _stack(form="kernel", reduction=0.6, seed=5), Mimetic()),
+    "mimetic kernels": Case(lambda: stack(form="kernel", reduction=0.6, seed=5), Mimetic()),
     "mimetic sheets": Case(_sheets, Mimetic(kernel="patches")),
     "mousenet masked": Case(_cortex, Mousenet(classes=5, pool=2)),
     "mousenet live": Case(_cortex, Mousenet(classes=5, pool=2, weights="live")),

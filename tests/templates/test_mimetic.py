@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from columns import column, laminar, load_module
+from stacks import stack
 from torch.nn import functional
 
 from connectome_compiler.data_adapters.mimetic import Layer
@@ -29,28 +30,6 @@ from connectome_compiler.templates.bionic.style import Bionic
 from connectome_compiler.templates.mimetic.style import Mimetic
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*leaves .* outputs without input:UserWarning")
-
-
-def stack(**options: Any) -> Graph:
-    """Make a network in which every operator occurs with and without a window."""
-    on_grids = options.get("form", "2d") == "2d"
-    widths = (lambda *w: w) if on_grids else (lambda *w: ())
-    graph: Graph = Source(
-        (
-            Layer("seed", (6,)),
-            Layer("maps", (8, 3, 3), activation="relu", normalisation="batch"),
-            Layer("wide", (16, 6, 6), "conv-transpose2d", 3, 2, 1, 1, window=True,
-                  widths=widths(4, 4), activation="relu", normalisation="batch"),
-            Layer("same", (12, 6, 6), "conv2d", 3, 1, 1, groups=2, window=True,
-                  widths=widths(4, 4), activation="tanh"),
-            Layer("more", (6, 3, 3), "conv2d", 2, 2, activation="softplus"),
-            Layer("flat", (18,), window=True, widths=widths(9, 6), normalisation="batch",
-                  activation="sigmoid"),
-            Layer("classes", (3,)),
-        ),
-        **{"dataset": "small", **({"radius": 0.6} if on_grids else {}), **options},
-    ).load()  # fmt: skip
-    return graph
 
 
 PHI: dict[str, Any] = {

@@ -18,6 +18,7 @@ from connectome_compiler.pipeline import Built
 from connectome_compiler.templates.bionic.style import Bionic
 from connectome_compiler.templates.ncap.style import Ncap
 from connectome_compiler.templates.recurrent.style import Recurrent
+from connectome_compiler.text import WIDTH
 from connectome_compiler.views import report
 
 WHY = "nothing is cached"
@@ -206,7 +207,7 @@ def test_a_recurrent_module_reads_well(tmp_path: Path) -> None:
     known = len(signs) - signs.count(0)
     assert f"signs {known} known ({signs.count(1)} excitatory" in words
     assert f"{known} enforced, {signs.count(0)} unknown" in words
-    assert max(map(len, text.splitlines())) <= report.WIDTH
+    assert max(map(len, text.splitlines())) <= WIDTH
     saved = report.of_target(str(graph.save(tmp_path / "graph")))
     assert f"{junctions} gap junctions" in saved
     assert f"{known} enforced, {signs.count(0)} unknown" in saved

@@ -1,0 +1,100 @@
+"""How text is laid out and shown: columns, lines of one width, and what a terminal may be sent."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+
+WIDTH = 100
+INDENT = 12  # of what stands beside the words on the left
+LONGEST = 600  # characters that are shown of one text; a value from a file can have millions
+
+# Everything that moves a cursor, sets a title or turns the direction of reading, but the newline.
+_ACTING = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+    "\ud800-\udfff]"
+)
+
+Row = tuple[str, ...]
+
+
+def table(rows: Sequence[Row | None], align: str = "<", indent: str = "  ") -> list[str]:
+    """Return lines with the cells of ``rows`` in columns; None is a rule across all of them.
+
+    ``align`` has "<" or ">" for each column, its last letter for all further ones.
+    """
+    cells = [row for row in rows if row is not None]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    rule = tuple("-" * width for width in widths)
+    lines = []
+    for row in rows:
+        padded = (
+            cell.rjust(width) if side == ">" else cell.ljust(width)
+            for cell, side, width in zip(row or rule, _sides(align, widths), widths, strict=True)
+        )
+        lines.append((indent + "  ".join(padded)).rstrip())
+    return lines
+
+
+def html_table(rows: Sequence[Row | None], align: str = "<", caption: str = "") -> str:
+    """Return the table as HTML; its first row is the head, and rules are left out."""
+    from html import escape  # not for every command
+
+    lines = []
+    for tag, row in zip(["th"] + ["td"] * len(rows), filter(None, rows), strict=False):
+        cells = (
+            f"<{tag} style='text-align:{'right' if side == '>' else 'left'}'>{escape(cell)}</{tag}>"
+            for cell, side in zip(row, _sides(align, row), strict=True)
+        )
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    below = f"<caption style='caption-side:bottom'>{escape(caption)}</caption>" if caption else ""
+    head, body = lines[0], "".join(lines[1:])
+    return f"<table>{below}<thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def _sides(align: str, columns: Sequence[object]) -> str:
+    return align.ljust(len(columns), align[-1])[: len(columns)]
+
+
+def wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
+    """Return ``text`` in lines, which begin with ``first`` and ``rest``; words stay whole."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def beside(word: str, text: str) -> list[str]:
+    """Return ``text`` in lines to the right of a word."""
+    return wrapped(text, f"{word:<{INDENT}}", " " * INDENT)
+
+
+def notes(texts: Iterable[str]) -> list[str]:
+    """Return each text in lines below what it is about."""
+    return [line for text in texts for line in wrapped(text, " " * 6, " " * 8)]
+
+
+def cut(text: str, most: int) -> str:
+    """Return ``text`` without its end where it is longer than ``most``."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
+def shortened(text: str) -> str:
+    """Return ``text`` without its middle where it is longer than anyone reads."""
+    if (left_out := len(text) - LONGEST) <= 0:
+        return text
+    half = LONGEST // 2
+    return f"{text[:half]} [... {left_out:,} characters left out ...] {text[-half:]}"
+
+
+def printable(text: str) -> str:
+    r"""Return ``text`` for a terminal: what would act on it is spelled out, as in ``\x1b``.
+
+    Newlines stay. Names and titles come from data, and a terminal obeys what it is sent.
+    """
+    return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
