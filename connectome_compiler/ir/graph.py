@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -24,6 +24,8 @@ from connectome_compiler.ir.records import check_fields
 if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
+
+    from connectome_compiler.passes.runner import Pass
 
 Kind = Literal["chemical", "electrical"]
 
@@ -244,6 +246,17 @@ class Graph:
         except KeyError:
             raise UnknownNameError.among("population", name, self._by_name) from None
 
+    def __getitem__(self, name: str) -> Population:
+        """Return the population called ``name``: ``graph["L4.exc"]``."""
+        return self.population(str(name))
+
+    def projection(self, key: str) -> Projection:
+        """Return the projection ``pre->post``; raise `UnknownNameError` if there is none."""
+        for q in self.projections:
+            if q.key == key:
+                return q
+        raise UnknownNameError.among("projection", key, (q.key for q in self.projections))
+
     @property
     def biological(self) -> tuple[Population, ...]:
         """The populations that are neurons, without images and classes."""
@@ -349,6 +362,33 @@ class Graph:
     def with_projections(self, projections: Iterator[Projection] | Sequence[Projection]) -> Graph:
         """Return the graph with other projections."""
         return replace(self, projections=tuple(projections))
+
+    def map_populations(self, change: Callable[[Population], Population]) -> Graph:
+        """Return the graph with ``change(p)`` in the place of every population ``p``."""
+        return replace(self, populations=tuple(change(p) for p in self.populations))
+
+    def map_connectome(self, change: Callable[[Projection], Projection]) -> Graph:
+        """Return the graph with ``change(q)`` in the place of every projection between neurons.
+
+        Read-in and read-out stay as they are; see `connectome`.
+        """
+        inner = {q.key for q in self.connectome}
+        return self.with_projections(change(q) if q.key in inner else q for q in self.projections)
+
+    def run(self, *passes: Pass) -> Graph:
+        """Return the graph after all ``passes``, each recorded in the provenance."""
+        from connectome_compiler.passes.runner import run
+
+        return run(self, passes)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both have the same content, to the bit, whatever made them: see `digest`."""
+        if not isinstance(other, Graph):
+            return NotImplemented
+        return self is other or self.digest() == other.digest()
+
+    def __hash__(self) -> int:
+        return hash(self.digest())
 
     # --- what each method does lives in a module of its own -----------------------------------
 

@@ -38,12 +38,8 @@ class AssignSigns:
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with signs."""
-        changed = replace(
-            graph,
-            populations=tuple(
-                p if p.artificial or p.neurons is None else self._signed(p)
-                for p in graph.populations
-            ),
+        changed = graph.map_populations(
+            lambda p: p if p.artificial or p.neurons is None else self._signed(p)
         )
         if n_unsigned(changed) == n_unsigned(graph) and graph.provenance.signs != Evidence.NONE:
             return changed  # the source knew all that this pass could tell
