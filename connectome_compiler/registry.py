@@ -1,7 +1,8 @@
-"""Adapters, passes, templates and laws by name; each is imported only when asked for.
+"""Adapters, passes, templates and records of the IR by name; each is imported only when asked for.
 
 Built-in ones are tables of strings, beside the things they name. Other packages list theirs under
-the entry point groups ``connectome_compiler.adapters``, ``.passes``, ``.templates`` and ``.laws``.
+the entry point groups ``connectome_compiler.adapters``, ``.passes``, ``.templates``, ``.laws``,
+``.nodes`` and ``.weights``.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from typing import Any, Literal
 
 from connectome_compiler.errors import CompileError, UnknownNameError
 
-Kind = Literal["adapter", "pass", "template", "law"]
+Kind = Literal["adapter", "pass", "template", "law", "node", "weights"]
 HOME: dict[Kind, tuple[str, str]] = {
     "adapter": ("connectome_compiler.data_adapters", "connectome_compiler.adapters"),
     "pass": ("connectome_compiler.passes", "connectome_compiler.passes"),
     "template": ("connectome_compiler.templates", "connectome_compiler.templates"),
     "law": ("connectome_compiler.ir.laws", "connectome_compiler.laws"),
+    "node": ("connectome_compiler.ir.nodes", "connectome_compiler.nodes"),
+    "weights": ("connectome_compiler.ir.weights", "connectome_compiler.weights"),
 }
 
 

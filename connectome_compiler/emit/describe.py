@@ -19,12 +19,14 @@ from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.digest import statement_digest as statement_digest
 from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.laws import Window
+from connectome_compiler.ir.nodes import Swept
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.provenance import (
     Evidence,
 )
 from connectome_compiler.ir.signs import count_signs
 from connectome_compiler.ir.ties import groups, n_junctions
+from connectome_compiler.ir.weights import Named, Tied
 
 WIDTH = 100
 STATEMENT = 2  # the format of PROVENANCE: the first one had neither options nor state
@@ -101,12 +103,13 @@ def header_digest(docstring: str) -> str:
 def _population(graph: Graph, q: Population, layer: str) -> dict[str, Any]:
     stated: dict[str, Any] = {"name": q.name, "units": q.n_units, "layer": layer}
     stated |= coverage(graph, q.name)
-    if q.node.tau_ms:
-        return stated  # a leaky unit: what it does stands under "dynamics"
+    if not isinstance(q.node, Swept):
+        return stated  # what it does is stated by the style: under "dynamics", or "motif"
     stated |= {"normalisation": q.node.normalisation, "noise_std": q.node.noise_std}
-    stated["inhibition"] = q.node.inhibition
-    if q.node.inhibition != "none":
-        stated["inhibition_strength"] = q.node.inhibition_strength
+    stated["inhibition"] = "none"
+    if attenuation := q.node.inhibition:
+        stated["inhibition"] = attenuation.form
+        stated["inhibition_strength"] = attenuation.strength
         stated["inhibition_sha256"] = array_digest(inhibition(q))
     return stated
 
@@ -131,9 +134,9 @@ def _projection(graph: Graph, q: Projection) -> dict[str, Any]:
     if group is not None:
         stated["weights"] = int(group.max(initial=-1)) + 1
         stated["groups_sha256"] = array_digest(group)
-    if q.weights.tie == "named":
-        stated["weight"] = q.weights.tie_by
-    elif q.weights.tie != "none":
+    if isinstance(q.weights, Named):
+        stated["weight"] = q.weights.name
+    if isinstance(q.weights, Tied):
         stated["scale_sha256"] = array_digest(scale(q))
     if q.kind == "electrical":
         stated["junctions"] = n_junctions(q)

@@ -18,9 +18,11 @@ from connectome_compiler.emit.source import copy_definitions
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import entries_ptr
 from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.nodes import Leaky, Swept
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.signs import count_signs
 from connectome_compiler.ir.ties import groups, is_mirror
+from connectome_compiler.ir.weights import LowRank, PerConnection, Tied
 
 IMPORTS = (
     "from collections.abc import Iterator",
@@ -100,7 +102,7 @@ def _refuse_free_signs(graph: Graph, option: bool) -> None:
 
 def connection_arrays(graph: Graph) -> Arrays:
     """Return rows and sources of every projection of the connectome, and signs that differ."""
-    _refuse_motif(graph)
+    _refuse_others(graph)
     arrays: Arrays = {}
     for q in graph.connectome:
         if not isinstance(q.operator, Linear):
@@ -115,17 +117,17 @@ def connection_arrays(graph: Graph) -> Arrays:
     return arrays
 
 
-def _refuse_motif(graph: Graph) -> None:
-    """Refuse what only a motif has, and layers of other styles do not."""
-    hint = "use the ncap style"
+def _refuse_others(graph: Graph) -> None:
+    """Refuse units and weights of a motif, or of another package: there are no layers for them."""
+    hint = "use the style that has them: for a motif, ncap"
     for p in graph.populations:
-        if p.node.activation in ("graded", "square-wave") or p.node.rest:
-            problem = f"has {p.node.activation} units, resting at {p.node.rest:g}, of a motif"
+        if not isinstance(p.node, Swept | Leaky):
+            problem = f"has {p.node}, which this style has no layer for"
             raise CompileError(f"population {p.name}", problem, hint)
     for q in graph.projections:
-        held = q.weights.sign in ("clamp", "smooth") or q.weights.tie == "named"
-        if held or q.weights.start[:4] == "unit":
-            raise CompileError(f"projection {q.key}", "has weights of a motif", hint)
+        if not isinstance(q.weights, PerConnection | LowRank | Tied):
+            problem = f"has {q.weights}, which this style has no layer for"
+            raise CompileError(f"projection {q.key}", problem, hint)
 
 
 def weight_arrays(graph: Graph) -> Arrays:
@@ -141,9 +143,9 @@ def weight_arrays(graph: Graph) -> Arrays:
         group = groups(graph, q)
         if group is not None:
             arrays[f"{q.key}.group"] = group
-        if q.weights.tie != "none":
+        if isinstance(q.weights, Tied):
             arrays[f"{q.key}.scale"] = scale(q)
-        elif q.weights.start == "weight" and not is_mirror(q):
+        elif starts_from_data(q):
             own = q.synapses.weight.astype(np.float64)
             total = received[q.kind][q.post][q.synapses.post]
             if group is not None:
@@ -154,6 +156,12 @@ def weight_arrays(graph: Graph) -> Arrays:
             start = np.divide(own, total, out=np.zeros_like(own), where=total > 0)
             arrays[f"{q.key}.start"] = start.astype(np.float32)
     return arrays
+
+
+def starts_from_data(q: Projection) -> bool:
+    """Whether its weights start at the numbers of its connections, and are not its mirror's."""
+    own = isinstance(q.weights, PerConnection) and q.weights.start == "weight"
+    return own and not is_mirror(q)
 
 
 def _received(graph: Graph, kind: str) -> dict[str, npt.NDArray[np.float64]]:

@@ -15,6 +15,7 @@ import math
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,9 +46,11 @@ from connectome_compiler.emit.stepping import OPTIMIZERS, Stepper
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.nodes import Swept
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.signs import count_signs, stated_signs
 from connectome_compiler.ir.ties import groups
+from connectome_compiler.ir.weights import Tied
 from connectome_compiler.nn.window_rules import WindowRule
 
 BATCH = 4
@@ -320,9 +323,11 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
             raise Wrong("PROVENANCE", f"{name} is {told[name]!r}, in the graph {wanted!r}")
     dynamics = stated.get("dynamics", {})
     for unit, population in zip(stated["populations"], graph.biological, strict=True):
+        meant = _of_node(population.node)
         for field, held in {**unit, **dynamics}.items():
-            if field in NODE and held != (meant := getattr(population.node, field)):
-                raise Wrong(population.name, f"{field} is {held!r}, in the graph {meant!r}")
+            if field in NODE and held != meant.get(field):
+                problem = f"{field} is {held!r}, in the graph {meant.get(field)!r}"
+                raise Wrong(population.name, problem)
     for line, edges in zip(stated["projections"], graph.connectome, strict=True):
         if line.get("trained", True) != edges.weights.trained:
             raise Wrong(edges.key, "is trained, or not, otherwise than in the graph")
@@ -341,9 +346,18 @@ def _against_graph(network: Any, stated: dict[str, Any], graph: Graph) -> None:
         tied = groups(graph, q) if isinstance(q.connectivity, Synapses) else None
         if tied is not None and (layers[q.key].group.numpy() != tied).any():
             raise Wrong(q.key, "shares its weights otherwise than the saved graph")
-        scaled = q.weights.tie not in ("none", "named")
-        if scaled and (layers[q.key].scale.numpy() != scale(q)).any():
+        if isinstance(q.weights, Tied) and (layers[q.key].scale.numpy() != scale(q)).any():
             raise Wrong(q.key, "multiplies its weights otherwise than the saved graph")
+
+
+def _of_node(node: Any) -> dict[str, Any]:
+    """Return what a module states of units of this kind, by the words of `NODE`."""
+    meant = asdict(node)
+    if isinstance(node, Swept):
+        attenuation = node.inhibition
+        meant["inhibition"] = attenuation.form if attenuation else "none"
+        meant["inhibition_strength"] = attenuation.strength if attenuation else 0.0
+    return meant
 
 
 def _starts(

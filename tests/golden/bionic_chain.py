@@ -340,11 +340,11 @@ PROVENANCE: dict[str, Any] = {
         "l6_exc_to_l6_exc.pre": {"shape": [3], "held": True},
         "l6_exc_to_l6_exc.sign": {"shape": [], "held": True},
     },
-    "graph_sha256": "050e66f190b2a2e97c0a843c512a0bbde61a11d0aeb540c2f5188075312a9c65",
+    "graph_sha256": "c6bcf7cb0b978436c705be1095126a722bc514e009bf15ca405e6eae93e473b9",
     "header_sha256": "b66cda328d1b894ecddc457d37c2088872050218208b82f6221478a956f7bec1",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "a5289889067963101768235e809acc7da93a25e55f36a3fc44460f893e8ca226",
+    "sha256": "669df7816d0dcbd580b1c55efd4ff53eecd7c941a0199417d643e026a66ea8dc",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

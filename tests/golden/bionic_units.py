@@ -878,11 +878,11 @@ PROVENANCE: dict[str, Any] = {
         "l6_exc_to_l6_exc.pre": {"shape": [3], "held": True},
         "l6_exc_to_l6_exc.sign": {"shape": [], "held": True},
     },
-    "graph_sha256": "d9b2879da07ca3d54d95d29941aea12b8295f264610372548ca5e9a1785d0d78",
+    "graph_sha256": "b52c47f91ac3d8b5db8366e90c2448f8a48f1a8aa21d8c66d129d6101f704a79",
     "header_sha256": "94f023af4890f8d3413debb56640fa18c4641487c0f1b783901d8151583ce64a",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "f5363b0a0971a36e816a498e611145f11be8219e1d969a20234e4e79da183d6f",
+    "sha256": "f0060d46a90b9204b49c085c7547b9296acfd49a35c96852c7ed38ce2d6c29f4",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -334,11 +334,11 @@ PROVENANCE: dict[str, Any] = {
         "flat_norm.running_var": {"shape": [18], "start": 1.0, "trained": False},
         "flat_norm.num_batches_tracked": {"shape": [], "start": 0, "trained": False},
     },
-    "graph_sha256": "fd56bb11af3c678c44165d4729e347b86ef0b4cff6039ef4e58304f7c59d4e0f",
+    "graph_sha256": "3419bde6ed037fc717a172621f9ee1d03bef76f0cf1489fac89e8b5869d07551",
     "header_sha256": "566e26f7f0366387272afe7cb214f7a95e5796d03a78f8cb3f280ccd9ed1f738",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "b297306d94ef3bf9fa3d6ee52ab29c2a9963146ac427a7e3a88bf620d1230792",
+    "sha256": "00bdbdede55acca7d26f7e9b79132c3a1f3700b8020169d7c8bc902e92660e6d",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -885,11 +885,11 @@ PROVENANCE: dict[str, Any] = {
         "read_out.weight": {"shape": [5, 28], "start": "uniform", "fan_in": 28},
         "read_out.bias": {"shape": [5], "start": "uniform", "fan_in": 28},
     },
-    "graph_sha256": "ee874c6aba58d0d0f7450c2a02030989a90a74156f5b3b8780c416c3059cc077",
+    "graph_sha256": "98c85fdf11c5827e1c2399dd425f8248305cbce3a7927831ef00703e7fc7023f",
     "header_sha256": "ac0b2773aad5c62fbcaea9880de70c9f6297702ebda1f8339392c3019b11a326",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "eadacabbfa42531bafbf87d9506bb90fc145f52256bcc6432baba072f747d393",
+    "sha256": "191de068dd0c40842dc51fdf61dc2a6c48254df6bf810dc9fab3646544f8edfd",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

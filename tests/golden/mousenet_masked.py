@@ -602,11 +602,11 @@ PROVENANCE: dict[str, Any] = {
         "read_out.weight": {"shape": [5, 28], "start": "uniform", "fan_in": 28},
         "read_out.bias": {"shape": [5], "start": "uniform", "fan_in": 28},
     },
-    "graph_sha256": "b722cb5f6ccfcb66f06801d16360d46387074f62e1504725694d14b3c9fda7f2",
+    "graph_sha256": "87a467179b1bc816abf3f64809a35b791494b4f3b1672d8c521cd07c60ffbde3",
     "header_sha256": "5c601a6dcab939e9ad7912d2df0d9a0a6d0f8bf4a1400c65e847b3b2c0efec30",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "faf350a65efec252399a11b5185cf895bdc33cb3027d1ea24f600840ea10e84a",
+    "sha256": "d29049d3192a5fd455eaaff62c5392b265280c2e7cbba5d64857c7c45cb83672",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

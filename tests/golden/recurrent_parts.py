@@ -376,11 +376,11 @@ PROVENANCE: dict[str, Any] = {
         "units.log_tau": {"shape": [6], "start": "log-tau"},
         "units.bias": {"shape": [3], "start": 0.0},
     },
-    "graph_sha256": "74589de87e5fe8595c911fdfd0474c551c72578f80bf68505bee7fe39b9ed3ee",
+    "graph_sha256": "c14e189a487e77e12d6571c5a5fed69da68513d42932210cec80d59815711dd0",
     "header_sha256": "d91235a2ee98956709e04b774b456ce130bc1642cf7a9d6953aa8c5a6342db70",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "4da93392cb4c49557e1803d1902eb6a7100136d81dd3b81525a647a1f91546ec",
+    "sha256": "9079a64aa618535adbc63fa3abe579beecceea262520920e4819efa21c7183d8",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -169,11 +169,11 @@ PROVENANCE: dict[str, Any] = {
         "units.log_tau": {"shape": [6], "start": "log-tau"},
         "units.bias": {"shape": [6], "start": 0.0},
     },
-    "graph_sha256": "69c5424a9de00a53aefe33dd6a4545b570a275a48395207d6efa9812b05feebe",
+    "graph_sha256": "4eba573c27a03d89815186aaba7cd1455a334223bca3d617d32726c8b9dca247",
     "header_sha256": "124881cc3b4bea3c3f45daa5b9e5b2c5fd030736492c40fcf2ab299f86fdbff4",
     "compiler": "connectome-compiler 0.1.0",
     "statement": 2,
-    "sha256": "fbfdc3e78653e2c11888122431f5b0d8b2240f1717f738d9ac437aca98428c14",
+    "sha256": "a7d81a64f77af938f288ac50a3c426951bad1543a22a1a3e7084295bce9ab390",
 }
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -13,12 +13,13 @@ from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir import (
     AllToAll,
     Graph,
+    LowRank,
     OneToOne,
+    PerConnection,
     Population,
     Projection,
     Provenance,
     Synapses,
-    Weights,
     neuron_table,
 )
 from connectome_compiler.passes.drop_weak_connections import DropWeakConnections
@@ -107,23 +108,23 @@ def test_signs_come_from_the_connection_then_from_its_neuron() -> None:
     assert_array_equal(graph().signs(EDGES), [-1, 1, 0])
     assert_array_equal(graph().enforced_signs(EDGES), [0, 0, 0])
     own = Synapses([0, 1, 3], [1, 0, 2], [1, 1, 1], sign=[1, 0, -1])  # type: ignore[arg-type]
-    q = Projection("cells", "cells", own, Weights("abs"))
+    q = Projection("cells", "cells", own, PerConnection(sign="abs"))
     assert_array_equal(graph(q).signs(q), [1, 1, -1])
     assert_array_equal(graph(q).enforced_signs(q), [1, 1, -1])
 
 
 def test_gap_junctions_have_no_sign() -> None:
     gap = Synapses([0, 1], [1, 0], [1, 1])  # type: ignore[arg-type]
-    q = Projection("cells", "cells", gap, Weights("abs"), kind="electrical")
+    q = Projection("cells", "cells", gap, PerConnection(sign="abs"), kind="electrical")
     assert_array_equal(graph(q).signs(q), [0, 0])
     assert_array_equal(graph(q).enforced_signs(q), [0, 0])
     assert q.key == "cells->cells:electrical"
 
 
 def test_ranks_are_whole_numbers() -> None:
-    assert type(Weights(rank=np.int64(2)).rank) is int  # type: ignore[arg-type]
-    with pytest.raises(CompileError, match=r"Weights.rank: is 1.5, expected a whole number"):
-        Weights(rank=1.5)  # type: ignore[arg-type]
+    assert type(LowRank(np.int64(2)).rank) is int  # type: ignore[arg-type]
+    with pytest.raises(CompileError, match=r"LowRank.rank: is 1.5, expected a whole number"):
+        LowRank(1.5)  # type: ignore[arg-type]
 
 
 def test_artificial_parts_are_no_neurons() -> None:
