@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import numpy as np
 
-from connectome_compiler.errors import CompileError
+from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.text import cut
 
 T = TypeVar("T")
@@ -36,10 +36,7 @@ WORDS: dict[Any, str] = {
 
 
 def check_fields(record: Any) -> None:
-    """Make every field of ``record`` what its annotation says; else raise `CompileError`.
-
-    A word that is none of a ``Literal`` is left to `Graph.verify`, which knows where it stands.
-    """
+    """Make every field of ``record`` what its annotation says; else raise `CompileError`."""
     kind = type(record)
     for name, hint in _hints(kind).items():  # type: ignore[arg-type]  # types can be hashed
         held = getattr(record, name)
@@ -74,6 +71,14 @@ def _spelled(where: str, hint: Any, value: Any) -> Any:
     return fitted(where, hint, value)
 
 
+def must_be_record(where: str, value: Any) -> None:
+    """Refuse what another package brings as a record, and nobody could save or hash."""
+    kind = type(value)
+    if "__dataclass_fields__" not in vars(kind) or not kind.__dataclass_params__.frozen:
+        problem = f"{kind.__name__} is not a frozen dataclass"
+        raise VerifyError(where, problem, "@dataclass(frozen=True, slots=True) above the class")
+
+
 def fitted(where: str, hint: Any, value: Any) -> Any:
     """Return ``value`` as ``hint`` wants it; raise `CompileError` at ``where`` if it is no such."""
     origin, inside = get_origin(hint), get_args(hint)
@@ -87,7 +92,11 @@ def fitted(where: str, hint: Any, value: Any) -> Any:
             return value
         raise _unfit(where, value, " or ".join(_named(h) for h in others))
     if origin is Literal:
-        return fitted(where, type(inside[0]), value)
+        word = fitted(where, type(inside[0]), value)
+        if word not in inside:
+            known = ", ".join(map(repr, inside[:-1])) + f" or {inside[-1]!r}"
+            raise CompileError(where, f"must be {known}, not {shown(word)}")
+        return word
     if origin is tuple:
         return _tuple(where, inside, value)
     plain = value.item() if isinstance(value, np.generic) else value
