@@ -66,8 +66,10 @@ def made(where: str, kind: type[T], entry: Any) -> T:
 
 def _spelled(where: str, hint: Any, value: Any) -> Any:
     """Return a field of a record, which may be a record itself."""
-    if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
-        return made(where, hint, value)
+    if isinstance(value, dict):
+        for kind in get_args(hint) or (hint,):  # a record, or nothing
+            if isinstance(kind, type) and is_dataclass(kind):
+                return made(where, kind, value)
     return fitted(where, hint, value)
 
 

@@ -42,6 +42,7 @@ from connectome_compiler.ir import (
     neuron_table,
 )
 from connectome_compiler.ir.digest import statement_digest
+from connectome_compiler.ir.nodes import Attenuation
 from connectome_compiler.ir.storage import FORMAT, file_name
 
 BIG = 864691135000000001
@@ -788,6 +789,15 @@ def test_selected_units_and_ties_are_stored(tmp_path: Path) -> None:
     # Which units a law selects is part of what a graph is.
     moved = replace(g.projections[0], connectivity=OneToOne((1, 3)))
     assert g.with_projections([moved, *g.projections[1:]]).digest() != g.digest()
+
+
+def test_graded_inhibition_is_stored(tmp_path: Path) -> None:
+    table = neuron_table({"neuron_id": [1, 2]}).append_column("inhibition", pa.array([0.5, None]))
+    node = Swept(noise_std=0.1, inhibition=Attenuation("subtractive", 0.5))
+    g = Graph((Population("cells", (2,), table, node),), (), Provenance("t"))
+    g.save(tmp_path / "g")
+    assert Graph.load(tmp_path / "g").population("cells").node == node
+    assert Graph.load(tmp_path / "g") == g
 
 
 def test_motifs_are_stored(tmp_path: Path) -> None:
