@@ -197,7 +197,9 @@ def _agrees(emitted: ModuleType, motif: dict[str, Any], options: Options, seed: 
     for name, parameter in network.named_parameters():
         if parameter.shape != (1,):
             raise Wrong(where, f"its weight {name} has shape {tuple(parameter.shape)}, not (1,)")
-        _starts_right(f"{where}: {name}", float(parameter), options, motif["weights"][names[name]])
+        _starts_right(
+            f"{where}: {name}", float(parameter.detach()), options, motif["weights"][names[name]]
+        )
     for precise in (False, True):
         tested = copy.deepcopy(network).double() if precise else network
         tested.train(bool(seed % 2) != precise)

@@ -252,7 +252,7 @@ def test_an_edit_is_found(edit: str, tmp_path: Path) -> None:
     made, part, other, message = EDITS[edit]
     path = tmp_path / "net.py"
     made().write(path)
-    head, mark, code = path.read_text().partition("# --- layers")
+    head, mark, code = path.read_text().partition("# --- the network")
     assert part in code
     path.write_text(head + mark + code.replace(part, other, 1))
     with pytest.raises(Wrong) as found:

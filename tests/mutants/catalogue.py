@@ -66,11 +66,11 @@ BIONIC_CHAIN: dict[str, Edit] = {
         "y = y if self.bias is None or bool(x.any()) else y - self.bias\n        " + Y,
     ),
     "loaded weights a little larger": (
-        "                continue\n            return\n        super()._load",
+        "        self._load_same(state_dict, prefix, *rest)\n",
         (
-            "                continue\n            return\n"
-            "        state_dict[prefix + 'weight'] = 1.01 * state_dict[prefix + 'weight']\n"
-            "        super()._load"
+            "        if (held := prefix + 'weight') in state_dict:\n"
+            "            state_dict[held] = 1.01 * state_dict[held]\n"
+            "        self._load_same(state_dict, prefix, *rest)\n"
         ),
     ),
     # Connections that act as 0.
