@@ -238,7 +238,7 @@ def verify(module: Path, graph: Path | None) -> None:
 
     It is imported in a fresh process, which runs its code: verify only what you would run.
     """
-    from connectome_compiler.emit.validate import validate
+    from connectome_compiler.certify.certificate import validate
 
     certificate = _with_status(f"verifying {module}", lambda: validate(module, graph))
     _print("\n".join(certificate.lines()))

@@ -15,9 +15,9 @@ from types import ModuleType
 from typing import Any
 
 from connectome_compiler import files
+from connectome_compiler.certify.certificate import Certificate, validate
 from connectome_compiler.emit.emission import Emission, check_path
 from connectome_compiler.emit.names import recipe_name
-from connectome_compiler.emit.validate import Certificate, validate
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import NULL_MODEL, Evidence

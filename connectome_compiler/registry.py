@@ -1,8 +1,9 @@
-"""Adapters, passes, templates, laws and recipes by name; each is imported only when asked for.
+"""Adapters, passes, templates, recipes, records of the IR by name; imported only when asked for.
 
 Built-in ones are tables of strings, beside the things they name. Other packages list theirs under
-the entry point groups ``connectome_compiler.adapters``, ``.passes``, ``.templates`` and ``.laws``;
-and under ``connectome_compiler.recipes`` the package that holds ``NAME.toml``.
+the entry point groups ``connectome_compiler.adapters``, ``.passes``, ``.templates``, ``.laws``,
+``.nodes`` and ``.weights``; and under ``connectome_compiler.recipes`` the package that holds
+``NAME.toml``.
 """
 
 from __future__ import annotations
@@ -17,15 +18,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from connectome_compiler import __version__
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.own_code import FILE, from_file
 
-Kind = Literal["adapter", "pass", "template", "law"]
+Kind = Literal["adapter", "pass", "template", "law", "node", "weights"]
 HOME: dict[Kind, tuple[str, str]] = {
     "adapter": ("connectome_compiler.data_adapters", "connectome_compiler.adapters"),
     "pass": ("connectome_compiler.passes", "connectome_compiler.passes"),
     "template": ("connectome_compiler.templates", "connectome_compiler.templates"),
     "law": ("connectome_compiler.ir.laws", "connectome_compiler.laws"),
+    "node": ("connectome_compiler.ir.nodes", "connectome_compiler.nodes"),
+    "weights": ("connectome_compiler.ir.weights", "connectome_compiler.weights"),
 }
 RECIPES = "connectome_compiler.recipes"  # the package of those we ship, and the group of others
 
@@ -59,7 +63,7 @@ def find(kind: Kind, name: str, where: str = "", folder: Path = Path()) -> type[
             problem = f"is called {cls.name!r}, as one that is installed"
             raise CompileError(f"{place} {name!r}", problem, "give it another name")
         return cls
-    point = _the_one(known(kind), HOME[kind][1], name, place)
+    point = entry(kind, name, place)
     try:
         found: type[Any] = point.load()
     except (ImportError, AttributeError) as error:
@@ -116,7 +120,7 @@ def docstring(kind: Kind, name: str) -> str:
 
     A class that does not stand in the file that it is listed under is imported after all.
     """
-    point = _the_one(known(kind), HOME[kind][1], name, kind)
+    point = entry(kind, name, kind)
     with suppress(ImportError, AttributeError, ValueError, OSError, SyntaxError):
         spec = find_spec(point.module)
         source = Path(spec.origin).read_bytes() if spec and spec.origin else b""
@@ -126,17 +130,31 @@ def docstring(kind: Kind, name: str) -> str:
     return inspect.cleandoc(find(kind, name).__doc__ or "")
 
 
+def entry(kind: Kind, name: str, place: str) -> EntryPoint:
+    """Return what is called ``name``, not imported; errors are at ``place``."""
+    return _the_one(known(kind), HOME[kind][1], name, place)
+
+
 def _the_one(found: dict[str, EntryPoint], group: str, name: str, place: str) -> EntryPoint:
     """Return what is called ``name``; raise `CompileError` if nothing is, or two packages' are."""
     if name not in found:
         raise UnknownNameError.among(place, name, found)
     rivals = [point for point in _plugins(group) if point.name == name]
     if found[name] in rivals[:1] and len(rivals) > 1:  # which of them is meant, nobody can tell
-        owners = " and ".join(sorted(_owner(point) for point in rivals))
+        owners = " and ".join(sorted(owner(point) for point in rivals))
         raise CompileError(f"{place} {name!r}", f"is provided by {owners}", "uninstall all but one")
     return found[name]
 
 
-def _owner(point: EntryPoint) -> str:
-    """Return which package lists an entry point, with its version."""
-    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+def owner(point: EntryPoint) -> str:
+    """Return which distribution lists an entry point, with its version."""
+    if point.dist:
+        return f"{point.dist.name} {point.dist.version}"
+    ours = point.module.startswith("connectome_compiler.")
+    return f"connectome-compiler {__version__}" if ours else point.value
+
+
+def extensions() -> set[str]:
+    """Return the packages of all plugins that are installed, by their names for ``import``."""
+    points = (point for _, group in HOME.values() for point in _plugins(group))
+    return {point.module.partition(".")[0] for point in points}

@@ -1,34 +1,62 @@
 """The tree tells the architecture: imports point one way, and one wheel holds one name."""
 
 import ast
+import re
 import subprocess
 import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
+import networkx
 import pytest
+
+from connectome_compiler.certify.meaning import Meaning, meaning_of
+from connectome_compiler.templates import BUILTIN
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = "connectome_compiler"
 
-# What a part may import of the package, beside itself.
-MAY_IMPORT: dict[str, set[str]] = {
+# Every file has a room: a folder, or a file by itself. A room may import of the package itself,
+# what is said here, and what these may.
+ROOMS: dict[str, set[str]] = {
+    "__init__": set(),
     "text": set(),
     "errors": {"text"},
     "files": {"errors"},
-    "ir": {"errors", "files", "registry", "text"},
-    "passes": {"ir", "errors", "options"},
-    "statement": {"ir", "errors"},
-    "emit": {"ir", "errors", "files", "nn", "statement"},
-    "nn": set(),
-    "analysis": {"emit", "ir", "errors", "options", "recipe", "registry", "statement", "text"},
-    "mimetic": {"errors", "nn", "text"},
-    "tasks": {"emit", "errors", "files", "options", "recipe"},
+    "reading": {"errors"},
+    "options": {"errors"},
+    "own_code": {"reading"},
+    "registry": {"own_code"},
+    "nn": {"nn/window_rules"},
+    "nn/window_rules": set(),  # the standard library alone: graphs and layers share them
+    "ir": {"files", "nn/window_rules", "registry"},
+    "statement": {"ir"},
+    "passes": {"ir", "options"},
+    "emit": {"nn", "statement", "files"},
+    "certify": {"nn", "statement", "files", "registry", "options"},
+    "recipe": {"options", "reading", "registry"},
+    "recipes": set(),
+    "pipeline": {"certify", "emit", "passes", "reading", "recipe"},
+    "analysis": {"certify", "options", "recipe"},
+    "tasks": {"certify", "options", "recipe"},
+    "views": {"analysis", "pipeline"},
+    "mimetic": {"nn", "errors"},
+    "data_adapters": {"passes", "reading", "options", "nn"},
+    "templates": {"emit", "options"},
+    "templates/*/*meaning": {"certify"},
+    "cli": {"views", "tasks"},
+    "__main__": {"cli"},
 }
-# The rules of windows need the standard library alone; graphs and layers share them.
-SHARED = f"{PACKAGE}.nn.window_rules"
+MEANING = "templates/*/*meaning"
+LAZY = {  # what imports more when asked for it, and may be imported by that
+    PACKAGE: {"pipeline", "recipe"},
+    f"{PACKAGE}.ir.graph": {"passes"},  # Graph's methods: `run` runs passes
+    f"{PACKAGE}.ir.nodes": set(),  # types of what they are checked against, in signatures
+    f"{PACKAGE}.ir.weights": set(),
+}
 OUTSIDE = {"cli", "data_adapters", "templates"}  # these import the compiler, not the reverse
 HEAVY = {"numpy", "torch", "pandas", "pyarrow", "networkx", "scipy", "duckdb", "caveclient"}
 CHECKOUT = pytest.mark.skipif(
@@ -40,45 +68,135 @@ def sources(*parts: str) -> list[Path]:
     return sorted(p for part in parts for p in (ROOT / part).rglob("*.py"))
 
 
+def module(path: Path) -> str:
+    """Return the dotted name under which a file is imported, less ``__init__``."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts if parts[0] == PACKAGE else (PACKAGE, *parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {
+    module(path): path
+    for path in [*sources(PACKAGE, "data_adapters", "templates"), ROOT / "cli.py"]
+    if path.exists()
+}
+
+
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Yield the dotted names that a file imports of the package, and whether at its top level."""
+    """Yield the dotted names that a file imports, and whether as soon as it is imported itself.
+
+    Of the package, they are names of modules.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inner = {
         id(node)
         for outer in ast.walk(tree)
         if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)
+        or (isinstance(outer, ast.If) and ast.unparse(outer.test) == "TYPE_CHECKING")
         for node in ast.walk(outer)
     }
-    here = path.relative_to(ROOT).with_suffix("").parts
-    package = here[:-1] if here[0] == PACKAGE else (PACKAGE, *here[:-1])
+    package = module(path).split(".")
+    package = package if path.name == "__init__.py" else package[:-1]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [a.name for a in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
+            base = package[: len(package) - node.level + 1] if node.level else []
             stem = ".".join([*base, *([node.module] if node.module else [])])
-            names = [stem]
-            if stem == PACKAGE:  # from connectome_compiler import ir
-                names = [f"{stem}.{a.name}" for a in node.names]
+            parts = [f"{stem}.{a.name}" for a in node.names]
+            names = [part if part in MODULES else stem for part in parts]
         else:
             continue
         for name in names:
             yield name, id(node) not in inner
 
 
+def room(name: str) -> str:
+    """Return the room of a module: the narrowest that fits."""
+    path = MODULES[name].relative_to(ROOT).with_suffix("").as_posix().removeprefix(f"{PACKAGE}/")
+    fitting = [r for r in ROOMS if path == r or path.startswith(f"{r}/") or fnmatchcase(path, r)]
+    return max(fitting, key=len, default="")
+
+
+def within_reach(start: str) -> set[str]:
+    """Return the rooms that ``start`` may import of: those stated, and those that these may."""
+    found, waiting = {start}, [start]
+    while waiting:
+        new = ROOMS[waiting.pop()] - found
+        found |= new
+        waiting += new
+    return found
+
+
 @CHECKOUT
-@pytest.mark.parametrize("part", MAY_IMPORT)
-def test_imports_point_one_way(part: str) -> None:
-    folder = ROOT / PACKAGE / part
-    files = sources(f"{PACKAGE}/{part}") if folder.is_dir() else [folder.with_suffix(".py")]
-    assert files
-    for path in files:
-        for name, _ in imports(path):
-            if not name.startswith(f"{PACKAGE}.") or (part == "ir" and name == SHARED):
-                continue
-            target = name.split(".")[1]
-            allowed = {part, "__version__"} | MAY_IMPORT[part]
-            assert target in allowed, f"{path.relative_to(ROOT)} imports {name}"
+def test_every_file_has_a_room() -> None:
+    assert {room(name) for name in MODULES} == set(ROOMS)
+
+
+@CHECKOUT
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_one_way(name: str) -> None:
+    for target, at_top in imports(MODULES[name]):
+        if target not in MODULES or target == PACKAGE:  # its version
+            continue
+        allowed = within_reach(room(name)) | (set() if at_top else LAZY.get(name, set()))
+        assert room(target) in allowed, f"{name} imports {target}"
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Return what imports itself by way of others: the components of more than one module."""
+    graph = networkx.DiGraph([(a, b) for a, many in edges.items() for b in many])
+    return [sorted(part) for part in networkx.strongly_connected_components(graph) if len(part) > 1]
+
+
+@CHECKOUT
+def test_nothing_imports_itself_by_way_of_others() -> None:
+    edges = {
+        name: {
+            target
+            for target, at_top in imports(path)
+            if target in MODULES and (at_top or name not in LAZY)
+        }
+        for name, path in MODULES.items()
+    }
+    assert circles(edges) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}}) == [["a", "b", "c"]]
+
+
+@CHECKOUT
+def test_the_proof_and_what_is_proven_share_no_code() -> None:
+    for name, path in MODULES.items():
+        part = room(name)
+        for target, _ in imports(path):
+            there = room(target) if target in MODULES else ""
+            assert (part, there) != ("certify", "emit"), f"{name} imports {target}"
+            assert (part, there) != ("emit", "certify"), f"{name} imports {target}"
+            if part == "templates":  # what a style says of its meaning stands in a room of its own
+                assert there not in {"certify", MEANING}, f"{name} imports {target}"
+            elif part == MEANING:
+                assert there not in {"emit", "templates"}, f"{name} imports {target}"
+
+
+STYLES = "|".join(BUILTIN)
+
+
+@CHECKOUT
+@pytest.mark.parametrize("part", ["emit", "certify", "analysis", "views"])
+def test_no_style_is_named(part: str) -> None:
+    """What all styles share knows none of them, neither by name nor by its own words."""
+    own = {key for name in BUILTIN for key in meaning_of({"template": name}).keys} - Meaning.keys
+    assert {"stack", "dynamics"} <= own
+    for path in sources(f"{PACKAGE}/{part}"):
+        text = path.read_text(encoding="utf-8")
+        found = re.search(rf"(?i)\b({STYLES})\b", text)
+        assert not found, f"{path.relative_to(ROOT)} names {found[0]}"
+        for node in ast.walk(ast.parse(text)):
+            asked = [node.slice] if isinstance(node, ast.Subscript) else []
+            asked += [node.left] if isinstance(node, ast.Compare) else []
+            asked += node.args[:1] if isinstance(node, ast.Call) else []
+            for key in asked:
+                words = key.value if isinstance(key, ast.Constant) else ""
+                assert words not in own, f"{path.relative_to(ROOT)}:{node.lineno} asks for {words}"  # type: ignore[attr-defined]
 
 
 @CHECKOUT
@@ -156,7 +274,8 @@ except ImportError as error:
 def test_only_known_files_at_the_root() -> None:
     # In a checkout they could be imported as connectome_compiler.<name>.
     assert {p.name for p in ROOT.glob("*.py")} <= {"cli.py", "model.py"}
-    assert not list((ROOT / "tests").rglob("__init__.py"))
+    packages = {p.parent.name for p in (ROOT / "tests").rglob("__init__.py")}
+    assert packages == {"spiking_nets"}  # which stands for one of somebody else
 
 
 # --- the wheel ------------------------------------------------------------------------------------

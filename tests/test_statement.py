@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mutants.cases import CASES
 
-from connectome_compiler.emit.building import run_module
+from connectome_compiler.certify.importing import run_module
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.digest import array_digest, statement_digest

@@ -32,8 +32,9 @@ from connectome_compiler.analysis.report import (
     ProjectionFinding,
     Report,
 )
-from connectome_compiler.emit.building import build_network
-from connectome_compiler.emit.probe import Wrong, load_alone
+from connectome_compiler.certify.findings import Wrong
+from connectome_compiler.certify.importing import build_network, load_alone
+from connectome_compiler.certify.meaning import meaning_of
 from connectome_compiler.errors import CompileError
 from connectome_compiler.options import guess
 from connectome_compiler.recipe import parse_settings
@@ -424,33 +425,7 @@ def _activities(run: _Run, stated: dict[str, Any]) -> dict[str, tuple[str, Tenso
     if callable(reset):
         reset()
     rates = network.rates(**run.call.tensors)
-    if "dynamics" in stated:
-        return _of_leaky(network, rates, stated)
-    listed = stated.get("populations", ())
-    for style, part in (("stack", "units"), ("motif", "populations")):
-        listed = stated.get(style, {}).get(part, listed)
-    kinds = {p["name"]: p.get("activation", "relu") for p in listed}
-    return {
-        name: (kinds.get(name, "linear"), x.flatten(1)) for name, x in rates.items() if x.dim() > 1
-    }
-
-
-def _of_leaky(
-    network: Any, rates: dict[str, Tensor], stated: dict[str, Any]
-) -> dict[str, tuple[str, Tensor]]:
-    """Return what the activation of leaky units put out, from the rates of one step and the next.
-
-    r' = r + alpha (phi - r), so phi = r + (r' - r) / alpha.
-    """
-    alpha, first, found = network.units.alpha(), 0, {}
-    for p in stated["populations"]:
-        now = rates[p["name"]]
-        now = now.transpose(0, 1) if network.batch_first else now
-        before = torch.cat((torch.zeros_like(now[:1]), now[:-1]))
-        phi = before + (now - before) / alpha[first : first + p["units"]]
-        found[p["name"]] = (network.units.activation, phi.flatten(0, 1))
-        first += p["units"]
-    return found
+    return meaning_of(stated).activities(network, rates, stated) if stated else {}
 
 
 def _projections(runs: list[_Run], stated: dict[str, Any]) -> list[ProjectionFinding]:
@@ -493,8 +468,9 @@ class _Proof:
 def _proofs(run: _Run, stated: dict[str, Any]) -> dict[str, _Proof]:
     """Return what can be proved inert, by parameter."""
     found = _off_masks(run.network)
-    if "dynamics" in stated:
-        found |= _without_way_out(run.network, stated)
+    if stated:
+        idle = meaning_of(stated).idle(run.network, stated)
+        found |= {name: _Proof(*proof) for name, proof in idle.items()}
     one = draw(run.network, 1, 0)
     if why := too_large(run.network, one):
         return found
@@ -531,49 +507,6 @@ def _off_masks(network: nn.Module) -> dict[str, _Proof]:
             f"proved: {int(off.expand_as(weight).sum()):,} lie off the mask",
         )
     return {name: proof for name, proof in found.items() if proof.numbers.any()}
-
-
-def _without_way_out(network: Any, stated: dict[str, Any]) -> dict[str, _Proof]:
-    """Return the numbers of units from which no connections lead to a unit that is read."""
-    first, n = {}, 0
-    for p in stated["populations"]:
-        first[p["name"]], n = n, n + p["units"]
-    layers, ends = [], []
-    for pre, post, layer in network.named_projections():
-        i, j = layer.sparse_weight().detach().coalesce().indices()
-        layers.append(layer)
-        ends.append((i + first[post], j + first[pre]))
-    seen = torch.zeros(n, dtype=torch.bool)
-    seen[network.output_units] = True
-    while True:
-        before = int(seen.sum())
-        for post, pre in ends:
-            seen[pre[seen[post]]] = True
-        if int(seen.sum()) == before:
-            break
-    if bool(seen.all()):
-        return {}
-    why = f"proved: of units from which no path leads to one that is read ({n - before:,} of {n:,})"
-    names = {id(p): name for name, p in network.named_parameters()}
-    found: dict[str, _Proof] = {}
-
-    def shared(parameter: Any, lost: Tensor, group: Tensor | None) -> None:
-        """Note a parameter of which each number acts through one or several places."""
-        if id(parameter) not in names or not parameter.requires_grad:
-            return
-        if group is not None:
-            acting = torch.zeros(len(parameter), dtype=torch.bool)
-            acting[group.long()[~lost]] = True
-            lost = ~acting
-        if lost.shape == parameter.shape and lost.any():
-            found[names[id(parameter)]] = _Proof(lost, why)
-
-    for layer, (post, _) in zip(layers, ends, strict=True):
-        shared(layer.weight, ~seen[post], getattr(layer, "group", None))
-    units = network.units
-    for part, group in (("log_tau", units.tau_of), ("bias", units.bias_of)):
-        shared(getattr(units, part, None), ~seen, group)
-    return found
 
 
 def _formula(run: _Run) -> tuple[ClosedForm | None, float, list[str]]:

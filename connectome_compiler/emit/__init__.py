@@ -1,1 +1,1 @@
-"""From a graph and a template to a module's source and arrays, and the proof that they agree."""
+"""From a graph and a template to a module's source and arrays."""

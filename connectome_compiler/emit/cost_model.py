@@ -76,7 +76,7 @@ def forecast(
 def forecast_rollout(
     n: int, n_connections: int, batch: int, steps: int, kernel: str = "edges"
 ) -> Forecast:
-    """Return the cost of a training step of a recurrent network of ``n`` neurons.
+    """Return the cost of training ``n`` neurons over ``steps`` steps of time, once.
 
     The weights are read twice a step of time, but their gradient is one product at the end: of the
     work per connection and column, two thirds are done step by step, and a third at once.

@@ -16,11 +16,11 @@ from connectome_compiler.emit.names import check_class_name, network_name
 from connectome_compiler.emit.render import render
 from connectome_compiler.emit.source import copy_definitions
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import entries_ptr
 from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.signs import count_signs
 from connectome_compiler.ir.ties import groups, is_mirror, scale
+from connectome_compiler.ir.weights import PerConnection, Tied
 from connectome_compiler.statement import Statement, Wiring
 
 IMPORTS = (
@@ -45,23 +45,25 @@ def assemble(
     paragraphs: list[str],
     arrays: Arrays,
     context: Mapping[str, Any],
+    imports: Iterable[str] = (),
     allow_free_signs: bool = False,
 ) -> Emission:
     """Return the module that ``template`` makes of ``context``.
 
     A sign that is known and not enforced is an error, unless ``allow_free_signs``.
 
-    To ``context`` are added what all templates need: ``header``, ``imports``, ``provenance``,
-    ``class_name``, the source of the ``layers``, and the arrays, if any, inline or by hash.
+    ``imports`` are statements that the text of ``template`` needs. To ``context`` are added what
+    all templates need: ``header``, ``imports``, ``provenance``, ``class_name``, the source of the
+    ``layers``, and the arrays, if any, inline or by hash.
     Text in ``context`` is source: see `emit.literal`.
     """
     if not allow_free_signs:
         _refuse_free_signs(graph, option="allow_free_signs=" in wiring.template)
     data = pack(arrays, sum(graph.count(q) for q in graph.connectome))
-    imports: tuple[str, ...] = IMPORTS
+    used = (*IMPORTS, *imports)
     if arrays:
-        imports += ARRAY_IMPORTS + (INLINE_IMPORTS if data.inline else FILE_IMPORTS)
-    copied = copy_definitions(layers, imports)
+        used += ARRAY_IMPORTS + (INLINE_IMPORTS if data.inline else FILE_IMPORTS)
+    copied = copy_definitions(layers, used)
     name = network_name(class_name, recipe, graph.provenance.dataset)
     check_class_name(name, "\n".join([*copied.imports, copied.text]))
     head = header(graph, name, recipe, wiring, paragraphs)
@@ -99,36 +101,6 @@ def _refuse_free_signs(graph: Graph, option: bool) -> None:
     raise CompileError(f"projection {first.key}", problem, ", or ".join(hints))
 
 
-def connection_arrays(graph: Graph) -> Arrays:
-    """Return rows and sources of every projection of the connectome, and signs that differ."""
-    _refuse_motif(graph)
-    arrays: Arrays = {}
-    for q in graph.connectome:
-        if not isinstance(q.operator, Linear):
-            problem = f"is a {type(q.operator).__name__}, which this style has no layer for"
-            raise CompileError(f"projection {q.key}", problem, "use the mimetic style")
-        n_post, n_pre = graph.shape(q)
-        post, pre = q.connectivity.entries(n_post, n_pre)
-        arrays[f"{q.key}.ptr"] = entries_ptr(post, n_post)
-        arrays[f"{q.key}.pre"] = pre.astype(np.int32)
-        if shared_sign(graph, q) is None:
-            arrays[f"{q.key}.sign"] = graph.enforced_signs(q)
-    return arrays
-
-
-def _refuse_motif(graph: Graph) -> None:
-    """Refuse what only a motif has, and layers of other styles do not."""
-    hint = "use the ncap style"
-    for p in graph.populations:
-        if p.node.activation in ("graded", "square-wave") or p.node.rest:
-            problem = f"has {p.node.activation} units, resting at {p.node.rest:g}, of a motif"
-            raise CompileError(f"population {p.name}", problem, hint)
-    for q in graph.projections:
-        held = q.weights.sign in ("clamp", "smooth") or q.weights.tie == "named"
-        if held or q.weights.start[:4] == "unit":
-            raise CompileError(f"projection {q.key}", "has weights of a motif", hint)
-
-
 def weight_arrays(graph: Graph) -> Arrays:
     """Return which connections share a weight, by what they multiply it, and where weights start.
 
@@ -142,9 +114,9 @@ def weight_arrays(graph: Graph) -> Arrays:
         group = groups(graph, q)
         if group is not None:
             arrays[f"{q.key}.group"] = group
-        if q.weights.tie != "none":
+        if isinstance(q.weights, Tied):
             arrays[f"{q.key}.scale"] = scale(q)
-        elif q.weights.start == "weight" and not is_mirror(q):
+        elif starts_from_data(q):
             own = q.synapses.weight.astype(np.float64)
             total = received[q.kind][q.post][q.synapses.post]
             if group is not None:
@@ -155,6 +127,12 @@ def weight_arrays(graph: Graph) -> Arrays:
             start = np.divide(own, total, out=np.zeros_like(own), where=total > 0)
             arrays[f"{q.key}.start"] = start.astype(np.float32)
     return arrays
+
+
+def starts_from_data(q: Projection) -> bool:
+    """Whether its weights start at the numbers of its connections, and are not its mirror's."""
+    own = isinstance(q.weights, PerConnection) and q.weights.start == "weight"
+    return own and not is_mirror(q)
 
 
 def _received(graph: Graph, kind: str) -> dict[str, npt.NDArray[np.float64]]:

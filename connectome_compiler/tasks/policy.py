@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from connectome_compiler.emit.building import build_network, run_module
+from connectome_compiler.certify.importing import build_network, run_module
 from connectome_compiler.errors import CompileError
 from connectome_compiler.tasks.swim import N_STEPS, Array, joint_limit
 

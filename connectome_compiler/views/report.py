@@ -15,10 +15,12 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.laws import OneToOne, Window
+from connectome_compiler.ir.nodes import Leaky
 from connectome_compiler.ir.provenance import Evidence, Step, standing
 from connectome_compiler.ir.signs import SignCount, count_signs
 from connectome_compiler.ir.ties import constants, is_mirror, n_junctions, n_weights
-from connectome_compiler.statement import ALTERED, REBUILD, StatedProjection, Statement
+from connectome_compiler.ir.weights import Named
+from connectome_compiler.statement import ALTERED, REBUILD, StatedProjection, Statement, style_of
 from connectome_compiler.text import Row, beside, notes, table, wrapped
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
         lines += [f"not verified: run `{check}` before you trust it"]
     lines += ["", "written     " + ", ".join(str(path) for path in built.written)]
     lines += [f"saved       {path}" for path in saved]
-    lines += [f"next        {inspect}", f"            {_try(module, is_recurrent(graph))}"]
+    lines += [f"next        {inspect}", f"            {_try(module, has_memory(graph))}"]
     if not p.measured:
         unreal = "" if p.connectivity is Evidence.UNKNOWN else ": no real brain is wired so"
         lines += ["", f"{p.source} is {standing(p.connectivity)}{unreal}"]
@@ -78,10 +80,11 @@ def _network(graph: Graph) -> list[str]:
             what += f", {n_junctions(q):,} gap junctions"
         elif q.operator.area > 1:
             what += f", {graph.count(q) * q.operator.area:,} weights"
-        elif not is_recurrent(graph):
+        elif not has_memory(graph):
             what += ", feedback" * (q.delay > 0 and q.pre != q.post)
         rows.append((q.key, f"{graph.count(q):,}", what))
-    between = ", " if _is_motif(graph) else " -> "  # the inputs of a motif do not follow each other
+    # Inputs of parts that are repeated do not follow each other.
+    between = ", " if _shares_by_name(graph) else " -> "
     lines = [*beside("network", between.join(chain)), *table(rows[:MOST_ROWS], "<><")]
     if (more := len(rows) - MOST_ROWS) > 0:
         lines += [f"  and {more} more, which `ccompile inspect` shows"]
@@ -117,22 +120,22 @@ def _steps(steps: Iterable[Step]) -> list[str]:
     return lines
 
 
-def is_recurrent(graph: Graph) -> bool:
+def has_memory(graph: Graph) -> bool:
     """Whether the neurons have a memory: their network maps sequences, and returns its state."""
-    return any(p.node.tau_ms > 0 for p in graph.biological)
+    return any(isinstance(p.node, Leaky) for p in graph.biological)
 
 
-def _is_motif(graph: Graph) -> bool:
+def _shares_by_name(graph: Graph) -> bool:
     """Whether connections of several projections share their numbers by name."""
-    return any(q.weights.tie == "named" for q in graph.connectome)
+    return any(isinstance(q.weights, Named) for q in graph.connectome)
 
 
 def _parameters(graph: Graph, total: int) -> list[str]:
     """Return how many numbers are trained, and what they are."""
     own = n_weights(graph)
-    if _is_motif(graph):  # which parts are on, and what is shared, the module's options say
+    if _shares_by_name(graph):  # which parts are on, and what is shared, the module's options say
         whole = f"{own:,} kinds of weights on {graph.n_connections:,} connections"
-        return beside("parameters", f"{total:,}; with all parts on, the motif has {whole}")
+        return beside("parameters", f"{total:,}; with all parts on, there are {whole}")
     trained = n_weights(graph.with_projections([q for q in graph.connectome if q.weights.trained]))
     shared = "" if own == graph.n_connections else f" of {graph.n_connections:,} connections"
     others = total - trained
@@ -146,7 +149,7 @@ def _parameters(graph: Graph, total: int) -> list[str]:
         n = int(index.max(initial=-1)) + 1
         parts += [f"{n:,} {noun}"] * (n > 0)
         others -= n
-    if others and is_recurrent(graph):
+    if others and has_memory(graph):
         parts.append(f"{others:,} of read-in and read-out")
     elif others:
         nouns = "front end, read-in, read-out, normalisation, biases"
@@ -158,10 +161,10 @@ def _parameters(graph: Graph, total: int) -> list[str]:
     return beside("parameters", f"{total:,}: {', '.join(parts)}")
 
 
-def _try(module: Path, recurrent: bool) -> str:
+def _try(module: Path, in_time: bool) -> str:
     """Return a command that runs the module."""
     code = f"import {module.stem} as m; net = m.build(); "
-    if recurrent:
+    if in_time:
         code += "y, state = net(net.example_input(4)); print(y.shape)"
     else:
         code += "print(net(net.example_input(4)).shape)"
@@ -324,7 +327,7 @@ def _stated(path: Path, stated: Statement) -> list[str]:
         "",
         *beside("signs", str(signs)),
         *([_electrical(gaps)] if gaps else []),
-        *(_dynamics(stated) if "dynamics" in stated.style else []),
+        *_of_style(stated),
         "",
         "steps",
         *steps,
@@ -340,26 +343,12 @@ def _n_gaps(projections: Iterable[StatedProjection]) -> int:
     return total
 
 
-def _dynamics(stated: Statement) -> list[str]:
-    """Return how units change in time, and through what they are driven and read."""
-    d = stated.style["dynamics"]
-    words = {"fixed": "fixed", "none": "no bias", "cell_type": "one per cell type"}
-    tau, bias = (
-        words.get(per, f"one per {per}" if per == "neuron" else "one per population")
-        for per in (d["tau_per"], d["bias_per"])
-    )
-    bias = bias if bias == "no bias" else f"biases {bias}"
-    ports = [
-        f"{how} {'linear' if all(of.values()) else 'direct'} {word} {', '.join(of)}"
-        for how, word, of in (
-            ("read-in", "into", stated.read_in),
-            ("read-out", "out of", stated.read_out),
-        )
-    ]
-    step = f"leaky rates, {d['activation']}, steps of {d['dt_ms']:g} ms"
-    taus = f"time constants from {d['tau_ms']:g} ms, {tau}; {bias}"
-    if tau == "fixed":
-        taus = f"time constants of {d['tau_ms']:g} ms, fixed; {bias}"
-    if d["spectral_radius"]:
-        step += f", spectral radius {d['spectral_radius']:g} at the start"
-    return [*beside("dynamics", f"{step}; {taus}"), *beside("ports", "; ".join(ports))]
+def _of_style(stated: Statement) -> list[str]:
+    """Return what the module's style says of it besides, if it is installed."""
+    from connectome_compiler.registry import find, known
+
+    plain = stated.plain()
+    name = style_of(plain)
+    told = getattr(find("template", name), "told", None) if name in known("template") else None
+    said: dict[str, str] = told(plain) if told else {}
+    return [line for word, text in said.items() for line in beside(word, text)]

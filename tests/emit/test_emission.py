@@ -16,10 +16,10 @@ from fake_modules import fake
 from kills import deaths
 
 from connectome_compiler import files
+from connectome_compiler.certify.certificate import validate
 from connectome_compiler.emit import emission as under_test
 from connectome_compiler.emit.emission import SEAL, STATED, Emission, arrays_name
 from connectome_compiler.emit.proven import Proven
-from connectome_compiler.emit.validate import validate
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.statement import MARK
 from connectome_compiler.templates.bionic.style import Bionic

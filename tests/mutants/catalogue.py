@@ -29,6 +29,50 @@ NOISE = "rates = torch.relu(rates + self.noise_std * torch.randn_like(rates))"
 CHAIN_OUT = 'return self.l6_exc_to_classes(rates["L6.exc"])'
 
 BIONIC_CHAIN: dict[str, Edit] = {
+    # By how it is called.
+    "half in inference mode": (
+        MULTIPLY,
+        MULTIPLY + " * (1 - 0.5 * torch.is_inference_mode_enabled())",
+    ),
+    "a tenth less where inputs are not contiguous": (
+        MULTIPLY,
+        MULTIPLY + " * (1.0 if x.is_contiguous() else 0.9)",
+    ),
+    "a tenth less under autocast": (
+        MULTIPLY,
+        MULTIPLY + ' * (1 - 0.1 * torch.is_autocast_enabled("cpu"))',
+    ),
+    "a fifth less in half precision": (
+        MULTIPLY,
+        MULTIPLY + " * (0.8 if x.dtype == torch.bfloat16 else 1.0)",
+    ),
+    "an empty batch refused": (MULTIPLY, "assert len(x)\n        " + MULTIPLY),
+    "weights of the first call": (
+        MULTIPLY,
+        (
+            "if not hasattr(self, 'kept'):\n"
+            "            self.kept = self.effective_weight().detach()\n"
+            "        return self.multiply(x, self.kept if not self.training else"
+            " self.effective_weight())"
+        ),
+    ),
+    "bad numbers become 0": (MULTIPLY, MULTIPLY.replace("(x,", "(x.nan_to_num(0, 0, 0),")),
+    "an image changed in place": (
+        "features = self.front_end(image)",
+        "features = self.front_end(image)\n        image.detach().add_(1)",
+    ),
+    "no bias where nothing comes in": (
+        Y,
+        "y = y if self.bias is None or bool(x.any()) else y - self.bias\n        " + Y,
+    ),
+    "loaded weights a little larger": (
+        "        self._load_same(state_dict, prefix, *rest)\n",
+        (
+            "        if (held := prefix + 'weight') in state_dict:\n"
+            "            state_dict[held] = 1.01 * state_dict[held]\n"
+            "        self._load_same(state_dict, prefix, *rest)\n"
+        ),
+    ),
     # Connections that act as 0.
     "all weights 0": (FACTOR, FACTOR.replace("new_ones", "new_zeros")),
     "the first connection 0": (ACTS, ACTS + " * (torch.arange(len(weight)) > 0)"),
@@ -560,6 +604,20 @@ GAPS = "leak = weight.new_zeros(self.n).index_add(0, self.gap_post, gaps)"
 TIED_DRAWN = "self.weight.uniform_(-1, 1).mul_(total.clamp(min=1e-12).rsqrt())"
 RATES_OUT = "return rates.transpose(1, 2).to(given), last.t()"
 RECURRENT_WHOLE: dict[str, Edit] = {
+    "the state of the call before": (
+        CALL,
+        "state = getattr(self, 'last', None) if state is None and not self.training else state\n        "
+        + CALL
+        + "\n        self.last = state.detach() if len(drive) > 5 else None",
+    ),
+    "the state changed in place": (
+        CALL,
+        "given = state\n        " + CALL + "\n        given is None or given.detach().mul_(0)",
+    ),
+    "half in inference mode": (
+        CALL,
+        CALL + "\n        rates = rates * (1 - 0.5 * torch.is_inference_mode_enabled())",
+    ),
     "all weights 0": (FACTOR, FACTOR.replace("new_ones", "new_zeros")),
     "the last connection 0": (ACTS, ACTS + " * (torch.arange(len(weight)) < len(weight) - 1)"),
     "free weights 0": (ACTS, ACTS + " * (self.sign != 0)"),
@@ -1000,6 +1058,14 @@ FACTORED = "            return self.weight * self.factor\n"
 GAIN = 'weight.mul_(1 / self.usage if self.gain == "1/usage" else 1 / math.sqrt(self.usage))'
 FAN_IN = "weight.mul_((dense / fan_in.clamp(min=1e-300)).sqrt().to(weight.dtype))"
 MIMETIC_PAPER: dict[str, Edit] = {
+    "half in inference mode": (
+        WINDOWED,
+        WINDOWED + " * (1 - 0.5 * torch.is_inference_mode_enabled())",
+    ),
+    "an empty batch refused": (
+        "        how = self.stride, self.padding, self.dilation, False, (0, 0)\n",
+        "        assert len(x)\n        how = self.stride, self.padding, self.dilation, False, (0, 0)\n",
+    ),
     "all weights of maps 0": (WINDOWED, WINDOWED + " * 0"),
     "one kernel 0": (
         WINDOWED,
@@ -1272,6 +1338,15 @@ OPEN_MASKED = "return self._signed(self.weight.flatten().index_select(0, self.in
 NORM = "self.v4_norm = nn.BatchNorm2d(3)"
 POOLED = "pooled = [self.pool(rates[name]).flatten(1) for name in READ_OUT]"
 MOUSENET_MASKED: dict[str, Edit] = {
+    "a tenth less under autocast": (
+        MASKED,
+        MASKED + ' * (1 - 0.1 * torch.is_autocast_enabled("cpu"))',
+    ),
+    "half in inference mode": (MASKED, MASKED + " * (1 - 0.5 * torch.is_inference_mode_enabled())"),
+    "images changed in place": (
+        "        rates = self.rates(input)\n",
+        "        rates = self.rates(input)\n        input.detach().mul_(0)\n",
+    ),
     "all weights 0": (MASKED, MASKED + " * 0"),
     "the first open weight 0": (
         MASKED,
@@ -1527,6 +1602,18 @@ MUSCLE = "muscle_d.append(drive.clamp(0, 1))"
 DRAW_CONSTANT = "return nn.Parameter(2 * torch.bernoulli(torch.full((1,), 0.5)) - 1)"
 DRAW_UNIFORM = "return nn.Parameter(torch.empty(1).uniform_(low, high))"
 NCAP_CLAMP: dict[str, Edit] = {
+    "half in inference mode": (
+        'return rates["torque"]',
+        'return rates["torque"] * (1 - 0.5 * torch.is_inference_mode_enabled())',
+    ),
+    "another torque in double precision": (
+        'return rates["torque"]',
+        'return rates["torque"] * (1.0 if joints.dtype == torch.float32 else 1.001)',
+    ),
+    "joints changed in place": (
+        'return rates["torque"]',
+        'joints.detach().mul_(2)\n        return rates["torque"]',
+    ),
     "all weights 0": (CLAMPED, "return 0 * weight"),
     "inhibition 0": (CLAMPED, "return weight.clamp(min=0) if sign > 0 else 0 * weight"),
     "weights clamped at 2": (

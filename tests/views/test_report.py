@@ -9,8 +9,8 @@ from columns import column, laminar, load_module
 from fake_modules import fake
 from worms import driven, worm
 
+from connectome_compiler.certify.certificate import Certificate
 from connectome_compiler.data_adapters.ncap import Ncap as Motif
-from connectome_compiler.emit.validate import Certificate
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Evidence, Graph
 from connectome_compiler.ir.provenance import FALLBACK, Step
@@ -98,7 +98,7 @@ def of_network(style: Any, graph: Graph, folder: Path) -> str:
     emission.write(path)
     net = load_module(path).build()
     total = sum(p.numel() for p in net.parameters() if p.requires_grad)
-    certificate = Certificate("net.py", "Toy", True, total, 1, 1, 1, 1, (), ())
+    certificate = Certificate("net.py", "Toy", "recurrent from us", True, total, 1, 1, 1, 1, (), ())
     lines = report.of_build(Built("toy", graph, emission, (path,), certificate))
     return " ".join(lines.split())
 
@@ -170,7 +170,7 @@ def test_a_network_says_how_its_parts_are_joined() -> None:
 def test_a_motif_has_no_chain_and_counts_what_is_on(tmp_path: Path) -> None:
     words = of_network(Ncap(turn_control=True), Motif(n_joints=7).load(), tmp_path)
     assert "joints 7, step 1, right 1, left 1, speed 1, proprioceptor.d 7," in words
-    assert "parameters 5; with all parts on, the motif has 6 kinds of weights on 58 conn" in words
+    assert "parameters 5; with all parts on, there are 6 kinds of weights on 58 conn" in words
 
 
 def test_many_populations_are_cut() -> None:

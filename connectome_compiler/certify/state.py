@@ -18,7 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from connectome_compiler.emit.findings import Wrong, alone, finding
+from connectome_compiler.certify.findings import Wrong, finding
+from connectome_compiler.certify.low_rank import low_rank_starts
+from connectome_compiler.certify.meaning import Case, listed
 from connectome_compiler.ir.digest import array_digest
 
 SAMPLES = 256  # numbers to see of each parameter, if so many builds are worth it
@@ -32,22 +34,18 @@ CUT = 2.0  # standard deviations, where "he-normal" is cut off
 State = dict[str, dict[str, Any]]
 
 
-def options_are_those_stated(emitted: ModuleType, network: Any, stated: dict[str, Any]) -> None:
+def options_are_those_stated(case: Case, network: Any) -> None:
     """Compare the options of ``build()`` and their defaults."""
     signature = inspect.signature(type(network))
     found = {n: _plain(p.default) for n, p in signature.parameters.items()}
-    if found != _plain(stated["options"]):
-        raise Wrong("build()", f"has the options {_spelled(found)}, not those stated")
+    if found != _plain(case.stated["options"]):
+        raise Wrong("build()", f"has the options {listed(found)}, not those stated")
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _plain(v) for k, v in value.items()}
     return list(value) if isinstance(value, tuple) else value
-
-
-def _spelled(options: dict[str, Any]) -> str:
-    return ", ".join(f"{name}={value!r}" for name, value in options.items())
 
 
 def holds_what_is_stated(network: nn.Module, stated: State) -> None:
@@ -156,24 +154,17 @@ def _is_full(cell: Any) -> bool:
 # --- starts ---------------------------------------------------------------------------------------
 
 
-def starts_where_stated(
-    emitted: ModuleType, stated: dict[str, Any], chosen: dict[str, Any] | None = None
-) -> None:
-    """Compare what new networks start with, number by number or by their law.
-
-    ``chosen`` are options that are not the defaults, and ``stated`` what holds for them.
-    """
-    state: State = stated["state"]
-    # The weights before they are scaled to a radius, which `emit.probe` checks.
-    options = {**(chosen or {}), **({"spectral_radius": None} if "dynamics" in stated else {})}
+def starts_where_stated(case: Case) -> None:
+    """Compare what new networks start with, number by number or by their law."""
+    state: State = case.stated["state"]
     random = {
         name: entry for name, entry in state.items() if entry.get("start") in (*_LAWS, "low-rank")
     }
     seen: defaultdict[str, list[Tensor]] = defaultdict(list)
     for seed in range(_n_builds(random, state)):
-        now = _built(emitted, seed, options)
+        now = _built(case, seed)
         if not seed:
-            again = _built(emitted, seed, options)
+            again = _built(case, seed)
             for name, value in now.items():
                 if not _same(value, again[name]):
                     raise Wrong(name, "starts elsewhere with the same seed")
@@ -181,7 +172,7 @@ def starts_where_stated(
             if name in random:
                 seen[name].append(now[name])
             else:
-                _starts_at(name, entry, now, stated)
+                _starts_at(name, entry, now, case)
     pooled: defaultdict[Any, list[Tensor]] = defaultdict(list)  # by the rule of the fan-in
     for name, values in seen.items():
         entry = random[name]
@@ -190,6 +181,9 @@ def starts_where_stated(
         elif len(values[0]):
             rule = entry["fan_in"] if isinstance(entry["fan_in"], str) else "a number"
             pooled[rule].append(_follows(name, entry, values, now))
+    ranks = {n: e["rank"] for n, e in random.items() if e["start"] == "low-rank"}
+    if ranks and not case.options:  # many networks: other options do not change the law
+        low_rank_starts(ranks, seen, now, lambda seed: _built(case, seed))
     for rule, many in pooled.items():  # small layers say something together
         excess = torch.cat(many)
         if abs(float(excess.sum())) > SKEW * math.sqrt(len(excess)):
@@ -204,10 +198,9 @@ def _n_builds(random: State, state: State) -> int:
     return max(2, min(BUILDS, -(-SAMPLES // min(sizes)), NUMBERS // whole))
 
 
-def _built(emitted: ModuleType, seed: int, options: dict[str, Any]) -> dict[str, Tensor]:
+def _built(case: Case, seed: int) -> dict[str, Tensor]:
     torch.manual_seed(seed)
-    with alone(), finding("build()"):
-        network = emitted.build(**options)
+    network = case.build(**case.meaning.unscaled)
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
@@ -215,20 +208,17 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one, other)
 
 
-def _starts_at(
-    name: str, entry: dict[str, Any], now: dict[str, Tensor], stated: dict[str, Any]
-) -> None:
+def _starts_at(name: str, entry: dict[str, Any], now: dict[str, Tensor], case: Case) -> None:
     """Compare a start that is no matter of chance."""
     start, found = entry.get("start"), now[name]
     if start == "data":
         if array_digest(found.numpy()) != entry["sha256"]:
             raise Wrong(name, "does not start at the weights of the graph")
         return
-    if start == "log-tau":
-        wanted = torch.full_like(found, stated["dynamics"]["tau_ms"]).log()
+    if isinstance(start, str):
+        wanted = torch.full_like(found, case.meaning.start(start, case.stated))
         if not bool(((found - wanted).abs() <= 1e-7 * (1 + wanted.abs())).all()):
-            tau = stated["dynamics"]["tau_ms"]
-            raise Wrong("units", f"do not start at a time constant of {tau} ms")
+            raise Wrong(name, f"does not start at {float(wanted.flatten()[0]):.6g}, as {start!r}")
         return
     if "of" in entry:
         if not torch.equal(found, now[entry["of"]]):
@@ -372,29 +362,26 @@ def unlike_uniform(shares: Tensor) -> str:
 
 
 def _has_rank(name: str, rank: int, values: list[Tensor], now: dict[str, Tensor]) -> None:
-    """Compare connections with the entries of a random matrix of ``rank``, and their size."""
+    """Compare a block that is whole with the rank: `low_rank` compares its numbers."""
     of = name.rpartition(".")[0]
-    ptr, pre, sign = (now[f"{of}.{part}"] for part in ("ptr", "pre", "sign"))
+    ptr, pre = (now[f"{of}.{part}"] for part in ("ptr", "pre"))
     degree = ptr.diff()
     post = torch.arange(len(degree)).repeat_interleave(degree)
+    if not len(post):
+        return
     scaled = torch.stack(values).double() * degree.clamp(min=1)[post].sqrt() * math.sqrt(3)
-    if not scaled.numel():
-        return
-    if bool((sign != 0).all()) and bool((scaled < 0).any()):
-        raise Wrong(name, "does not start as is stated: factors are not positive")
-    # A product of normal numbers has a fourth moment of 9; rows and columns share theirs.
-    shared = min(len(degree), int(pre.max()) + 1)
-    slack = 6 * math.sqrt(16 / (shared * len(values)))
-    if abs(math.log(max(1e-30, float(scaled.square().mean())))) > slack:
-        raise Wrong(name, "does not start as is stated: its size is another")
     sources = [set(pre[ptr[i] : ptr[i + 1]].tolist()) for i in range(min(len(degree), MOST))]
-    for rows, columns in _blocks(sources, rank + 1):
-        place = {(int(i), int(j)): k for k, (i, j) in enumerate(zip(post, pre, strict=True))}
-        block = [[scaled[0, place[i, j]] for j in columns] for i in rows]
-        sizes = torch.linalg.svdvals(torch.tensor(block, dtype=torch.float64))
-        if float(sizes[rank]) > 1e-4 * float(sizes[0]):
-            raise Wrong(name, f"does not start as is stated: its rank is above {rank}")
-        return
+    place = {(int(i), int(j)): k for k, (i, j) in enumerate(zip(post, pre, strict=True))}
+    for size in (rank, rank + 1):
+        for rows, columns in _blocks(sources, size):
+            block = torch.tensor([[place[i, j] for j in columns] for i in rows])
+            sizes = torch.linalg.svdvals(scaled[:, block])
+            small = sizes[:, -1] < 1e-4 * sizes[:, 0]
+            if size > rank and not bool(small.all()):
+                raise Wrong(name, f"does not start as is stated: its rank is above {rank}")
+            if size == rank and bool(small.all()):
+                raise Wrong(name, f"does not start as is stated: its rank is below {rank}")
+            break
 
 
 def _blocks(sources: list[set[int]], size: int) -> Iterator[tuple[list[int], list[int]]]:

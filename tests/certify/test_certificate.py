@@ -13,11 +13,12 @@ import pytest
 from columns import column, laminar
 from worms import driven, worm
 
+from connectome_compiler.certify.certificate import validate
+from connectome_compiler.certify.findings import Wrong
+from connectome_compiler.certify.fresh import run_fresh
+from connectome_compiler.certify.process import probe
 from connectome_compiler.emit.arrays import pack
-from connectome_compiler.emit.fresh import run_fresh
 from connectome_compiler.emit.literal import packed
-from connectome_compiler.emit.probe import Wrong, probe
-from connectome_compiler.emit.validate import validate
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir import Graph
 from connectome_compiler.ir.digest import statement_digest
@@ -135,7 +136,7 @@ def test_a_module_that_is_built_again_meanwhile_is_read_anew(
             second.write(path)
         return done
 
-    monkeypatch.setattr("connectome_compiler.emit.validate.run_fresh", between)
+    monkeypatch.setattr("connectome_compiler.certify.certificate.run_fresh", between)
     if not rebuilt:
         with pytest.raises(VerifyError, match="is missing"):
             validate(path)
@@ -197,7 +198,7 @@ def test_a_graph_of_another_format_has_one_hint(module: Path, graph: Graph, tmp_
     (saved / "graph.json").write_text(json.dumps({**page, "format": 4}))
     with pytest.raises(VerifyError) as found:
         validate(module, saved)
-    assert found.value.problem.endswith("graph.json: format 4, this version reads 5")
+    assert found.value.problem.endswith("graph.json: format 4, this version reads 6")
     assert str(found.value).count("hint: ") == 1
     assert found.value.hint.endswith("make it again: ccompile build RECIPE --save-after all")
 
@@ -266,7 +267,7 @@ def test_packing_is_deterministic() -> None:
 
 
 def test_importing_validation_needs_no_torch() -> None:
-    code = "import sys, connectome_compiler.emit.validate; sys.exit('torch' in sys.modules)"
+    code = "import sys, connectome_compiler.certify.certificate; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -587,7 +588,7 @@ def test_what_changes_nothing_is_no_finding(kind: str, tmp_path: Path) -> None:
     was = "dense=False" if "dense=False" in path.read_text() else "dense=True"
     replaced(path, was, "dense=True" if was == "dense=False" else "dense=False")
     replaced(path, MADE, f"        # a remark\n{MADE}")
-    assert len(probe(path, None)["checks"]) == 15
+    assert len(probe(path, None)["checks"]) == 16
 
 
 def test_a_recurrent_network_gets_its_certificate(tmp_path: Path) -> None:

@@ -1,11 +1,9 @@
-"""What the probes of emitted modules share: findings, and imports without the compiler."""
+"""What a check finds: a module that does what its graph does not say, or the reverse."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from connectome_compiler.errors import CompileError, out_of_memory
 
@@ -34,15 +32,3 @@ def finding(where: str) -> Iterator[None]:
             problem = f"{error.where}: {error.problem}"
             raise Wrong(where, problem, hint=error.hint) from error
         raise Wrong(where, f"{type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def alone() -> Iterator[None]:
-    """Keep the compiler out of reach: the module must do without it."""
-    mine = {name: m for name, m in sys.modules.items() if name.startswith("connectome_compiler")}
-    blocked: Any = dict.fromkeys(mine)
-    sys.modules.update(blocked)  # importing them fails from here on
-    try:
-        yield
-    finally:
-        sys.modules.update(mine)

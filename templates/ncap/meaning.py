@@ -1,6 +1,7 @@
-"""Put an emitted motif to the test: bodies of several lengths, with several choices of parts.
+"""What a motif over repeated joints computes, and how it is put to the test.
 
-Each is compared with `emit.reference_motif`, to the last bit, before and after training.
+Bodies of several lengths, with several choices of parts, are each compared with `motif_meaning`,
+to the last bit, before and after training.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ import io
 import math
 import random
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from connectome_compiler.emit.findings import Wrong, alone, finding
-from connectome_compiler.emit.probe import _against_graph, _notes, _pulses, _structure
-from connectome_compiler.emit.probe_state import SKEW, gradients_are_its_own, unlike_uniform
-from connectome_compiler.emit.reference_motif import motif_rates, signed, weight_names
-from connectome_compiler.emit.stepping import OPTIMIZERS, Stepper
-from connectome_compiler.ir.graph import Graph
+from connectome_compiler.certify.findings import Wrong, finding
+from connectome_compiler.certify.importing import alone
+from connectome_compiler.certify.meaning import Case, Meaning, Read, Stated, listed, spelled
+from connectome_compiler.certify.state import SKEW, unlike_uniform
+from connectome_compiler.certify.stepping import OPTIMIZERS, Stepper
+
+from .motif_meaning import motif_rates, signed, weight_names
 
 BODIES = (1, 2, 3, 5, 8)  # joints, beside those of the graph
 CHOICES = 24  # bodies with parts chosen at random
@@ -32,84 +33,76 @@ BATCH = BATCHES[0]
 Options = dict[str, Any]
 
 
-def probe_motif(emitted: ModuleType, stated: dict[str, Any], saved: Path | None) -> dict[str, Any]:
-    """Return the fields of the certificate; raise `Wrong` at the first finding."""
-    motif = stated["motif"]
-    torch.manual_seed(0)
-    network = _built(emitted, {})
-    checks = ["imports and builds alone, without the compiler; its statement is unaltered"]
-    _options_are_those_stated(emitted, motif["options"])
-    checks.append("options and their defaults are those stated")
-    _starts_by_law(emitted, motif)
-    checks.append("weights start at their signs, or uniform up to there, or at +1 and -1 by chance")
-    pulsed = neurons = 0
-    for sharing in (True, False):
-        whole = _built(emitted, _everything(motif) | {"weight_sharing": sharing})
-        gradients_are_its_own(whole)
-        _shake(whole, 1)
-        _structure(whole, stated)
-        for seed, reach in ((1, 0.0), (2, 10.0)):
-            _shake(whole, seed, reach)
-            _weights_act(whole, motif)
-        _shake(whole, 1)
-        if saved is not None:
-            with finding("graph"):
-                graph = Graph.load(saved)
-            _against_graph(whole, stated, graph)
-        pulsed, neurons = _pulses(whole, stated)
-    checks.append("with all parts on, connections and signs are those stated, no more, no less")
-    if saved is not None:
-        checks.append("connections, signs and origin are those of the saved graph, one by one")
-    checks.append(f"{pulsed:,} unit pulses came out at their targets alone, with their signs")
-    choices = list(_choices(motif))
-    for seed, options in enumerate(choices):
-        _agrees(emitted, motif, options, seed)
-    lengths = sorted({options[_length(motif)] for options in choices})
-    bodies = f"{len(choices)} choices of options, {_listed(lengths)} joints"
-    checks.append(f"weights by name, rates and gradients are those of a plain reading: {bodies}")
-    _refuses(emitted, motif)
-    checks.append("inputs of another shape, or not finite, and options of no meaning are refused")
-    for kind in OPTIMIZERS:
-        for options in choices[:6]:
-            _trains(emitted, motif, options, kind)
-    checks.append("all this holds after SGD, Adam and AdamW with weight decay from any start")
-    if motif["clock"]:
-        for training in (True, False):
-            _counts(emitted, motif, training)
-        checks.append("each row counts its own steps, also after a reset of some rows")
-    _survives_saving(emitted, motif)
-    checks.append("saved and loaded, copied, or spread over the joints, it is the same network")
-    projections = stated["projections"]
-    return {
-        "class_name": type(network).__name__,
-        "measured": bool(stated["measured"]),
-        "n_parameters": sum(p.numel() for p in network.parameters()),
-        "n_connections": sum(p["connections"] for p in projections),
-        "n_projections": len(projections),
-        "n_pulses": pulsed,
-        "n_neurons": neurons,
-        "checks": checks,
-        "notes": list(_notes(stated)),
-    }
+class Repeated(Meaning):
+    """A motif of cells, the same at every joint of a body."""
+
+    reads_neurons = False
+    keys = frozenset({"motif"})
+
+    def read(self, network: Any, stated: Stated, x: Tensor, state: Tensor | None = None) -> Read:
+        """Compute the activity of a body at rest but for its joints."""
+        motif = stated["motif"]
+        weights, inputs = dict(network.named_parameters()), {motif["joints"]: x}
+        rates = motif_rates(motif, motif["options"], weights, inputs)
+        return Read(rates, rates[motif["output"]])
+
+    def units(self, stated: Stated) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield activation and rest of each population."""
+        yield from ((p["name"], p) for p in stated["motif"]["populations"])
+
+    def wholes(self, stated: Stated) -> tuple[Options, ...]:
+        """Return the options with which all parts are on, weights shared or not."""
+        everything = _everything(stated["motif"])
+        return tuple({**everything, "weight_sharing": sharing} for sharing in (True, False))
+
+    def battery(self, case: Case) -> Iterator[str]:
+        """Try bodies of many lengths, with many choices of parts."""
+        emitted, motif = case.emitted, case.stated["motif"]
+        _options_are_those_stated(emitted, motif["options"])
+        yield "options and their defaults are those stated"
+        _starts_by_law(emitted, motif)
+        yield "weights start at their signs, or uniform up to there, or at +1 and -1 by chance"
+        for options in self.wholes(case.stated):
+            whole = _built(emitted, options)
+            for seed, reach in ((1, 0.0), (2, 10.0)):
+                _shake(whole, seed, reach)
+                _weights_act(whole, motif)
+        choices = list(_choices(motif))
+        for seed, options in enumerate(choices):
+            _agrees(emitted, motif, options, seed)
+        *lengths, longest = sorted({options[_length(motif)] for options in choices})
+        bodies = f"{', '.join(map(str, lengths))} and {longest} joints"
+        yield (
+            "weights by name, rates and gradients are those of a plain reading:"
+            f" {len(choices)} choices of options, {bodies}"
+        )
+        _answers_in_every_way(emitted, motif)
+        _refuses(emitted, motif)
+        yield "inputs of another shape, or not finite, and options of no meaning are refused"
+        for kind in OPTIMIZERS:
+            for options in choices[:6]:
+                _trains(emitted, motif, options, kind)
+        yield "all this holds after SGD, Adam and AdamW with weight decay from any start"
+        if motif["clock"]:
+            for training in (True, False):
+                _counts(emitted, motif, training)
+            yield "each row counts its own steps, also after a reset of some rows"
+        _survives_saving(emitted, motif)
+        yield "saved and loaded, copied, or spread over the joints, it is the same network"
+
+
+MEANING = Repeated()
 
 
 def _built(emitted: ModuleType, options: Options) -> Any:
-    with alone(), finding(f"build({_spelled(options)})"):
+    with alone(), finding(spelled(options)):
         return emitted.build(**options)
-
-
-def _spelled(options: Options) -> str:
-    return ", ".join(f"{name}={value}" for name, value in options.items())
-
-
-def _listed(numbers: list[int]) -> str:
-    return f"{', '.join(map(str, numbers[:-1]))} and {numbers[-1]}"
 
 
 def _options_are_those_stated(emitted: ModuleType, stated: Options) -> None:
     found = {n: p.default for n, p in inspect.signature(emitted.build).parameters.items()}
     if found != stated:
-        raise Wrong("build()", f"has the options {_spelled(found)}, not {_spelled(stated)}")
+        raise Wrong("build()", f"has the options {listed(found)}, not {listed(stated)}")
 
 
 def _everything(motif: dict[str, Any]) -> Options:
@@ -197,14 +190,16 @@ def _agrees(emitted: ModuleType, motif: dict[str, Any], options: Options, seed: 
     """Compare names, rates and gradients at the start, and with weights of any sign."""
     torch.manual_seed(seed)
     network = _built(emitted, options)
-    where = f"build({_spelled(options)})"
+    where = spelled(options)
     names = dict(weight_names(motif, options))
     if [name for name, _ in network.named_parameters()] != list(names):
         raise Wrong(where, "has other weights, or in another order, than the graph")
     for name, parameter in network.named_parameters():
         if parameter.shape != (1,):
             raise Wrong(where, f"its weight {name} has shape {tuple(parameter.shape)}, not (1,)")
-        _starts_right(f"{where}: {name}", float(parameter), options, motif["weights"][names[name]])
+        _starts_right(
+            f"{where}: {name}", float(parameter.detach()), options, motif["weights"][names[name]]
+        )
     for precise in (False, True):
         tested = copy.deepcopy(network).double() if precise else network
         tested.train(bool(seed % 2) != precise)
@@ -231,9 +226,9 @@ def _starts_by_law(emitted: ModuleType, motif: dict[str, Any]) -> None:
         drawn = []
         for seed in range(8):
             torch.manual_seed(seed)
-            weights = [float(p) for p in _built(emitted, options | choice).parameters()]
+            weights = [float(p.detach()) for p in _built(emitted, options | choice).parameters()]
             drawn.append(torch.tensor(weights, dtype=torch.float64))
-        values, where = torch.stack(drawn), f"build({_spelled(choice)})"
+        values, where = torch.stack(drawn), spelled(choice)
         if constant:
             apart = float(values.sum()) / values.numel() ** 0.5
             if not bool((values.abs() == 1).all()) or abs(apart) > SKEW:
@@ -283,6 +278,36 @@ def _compare(
             raise Wrong(f"{where}: {name}", "learns by another gradient than the graph's")
 
 
+def _answers_in_every_way(emitted: ModuleType, motif: dict[str, Any]) -> None:
+    """Call a network as torch can, in each mode and precision: the answer is the same."""
+    options = _everything(motif) | {"constant_init": False}  # as large as they start, all act
+    for training in (True, False):
+        torch.manual_seed(6)
+        network = _built(emitted, options).train(training)
+        for dtype in (torch.float32, torch.float64):
+            network = network.to(dtype)
+            inputs = {name: x.to(dtype) for name, x in _inputs(motif, options, 6).items()}
+            before = {name: x.clone() for name, x in inputs.items()}
+            weights = dict(network.named_parameters())
+            wanted = motif_rates(motif, options, weights, inputs)[motif["output"]].detach()
+            steps = {name: torch.stack((x, x), -1)[..., 0] for name, x in inputs.items()}
+            with torch.no_grad(), finding("forward"):
+                found = {
+                    "without gradients": _called(network, motif, inputs),
+                    "to inputs laid out in steps": _called(network, motif, steps),
+                    "as a copy": _called(copy.deepcopy(network), motif, inputs),
+                }
+                with torch.inference_mode():
+                    found["in inference mode"] = _called(network, motif, inputs).clone()
+                none = {name: x[:0] for name, x in inputs.items()}
+                found["of no rows"] = torch.cat((wanted, _called(network, motif, none)))
+            for what, answer in found.items():
+                if not torch.equal(answer, wanted):
+                    raise Wrong("forward", f"answers otherwise {what}")
+            if any(not torch.equal(x, before[name]) for name, x in inputs.items()):
+                raise Wrong("forward", "changes its input")
+
+
 def _trains(emitted: ModuleType, motif: dict[str, Any], options: Options, kind: str) -> None:
     """Take a few steps at a high rate from any start; signs must hold, and rates agree."""
     network = _built(emitted, options)
@@ -290,7 +315,7 @@ def _trains(emitted: ModuleType, motif: dict[str, Any], options: Options, kind: 
         return
     _shake(network, 2)
     optimizer = Stepper(kind, network.parameters(), lr=0.5, weight_decay=0.1)
-    where = f"build({_spelled(options)})"
+    where = spelled(options)
     for seed in range(3):
         inputs = _inputs(motif, options, seed)
         optimizer.zero_grad()
@@ -338,7 +363,7 @@ def _must_refuse(name: str, call: Any, *given: Any, **options: Any) -> None:
 
 
 def _spelled_after(options: Options) -> str:
-    return f": {_spelled(options)}" if options else ""
+    return f": {listed(options)}" if options else ""
 
 
 def _counts(emitted: ModuleType, motif: dict[str, Any], training: bool) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from connectome_compiler.emit.reference import PHI
+from connectome_compiler.certify.plain import PHI
 
 
 def weight_names(motif: dict[str, Any], options: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from connectome_compiler.emit.fresh import run_fresh
+from connectome_compiler.certify.again import follows
+from connectome_compiler.certify.findings import Wrong
+from connectome_compiler.certify.fresh import run_fresh
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.files import settled
 
@@ -26,6 +28,7 @@ class Certificate:
 
     module: str  # file name
     class_name: str
+    style: str  # its name, and the distribution whose reading of it was compared with
     measured: bool
     n_parameters: int  # all trainable numbers
     n_connections: int
@@ -40,6 +43,7 @@ class Certificate:
         sizes = f"{self.n_connections:,} connections, {self.n_projections} projections"
         return [
             f"verified {self.module}: {sizes}, {self.n_parameters:,} parameters",
+            f"  style {self.style}",
             *(f"  ok  {check}" for check in self.checks),
             *(f"  note  {note}" for note in self.notes),
         ]
@@ -60,7 +64,13 @@ def validate(module: Path, graph: Path | None = None, shown: str = "") -> Certif
 
 
 def _certificate(module: Path, graph: Path | None, shown: str) -> Certificate:
-    command = [sys.executable, "-P", "-m", "connectome_compiler.emit.probe", str(module.resolve())]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "connectome_compiler.certify.process",
+        str(module.resolve()),
+    ]
     if graph is not None:
         command.append(str(graph.resolve()))
     hint = _DEFECT if shown else "the module or its arrays were altered: build it again"
@@ -84,6 +94,13 @@ def _certificate(module: Path, graph: Path | None, shown: str) -> Certificate:
         elif answer["where"] == "graph" and graph is not None:
             hint = _stage(graph, answer.get("wanted", ""))
         raise VerifyError(f"{shown or module}: {answer['where']}", answer["problem"], hint)
+    ran = answer.pop("statement")
+    if graph is not None:
+        try:
+            same, line = follows(module, graph, ran)
+        except Wrong as wrong:
+            raise VerifyError(f"{shown or module}: {wrong.where}", wrong.problem, hint) from wrong
+        answer["checks" if same else "notes"] += [line] if line else []
     answer["checks"], answer["notes"] = tuple(answer["checks"]), tuple(answer["notes"])
     return Certificate(module=Path(shown or module).name, **answer)
 

@@ -10,27 +10,27 @@ from pathlib import Path
 
 import pytest
 
-from connectome_compiler.emit import validate as validate_module
-from connectome_compiler.emit.fresh import Ended, run_fresh
-from connectome_compiler.emit.validate import validate
+from connectome_compiler.certify import certificate as validate_module
+from connectome_compiler.certify.certificate import validate
+from connectome_compiler.certify.fresh import Ended, run_fresh
 from connectome_compiler.errors import CompileError, VerifyError
 
 WAITS = """
 import sys, time
 from pathlib import Path
-from connectome_compiler.emit.fresh import tied_to_parent
+from connectome_compiler.certify.fresh import tied_to_parent
 Path(sys.argv[1]).write_text(tied_to_parent())
 time.sleep(60)
 """
 PARENT = """
 import sys
-from connectome_compiler.emit.fresh import run_fresh
+from connectome_compiler.certify.fresh import run_fresh
 run_fresh([sys.executable, "-c", sys.argv[1], sys.argv[2]], "word")
 """
 
 
 def child(code: str, *words: str) -> Ended:
-    imports = "import os, sys, tempfile\nfrom connectome_compiler.emit.fresh import *\n"
+    imports = "import os, sys, tempfile\nfrom connectome_compiler.certify.fresh import *\n"
     return run_fresh([sys.executable, "-c", imports + code, *words], "word")
 
 
@@ -119,7 +119,7 @@ def test_a_lack_of_memory_in_the_check_is_called_so(tmp_path: Path) -> None:
     code = """
 import resource
 word = tied_to_parent()
-from connectome_compiler.emit.findings import finding
+from connectome_compiler.certify.findings import finding
 resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
 with finding("forward"):
     bytearray(1 << 32)

@@ -1,17 +1,21 @@
-"""Run the text of an emitted module, and call its ``build()``."""
+"""The one importer of emitted modules: run the text of one, and call its ``build()``."""
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
+from connectome_compiler.certify.findings import Wrong, finding
 from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.registry import extensions
+from connectome_compiler.statement import MARK
 
 
 def run_module(path: Path, text: bytes, name: str = "") -> ModuleType:
@@ -22,9 +26,43 @@ def run_module(path: Path, text: bytes, name: str = "") -> ModuleType:
     """
     module = ModuleType(name or path.stem)
     module.__file__ = str(path)
-    if name:
-        sys.modules[name] = module  # dataclasses in it look themselves up there
-    exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)
+    known = sys.modules.get(module.__name__)
+    sys.modules[module.__name__] = module  # dataclasses in it look themselves up there
+    try:
+        exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)
+    finally:
+        if not name:
+            del sys.modules[module.__name__]
+            if known is not None:
+                sys.modules[module.__name__] = known
+    return module
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep the compiler and its plugins out of reach: the module must do without them."""
+    tops = {"connectome_compiler", *extensions()} - sys.stdlib_module_names
+    mine = {name: m for name, m in sys.modules.items() if name.partition(".")[0] in tops}
+    blocked: Any = dict.fromkeys([*mine, *tops])
+    sys.modules.update(blocked)  # importing them fails from here on
+    try:
+        yield
+    finally:
+        for name in tops - mine.keys():
+            sys.modules.pop(name, None)
+        sys.modules.update(mine)
+
+
+def load_alone(path: Path) -> ModuleType:
+    """Run the module at ``path`` with the compiler out of its reach."""
+    text = path.read_bytes()
+    if MARK.encode() not in text:
+        raise Wrong("module", "has no PROVENANCE: it was not made by ccompile")
+    with alone(), finding("import"):
+        module = run_module(path, text)
+    for name in ("PROVENANCE", "build"):
+        if not hasattr(module, name):
+            raise Wrong("module", f"has no {name}: it was not made by ccompile")
     return module
 
 

@@ -104,9 +104,7 @@ def _tail(file: IO[bytes]) -> str:
 
 def _environment(folder: str) -> dict[str, str]:
     """Return the environment of the fresh process, in which the compiler itself can be found."""
-    import connectome_compiler
-
-    home = str(Path(connectome_compiler.__file__).resolve().parent.parent)
+    home = str(Path(__file__).resolve().parents[2])
     path = os.environ.get("PYTHONPATH")
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONOPTIMIZE"}
     # One thread: the layers are small, and a build must not take a shared machine. Docstrings are

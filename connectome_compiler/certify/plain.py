@@ -1,0 +1,113 @@
+"""The plain reading of one projection, and of what units make of it: none of the module's code.
+
+In double precision, from the parameters of the module: the measure of what its layers do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+PHI: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "softplus": torch.nn.functional.softplus,
+    "linear": torch.clone,
+}
+EPSILON = 1e-5  # of all normalisations, as torch has it by default
+
+
+def connections(layer: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """Return post and pre of the connections that a layer lists, and the weights that act."""
+    n = layer.pre.numel()
+    post = torch.arange(layer.n_post).repeat_interleave(layer.ptr.diff(), output_size=n)
+    weight: Tensor = layer.weight
+    if (group := getattr(layer, "group", None)) is not None:
+        weight = weight.index_select(0, group)
+        weight = weight if layer.scale is None else weight * layer.scale
+    return post, layer.pre.long(), torch.where(layer.sign == 0, weight, layer.sign * weight.abs())
+
+
+def summed(weight: tuple[Tensor, Tensor, Tensor], rates: Tensor, n: int) -> Tensor:
+    """Return what each of ``n`` targets gets: ``(batch, n)``, connection by connection."""
+    post, pre, values = weight
+    return rates.new_zeros(len(rates), n).index_add(1, post, rates[:, pre] * values)
+
+
+def linear(layer: Any, x: Tensor) -> Tensor:
+    """Return what a linear layer makes of ``x``."""
+    drive: Tensor = x @ layer.weight.t()
+    return drive if layer.bias is None else drive + layer.bias
+
+
+def acting(layer: Any) -> Tensor:
+    """Return the weights of a layer that act, dense, in torch's layout: of what is on its mask."""
+    mask: Tensor | None = getattr(layer, "mask", None)
+    weight: Tensor = layer.weight
+    if mask is None:
+        return weight
+    places = mask.flatten().nonzero().squeeze(1)
+    if hasattr(layer, "live"):  # a list of patches, each of some outputs and the inputs they see
+        posts, pres = (layer.order, layer.pre)
+        n_posts, n_pres = zip(*layer.sizes, strict=True)
+        parts = weight.split([a * b for a, b in layer.sizes])
+        weight = weight.new_zeros(mask.shape)
+        for part, post, pre in zip(parts, posts.split(n_posts), pres.split(n_pres), strict=True):
+            shape = len(post), len(pre)
+            weight = weight.index_put((post[:, None], pre), part.view(shape))
+    elif weight.shape != mask.shape:  # a list of what is open
+        cells = weight.new_zeros(mask.numel()).index_copy(0, places, weight)
+        weight = cells.view(mask.shape)
+    sign: Tensor | None = getattr(layer, "sign", None)
+    if sign is not None:
+        of_all = sign.new_zeros(mask.numel()).index_copy(0, places, sign).view(mask.shape)
+        weight = torch.where(of_all == 0, weight, of_all * weight.abs())
+    values: Tensor | None = getattr(layer, "values", None)
+    if values is not None:
+        weight = weight * values
+    return torch.where(mask, weight, 0)
+
+
+def acted(operator: dict[str, Any], weight: Tensor, x: Tensor) -> Tensor:
+    """Return what the weights make of ``x``, position by position of a convolution's kernel."""
+    if operator["kind"] == "Linear":
+        drive: Tensor = x.flatten(1) @ weight.t()
+        return drive
+    groups, transposed = operator["groups"], operator["kind"] == "ConvTranspose2d"
+    if groups > 1:
+        one = {**operator, "groups": 1}
+        parts = zip(weight.chunk(groups, 0), x.chunk(groups, 1), strict=True)
+        return torch.cat([acted(one, w, part) for w, part in parts], 1)
+    (top, left), (high, wide) = operator["padding"], x.shape[2:]
+    (down, right), (apart_y, apart_x) = operator["stride"], operator["dilation"]
+    kernel_y, kernel_x = operator["kernel"]
+    if transposed:
+        more_y, more_x = operator["output_padding"]
+        made = x.new_zeros(
+            len(x),
+            weight.shape[1],
+            (high - 1) * down + apart_y * (kernel_y - 1) + 1 + more_y,
+            (wide - 1) * right + apart_x * (kernel_x - 1) + 1 + more_x,
+        )
+    else:
+        more_y, more_x = operator["end_padding"]
+        x = torch.nn.functional.pad(x, (left, left + more_x, top, top + more_y))
+        high = (x.shape[2] - apart_y * (kernel_y - 1) - 1) // down + 1
+        wide = (x.shape[3] - apart_x * (kernel_x - 1) - 1) // right + 1
+        made = x.new_zeros(len(x), weight.shape[0], high, wide)
+    for i in range(kernel_y):
+        for j in range(kernel_x):
+            rows = slice(i * apart_y, i * apart_y + (high - 1) * down + 1, down)
+            columns = slice(j * apart_x, j * apart_x + (wide - 1) * right + 1, right)
+            if transposed:
+                made[:, :, rows, columns] += torch.einsum("bphw,pq->bqhw", x, weight[:, :, i, j])
+            else:
+                seen = x[:, :, rows, columns]
+                made = made + torch.einsum("bphw,qp->bqhw", seen, weight[:, :, i, j])
+    if transposed:
+        made = made[:, :, top : made.shape[2] - top, left : made.shape[3] - left]
+    return made

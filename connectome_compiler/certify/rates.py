@@ -1,0 +1,406 @@
+"""The responses of whole networks: rates, outputs and gradients, for any batch and choice."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from connectome_compiler.certify.findings import Wrong, finding
+from connectome_compiler.certify.layers import (
+    BATCH,
+    ROUGH,
+    TOLERANCE,
+    WIDE,
+    agree,
+    shake,
+    source,
+)
+from connectome_compiler.certify.meaning import Case, Options, spelled
+from connectome_compiler.certify.options import refuses_nonsense, rounds
+from connectome_compiler.certify.state import starts_where_stated
+from connectome_compiler.certify.stepping import Stepper
+from connectome_compiler.certify.structure import key_of
+from connectome_compiler.certify.ways import answers_in_every_way
+
+LEARNT = 1e-6  # of gradients, relative to the largest: of what saturates, little is left
+MANY = 500_000  # connections; above, networks in time are compared over fewer steps
+HEAVY = 500_000_000  # products for one sample; above, fewer samples are compared
+SMALL = 2**13  # products; up to so many, more choices of options are tried, and in training
+# Batches for which layers run other code (few columns, tiles of 64, several images at a time), and
+# the most products for a sample up to which all those of a row are tried.
+BATCHES = (
+    (2**13, (1, 2, 5, 7, 8, 11, 12, 16, 31, 32, 33, 63, 64, 65, 100, 128, 129, 200, 257)),
+    (2**17, (1, 2, 7, 8, 12, 33, 65, 129)),
+    (2**62, (1, 33)),
+)
+ROLLS = ((BATCH, 10), (65, 2), (1, 70))  # batches and steps of sequences
+# In training or not, samples, and powers of ten by which all parameters are larger.
+PASSES = (
+    (False, BATCH, 0),
+    (True, BATCH, 0),
+    (False, WIDE, 0),
+    *((False, 3, power) for power in (1, 4, -4)),
+)
+# Passes of networks in time for which other numbers of steps stand here, by samples.
+LENGTHS = ((True, 2, 0), (True, 1, 0))
+STEPS = {2: 1, 1: 14}
+
+
+def computes(case: Case, network: Any, passes: Sequence[tuple[bool, int, int]] = PASSES) -> None:
+    """Compare rates, output and gradients with a plain reading, in evaluation and in training.
+
+    Each of the ``passes`` says whether in training, with how many samples, and by how many powers
+    of ten all parameters are too large.
+    """
+    meaning, stated = case.meaning, case.stated
+    double = copy.deepcopy(network).double()
+    shake(meaning, double)
+    called: set[str] = set()
+    layers = {key_of(a, b, layer): layer for a, b, layer in double.named_projections()}
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, __, key=key: called.add(key))
+        for key, layer in layers.items()
+    ]
+    left: set[str] = set()
+    hooks += [
+        layer.register_forward_hook(lambda _, __, ___, key=key: left.add(key))
+        for key, layer in layers.items()
+    ]
+    with finding("units"):
+        meaning.check_units(double, stated)
+        meaning.quiet(double)  # so that training, too, can be compared
+    # The plain reading keeps a number per connection, sample and step.
+    large = meaning.in_time and case.n_connections > MANY
+    few = case.n_products > HEAVY
+    small = meaning.in_time and not large
+    for training, batch, power in (*passes, *(LENGTHS if small else ())):
+        double.train(training)
+        tested = _resized(double, 10.0**power) if power else double
+        plain = copy.deepcopy(tested)  # with parameters of its own
+        size = (2 if training else batch, 3) if large else (2 + (batch == WIDE) if few else batch,)
+        image = double.example_input(*size, *([STEPS[batch]] if batch in STEPS else ()))
+        if batch != BATCH:
+            image = _varied(image, _along(case, tested))
+        state = None
+        if meaning.in_time and (training or batch == 3):
+            with torch.no_grad(), finding("forward"):
+                state = torch.empty_like(tested(image)[1]).uniform_(generator=source(5))
+            state *= 1 if training else 100  # beyond what activations reach
+        ends = [[x] if state is None else [x, state] for x in (image, image.clone())]
+        ends = [[x.detach().clone().requires_grad_(training) for x in many] for many in ends]
+        # Only where gradients are compared: what is kept for them takes memory.
+        with torch.set_grad_enabled(training):
+            with finding("forward"):
+                found = tested.rates(*ends[0])
+            read = meaning.read(plain, stated, *ends[1])
+            _statisticsagree(tested, plain)
+            with finding("forward"):
+                output = tested(*ends[0])
+        for key in layers:
+            if meaning.calls_layers and key not in called & left:
+                raise Wrong(key, "is not used in the forward pass")
+        for hook in hooks:  # layers without any may share work
+            hook.remove()
+        lasts: list[Tensor] = []
+        expected = read.rates
+        if read.state is not None:
+            output, last = output
+            lasts = [last, read.state]
+            expected = {**expected, "the state at the end": read.state}
+            found = {**found, "the state at the end": last}
+        floor = 1e-3 * 10.0 ** (5 * min(0, power))
+        for name, rates in {**expected, "the output": read.output}.items():
+            other = output if name == "the output" else found.get(name)
+            if other is None or other.shape != rates.shape:
+                raise Wrong("rates()", f"has no rates of {name} of shape {tuple(rates.shape)}")
+            along = _along(case, tested) if name != "the state at the end" else 0
+            if not agree(other, rates, along, floor=floor):
+                raise Wrong("forward", f"{name} is not what the graph says, from here on")
+        if found.keys() != expected.keys():
+            raise Wrong("rates()", "has rates of other populations than the graph")
+        if training:
+            answers = zip((tested, plain), (output, read.output), ends, strict=True)
+            slack = 1e-4 if batch in STEPS else LEARNT  # many steps make more of a last bit
+            twice = not meaning.in_time and case.n_connections + case.n_products < SMALL
+            _learn_alike(answers, lasts, twice, slack)
+
+
+def _learn_alike(
+    answers: Iterable[tuple[Any, Tensor, list[Tensor]]],
+    lasts: list[Tensor],
+    twice: bool,
+    slack: float,
+) -> None:
+    """Compare gradients of parameters and inputs; ``twice``, also those of their squares."""
+    orders = []
+    for (net, y, given), last in zip(answers, lasts or (None, None), strict=True):
+        parameters = {n: p for n, p in net.named_parameters() if p.requires_grad}
+        asked = {**parameters, **{f"the input {k}": x for k, x in enumerate(given)}}
+        # Of tanh where it is flat, and of sin far out, rounding leaves no digit of the slope.
+        loss = y.atan().sum() + (0 if last is None else last.atan().sum())
+        order = []
+        for again in (False, True)[: 1 + twice]:
+            if not loss.requires_grad:
+                break
+            with finding("backward"):
+                many = list(asked.values())
+                grads = torch.autograd.grad(
+                    loss, many, allow_unused=True, create_graph=twice and not again
+                )
+            order.append(dict(zip(asked, grads, strict=True)))
+            squares = [g.square().sum() for g in grads if g is not None]
+            loss = sum(squares, y.new_zeros(()))
+        orders.append(order)
+    for name in (name for order in orders[1] for name in order):
+        for one, other in zip(*([order[name] for order in many] for many in orders), strict=True):
+            if (one is None) != (other is None) or not (
+                one is None or agree(one, other, slack=slack)
+            ):
+                raise Wrong(name, "learns by another gradient than the graph's")
+
+
+def _statisticsagree(found: Any, wanted: Any) -> None:
+    """Compare what normalisations remember after one pass."""
+    others = dict(wanted.named_buffers())
+    for name, buffer in found.named_buffers():
+        if buffer.is_floating_point() and not agree(buffer, others[name]):
+            raise Wrong(name, "is not what the graph says after a pass")
+        if name.endswith("num_batches_tracked") and not torch.equal(buffer, others[name]):
+            raise Wrong(name, "does not count passes in training")
+
+
+def _resized(network: Any, size: float) -> Any:
+    """Return the network with all that its parameters stand for ``size`` times as large."""
+    network = copy.deepcopy(network)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if name.rpartition(".")[2].startswith("log_"):
+                parameter.add_(math.log(size))
+            else:
+                parameter.mul_(size)
+    return network
+
+
+def _along(case: Case, network: Any) -> int:
+    """Return which dimension of rates and outputs the samples are in."""
+    return int(case.meaning.in_time and not network.batch_first)
+
+
+def _varied(x: Tensor, along: int) -> Tensor:
+    """Return normal numbers in the shape of ``x``, of another size for each sample."""
+    shape = [1] * x.dim()
+    shape[along] = -1
+    sizes = torch.logspace(-2, 2, x.shape[along], dtype=x.dtype).view(shape)
+    return torch.randn(x.shape, generator=source(6), dtype=x.dtype) * sizes
+
+
+def _answer(network: Any, x: Tensor) -> Tensor:
+    """Return the output; networks in time return their state with it."""
+    output = network(x)
+    answer: Tensor = output[0] if isinstance(output, tuple) else output
+    return answer
+
+
+def goes_on(case: Case, network: Any) -> None:
+    """Compare sequences with their two parts, and with their steps one by one."""
+    network.eval()
+    for batch, steps in ROLLS[:1] if case.n_connections > MANY else ROLLS:
+        if steps > 20:  # single precision may not do over so many
+            network = copy.deepcopy(network).double()
+        u = network.example_input(batch, steps)
+        along = 1 if network.batch_first else 0
+        with torch.no_grad(), finding("state"):
+            whole, last = network(u)
+            parts, state = [], None
+            for part in u.split((steps + 1) // 2, along):
+                output, state = network(part, state)
+                parts.append(output)
+            single, now = [], None
+            for step in u.unbind(along):
+                output, now = network(step, now)
+                single.append(output)
+        for outputs, end in ((torch.cat(parts, along), state), (torch.stack(single, along), now)):
+            if not _agree_roughly(outputs, whole) or not _agree_roughly(end, last):
+                raise Wrong("state", "a sequence that goes on from its state is another one")
+
+
+def _agree_roughly(one: Any, other: Tensor) -> bool:
+    return one is not None and torch.allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def in_every_way(case: Case, network: Any) -> None:
+    """Call the network as torch can, each way of which may be code of its own."""
+    shake(case.meaning, network)
+    answers_in_every_way(network, _answer, _along(case, network), case.meaning.smooth)
+
+
+def any_batch(case: Case, network: Any) -> int:
+    """Compare batches of many sizes with the same samples a few at a time, and two precisions."""
+    in_time = case.meaning.in_time
+    products = sum(p.numel() for p in network.parameters()) + case.n_products
+    products += 3 * in_time * case.n_connections
+    sizes = next(sizes for most, sizes in BATCHES if products <= most)
+    along, more = _along(case, network), (3,) if in_time else ()
+    double = copy.deepcopy(network).double()
+    shake(case.meaning, double)
+    case.meaning.quiet(double)
+    single = copy.deepcopy(double)
+    single = single.float() if case.meaning.smooth else single
+    samples = double.example_input(max(sizes), *more)
+    x = samples.narrow(along, 0, min(65, max(sizes)))
+    # Over a batch that normalises, gradients of parts do not add up.
+    training = not any(name.endswith("running_mean") for name, _ in network.named_buffers())
+    right, wanted = _learned(double.train(training), x.split(WIDE, along), along)
+    found, grads = _learned(single.train(training), [x], along)
+    if not agree(found, right, along, ROUGH):
+        raise Wrong("forward", f"a batch of {x.shape[along]} is not what its samples are")
+    for name, grad in wanted.items():
+        # Some unit may be above 0 in one precision, and below in the other.
+        if float((grads[name] - grad).norm()) > 0.05 * float(grad.norm()) + 1e-3:
+            raise Wrong(name, f"learns by another gradient from a batch of {x.shape[along]}")
+    _quiet_sizes(single.eval(), samples, sizes, along)
+    if len(sizes) > 2:
+        _quiet_sizes(double.eval(), samples, sizes[-3:], along)
+    return max(sizes)
+
+
+def _learned(network: Any, parts: Sequence[Tensor], along: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the answers to a batch in parts, and the gradients of its parameters, summed."""
+    parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
+    like, answers = next(network.parameters()), []
+    totals = {n: torch.zeros(p.shape, dtype=torch.float64) for n, p in parameters.items()}
+    for part in parts:
+        with finding("backward"):
+            answer = _answer(network, part.to(like))
+            loss = answer.atan().sum()
+            found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        answers.append(answer.detach().double())
+        for name, grad in zip(parameters, found, strict=True):
+            totals[name] += 0 if grad is None else grad
+    return torch.cat(answers, along), totals
+
+
+def _quiet_sizes(network: Any, samples: Tensor, sizes: Sequence[int], along: int) -> None:
+    """Compare batches of many sizes, without gradients, with their samples a few at a time."""
+    x = samples.to(next(network.parameters()))
+    slack = ROUGH if x.dtype == torch.float32 else TOLERANCE
+    with torch.no_grad(), finding("forward"):
+        whole = torch.cat([_answer(network, part) for part in x.split(WIDE, along)], along)
+        for size in sizes:
+            found = _answer(network, x.narrow(along, 0, size))
+            if not agree(found, whole.narrow(along, 0, size), along, slack):
+                problem = f"a batch of {size} is not what its samples are {WIDE} at a time"
+                raise Wrong("forward", problem)
+        few = [network.rates(part) for part in x.split(WIDE, along)]
+        for name, rates in network.rates(x).items():
+            if not agree(rates, torch.cat([part[name] for part in few], along), along, slack):
+                raise Wrong("rates()", f"those of {name} depend on the size of the batch")
+
+
+def other_options(case: Case) -> str:
+    """Compare networks built with other options with what is stated of those."""
+    meaning = case.meaning
+    refuses_nonsense(case)
+    small = case.n_connections + case.n_products < SMALL
+    choices = list(rounds(case, 4 if small else 2))
+    for options in choices:
+        torch.manual_seed(0)
+        other = case.chosen(options)
+        network = other.build()
+        try:
+            if list(network.effective_weights()) != [p["key"] for p in other.stated["projections"]]:
+                raise Wrong("projections", "are others than with these options")
+            meaning.check_built(other, network)
+            if chosen := {k: v for k, v in options.items() if k in meaning.starts}:
+                starts_where_stated(replace(other, options=chosen))
+            computes(other, network, PASSES[:2] if small else PASSES[:1])
+            _sizes_are(network, options)
+        except Wrong as wrong:
+            raise Wrong(f"{spelled(options)}: {wrong.where}", wrong.problem) from wrong
+    return f"{len(choices)} choices of other options give what is stated of them"
+
+
+def _sizes_are(network: Any, options: Options) -> None:
+    """Compare the sizes of inputs and outputs with options."""
+    x = network.example_input(2)
+    with torch.no_grad():
+        y = _answer(network, x)
+    size = options.get("image_size", x.shape[-2:])
+    wanted = {
+        "channels": x.shape[1],
+        "image_size": tuple(x.shape[-2:]),
+        "inputs": x.shape[-1],
+        "classes": y.shape[-1],
+        "outputs": y.shape[-1],
+    }
+    given = {**options, "image_size": (size, size) if isinstance(size, int) else tuple(size)}
+    for name, found in wanted.items():
+        if name in options and found != given[name]:
+            raise Wrong(name, f"is {found}, not {given[name]}")
+
+
+def reports_all(network: Any) -> None:
+    """Compare what is reported beside projections with parameters."""
+    known = network.effective_weights()
+    held = [p.detach() for p in network.parameters()]
+    for key, weight in network.effective_weights(all=True).items():
+        if key not in known:
+            dense = weight.to_dense()
+            same = any(dense.shape == p.shape and torch.equal(dense, p) for p in held)
+            parts = [p for p in held if p.numel() > dense.numel() and len(p) == len(dense)]
+            if not (same or any(bool(torch.isin(dense, p).all()) for p in parts)):
+                raise Wrong(key, "is said to act, and is no parameter")
+
+
+def refuses_inputs(network: Any) -> None:
+    """Give inputs of another size."""
+    x = network.example_input(2)
+    for other in (x[..., :-1], torch.cat((x, x[..., :1]), -1), x.unsqueeze(0).unsqueeze(0)):
+        try:
+            network(other)
+        except Exception:  # whatever layers say of it
+            continue
+        raise Wrong("forward", f"takes inputs of {tuple(other.shape)} for {tuple(x.shape)}")
+
+
+def train(case: Case, network: Any, kind: str) -> None:
+    """Take three steps at a high rate, with weight decay."""
+    network.train()
+    shake(case.meaning, network)
+    optimizer = Stepper(kind, network.parameters(), lr=0.1, weight_decay=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        _answer(network, network.example_input(BATCH)).tanh().mean().backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+
+
+def survives_saving(case: Case, network: Any) -> None:
+    """Save the state, load it into a new network, and compare outputs and effective weights."""
+    network.eval()
+    file = io.BytesIO()
+    torch.save(network.state_dict(), file)
+    file.seek(0)
+    state = torch.load(file, weights_only=True)
+    torch.manual_seed(1)
+    fresh = case.build()
+    fresh.load_state_dict(state)
+    image = network.example_input(BATCH)
+    with torch.no_grad():
+        expected = _answer(network, image)
+        for name, other in (("loaded", fresh.eval()), ("copied", copy.deepcopy(network))):
+            if not torch.equal(_answer(other, image), expected):
+                raise Wrong("state_dict", f"the {name} network answers differently")
+    again = fresh.effective_weights(all=True)
+    for key, weight in network.effective_weights(all=True).items():
+        old, new = weight.coalesce(), again[key].coalesce()
+        same = torch.equal(old.indices(), new.indices()) and torch.equal(old.values(), new.values())
+        if not same:
+            raise Wrong(key, "has other weights after saving and loading")

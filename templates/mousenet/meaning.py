@@ -1,0 +1,3 @@
+"""What the style's networks compute: a stack of layers."""
+
+from ..parts.stack_meaning import MEANING as MEANING

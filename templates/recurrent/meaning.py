@@ -1,0 +1,273 @@
+"""What leaky rate units compute, written plainly, and what of them alone is checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from connectome_compiler.certify.findings import Wrong
+from connectome_compiler.certify.meaning import Case, Meaning, Options, Read, Stated, Values
+from connectome_compiler.certify.plain import PHI, connections, linear, summed
+from connectome_compiler.certify.structure import key_of
+from connectome_compiler.ir.digest import array_digest
+
+FEW = 512  # neurons; up to so many, all eigenvalues are looked at
+
+
+class Leaky(Meaning):
+    """Units that follow ``tau dr/dt = -r + phi(drive)``, by exponential Euler steps."""
+
+    in_time = True
+    calls_layers = False
+    keys = Meaning.keys | {"dynamics"}
+    values: ClassVar[Values] = {
+        "activation": ("sigmoid", "softplus", "relu", "linear", "tanh"),
+        "batch_first": (True, False),
+        "dt_ms": (7.0, 33.0),
+        "inputs": (5, 2),
+        "outputs": (4, 3),
+        "spectral_radius": (0.7, None),
+        "tau_ms": (33.0, 5.0),
+    }
+    nonsense: ClassVar[Options] = {"activation": "?", "dt_ms": -1.0, "tau_ms": 0.0}
+    starts = frozenset({"spectral_radius", "tau_ms"})
+    unscaled: ClassVar[Options] = {"spectral_radius": None}
+
+    def read(self, network: Any, stated: Stated, x: Tensor, state: Tensor | None = None) -> Read:
+        """Compute step by step, population by population, connection by connection."""
+        return leaky(network, stated, x, state)
+
+    def check_built(self, case: Case, network: Any) -> tuple[str, ...]:
+        """Compare constants of units, and what a network starts with, with what is stated."""
+        _dynamics_are_those_stated(network, case.stated["dynamics"])
+        _starts(case, network)
+        return ("time constants, and weights that come from data, start where it is stated",)
+
+    def shaken(self, network: Any) -> None:
+        """Make some units fast beside the step of time, and some slow."""
+        if isinstance(network.units.log_tau, nn.Parameter):
+            network.units.log_tau.add_(math.log(network.units.dt_ms))
+
+    def start(self, law: str, stated: Stated) -> float:
+        """Return where the logarithms of time constants start."""
+        if law != "log-tau":
+            return super().start(law, stated)
+        return math.log(stated["dynamics"]["tau_ms"])
+
+    def units(self, stated: Stated) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield the same for each population: units are alike."""
+        yield from ((p["name"], stated["dynamics"]) for p in stated["populations"])
+
+    def restated(self, stated: Stated) -> Stated:
+        """State the dynamics that the options choose."""
+        chosen = stated["options"]
+        named = {k: chosen[k] for k in ("activation", "dt_ms", "tau_ms", "spectral_radius")}
+        return {**stated, "dynamics": {**stated["dynamics"], **named}}
+
+    def activities(
+        self, network: Any, rates: dict[str, Tensor], stated: Stated
+    ) -> dict[str, tuple[str, Tensor]]:
+        """Return what activations put out, from the rates of one step and the next.
+
+        r' = r + alpha (phi - r), so phi = r + (r' - r) / alpha.
+        """
+        alpha, first, found = network.units.alpha(), 0, {}
+        for p in stated["populations"]:
+            now = rates[p["name"]]
+            now = now.transpose(0, 1) if network.batch_first else now
+            before = torch.cat((torch.zeros_like(now[:1]), now[:-1]))
+            phi = before + (now - before) / alpha[first : first + p["units"]]
+            found[p["name"]] = (network.units.activation, phi.flatten(0, 1))
+            first += p["units"]
+        return found
+
+    def idle(self, network: Any, stated: Stated) -> dict[str, tuple[Tensor, str]]:
+        """Return the numbers of units from which no path leads to one that is read."""
+        return _without_way_out(network, stated)
+
+
+MEANING = Leaky()
+
+
+def leaky(network: Any, stated: dict[str, Any], u: Tensor, state: Tensor | None = None) -> Read:
+    """Return rates ``(steps, batch, units)`` by population, the output, and the last rates."""
+    dynamics, units = stated["dynamics"], network.units
+    phi = PHI[dynamics["activation"]]
+    batch_first = stated.get("options", vars(network))["batch_first"]
+    turned = u.transpose(0, 1) if batch_first else u
+    sizes = {p["name"]: p["units"] for p in stated["populations"]}
+    starts = dict(zip(sizes, torch.tensor([0, *sizes.values()]).cumsum(0).tolist(), strict=False))
+    n, batch = sum(sizes.values()), turned.shape[1]
+    # One time constant per unit, and the part of the way that is gone in one step.
+    tau = units.log_tau.exp()
+    tau = tau[units.tau_of] if units.tau_of is not None else tau.expand(n)
+    gone = 1 - (-dynamics["dt_ms"] / tau).exp()
+    bias = units.bias[units.bias_of] if units.bias is not None else torch.zeros_like(tau)
+    layers = {key_of(a, b, w): (a, b, connections(w)) for a, b, w in network.named_projections()}
+    drive = turned
+    if all(stated["read_in"].values()):  # else the input is the current of each driven unit
+        parts = [linear(getattr(network, name), turned) for name in stated["read_in"].values()]
+        drive = torch.cat(parts, -1)
+    state = turned.new_zeros(batch, n) if state is None else state
+    rates = {name: state[:, starts[name] : starts[name] + size] for name, size in sizes.items()}
+    found: dict[str, list[Tensor]] = {name: [] for name in sizes}
+    for step in drive:
+        entering = turned.new_zeros(batch, n).index_add(1, network.input_units, step)
+        new = {}
+        for name, size in sizes.items():
+            here = slice(starts[name], starts[name] + size)
+            total = entering[:, here] + bias[here]
+            for key, (pre, post, weight) in layers.items():
+                if post != name:
+                    continue
+                total = total + summed(weight, rates[pre], size)
+                if key.endswith(":electrical"):
+                    i, _, conductance = weight
+                    loss = conductance.new_zeros(size).index_add(0, i, conductance)
+                    total = total - loss * rates[name]
+            new[name] = rates[name] + gone[here] * (phi(total) - rates[name])
+        rates = new
+        for name, now in rates.items():
+            found[name].append(now)
+    traces = {name: torch.stack(now) for name, now in found.items()}
+    read = torch.cat(list(traces.values()), -1)[..., network.output_units]
+    outputs, first = [], 0
+    for name in stated["read_out"].values():
+        if not name:  # the rates themselves
+            outputs = [read]
+            break
+        last = first + getattr(network, name).weight.shape[1]
+        outputs.append(linear(getattr(network, name), read[..., first:last]))
+        first = last
+    output = sum(outputs[1:], outputs[0])
+    if batch_first:
+        traces = {name: x.transpose(0, 1) for name, x in traces.items()}
+        output = output.transpose(0, 1)
+    return Read(traces, output, torch.cat(list(rates.values()), -1))
+
+
+def _starts(case: Case, network: Any) -> None:
+    """Compare what a network starts with, its spectral radius among it."""
+    dynamics = case.stated["dynamics"]
+    found = network.units.log_tau.detach()
+    wanted = torch.full_like(found, dynamics["tau_ms"]).log()
+    if bool(((found - wanted).abs() > 1e-7 * (1 + wanted.abs())).any()):  # the last bit
+        raise Wrong("units", f"do not start at a time constant of {dynamics['tau_ms']} ms")
+    torch.manual_seed(0)
+    plain = case.build(**case.meaning.unscaled)
+    for a, b, layer in plain.named_projections():
+        want = dynamics["starts_sha256"].get(key := key_of(a, b, layer))
+        if want is not None and array_digest(layer.weight.detach().numpy()) != want:
+            raise Wrong(key, "does not start at the weights of the graph")
+    radius = dynamics["spectral_radius"]
+    factor = 1.0
+    if radius:
+        few = network.units.n <= FEW
+        before = _spectral_radius(plain, case.stated)
+        factor = radius / before
+        after = _spectral_radius(network, case.stated)
+        if abs(after - radius) > (1e-4 if few else 0.02) * radius:
+            raise Wrong("build()", f"starts at a spectral radius of {after:.5g}, not {radius:.5g}")
+        factor = factor if few else float(_chemical(network).norm() / _chemical(plain).norm())
+    for (*_, layer), (*_, other) in zip(
+        network.named_projections(), plain.named_projections(), strict=True
+    ):
+        if layer.kind == "electrical" and not torch.equal(layer.weight, other.weight):
+            raise Wrong("build()", "scales gap junctions to the spectral radius, too")
+    if not torch.allclose(_chemical(network), factor * _chemical(plain), rtol=1e-4, atol=0):
+        raise Wrong("build()", "scales some of its weights otherwise than others at the start")
+
+
+def _chemical(network: Any) -> Tensor:
+    """Return the weights of all chemical projections."""
+    layers = [layer for _, _, layer in network.named_projections() if layer.kind == "chemical"]
+    return torch.cat([layer.weight.detach().double() for layer in layers] or [torch.zeros(0)])
+
+
+def _spectral_radius(network: Any, stated: dict[str, Any]) -> float:
+    """Return the largest magnitude of an eigenvalue of the chemical weights, all in one matrix."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.linalg import eigs
+
+    first, n = {}, 0
+    for p in stated["populations"]:
+        first[p["name"]], n = n, n + p["units"]
+    rows, columns, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
+    for pre, post, layer in network.named_projections():
+        if layer.kind == "chemical":
+            i, j, weights = (x.detach().numpy() for x in connections(layer))
+            rows.append(i + first[post])
+            columns.append(j + first[pre])
+            values.append(weights.astype(np.float64))
+    entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
+    matrix = csr_array(entries, (n, n))
+    if n <= FEW:
+        return float(abs(np.linalg.eigvals(matrix.toarray())).max())
+    start = np.random.default_rng(0).random(n)
+    return float(abs(eigs(matrix, 4, ncv=64, v0=start, tol=1e-4, return_eigenvectors=False)).max())
+
+
+def _dynamics_are_those_stated(network: Any, stated: dict[str, Any]) -> None:
+    """Compare which units are driven, read, and share a time constant or bias."""
+    units = network.units
+    for holder, part in (
+        (network, "input_units"),
+        (network, "output_units"),
+        (units, "tau_of"),
+        (units, "bias_of"),
+    ):
+        held = getattr(holder, part)
+        found = None if held is None else array_digest(held.int().numpy())
+        if found != stated.get(f"{part}_sha256"):
+            raise Wrong(part, "are other units than the graph's")
+    wanted = {"log_tau": stated["tau_per"] != "fixed", "bias": stated["bias_per"] != "none"}
+    if {name for name, _ in units.named_parameters()} != {k for k, v in wanted.items() if v}:
+        raise Wrong("units", "train other constants than is stated")
+
+
+def _without_way_out(network: Any, stated: dict[str, Any]) -> dict[str, tuple[Tensor, str]]:
+    """Return the numbers of units from which no connections lead to a unit that is read."""
+    first, n = {}, 0
+    for p in stated["populations"]:
+        first[p["name"]], n = n, n + p["units"]
+    layers, ends = [], []
+    for pre, post, layer in network.named_projections():
+        i, j = layer.sparse_weight().detach().coalesce().indices()
+        layers.append(layer)
+        ends.append((i + first[post], j + first[pre]))
+    seen = torch.zeros(n, dtype=torch.bool)
+    seen[network.output_units] = True
+    while True:
+        before = int(seen.sum())
+        for post, pre in ends:
+            seen[pre[seen[post]]] = True
+        if int(seen.sum()) == before:
+            break
+    if bool(seen.all()):
+        return {}
+    why = f"proved: of units from which no path leads to one that is read ({n - before:,} of {n:,})"
+    names = {id(p): name for name, p in network.named_parameters()}
+    found: dict[str, tuple[Tensor, str]] = {}
+
+    def shared(parameter: Any, lost: Tensor, group: Tensor | None) -> None:
+        """Note a parameter of which each number acts through one or several places."""
+        if id(parameter) not in names or not parameter.requires_grad:
+            return
+        if group is not None:
+            acting = torch.zeros(len(parameter), dtype=torch.bool)
+            acting[group.long()[~lost]] = True
+            lost = ~acting
+        if lost.shape == parameter.shape and lost.any():
+            found[names[id(parameter)]] = lost, why
+
+    for layer, (post, _) in zip(layers, ends, strict=True):
+        shared(layer.weight, ~seen[post], getattr(layer, "group", None))
+    units = network.units
+    for part, group in (("log_tau", units.tau_of), ("bias", units.bias_of)):
+        shared(getattr(units, part, None), ~seen, group)
+    return found

@@ -1,0 +1,1 @@
+"""Spiking networks for the connectome compiler: a package that it knows by entry points alone."""
