@@ -43,7 +43,7 @@ class Built:
 
         Later imports by the file's name do not find it; `pickle` of a whole network does.
         """
-        from connectome_compiler.emit.building import run_module
+        from connectome_compiler.certify.importing import run_module
 
         path = self.written[-1]
         return run_module(path, path.read_bytes(), path.stem)

@@ -348,4 +348,4 @@ def test_a_recipe_cannot_write_code(name: str, tmp_path: Path) -> None:
         and node.value
         and "PROVENANCE" in ast.unparse(node.target)
     )
-    assert stated["recipe"] == name
+    assert stated["name"] == name

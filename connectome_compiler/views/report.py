@@ -314,7 +314,7 @@ def _stated(path: Path, stated: Statement) -> list[str]:
     signs = sum((q.signs for q in stated.projections), SignCount())
     gaps = _n_gaps(stated.projections)
     return [
-        f"{path.name}: {stated.recipe}, {p.title}",
+        f"{path.name}: {stated.name}, {p.title}",
         "",
         *beside("data", f"{p.source}, {standing(p.connectivity)}; signs: {p.signs}"),
         *beside("licence", p.licence or "not stated by the source"),

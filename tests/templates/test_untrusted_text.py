@@ -191,7 +191,7 @@ def test_hostile_text_is_imported_as_text(case: str, canary: list[str], tmp_path
         graph.verify()
         emission = CASES[case].emit(graph, text)
         said = stated(emission)
-        for key in ("recipe", "dataset", "version", "title", "licence"):
+        for key in ("name", "dataset", "version", "title", "licence"):
             assert said[key] == text
         assert said["steps"][0]["notes"] == [text, text]
         assert letters(text) in letters(docstring(emission))
