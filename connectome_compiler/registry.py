@@ -1,8 +1,9 @@
-"""Adapters, passes, templates, laws and recipes by name; each is imported only when asked for.
+"""Adapters, passes, templates, recipes, records of the IR by name; imported only when asked for.
 
 Built-in ones are tables of strings, beside the things they name. Other packages list theirs under
-the entry point groups ``connectome_compiler.adapters``, ``.passes``, ``.templates`` and ``.laws``;
-and under ``connectome_compiler.recipes`` the package that holds ``NAME.toml``.
+the entry point groups ``connectome_compiler.adapters``, ``.passes``, ``.templates``, ``.laws``,
+``.nodes`` and ``.weights``; and under ``connectome_compiler.recipes`` the package that holds
+``NAME.toml``.
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from connectome_compiler import __version__
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.own_code import FILE, from_file
 
-Kind = Literal["adapter", "pass", "template", "law"]
+Kind = Literal["adapter", "pass", "template", "law", "node", "weights"]
 HOME: dict[Kind, tuple[str, str]] = {
     "adapter": ("connectome_compiler.data_adapters", "connectome_compiler.adapters"),
     "pass": ("connectome_compiler.passes", "connectome_compiler.passes"),
     "template": ("connectome_compiler.templates", "connectome_compiler.templates"),
     "law": ("connectome_compiler.ir.laws", "connectome_compiler.laws"),
+    "node": ("connectome_compiler.ir.nodes", "connectome_compiler.nodes"),
+    "weights": ("connectome_compiler.ir.weights", "connectome_compiler.weights"),
 }
 RECIPES = "connectome_compiler.recipes"  # the package of those we ship, and the group of others
 

@@ -21,11 +21,13 @@ from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest, statement_digest
 from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.laws import Window
+from connectome_compiler.ir.nodes import Swept, words
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.provenance import Provenance
 from connectome_compiler.ir.records import made
 from connectome_compiler.ir.signs import SignCount, count_signs
 from connectome_compiler.ir.ties import groups, n_junctions, scale
+from connectome_compiler.ir.weights import Named, Tied
 
 MARK = "PROVENANCE: dict[str, Any] = {"  # in every emitted module: no other file is overwritten
 FORMAT = 3  # 1 had neither options nor state, 2 had no tables
@@ -66,13 +68,13 @@ class StatedPopulation:
         """Describe a population of ``graph``."""
         unknown = p.neurons is None or p.column("axon_coverage").null_count == p.n_units
         read = None if unknown else int(p.has_outputs().sum())
-        if p.node.tau_ms:
+        if not isinstance(p.node, Swept):  # what it does is stated by the style
             return cls(p.name, p.n_units, layer, read)
-        plain = (p.node.normalisation, p.node.noise_std, p.node.inhibition)
-        if p.node.inhibition == "none":
-            return cls(p.name, p.n_units, layer, read, *plain)
-        digest = array_digest(p.attenuation())
-        return cls(p.name, p.n_units, layer, read, *plain, p.node.inhibition_strength, digest)
+        told = {**words(p.node)}
+        told.pop("activation")
+        if p.node.inhibition:
+            told["inhibition_sha256"] = array_digest(p.attenuation())
+        return cls(p.name, p.n_units, layer, read, **told)
 
     def plain(self) -> dict[str, Any]:
         """Return what is stated."""
@@ -108,7 +110,6 @@ class StatedProjection:
         weights = None if group is None else int(group.max(initial=-1)) + 1
         if not isinstance(q.operator, Linear):
             weights = len(post) * q.operator.area
-        scaled = q.weights.tie not in ("none", "named")
         return cls(
             q.key,
             (n_post, n_pre),
@@ -120,8 +121,8 @@ class StatedProjection:
             array_digest(graph.enforced_signs(q).astype(np.int8)),
             weights,
             None if group is None else array_digest(group),
-            q.weights.tie_by if q.weights.tie == "named" else None,
-            array_digest(scale(q)) if scaled else None,
+            q.weights.name if isinstance(q.weights, Named) else None,
+            array_digest(scale(q)) if isinstance(q.weights, Tied) else None,
             n_junctions(q) if q.kind == "electrical" else None,
             repr(q.connectivity.rule) if isinstance(q.connectivity, Window) else None,
             q.weights.trained,

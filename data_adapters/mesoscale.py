@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.ir.graph import Graph, NodeModel, Place, Population, Port, Projection
+from connectome_compiler.ir.graph import Graph, Place, Population, Port, Projection
 from connectome_compiler.ir.laws import GaussianLaw
+from connectome_compiler.ir.nodes import Swept
 from connectome_compiler.ir.provenance import Evidence, Provenance, Step
 from connectome_compiler.options import spell
 
@@ -26,8 +27,8 @@ from ._citations import (
 
 INPUT = "input"
 PLACEHOLDER = 1000.0  # sources of one target neuron in other areas, as Shi et al. 2022 assume
-IMAGE = NodeModel(activation="linear", bias_per="none")
-MAP = NodeModel(activation="relu", normalisation="batch", bias_per="none")
+IMAGE = Swept("linear")
+MAP = Swept("relu", "batch")
 # The papers behind each shipped table, beside the one that put them together.
 PAPERS = {
     "interlaminar": (BILLEH_2020, STEPANYANTS_2008, LEVY_REYES_2012),

@@ -9,8 +9,9 @@ from math import isqrt
 from typing import Any, ClassVar, Literal
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection
+from connectome_compiler.ir.graph import Graph, Population, Port, Projection
 from connectome_compiler.ir.laws import AllToAll, Connectivity, Window
+from connectome_compiler.ir.nodes import Swept
 from connectome_compiler.ir.operators import LINEAR, Conv2d, ConvTranspose2d, Operator
 from connectome_compiler.ir.provenance import Evidence, Provenance, Step
 from connectome_compiler.nn.window_rules import widths_near
@@ -121,9 +122,7 @@ class Mimetic:
             Population(
                 layer.name,
                 layer.shape,
-                node=NodeModel(
-                    activation=layer.activation, normalisation=layer.normalisation, bias_per="none"
-                ),
+                node=Swept(layer.activation, layer.normalisation),
                 artificial=layer.name not in joined,
             )
             for layer in self.layers

@@ -7,15 +7,17 @@ from typing import ClassVar, Literal
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.budget import must_fit
-from connectome_compiler.ir.graph import Graph, NodeModel, Population, Port, Projection, Weights
+from connectome_compiler.ir.graph import Graph, Population, Port, Projection
 from connectome_compiler.ir.laws import AllToAll, Connectivity, OneToOne, Shift
+from connectome_compiler.ir.nodes import Graded, SquareWave
 from connectome_compiler.ir.provenance import Evidence, Provenance, Step
+from connectome_compiler.ir.weights import Fixed, Named
 from connectome_compiler.options import spell_options
 
 from ._citations import BHATTASALI_2022
 
-GRADED = NodeModel("graded", bias_per="none")
-LINEAR = NodeModel("linear", bias_per="none")
+GRADED = Graded()
+LINEAR = Graded("linear")
 SIDES = ("d", "v")  # dorsal, ventral
 OTHER = {"d": "v", "v": "d"}
 
@@ -56,8 +58,8 @@ class Ncap:
         """Return the whole motif, all parts switched on."""
         n, period = self.n_joints, self.oscillator_period
         must_fit(f"{self.name}.n_joints", units=10 * n)  # before any law lists its connections
-        wave = NodeModel("square-wave", bias_per="none", period_steps=period)
-        brake = NodeModel("graded", bias_per="none", rest=1.0)
+        wave = SquareWave(period)
+        brake = Graded(rest=1.0)
         inputs = {"joints": n, "step": 1, "right": 1, "left": 1, "speed": 1}
         populations = (
             *(Population(p, (k,), node=LINEAR, artificial=True) for p, k in inputs.items()),
@@ -98,7 +100,7 @@ class Ncap:
                 pre,
                 post,
                 law,
-                Weights(self.mechanism, "named", name, "unit", polarity=sign),
+                Named(name, sign, self.mechanism),
                 delay=0,
             )
             for name, sign, pre, post, law in ends
@@ -133,7 +135,7 @@ def _fixed() -> tuple[Projection, ...]:
             pre,
             post,
             law,
-            Weights(start="unit", trained=False, polarity=polarity),
+            Fixed(polarity),
             delay=0,
         )
         for pre, post, law, polarity in ends

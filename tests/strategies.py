@@ -11,14 +11,14 @@ from connectome_compiler.ir import (
     Connectivity,
     Evidence,
     Graph,
-    NodeModel,
     OneToOne,
+    PerConnection,
     Population,
     Port,
     Projection,
     Provenance,
+    Swept,
     Synapses,
-    Weights,
     neuron_table,
 )
 
@@ -158,13 +158,13 @@ def graphs(draw: st.DrawFn) -> Graph:
         return core
     image = Population("image", (1, 2, 3), artificial=True)
     copy = Population("copy", (6,), artificial=True)
-    classes = Population("classes", (4,), node=NodeModel("linear"), artificial=True)
+    classes = Population("classes", (4,), node=Swept("linear"), artificial=True)
     laws: list[tuple[str, str, Connectivity]] = [
         ("image", "copy", OneToOne()),
         *(("copy", p.name, AllToAll()) for p in core.populations),
         *((p.name, "classes", AllToAll()) for p in core.populations),
     ]
-    held = draw(st.sampled_from([Weights(), Weights("abs")]))
+    held = draw(st.sampled_from([PerConnection(), PerConnection(sign="abs")]))
     return Graph(
         (image, copy, *core.populations, classes),
         (

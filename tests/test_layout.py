@@ -53,7 +53,9 @@ ROOMS: dict[str, set[str]] = {
 MEANING = "templates/*/*meaning"
 LAZY = {  # what imports more when asked for it, and may be imported by that
     PACKAGE: {"pipeline", "recipe"},
-    f"{PACKAGE}.ir.graph": set(),  # Graph's methods
+    f"{PACKAGE}.ir.graph": {"passes"},  # Graph's methods: `run` runs passes
+    f"{PACKAGE}.ir.nodes": set(),  # types of what they are checked against, in signatures
+    f"{PACKAGE}.ir.weights": set(),
 }
 OUTSIDE = {"cli", "data_adapters", "templates"}  # these import the compiler, not the reverse
 HEAVY = {"numpy", "torch", "pandas", "pyarrow", "networkx", "scipy", "duckdb", "caveclient"}

@@ -1,8 +1,8 @@
 """What the worm's connectome says for the edges of a motor motif.
 
 A motif has cell classes; the worm has cells. `RULES` says which cells stand for the two ends of
-each edge, by the edge's name (``tie_by``), and between which cells an edge runs in two steps. The
-rest is counted in a data set.
+each edge, by the name of its weight, and between which cells an edge runs in two steps. The rest is
+counted in a data set.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.weights import Named
 from connectome_compiler.registry import find
 from connectome_compiler.text import notes
 
@@ -186,15 +187,10 @@ def as_text(graph: Graph, worm: Graph) -> list[str]:
 
 def in_the_worm(graph: Graph) -> list[str]:
     """Return what the worm has for the edges of a motif, if ``graph`` has any, line by line."""
-    if not motif_edges(graph):
+    if not any(isinstance(q.weights, Named) for q in graph.connectome):
         return []
     worm = find("adapter", "celegans")(cells="neurons+muscles").load()
     return ["", *as_text(graph, worm)]
-
-
-def motif_edges(graph: Graph) -> list[Projection]:
-    """Return the projections of a graph that are edges of a motif: those that share a name."""
-    return [q for q in graph.connectome if q.weights.tie == "named"]
 
 
 def support(graph: Graph, worm: Graph) -> tuple[Support, ...]:
@@ -206,8 +202,10 @@ def support(graph: Graph, worm: Graph) -> tuple[Support, ...]:
     """
     cells = _Cells.of(worm)
     found = []
-    for q in motif_edges(graph):
-        name, side = q.weights.tie_by, q.post.rpartition(".")[2]
+    for q in graph.connectome:
+        if not isinstance(q.weights, Named):  # not an edge of the motif
+            continue
+        name, side = q.weights.name, q.post.rpartition(".")[2]
         rule = RULES.get(name)
         if rule is None or side not in rule.post:
             remark = "no cells of the worm are known to stand for its ends"

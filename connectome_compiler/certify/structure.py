@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -15,10 +14,15 @@ from connectome_compiler.certify.findings import Wrong
 from connectome_compiler.certify.meaning import Case
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
-from connectome_compiler.ir.graph import Graph, NodeModel
+from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.nodes import words
 from connectome_compiler.ir.signs import count_signs, stated_signs
 from connectome_compiler.ir.ties import groups, scale
+from connectome_compiler.ir.weights import Tied
 
+# What nodes of any kind have: a statement that has it for others is refused.
+NODE = {"activation", "normalisation", "noise_std", "inhibition", "inhibition_strength", "rest"}
+NODE |= {"tau_ms", "tau_per", "bias_per"}
 Signs = npt.NDArray[np.int8]
 Index = npt.NDArray[np.int32]
 
@@ -140,12 +144,13 @@ def compare_with_graph(case: Case, network: Any, graph: Graph) -> None:
     ):
         if told[name] != wanted:
             raise Wrong("PROVENANCE", f"{name} is {told[name]!r}, in the graph {wanted!r}")
-    known = {field.name for field in fields(NodeModel)}
+    said = {word for p in graph.populations for word in words(p.node)} | NODE
     for name, unit in case.meaning.units(stated):
-        node = graph.population(name).node
-        for field, held in unit.items():
-            if field in known and held != (meant := getattr(node, field)):
-                raise Wrong(name, f"{field} is {held!r}, in the graph {meant!r}")
+        meant = words(graph.population(name).node)
+        for field in said & unit.keys():
+            held, asked = unit[field], meant.get(field)
+            if held != asked and (held or field in meant):  # nothing is said of what is not there
+                raise Wrong(name, f"{field} is {held!r}, in the graph {asked!r}")
     for line, edges in zip(stated["projections"], graph.connectome, strict=True):
         if line.get("trained", True) != edges.weights.trained:
             raise Wrong(edges.key, "is trained, or not, otherwise than in the graph")
@@ -164,6 +169,5 @@ def compare_with_graph(case: Case, network: Any, graph: Graph) -> None:
         tied = groups(graph, q) if isinstance(q.connectivity, Synapses) else None
         if tied is not None and (layers[q.key].group.numpy() != tied).any():
             raise Wrong(q.key, "shares its weights otherwise than the saved graph")
-        scaled = q.weights.tie not in ("none", "named")
-        if scaled and (layers[q.key].scale.numpy() != scale(q)).any():
+        if isinstance(q.weights, Tied) and (layers[q.key].scale.numpy() != scale(q)).any():
             raise Wrong(q.key, "multiplies its weights otherwise than the saved graph")

@@ -20,6 +20,7 @@ from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.signs import count_signs
 from connectome_compiler.ir.ties import groups, is_mirror, scale
+from connectome_compiler.ir.weights import PerConnection, Tied
 from connectome_compiler.statement import Statement, Wiring
 
 IMPORTS = (
@@ -113,9 +114,9 @@ def weight_arrays(graph: Graph) -> Arrays:
         group = groups(graph, q)
         if group is not None:
             arrays[f"{q.key}.group"] = group
-        if q.weights.tie != "none":
+        if isinstance(q.weights, Tied):
             arrays[f"{q.key}.scale"] = scale(q)
-        elif q.weights.start == "weight" and not is_mirror(q):
+        elif starts_from_data(q):
             own = q.synapses.weight.astype(np.float64)
             total = received[q.kind][q.post][q.synapses.post]
             if group is not None:
@@ -126,6 +127,12 @@ def weight_arrays(graph: Graph) -> Arrays:
             start = np.divide(own, total, out=np.zeros_like(own), where=total > 0)
             arrays[f"{q.key}.start"] = start.astype(np.float32)
     return arrays
+
+
+def starts_from_data(q: Projection) -> bool:
+    """Whether its weights start at the numbers of its connections, and are not its mirror's."""
+    own = isinstance(q.weights, PerConnection) and q.weights.start == "weight"
+    return own and not is_mirror(q)
 
 
 def _received(graph: Graph, kind: str) -> dict[str, npt.NDArray[np.float64]]:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from connectome_compiler.emit.module import shared_sign
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.weights import LowRank, Tied
 
 State = dict[str, dict[str, Any]]
 
@@ -83,7 +84,7 @@ def edges(
     weight = drawn([n_weights], "in-degree" if group is None else "shared")
     if start is not None:
         weight = {"shape": [n_weights], "start": "data", "sha256": array_digest(start)}
-    elif q.weights.start == "low-rank" and q.kind == "chemical":
+    elif isinstance(q.weights, LowRank) and q.kind == "chemical":
         weight = {"shape": [n_weights], "start": "low-rank", "rank": q.weights.rank}
     if of:
         weight = {"shape": [n_weights], "of": f"{of}.weight"}
@@ -97,6 +98,6 @@ def edges(
     state[f"{name}.sign"] = held([] if one_sign else [n])
     if group is not None:
         state[f"{name}.group"] = held([n])
-    if q.weights.tie != "none":
+    if isinstance(q.weights, Tied):
         state[f"{name}.scale"] = held([n])
     return state

@@ -3,12 +3,10 @@
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import (
     Graph,
-    NodeModel,
     Place,
     Population,
     Port,
     Projection,
-    Weights,
 )
 from connectome_compiler.ir.laws import (
     AllToAll,
@@ -21,22 +19,38 @@ from connectome_compiler.ir.laws import (
     Window,
 )
 from connectome_compiler.ir.neurons import neuron_table
+from connectome_compiler.ir.nodes import Attenuation, Graded, Leaky, Node, SquareWave, Swept
 from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
 from connectome_compiler.ir.provenance import Evidence, Provenance, SourceFile, Step
+from connectome_compiler.ir.weights import (
+    Fixed,
+    LowRank,
+    Named,
+    PerConnection,
+    Tied,
+    Weights,
+)
 
 __all__ = [
     "AllToAll",
+    "Attenuation",
     "Connectivity",
     "Conv2d",
     "ConvTranspose2d",
     "Evidence",
+    "Fixed",
     "GaussianKernel",
     "GaussianLaw",
+    "Graded",
     "Graph",
     "Law",
+    "Leaky",
     "Linear",
-    "NodeModel",
+    "LowRank",
+    "Named",
+    "Node",
     "OneToOne",
+    "PerConnection",
     "Place",
     "Population",
     "Port",
@@ -44,8 +58,11 @@ __all__ = [
     "Provenance",
     "Shift",
     "SourceFile",
+    "SquareWave",
     "Step",
+    "Swept",
     "Synapses",
+    "Tied",
     "Weights",
     "Window",
     "neuron_table",

@@ -25,14 +25,16 @@ def digest(graph: Graph) -> str:
     sha = hashlib.sha256()
     for p in graph.populations:
         names = None if p.neurons is None else p.neurons.column_names
-        _text(sha, ["population", p.name, p.shape, _fields(p.node), p.artificial, p.stage, names])
+        _text(sha, ["population", p.name, p.shape, p.artificial, p.stage, names])
+        _text(sha, ["node", type(p.node).__name__, _fields(p.node)])
         if p.place is not None:
             _text(sha, ["place", _fields(p.place)])
         for name in names or ():
             _column(sha, f"{p.name}.{name}", p.column(name))
     for q in graph.projections:
         law = type(q.connectivity).__name__
-        _text(sha, ["projection", q.pre, q.post, q.kind, q.delay, _fields(q.weights), law])
+        _text(sha, ["projection", q.pre, q.post, q.kind, q.delay, law])
+        _text(sha, ["weights", type(q.weights).__name__, _fields(q.weights)])
         _text(sha, ["operator", type(q.operator).__name__, _fields(q.operator)])
         if isinstance(q.connectivity, Synapses):
             edges = q.connectivity

@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.connectivity import Synapses, edge_order
-from connectome_compiler.ir.graph import Graph, NodeModel, Population, Projection
+from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.laws import AllToAll, OneToOne
+from connectome_compiler.ir.nodes import Node
 
 Mask = npt.NDArray[np.bool_]
 
@@ -180,7 +181,7 @@ def regroup(graph: Graph, label: npt.NDArray[np.intp], names: Sequence[str]) -> 
     return replace(graph, populations=populations, projections=tuple(projections))
 
 
-def _one_table(graph: Graph) -> tuple[NodeModel, pa.Table]:
+def _one_table(graph: Graph) -> tuple[Node, pa.Table]:
     """Return what all populations share: their node model, and their tables, joined."""
     hint = "partition before inputs and outputs are attached"
     if graph.ports:

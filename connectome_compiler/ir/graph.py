@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -17,51 +17,19 @@ from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.laws import AllToAll, Connectivity, Law, OneToOne
 from connectome_compiler.ir.neurons import canonical
+from connectome_compiler.ir.nodes import SWEPT, Node
 from connectome_compiler.ir.operators import LINEAR, Linear, Operator
 from connectome_compiler.ir.provenance import Provenance
 from connectome_compiler.ir.records import check_fields
+from connectome_compiler.ir.weights import PER_CONNECTION, Weights
 
 if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
 
+    from connectome_compiler.passes.runner import Pass
+
 Kind = Literal["chemical", "electrical"]
-
-
-@dataclass(frozen=True, slots=True)
-class NodeModel:
-    """How a unit turns its summed input into activity.
-
-    The summed drive is normalised, rectified (or whatever ``activation`` names), attenuated by the
-    neuron's ``inhibition`` (a column of the neuron table, 0 to 1), and noise is added in training.
-    Normalisation "layer" and "rms" is over the population, "batch" over samples (and the places of
-    a map), for each unit or channel.
-
-    With ``tau_ms`` above 0 the unit is leaky: ``tau dr/dt = -r + activation(drive + bias)``. Its
-    time constant starts at ``tau_ms`` and, like its bias, is trained one for all neurons of the
-    population ("shared"), one per "cell_type", or one per "neuron"; or it is not.
-
-    Motifs have two more activations. "graded" is the drive between 0 and 1, cut off outside. A
-    "square-wave" has two units and a count of steps as its drive: the first is 1 during the first
-    ``period_steps // 2`` steps of a period, the second during the others. ``rest`` is the drive
-    without any input.
-    """
-
-    activation: Literal[
-        "relu", "linear", "tanh", "sigmoid", "softplus", "graded", "square-wave"
-    ] = "relu"
-    normalisation: Literal["layer", "rms", "batch", "none"] = "none"
-    noise_std: float = 0.0  # standard deviation, in units of activity; training only
-    inhibition: Literal["none", "multiplicative", "subtractive"] = "none"
-    inhibition_strength: float = 0.0  # a (1 - strength r), or a - strength r
-    tau_ms: float = 0.0  # milliseconds; 0: no memory
-    tau_per: Literal["fixed", "shared", "cell_type", "neuron"] = "fixed"
-    bias_per: Literal["none", "shared", "cell_type", "neuron"] = "neuron"
-    period_steps: int = 0  # of a square wave
-    rest: float = 0.0  # in units of drive
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +68,7 @@ class Population:
     name: str
     shape: tuple[int, ...]
     neurons: pa.Table | None = field(default=None, repr=False)
-    node: NodeModel = NodeModel()
+    node: Node = SWEPT
     artificial: bool = False
     stage: int | None = None
     place: Place | None = None
@@ -139,41 +107,6 @@ class Population:
         return np.asarray(held, np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """How the strengths of a projection's connections are held.
-
-    ``sign`` "none": free real numbers. "abs": ``sign * |w|``, the sign being data (of the
-    connection, else of its presynaptic neuron), so that no training step can flip it; a connection
-    whose sign is not known stays free, and is counted. "clamp": a number of the wrong sign acts as
-    0, and gets no gradient from then on. "smooth": ``sign * softplus(sign w) / softplus(1)``.
-    ``polarity`` is the sign of all connections, +1 or -1, where neither they nor neurons have one
-    of their own; 0: not known.
-
-    ``tie`` says which connections of the projection share one number: "none" does; "type-pair"
-    those from one value of the column ``tie_by`` to one other; "pre-type" those from one value;
-    "kernel" those of a type pair whose ends are equally far apart in the columns ``u`` and ``v`` (a
-    convolution over a hexagonal grid). What acts is that number times the size of the connection's
-    own weight, its synapse count. "named" is for motifs: all connections of all projections whose
-    ``tie_by`` is one name share one number.
-
-    ``start`` is where training starts: "uniform" within the fan-in, "weight" at the synapse counts
-    divided by each neuron's sum, or "low-rank": the entries of a random matrix of ``rank``; "unit"
-    at the polarity, "unit-uniform" between that and 0. Without ``trained`` they stay there.
-    """
-
-    sign: Literal["none", "abs", "clamp", "smooth"] = "none"
-    tie: Literal["none", "type-pair", "pre-type", "kernel", "named"] = "none"
-    tie_by: str = "cell_type"
-    start: Literal["uniform", "weight", "low-rank", "unit", "unit-uniform"] = "uniform"
-    rank: int = 1
-    trained: bool = True
-    polarity: int = 0
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
     """All connections of one kind from population ``pre`` to population ``post``.
@@ -191,7 +124,7 @@ class Projection:
     pre: str
     post: str
     connectivity: Connectivity
-    weights: Weights = Weights()
+    weights: Weights = PER_CONNECTION
     kind: Kind = "chemical"
     delay: int = 1
     operator: Operator = LINEAR
@@ -248,6 +181,17 @@ class Graph:
             return self._by_name[name]
         except KeyError:
             raise UnknownNameError.among("population", name, self._by_name) from None
+
+    def __getitem__(self, name: str) -> Population:
+        """Return the population called ``name``: ``graph["L4.exc"]``."""
+        return self.population(str(name))
+
+    def projection(self, key: str) -> Projection:
+        """Return the projection ``pre->post``; raise `UnknownNameError` if there is none."""
+        for q in self.projections:
+            if q.key == key:
+                return q
+        raise UnknownNameError.among("projection", key, (q.key for q in self.projections))
 
     @property
     def biological(self) -> tuple[Population, ...]:
@@ -323,11 +267,11 @@ class Graph:
             counted &= post != pre
         return int(counted.sum()) / possible
 
-    def signs(self, projection: Projection) -> npt.NDArray[np.int8]:
-        """Return the sign of every connection, shape ``(n_connections,)``; 0 = not known.
+    def own_signs(self, projection: Projection) -> npt.NDArray[np.int8]:
+        """Return the sign of every connection as data say it; 0 = not known.
 
-        The connection's own sign where the source has one, else that of its presynaptic neuron,
-        else the polarity of the projection. Gap junctions have none, and channels are no neurons.
+        The connection's own sign where the source has one, else that of its presynaptic neuron. Gap
+        junctions have none, and channels are no neurons.
         """
         if projection.kind == "electrical":
             return np.zeros(self.count(projection), np.int8)
@@ -342,18 +286,51 @@ class Graph:
             own = projection.connectivity.sign
             if own is not None:
                 signs = np.where(own != 0, own, signs)
-        if polarity := projection.weights.polarity:
-            signs = np.where(signs != 0, signs, np.int8(polarity))
         return signs
+
+    def signs(self, projection: Projection) -> npt.NDArray[np.int8]:
+        """Return the sign of every connection, shape ``(n_connections,)``; 0 = not known.
+
+        Where data do not say it, it is the polarity of the projection's weights.
+        """
+        signs, polarity = self.own_signs(projection), projection.weights.polarity
+        return np.where(signs != 0, signs, np.int8(polarity)) if polarity else signs
 
     def enforced_signs(self, projection: Projection) -> npt.NDArray[np.int8]:
         """Return the signs that the weights must keep, 0 where they are free to take any."""
         signs = self.signs(projection)
-        return np.zeros_like(signs) if projection.weights.sign == "none" else signs
+        return signs if projection.weights.holds_signs else np.zeros_like(signs)
 
     def with_projections(self, projections: Iterator[Projection] | Sequence[Projection]) -> Graph:
         """Return the graph with other projections."""
         return replace(self, projections=tuple(projections))
+
+    def map_populations(self, change: Callable[[Population], Population]) -> Graph:
+        """Return the graph with ``change(p)`` in the place of every population ``p``."""
+        return replace(self, populations=tuple(change(p) for p in self.populations))
+
+    def map_connectome(self, change: Callable[[Projection], Projection]) -> Graph:
+        """Return the graph with ``change(q)`` in the place of every projection between neurons.
+
+        Read-in and read-out stay as they are; see `connectome`.
+        """
+        inner = {q.key for q in self.connectome}
+        return self.with_projections(change(q) if q.key in inner else q for q in self.projections)
+
+    def run(self, *passes: Pass) -> Graph:
+        """Return the graph after all ``passes``, each recorded in the provenance."""
+        from connectome_compiler.passes.runner import run
+
+        return run(self, passes)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both have the same content, to the bit, whatever made them: see `digest`."""
+        if not isinstance(other, Graph):
+            return NotImplemented
+        return self is other or self.digest() == other.digest()
+
+    def __hash__(self) -> int:
+        return hash(self.digest())
 
     # --- what each method does lives in a module of its own -----------------------------------
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import numpy as np
 
-from connectome_compiler.errors import CompileError
+from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.text import cut
 
 T = TypeVar("T")
@@ -36,10 +36,7 @@ WORDS: dict[Any, str] = {
 
 
 def check_fields(record: Any) -> None:
-    """Make every field of ``record`` what its annotation says; else raise `CompileError`.
-
-    A word that is none of a ``Literal`` is left to `Graph.verify`, which knows where it stands.
-    """
+    """Make every field of ``record`` what its annotation says; else raise `CompileError`."""
     kind = type(record)
     for name, hint in _hints(kind).items():  # type: ignore[arg-type]  # types can be hashed
         held = getattr(record, name)
@@ -69,9 +66,19 @@ def made(where: str, kind: type[T], entry: Any) -> T:
 
 def _spelled(where: str, hint: Any, value: Any) -> Any:
     """Return a field of a record, which may be a record itself."""
-    if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
-        return made(where, hint, value)
+    if isinstance(value, dict):
+        for kind in get_args(hint) or (hint,):  # a record, or nothing
+            if isinstance(kind, type) and is_dataclass(kind):
+                return made(where, kind, value)
     return fitted(where, hint, value)
+
+
+def must_be_record(where: str, value: Any) -> None:
+    """Refuse what another package brings as a record, and nobody could save or hash."""
+    kind = type(value)
+    if "__dataclass_fields__" not in vars(kind) or not kind.__dataclass_params__.frozen:
+        problem = f"{kind.__name__} is not a frozen dataclass"
+        raise VerifyError(where, problem, "@dataclass(frozen=True, slots=True) above the class")
 
 
 def fitted(where: str, hint: Any, value: Any) -> Any:
@@ -87,7 +94,11 @@ def fitted(where: str, hint: Any, value: Any) -> Any:
             return value
         raise _unfit(where, value, " or ".join(_named(h) for h in others))
     if origin is Literal:
-        return fitted(where, type(inside[0]), value)
+        word = fitted(where, type(inside[0]), value)
+        if word not in inside:
+            known = ", ".join(map(repr, inside[:-1])) + f" or {inside[-1]!r}"
+            raise CompileError(where, f"must be {known}, not {shown(word)}")
+        return word
     if origin is tuple:
         return _tuple(where, inside, value)
     plain = value.item() if isinstance(value, np.generic) else value

@@ -76,5 +76,5 @@ def _of_one(graph: Graph, q: Projection) -> SignCount:
             return SignCount(unknown=graph.count(q))
     signs = graph.signs(q)
     excitatory, inhibitory = int((signs > 0).sum()), int((signs < 0).sum())
-    enforced = 0 if q.weights.sign == "none" else excitatory + inhibitory
+    enforced = excitatory + inhibitory if q.weights.holds_signs else 0
     return SignCount(excitatory, inhibitory, len(signs) - excitatory - inhibitory, enforced)

@@ -14,10 +14,10 @@ import json
 import os
 import unicodedata
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,23 +29,25 @@ from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import statement_digest
 from connectome_compiler.ir.graph import (
     Graph,
-    NodeModel,
     Place,
     Population,
     Port,
     Projection,
-    Weights,
 )
 from connectome_compiler.ir.laws import Connectivity, Law
 from connectome_compiler.ir.neurons import canonical
+from connectome_compiler.ir.nodes import Node
 from connectome_compiler.ir.operators import OPERATORS, Operator
 from connectome_compiler.ir.provenance import Provenance
 from connectome_compiler.ir.records import fitted, made, shown
-from connectome_compiler.registry import find
+from connectome_compiler.ir.weights import Weights
+from connectome_compiler.registry import HOME, find
 
 T = TypeVar("T")
+Record = Literal["law", "node", "weights"]  # what other packages may bring to a graph
+RECORDS: dict[Record, Any] = {"law": Law, "node": Node, "weights": Weights}
 
-FORMAT = 5
+FORMAT = 6
 PAGE = "graph.json"
 ALTERED = "a file was altered: save the graph again"
 FOLDERS = ("neurons", "connections")
@@ -246,7 +248,7 @@ def _write(graph: Graph) -> tuple[dict[str, bytes], bytes]:
         entry: dict[str, Any] = {
             "name": p.name,
             "shape": list(p.shape),
-            "node": asdict(p.node),
+            "node": _spelled(f"population {p.name}", "node", p.node),
             "artificial": p.artificial,
             "stage": p.stage,
             "place": None if p.place is None else asdict(p.place),
@@ -263,7 +265,7 @@ def _write(graph: Graph) -> tuple[dict[str, bytes], bytes]:
             "kind": q.kind,
             "delay": q.delay,
             "operator": {"kind": type(q.operator).__name__, **asdict(q.operator)},
-            "weights": asdict(q.weights),
+            "weights": _spelled(f"projection {q.key}", "weights", q.weights),
         }
         if isinstance(q.connectivity, Synapses):
             columns = {
@@ -279,7 +281,7 @@ def _write(graph: Graph) -> tuple[dict[str, bytes], bytes]:
             }
         else:
             law = q.connectivity
-            entry["connectivity"] = {"kind": _name_of(law, q.key), **asdict(law)}
+            entry["connectivity"] = _spelled(f"projection {q.key}", "law", law)
         projections.append(entry)
     page = {
         "format": FORMAT,
@@ -336,10 +338,10 @@ def _entry(where: str, entry: Any, name: str, kind: type) -> Any:
 
 def _population(folder: Path, where: str, entry: Any) -> Population:
     _entry(where, entry, "name", str)
-    ready = dict(entry)
-    for name, kind in (("node", NodeModel), ("place", Place)):
-        if ready.get(name) is not None:
-            ready[name] = made(f"{where}.{name}", kind, ready[name])
+    node = _record(f"{where}.node", "node", _entry(where, entry, "node", dict))
+    ready = {**entry, "node": node}
+    if ready.get("place") is not None:
+        ready["place"] = made(f"{where}.place", Place, ready["place"])
     if ready.get("neurons") is not None:
         ready["neurons"] = _read_table(folder, _entry(where, entry, "neurons", str))
     return made(where, Population, ready)
@@ -352,12 +354,12 @@ def _projection(folder: Path, where: str, entry: Any) -> Projection:
     if _entry(at, law, "kind", str) == "Synapses":
         connectivity: Connectivity = _synapses(folder, at, law)
     else:
-        connectivity = _law(at, law)
+        connectivity = _record(at, "law", law)
     ready = {
         **entry,
         "connectivity": connectivity,
         "operator": _operator(f"{where}.operator", operator),
-        "weights": made(f"{where}.weights", Weights, entry.get("weights")),
+        "weights": _record(f"{where}.weights", "weights", _entry(where, entry, "weights", dict)),
     }
     return made(where, Projection, ready)
 
@@ -374,29 +376,32 @@ def _synapses(folder: Path, where: str, entry: dict[str, Any]) -> Synapses:
     return Synapses(unit=_entry(where, entry, "unit", str), **arrays)
 
 
-def _name_of(law: Law, key: str) -> str:
-    """Return the name that a law is saved by; raise `CompileError` if it could not be loaded."""
-    kind = type(law)
+def _spelled(where: str, what: Record, record: Law | Node | Weights) -> dict[str, Any]:
+    """Return a record of the IR as a page holds it; refuse one that could not be loaded again."""
+    kind = type(record)
     with contextlib.suppress(UnknownNameError):
-        if find("law", kind.__name__) is kind:
-            return kind.__name__
-    problem = f"its law {kind.__name__} could not be loaded again: no installed package lists it"
+        if find(what, kind.__name__) is kind:
+            return {"kind": kind.__name__, **asdict(record)}
+    problem = f"{what} {kind.__name__} could not be loaded again: no installed package lists it"
     point = f'{kind.__name__} = "{kind.__module__}:{kind.__qualname__}"'
-    hint = f"list it in a package under the entry points connectome_compiler.laws: {point}"
-    raise CompileError(f"projection {key}", problem, hint)
+    hint = f"list it in a package under the entry points {HOME[what][1]}: {point}"
+    raise CompileError(where, problem, hint)
 
 
-def _law(where: str, entry: dict[str, Any]) -> Law:
-    name = entry["kind"]
+def _record(where: str, what: Record, entry: dict[str, Any]) -> Any:
+    """Return the record that a page holds, of whatever package's kind."""
+    name = _entry(where, entry, "kind", str)
     try:
-        kind = find("law", name, where)
+        kind = find(what, name, where)
     except UnknownNameError as error:
-        problem = f"is a law {shown(name)}, which no installed package provides"
+        problem = f"holds the {what} {shown(name)}, which no installed package provides"
         hint = f"install the package that the graph was made with; {error.hint}"
         raise CompileError(where, problem, hint) from None
-    if not (isinstance(kind, type) and issubclass(kind, Law)):
-        raise CompileError(where, f"is a law {shown(name)}, but {kind!r} is none")
-    return _made_of(where, kind, entry)
+    record = _made_of(where, kind, entry) if is_dataclass(kind) else None
+    if not isinstance(record, RECORDS[what]):
+        problem = f"holds the {what} {shown(name)}, but {kind!r} makes none"
+        raise CompileError(where, problem, "tell the authors of the package that lists it")
+    return record
 
 
 def _operator(where: str, entry: dict[str, Any]) -> Operator:

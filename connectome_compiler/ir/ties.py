@@ -12,6 +12,8 @@ import pyarrow.compute as pc
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses, edge_order
 from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.nodes import Leaky
+from connectome_compiler.ir.weights import Named, Tied
 
 Groups = npt.NDArray[np.int32]
 
@@ -30,20 +32,19 @@ def groups(graph: Graph, projection: Projection) -> Groups | None:
     are a type of their own, the first. Gap junctions have no sender: types of both ends count. The
     one weight of a name is that of other projections as well.
     """
-    tie, edges = projection.weights.tie, projection.synapses
+    held, edges = projection.weights, projection.synapses
     electrical = projection.kind == "electrical"
-    if tie == "none":
-        return _junctions(projection) if electrical else None
-    if tie == "named":
+    if isinstance(held, Named):
         return np.zeros(len(edges.post), np.int32)
+    if not isinstance(held, Tied):
+        return _junctions(projection) if electrical else None
     pre, post = (graph.population(name) for name in (projection.pre, projection.post))
-    by = projection.weights.tie_by
-    type_of_pre, type_of_post = _codes(pre, post, by)
+    type_of_pre, type_of_post = _codes(pre, post, held.column)
     sender, target = type_of_pre[edges.pre], type_of_post[edges.post]
     if electrical:  # a junction has no sender
         sender, target = np.minimum(sender, target), np.maximum(sender, target)
-    keys = [sender] if tie == "pre-type" and not electrical else [target, sender]
-    if tie == "kernel":
+    keys = [sender] if held.by == "pre-type" and not electrical else [target, sender]
+    if held.by == "kernel":
         if electrical:
             problem = "gap junctions conduct both ways: a kernel has a direction"
             raise CompileError(f"projection {projection.key}", problem, "tie them by type-pair")
@@ -59,8 +60,8 @@ def n_weights(graph: Graph) -> int:
     for q in graph.connectome:
         if is_mirror(q):
             continue  # its junctions have the weights of the other direction
-        if q.weights.tie == "named":
-            named.add(q.weights.tie_by)
+        if isinstance(q.weights, Named):
+            named.add(q.weights.name)
             continue
         tied = groups(graph, q) if isinstance(q.connectivity, Synapses) else None
         own = graph.count(q) if tied is None else int(tied.max(initial=-1)) + 1
@@ -89,8 +90,8 @@ def constants(graph: Graph, field: Literal["tau_per", "bias_per"]) -> Groups:
     """
     index, used = [np.zeros(0, np.int32)], 0
     for p in graph.biological:
-        per = getattr(p.node, field)
-        if not p.node.tau_ms or per in ("fixed", "none"):
+        per = getattr(p.node, field) if isinstance(p.node, Leaky) else "none"
+        if per in ("fixed", "none"):
             continue
         if per == "cell_type":
             own = _ranked([_codes(p, p, "cell_type")[0]])

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from math import isfinite
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +17,13 @@ from connectome_compiler.ir.budget import must_fit
 from connectome_compiler.ir.connectivity import Synapses, edge_order
 from connectome_compiler.ir.graph import (
     Graph,
-    NodeModel,
     Place,
     Population,
     Projection,
-    Weights,
 )
 from connectome_compiler.ir.neurons import COVERAGES, ROLES, STANDARD, is_supported
 from connectome_compiler.ir.operators import Linear
+from connectome_compiler.ir.records import must_be_record
 
 
 def verify(graph: Graph) -> None:
@@ -44,11 +41,10 @@ def verify(graph: Graph) -> None:
             if end not in names:
                 raise VerifyError(f"projection {projection.key}", f"no population {end!r}")
         _projection(graph, projection, by_key)
-    _names(graph)
+        projection.weights.check(graph, projection)
     _no_instant_cycle(graph)
     _unique("ports", [f"{p.direction} {p.name}" for p in graph.ports])
     for port in graph.ports:
-        _choice(f"port {port.name}", port, "direction")
         if port.population not in names:
             raise VerifyError(f"port {port.name}", f"no population {port.population!r}")
 
@@ -59,19 +55,6 @@ def _unique(where: str, names: list[str]) -> None:
         if name in seen:
             raise VerifyError(where, f"{name!r} occurs twice")
         seen.add(name)
-
-
-def _choice(where: str, part: object, field: str) -> None:
-    """Check a field whose type is a ``Literal``: what comes from a file may be anything."""
-    allowed = _choices(type(part))[field]  # type: ignore[arg-type]  # types can be hashed
-    if (value := getattr(part, field)) not in allowed:
-        problem = f"{field} {value!r} is none of {', '.join(allowed)}"
-        raise VerifyError(where, problem)
-
-
-@cache
-def _choices(part: type) -> dict[str, tuple[Any, ...]]:
-    return {field: get_args(hint) for field, hint in get_type_hints(part).items()}
 
 
 def _population(population: Population) -> None:
@@ -85,29 +68,12 @@ def _population(population: Population) -> None:
         raise VerifyError(f"population {name!r}", "is not a name", hint)
     if any(n < 0 for n in population.shape) or not population.shape:
         raise VerifyError(where, f"shape {population.shape} is not a shape")
-    _node(where, population.node)
-    if population.node.activation == "square-wave" and population.shape != (2,):
-        raise VerifyError(where, f"has shape {population.shape}: a square wave has two units")
+    must_be_record(f"{where}, node", population.node)
+    population.node.check(population)
     if population.place is not None:
         _place(where, population.place)
     if population.neurons is not None:
         _neurons(where, population.neurons, population.n_units)
-
-
-def _node(where: str, node: NodeModel) -> None:
-    for field in ("activation", "normalisation", "inhibition", "tau_per", "bias_per"):
-        _choice(where, node, field)
-    if not (isfinite(node.tau_ms) and node.tau_ms >= 0):
-        raise VerifyError(where, f"tau_ms {node.tau_ms} is not a time constant")
-    if not (isfinite(node.noise_std) and node.noise_std >= 0):
-        raise VerifyError(where, f"noise_std {node.noise_std} is not a standard deviation")
-    for field in ("inhibition_strength", "rest"):
-        if not isfinite(number := getattr(node, field)):
-            raise VerifyError(where, f"{field} is {number}")
-    wave = node.activation == "square-wave"
-    if wave != (node.period_steps > 0) or node.period_steps < 0:
-        problem = f"is {node.activation!r} with a period of {node.period_steps} steps"
-        raise VerifyError(where, problem, "a square wave has a period of at least 1, no other unit")
 
 
 def _place(where: str, place: Place) -> None:
@@ -190,12 +156,7 @@ def _neuron_ids(graph: Graph) -> None:
 
 def _projection(graph: Graph, projection: Projection, by_key: Mapping[str, Projection]) -> None:
     where = f"projection {projection.key}"
-    _choice(where, projection, "kind")
-    for field in ("sign", "tie", "start"):
-        _choice(where, projection.weights, field)
-    _weights(where, projection.weights)
-    if projection.weights.polarity:
-        _polarity(where, graph, projection)
+    must_be_record(f"{where}, weights", projection.weights)
     if projection.delay < 0:
         raise VerifyError(where, f"delay {projection.delay} is negative")
     try:
@@ -204,10 +165,9 @@ def _projection(graph: Graph, projection: Projection, by_key: Mapping[str, Proje
         )
     except CompileError as error:  # a geometry that does not fit these populations
         raise VerifyError(where, f"{error.where} {error.problem}", error.hint) from error
-    shared = projection.kind == "electrical" or projection.weights.tie != "none"
-    if shared and not isinstance(projection.operator, Linear):
-        problem = "is a convolution: its channels have no gap junctions and no types"
-        raise VerifyError(where, problem, "kind chemical, weights not tied")
+    if projection.kind == "electrical" and not isinstance(projection.operator, Linear):
+        problem = "is a convolution: its channels have no gap junctions"
+        raise VerifyError(where, problem, "kind chemical")
     n_post, n_pre = graph.shape(projection)
     law = projection.connectivity
     if isinstance(law, Synapses):
@@ -219,59 +179,11 @@ def _projection(graph: Graph, projection: Projection, by_key: Mapping[str, Proje
         problem = f"is {law.describe()}: gap junctions stand in an edge list"
         raise VerifyError(where, problem)
     # Of a class that is no dataclass itself, the numbers would be neither hashed nor saved.
-    if "__dataclass_fields__" not in vars(type(law)):
-        problem = f"its law {type(law).__name__} is not a dataclass"
-        raise VerifyError(where, problem, "@dataclass(frozen=True, slots=True) above the class")
+    must_be_record(f"{where}, connectivity", law)
     try:
         law.check(n_post, n_pre, projection.operator)
     except CompileError as error:  # a law that does not fit these populations
         raise VerifyError(where, f"{error.where}: {error.problem}", error.hint) from error
-
-
-def _weights(where: str, weights: Weights) -> None:
-    if weights.rank < 1:
-        raise VerifyError(where, f"rank {weights.rank} is under 1")
-    if weights.polarity not in (-1, 0, 1):
-        raise VerifyError(where, f"polarity {weights.polarity} is none of +1, -1, 0 (not known)")
-    of_motif = weights.start in ("unit", "unit-uniform")
-    if of_motif and not weights.polarity:
-        problem = f"starts at {weights.start!r}, but has no polarity"
-        raise VerifyError(where, problem, "polarity +1 or -1")
-    if weights.tie != "none" and weights.start != "uniform" and not of_motif:
-        problem = f"shares its weights, so they cannot start at {weights.start!r}"
-        raise VerifyError(where, problem, "start them uniformly")
-    if weights.tie == "named" and not (weights.tie_by and weights.tie_by.isprintable()):
-        problem = f"shares a weight called {weights.tie_by!r}"
-        raise VerifyError(where, problem, "a name is one line of printable text")
-
-
-def _polarity(where: str, graph: Graph, projection: Projection) -> None:
-    """Refuse a sign for all where there are signs of connections or neurons, or can be none."""
-    if projection.kind == "electrical":
-        raise VerifyError(where, "has a polarity: current flows through a gap junction both ways")
-    bare = replace(projection, weights=replace(projection.weights, polarity=0))
-    try:
-        known = graph.signs(bare).any()
-    except (CompileError, IndexError):
-        return  # what is wrong with its connections is said below
-    if known:
-        problem = "has a polarity, and connections or neurons with signs of their own"
-        raise VerifyError(where, problem, "leave one of them out")
-
-
-def _names(graph: Graph) -> None:
-    """Refuse projections that share a number and differ in how they hold it."""
-    first: dict[str, Projection] = {}
-    for q in graph.projections:
-        if q.weights.tie != "named":
-            continue
-        other = first.setdefault(q.weights.tie_by, q)
-        if q.kind == "electrical":
-            problem = "shares its weights by name: gap junctions have conductances of their own"
-            raise VerifyError(f"projection {q.key}", problem)
-        if q.weights != other.weights:
-            problem = f"and {other.key} share the weight {q.weights.tie_by!r}, but differ in it"
-            raise VerifyError(f"projection {q.key}", problem, "give them two names")
 
 
 def _synapses(where: str, edges: Synapses, n_post: int, n_pre: int) -> None:

@@ -52,10 +52,8 @@ class ApplyDale:
             graph = self._one_sign(graph)
         if self.unsigned == "drop":
             graph = keep_connections(graph, {p.key: graph.signs(p) != 0 for p in chemical(graph)})
-        held = {p.key for p in chemical(graph)}
-        return graph.with_projections(
-            replace(p, weights=replace(p.weights, sign="abs")) if p.key in held else p
-            for p in graph.projections
+        return graph.map_connectome(
+            lambda q: replace(q, weights=q.weights.holding_signs()) if q.kind == "chemical" else q
         )
 
     def _one_sign(self, graph: Graph) -> Graph:

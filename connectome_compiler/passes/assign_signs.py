@@ -50,14 +50,12 @@ class AssignSigns:
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with signs."""
-        changed = replace(
-            graph,
-            populations=tuple(
+        changed = graph.map_populations(
+            lambda p: (
                 set_column(p, "sign", pc.coalesce(p.column("sign"), self._told(p)))
                 if _has_neurons(p)
                 else p
-                for p in graph.populations
-            ),
+            )
         )
         known, left = n_unsigned(graph), n_unsigned(changed)
         if left == known and (graph.provenance.signs != Evidence.NONE or left == _n(graph)):

@@ -14,6 +14,7 @@ import pyarrow as pa
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.edit import drop_populations, set_column
 from connectome_compiler.ir.graph import Graph, Population
+from connectome_compiler.ir.nodes import Attenuation, Swept
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,12 @@ class FoldInhibition:
             return graph
         inhibitory = inhibitory_populations(graph)
         if self.policy == "graded":
-            graph = replace(
-                graph,
-                populations=tuple(
+            graph = graph.map_populations(
+                lambda p: (
                     p
                     if p.name in inhibitory or p.artificial
                     else self._attenuated(p, in_degree(graph, p, inhibitory, self.measure))
-                    for p in graph.populations
-                ),
+                )
             )
         return drop_populations(graph, inhibitory)
 
@@ -63,9 +62,12 @@ class FoldInhibition:
         most = received.max(initial=0.0)
         if most == 0:
             return population
-        node = replace(
-            population.node, inhibition=self.form, inhibition_strength=float(self.strength)
-        )
+        if not isinstance(population.node, Swept):
+            problem = f"has {population.node}: only units without memory have graded inhibition"
+            hint = "policy=units or drop, or leave out what made them so, such as set-dynamics"
+            raise CompileError(f"population {population.name}", problem, hint)
+        inhibition = Attenuation(self.form, float(self.strength))
+        node = replace(population.node, inhibition=inhibition)
         return replace(set_column(population, "inhibition", pa.array(received / most)), node=node)
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
@@ -86,7 +88,7 @@ class FoldInhibition:
         yield f"{count['E->I']:,} E->I and {count['I->I']:,} I->I connections dropped"
         if electrical := count["electrical"]:
             yield f"{electrical:,} electrical connections of inhibitory neurons dropped"
-        none = sum(p.n_units for p in after.biological if p.node.inhibition == "none")
+        none = sum(p.n_units for p in after.biological if not getattr(p.node, "inhibition", None))
         if self.policy == "graded" and none:
             yield f"{none:,} neurons in populations that have no inhibitory input: no attenuation"
         if mixed := sum(signs.count(-1) for signs in _signs(after).values()):

@@ -29,14 +29,12 @@ class LevelAreas:
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with levels; raise `CompileError` naming areas that have none."""
         level = self._by_flow(graph) if self.by == "flow" else self._by_table(graph)
-        return replace(
-            graph,
-            populations=tuple(
+        return graph.map_populations(
+            lambda p: (
                 p
                 if p.artificial or p.place is None
                 else replace(p, place=replace(p.place, level=level[p.place.area]))
-                for p in graph.populations
-            ),
+            )
         )
 
     def _by_table(self, graph: Graph) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.edit import reorder, set_column
-from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.graph import Graph, Population
 from connectome_compiler.passes._digraph import (
     Places,
     feedback_order,
@@ -93,13 +93,13 @@ class OrderByFlow:
             "component": by_population(graph, component[rank]),
             "flow_level": by_population(graph, level[component][rank]),
         }
-        populations = []
-        for p in graph.populations:
-            if not p.artificial:
-                for name, values in columns.items():
-                    p = set_column(p, name, pa.array(values[p.name]))
-            populations.append(p)
-        return replace(graph, populations=tuple(populations)), place[rank]
+
+        def placed(p: Population) -> Population:
+            for name, values in columns.items() if not p.artificial else ():
+                p = set_column(p, name, pa.array(values[p.name]))
+            return p
+
+        return graph.map_populations(placed), place[rank]
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Count components, and the connections against the flow, before and after."""

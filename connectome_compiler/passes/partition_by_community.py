@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.edit import set_column
-from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.graph import Graph, Population
 from connectome_compiler.passes._digraph import weak_or_strong
 from connectome_compiler.passes._edge_list import EdgeList, by_population, edge_list, rank_of_ids
 from connectome_compiler.passes._groups import into_groups, sizes
@@ -59,11 +59,11 @@ class PartitionByCommunity:
         label = self._found(edges)[rank]
         size = np.bincount(label)
         columns = by_population(graph, label + 1)
-        populations = (
-            p if p.artificial else set_column(p, "community", pa.array(columns[p.name], pa.int32()))
-            for p in graph.populations
-        )
-        graph = replace(graph, populations=tuple(populations))
+
+        def labelled(p: Population) -> Population:
+            return set_column(p, "community", pa.array(columns[p.name], pa.int32()))
+
+        graph = graph.map_populations(lambda p: p if p.artificial else labelled(p))
         n_large = int((size >= self.smallest).sum())  # communities are numbered by size
         names = [*(f"community{k + 1}" for k in range(n_large)), REST]
         return into_groups(self.name, graph, np.minimum(label, n_large), names)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.graph import Graph, Population
+from connectome_compiler.ir.nodes import Leaky, Swept
 from connectome_compiler.ir.ties import constants
 
 
@@ -33,28 +34,21 @@ class SetDynamics:
 
     def __post_init__(self) -> None:
         if not 0 < self.tau_ms < float("inf"):
-            raise CompileError(f"{self.name}.tau_ms", f"{self.tau_ms} is no time constant")
+            problem = f"must be positive and finite, not {self.tau_ms}"
+            raise CompileError(f"{self.name}.tau_ms", problem)
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with the node model of all neurons set."""
-        return replace(
-            graph,
-            populations=tuple(
-                p
-                if p.artificial
-                else replace(
-                    p,
-                    node=replace(
-                        p.node,
-                        activation=self.activation,
-                        tau_ms=float(self.tau_ms),
-                        tau_per=self.tau_per,
-                        bias_per=self.bias_per,
-                    ),
-                )
-                for p in graph.populations
-            ),
-        )
+        return graph.map_populations(lambda p: p if p.artificial else self._leaky(p))
+
+    def _leaky(self, p: Population) -> Population:
+        plain = isinstance(p.node, Swept) and p.node == Swept(p.node.activation)
+        if not (plain or isinstance(p.node, Leaky)):
+            problem = f"has {p.node}: a leaky unit would keep nothing of it but the activation"
+            hint = "leave set-dynamics out, or what set the rest: set-node-model, fold-inhibition"
+            raise CompileError(f"population {p.name}", problem, hint)
+        node = Leaky(float(self.tau_ms), self.activation, self.tau_per, self.bias_per)
+        return replace(p, node=node)
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Count what is trained, and the neurons that share the value of an unknown type."""

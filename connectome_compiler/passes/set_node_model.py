@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.graph import Graph, Population
+from connectome_compiler.ir.nodes import Swept
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,26 +30,22 @@ class SetNodeModel:
 
     def __post_init__(self) -> None:
         if not 0 <= self.noise_std < float("inf"):
-            raise CompileError(
-                f"{self.name}.noise_std", f"{self.noise_std} is negative or infinite"
-            )
+            problem = f"must be finite and not negative, not {self.noise_std}"
+            raise CompileError(f"{self.name}.noise_std", problem)
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with the node model of all neurons set."""
-        return replace(
-            graph,
-            populations=tuple(
-                p
-                if p.artificial
-                else replace(
-                    p,
-                    node=replace(
-                        p.node,
-                        activation=self.activation,
-                        normalisation=self.normalisation,
-                        noise_std=float(self.noise_std),
-                    ),
-                )
-                for p in graph.populations
-            ),
+        return graph.map_populations(lambda p: p if p.artificial else self._set(p))
+
+    def _set(self, p: Population) -> Population:
+        if not isinstance(p.node, Swept):
+            problem = f"has {p.node}: only units without memory have normalisation and noise"
+            hint = "leave set-node-model out, or what made them so, such as set-dynamics"
+            raise CompileError(f"population {p.name}", problem, hint)
+        node = replace(
+            p.node,
+            activation=self.activation,
+            normalisation=self.normalisation,
+            noise_std=float(self.noise_std),
         )
+        return replace(p, node=node)

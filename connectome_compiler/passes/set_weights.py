@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.ir.ties import groups, n_weights
+from connectome_compiler.ir.weights import LowRank, PerConnection, Tied
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +43,33 @@ class SetWeights:
 
     def __post_init__(self) -> None:
         if self.rank < 1:
-            raise CompileError(f"{self.name}.rank", f"{self.rank} is under 1")
+            raise CompileError(f"{self.name}.rank", f"must be at least 1, not {self.rank}")
         if self.share != "none" and self.start != "uniform":
             problem = f"is {self.start!r}, but shared weights start uniformly"
             raise CompileError(f"{self.name}.start", problem, "share=none, or start=uniform")
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with the weights of all connections between neurons set."""
-        inner = {p.key for p in graph.connectome}
-        changed = graph.with_projections(
-            replace(
-                p,
-                weights=replace(
-                    p.weights,
-                    tie=self.share,
-                    tie_by=self.column,
-                    start=self.start,
-                    rank=self.rank,
-                    trained=self.trained,
-                ),
-            )
-            if p.key in inner
-            else p
-            for p in graph.projections
-        )
-        for p in changed.connectome:
-            groups(changed, p)  # raises for columns that are not there
+        changed = graph.map_connectome(lambda q: replace(q, weights=self._held(q)))
+        for q in changed.connectome:
+            groups(changed, q)  # raises for columns that are not there
         return changed
+
+    def _held(self, q: Projection) -> PerConnection | LowRank | Tied:
+        """Return how the weights of a projection are held from now on; their signs stay."""
+        if not isinstance(q.weights, PerConnection | LowRank | Tied):
+            problem = f"has {q.weights}: this pass sets how weights of single connections are held"
+            raise CompileError(f"projection {q.key}", problem, "leave set-weights out")
+        held: dict[str, Any] = {
+            "sign": q.weights.sign,
+            "polarity": q.weights.polarity,
+            "trained": self.trained,
+        }
+        if self.share != "none":
+            return Tied(self.share, self.column, **held)
+        if self.start == "low-rank":
+            return LowRank(self.rank, **held)
+        return PerConnection(start=self.start, **held)
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Count the weights, and the neurons that share those of an unknown type."""

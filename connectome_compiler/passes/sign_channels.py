@@ -41,12 +41,8 @@ class SignChannels:
         """Return the graph with signs; laws must have been materialised."""
         if self.policy == "none":
             return graph
-        inner = {q.key for q in graph.connectome}
-        signed = graph.with_projections(
-            self._signed(graph, q)
-            if q.key in inner and not graph.population(q.pre).artificial
-            else q
-            for q in graph.projections
+        signed = graph.map_connectome(
+            lambda q: q if graph.population(q.pre).artificial else self._signed(graph, q)
         )
         return replace(signed, provenance=replace(graph.provenance, signs=Evidence.MODELLED))
 
@@ -63,7 +59,7 @@ class SignChannels:
         return replace(
             q,
             connectivity=replace(q.synapses, sign=sign),
-            weights=replace(q.weights, sign="abs"),
+            weights=q.weights.holding_signs(),
         )
 
     def _n_inhibitory(self, channels: int) -> int:

@@ -54,17 +54,14 @@ class SizeMaps:
             problem = f"no channel for {listed(shown)}: fewer neurons than places in the map"
             hint = f"set a smaller input_size ({fits}), or more in halve_at"
             raise CompileError(f"{self.name}.input_size", problem, hint)
-        return replace(
-            graph,
-            populations=tuple(
-                self._input(p)
-                if p.artificial
-                else replace(p, shape=(neurons[p.name] // s**2, s, s))
-                if (s := sizes.get(p.name))
-                else p
-                for p in graph.populations
-            ),
-        )
+
+        def sized(p: Population) -> Population:
+            if p.artificial:
+                return self._input(p)
+            size = sizes.get(p.name)
+            return replace(p, shape=(neurons[p.name] // size**2, size, size)) if size else p
+
+        return graph.map_populations(sized)
 
     def _neurons(self, graph: Graph) -> dict[str, int]:
         """Return how many neurons every population stands for."""

@@ -15,9 +15,11 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.laws import OneToOne, Window
+from connectome_compiler.ir.nodes import Leaky
 from connectome_compiler.ir.provenance import Evidence, Step, standing
 from connectome_compiler.ir.signs import SignCount, count_signs
 from connectome_compiler.ir.ties import constants, is_mirror, n_junctions, n_weights
+from connectome_compiler.ir.weights import Named
 from connectome_compiler.statement import ALTERED, REBUILD, StatedProjection, Statement, style_of
 from connectome_compiler.text import Row, beside, notes, table, wrapped
 
@@ -120,12 +122,12 @@ def _steps(steps: Iterable[Step]) -> list[str]:
 
 def has_memory(graph: Graph) -> bool:
     """Whether the neurons have a memory: their network maps sequences, and returns its state."""
-    return any(p.node.tau_ms > 0 for p in graph.biological)
+    return any(isinstance(p.node, Leaky) for p in graph.biological)
 
 
 def _shares_by_name(graph: Graph) -> bool:
     """Whether connections of several projections share their numbers by name."""
-    return any(q.weights.tie == "named" for q in graph.connectome)
+    return any(isinstance(q.weights, Named) for q in graph.connectome)
 
 
 def _parameters(graph: Graph, total: int) -> list[str]:

@@ -18,8 +18,10 @@ from connectome_compiler.emit.module import array, assemble, sign
 from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
-from connectome_compiler.ir.graph import Graph, NodeModel, Projection, Weights
+from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.nodes import Attenuation, Leaky, Swept
 from connectome_compiler.ir.provenance import standing
+from connectome_compiler.ir.weights import PerConnection
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
@@ -89,7 +91,7 @@ class Bionic:
         _check_projections(graph)
         delayed = [q for q in graph.connectome if q.delay and q.pre != q.post]
         sweeps = self._sweeps(delayed)
-        _check_path(graph, sweeps)
+        _check_path(graph, node, sweeps)
         names = identifiers((p.name for p in graph.populations), OWN)
         layers = between(graph, names, [*OWN, *names.values()])
         seen = _seen(graph, names, layers)
@@ -114,8 +116,8 @@ class Bionic:
             "attention": self.attention,
             "normalisation": literal(node.normalisation),
             "noise_std": node.noise_std,
-            "strength": node.inhibition_strength,
-            "graded": any(p.node.inhibition != "none" for p in graph.biological),
+            "strength": node.inhibition.strength if node.inhibition else 0.0,
+            "graded": node.inhibition is not None,
             "has_within": any(q.pre == q.post for q in graph.connectome),
             "steps": sweeps if delayed else 0,
             "pad": code("    ") if delayed else code(""),
@@ -124,10 +126,8 @@ class Bionic:
                     "attr": names[p.name],
                     "name": literal(p.name),
                     "n": p.n_units,
-                    "inhibition": literal(f"{p.name}:inhibition")
-                    if p.node.inhibition != "none"
-                    else "",
-                    "form": literal(p.node.inhibition),
+                    "inhibition": literal(f"{p.name}:inhibition") if (a := _attenuation(p)) else "",
+                    "form": literal(a.form) if a else literal("none"),
                     "drive": _drive(graph, p.name, names, layers, seen),
                     "within": _within(graph, p.name, layers),
                     "from_before": any(q.pre == p.name for q in delayed),
@@ -184,7 +184,7 @@ class Bionic:
         )
 
     def _options(
-        self, graph: Graph, image: tuple[int, int, int], node: NodeModel, steps: int
+        self, graph: Graph, image: tuple[int, int, int], node: Swept, steps: int
     ) -> dict[str, Any]:
         """Return the options of the emitted ``build()`` with their defaults."""
         channels, height, width = image
@@ -200,8 +200,8 @@ class Bionic:
         }
         if any(q.pre == q.post for q in graph.connectome):
             options["within"] = True
-        if any(p.node.inhibition != "none" for p in graph.biological):
-            strength = node.inhibition_strength
+        if node.inhibition:
+            strength = node.inhibition.strength
             options |= {"graded_inhibition": True, "inhibition_strength": strength}
         return options | ({"steps": steps} if steps else {})
 
@@ -209,7 +209,7 @@ class Bionic:
         self,
         graph: Graph,
         image: tuple[int, int, int],
-        node: NodeModel,
+        node: Swept,
         names: Mapping[str, str],
         layers: Mapping[str, str],
     ) -> state.State:
@@ -235,7 +235,7 @@ class Bionic:
         for p in graph.biological:
             if node.normalisation == "layer":
                 found |= state.affine(f"{names[p.name]}.normalise", p.n_units)
-            if p.node.inhibition != "none":
+            if _attenuation(p):
                 found[f"{names[p.name]}.inhibition"] = state.held([p.n_units])
         for q in graph.connectome:
             bias = q.pre != q.post and _has_bias(graph, q)
@@ -290,7 +290,7 @@ def _doc(graph: Graph, delayed: list[Projection]) -> str:
     )
     if any(q.pre == q.post for q in graph.connectome):
         text += ", the connections ``within`` a population"
-    if any(p.node.inhibition != "none" for p in graph.biological):
+    if any(_attenuation(p) for p in graph.biological):
         text += ", ``graded_inhibition`` and its ``inhibition_strength``"
     if delayed:
         text += ", and the number of sweeps (``steps``) over which feedback acts"
@@ -310,18 +310,24 @@ def _image(graph: Graph) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _common_node(graph: Graph) -> NodeModel:
+def _attenuation(p: Population) -> Attenuation | None:
+    return p.node.inhibition if isinstance(p.node, Swept) else None
+
+
+def _common_node(graph: Graph) -> Swept:
     """Return the node model that all populations share; some may have no inhibition."""
-    nodes = {replace(p.node, inhibition="none", inhibition_strength=0) for p in graph.biological}
-    attenuated = {p.node for p in graph.biological if p.node.inhibition != "none"}
-    if len(nodes) > 1 or len(attenuated) > 1:
-        raise CompileError(
-            "bionic", f"populations differ in their node model: {nodes | attenuated}"
-        )
-    node = (attenuated or nodes).pop()
-    if node.tau_ms:
+    found = list(dict.fromkeys(p.node for p in graph.biological))
+    if any(isinstance(node, Leaky) for node in found):
         problem = "neurons have a time constant, which a network without time cannot have"
         raise CompileError("bionic", problem, "leave set-dynamics out, or use the recurrent style")
+    swept = [node for node in found if isinstance(node, Swept)]
+    if len(swept) < len(found):
+        odd = next(node for node in found if not isinstance(node, Swept))
+        raise CompileError("bionic", f"has no units that are {odd}", "use the style that has them")
+    attenuated = [node for node in swept if node.inhibition]
+    if len({replace(node, inhibition=None) for node in swept}) > 1 or len(attenuated) > 1:
+        raise CompileError("bionic", f"populations differ in their node model: {found}")
+    (node, *_) = attenuated or swept
     if node.activation != "relu":
         raise CompileError("bionic", f"has rates, never negative; not {node.activation!r} units")
     return node
@@ -331,7 +337,7 @@ def _check_projections(graph: Graph) -> None:
     """Refuse what the module could not carry as it stands."""
     place = {p.name: k for k, p in enumerate(graph.populations)}
     for q in graph.connectome:
-        if q.weights != Weights(q.weights.sign):
+        if q.weights not in (PerConnection(), PerConnection(sign="abs")):
             problem = "has shared or frozen weights, or starts from data"
             hint = "leave set-weights out, or use the recurrent style"
             raise CompileError(f"bionic: {q.key}", problem, hint)
@@ -342,7 +348,7 @@ def _check_projections(graph: Graph) -> None:
             raise CompileError(f"bionic: {q.key}", problem, 'add [[pass]] use = "split-flow"')
 
 
-def _check_path(graph: Graph, sweeps: int) -> None:
+def _check_path(graph: Graph, node: Swept, sweeps: int) -> None:
     """Refuse a network whose classes cannot depend on the image, sweep by sweep as it is run."""
     reached = {p.name: np.full(p.n_units, p.name == "image") for p in graph.populations}
 
@@ -358,7 +364,7 @@ def _check_path(graph: Graph, sweeps: int) -> None:
         for p in graph.biological:
             others = [q for q in graph.projections if q.post == p.name != q.pre]
             drive = np.any([arriving(q) for q in others], axis=0) if others else reached[p.name]
-            if p.node.normalisation == "layer" and p.n_units == 1:
+            if node.normalisation == "layer" and p.n_units == 1:
                 drive = np.zeros(1, np.bool_)  # the mean of one is itself: nothing is left
             reached[p.name] = drive
             for q in graph.connectome:
@@ -377,7 +383,7 @@ def _check_path(graph: Graph, sweeps: int) -> None:
 
 def _arrays(graph: Graph) -> Arrays:
     """Return everything that comes from data: connections, signs that differ, inhibition."""
-    attenuated = (p for p in graph.biological if p.node.inhibition != "none")
+    attenuated = (p for p in graph.biological if _attenuation(p))
     return connection_arrays(graph) | {f"{p.name}:inhibition": p.attenuation() for p in attenuated}
 
 

@@ -14,9 +14,10 @@ from connectome_compiler.emit.literal import Source, code, docstring, identifier
 from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import identifiers
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.graph import Graph, Population, Projection, Weights
+from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.laws import AllToAll, Window
 from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
+from connectome_compiler.ir.weights import PerConnection
 from connectome_compiler.nn.window_rules import WindowRule
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
@@ -33,6 +34,7 @@ from ..parts.stack import (
     numbers,
     stated,
     summed,
+    swept,
 )
 
 STYLE = (
@@ -178,7 +180,9 @@ class Mimetic:
         """Return what leads to ReLU, if that starts in its own way."""
         if self.start == "torch":
             return []
-        found = [q for q in graph.projections if graph.population(q.post).node.activation == "relu"]
+        found = [
+            q for q in graph.projections if swept(graph.population(q.post)).activation == "relu"
+        ]
         if not found:
             problem = f"is {self.start!r}, but no layer is of ReLU units"
             raise CompileError("template.start", problem, 'start="torch"')
@@ -214,7 +218,7 @@ def _check_projection(q: Projection) -> None:
     for name in ("end_padding", "per_position"):  # which torch's layers do not have
         if (value := getattr(q.operator, name, False)) not in (False, (0, 0)):
             raise CompileError(where, f"has {name} {value}", "use another style")
-    if q.weights != Weights():
+    if q.weights != PerConnection():
         raise CompileError(where, "has signs, or weights that are shared", "leave them free")
     if q.kind != "chemical" or q.delay:
         problem = f"is {q.kind}, with delay {q.delay}: layers act once, one after the other"

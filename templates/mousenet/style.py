@@ -19,8 +19,9 @@ from connectome_compiler.emit.names import identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.budget import must_fit
 from connectome_compiler.ir.connectivity import Synapses
-from connectome_compiler.ir.graph import Graph, Population, Projection, Weights
+from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.operators import ConvTranspose2d, Linear
+from connectome_compiler.ir.weights import PerConnection
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
@@ -37,6 +38,7 @@ from ..parts.stack import (
     numbers,
     stated,
     summed,
+    swept,
 )
 
 STYLE = (
@@ -225,7 +227,7 @@ class Mousenet:
                 found[f"{name}.index"] = state.held([n_open])
             else:
                 found[f"{name}.mask"] = state.held(shape)
-            if q.weights.sign != "none":
+            if q.weights.holds_signs:
                 found[f"{name}.sign"] = state.held([n_open])
             found[f"{name}.weight"] = weight
             if self.bias:
@@ -238,7 +240,7 @@ class Mousenet:
     def _holders(self, graph: Graph) -> list[dict[str, Any]]:
         """Return the classes of layers, and the function in the module that makes each."""
         kinds = sorted({isinstance(q.operator, ConvTranspose2d) for q in graph.projections})
-        signed = any(q.weights.sign != "none" for q in graph.projections)
+        signed = any(q.weights.holds_signs for q in graph.projections)
         return [
             {
                 "function": code("conv_transpose") if transposed else code("conv"),
@@ -258,7 +260,7 @@ class Mousenet:
         n_open = sum(graph.count(q) for q in graph.projections)
         biases = sum(graph.population(q.post).shape[0] for q in graph.projections) * self.bias
         others = (
-            sum(2 * p.shape[0] for p in graph.populations if p.node.normalisation == "batch")
+            sum(2 * p.shape[0] for p in graph.populations if swept(p).normalisation == "batch")
             + (features + 1) * self.classes
         )
         held = n_open if self.weights == "live" else whole
@@ -305,7 +307,7 @@ def _check_projection(graph: Graph, q: Projection) -> None:
         raise CompileError(where, problem, "use the mimetic style")
     if len({q.operator.kernel, q.operator.kernel[::-1]}) > 1:
         raise CompileError(where, f"has a kernel of {q.operator.kernel}, which is not square")
-    if q.weights not in (Weights(), Weights("abs")):
+    if q.weights not in (PerConnection(), PerConnection(sign="abs")):
         raise CompileError(where, "has weights that are shared, frozen or start from data")
     place = {p.name: k for k, p in enumerate(graph.populations)}
     if q.kind != "chemical" or q.delay != (place[q.pre] >= place[q.post]):
@@ -319,7 +321,7 @@ def _arrays(graph: Graph) -> Arrays:
     for q in graph.projections:
         order, index = _native(graph, q)
         arrays[f"{q.key}.open"] = index.astype(np.int32)
-        if q.weights.sign != "none":
+        if q.weights.holds_signs:
             arrays[f"{q.key}.sign"] = graph.enforced_signs(q)[order]
     return arrays
 

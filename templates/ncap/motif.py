@@ -10,9 +10,11 @@ from typing import NoReturn
 from connectome_compiler.emit.literal import Source, code
 from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.graph import Graph, NodeModel, Population, Projection
+from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.laws import AllToAll, OneToOne, Shift, units
+from connectome_compiler.ir.nodes import Graded, SquareWave
 from connectome_compiler.ir.operators import Linear
+from connectome_compiler.ir.weights import Fixed, Named
 
 HINT = "use the adapter ncap, or another style"
 # What the emitted class has and calls where it takes its options.
@@ -77,7 +79,7 @@ class Motif:
     @property
     def mechanism(self) -> str:
         """How weights keep their sign."""
-        return next(q.weights.sign for q in self.graph.projections if q.weights.trained)
+        return next(q.weights.sign for q in self.graph.projections if isinstance(q.weights, Named))
 
     def onto(self, population: str) -> list[Term]:
         """Return the terms of the drive of a population, in their order."""
@@ -124,29 +126,21 @@ class Motif:
     def _check_cells(self) -> None:
         for p in self.graph.populations:
             node = p.node
-            plain = NodeModel(
-                node.activation,
-                bias_per=node.bias_per,
-                period_steps=node.period_steps,
-                rest=node.rest,
-            )
-            if node != plain:
+            if not isinstance(node, Graded | SquareWave):
                 _refuse(p.name, f"has {node}: cells of a motif have an activation and a rest")
             driven = any(q.post == p.name for q in self.graph.projections)
             entered = any(o.population == p.name for o in self.graph.ports if o.direction == "in")
             if driven == entered:
                 _refuse(p.name, "is driven and an input" if driven else "has no input")
-            if entered and (node.activation, node.rest) != ("linear", 0):
+            if entered and node != Graded("linear"):
                 _refuse(p.name, "is an input: it is linear")
 
     def _term(self, q: Projection) -> Term:
         held = q.weights
         if q.delay or q.kind != "chemical" or not isinstance(q.operator, Linear):
             _refuse(q.key, f"is {q.kind}, with delay {q.delay}: a motif is evaluated once a step")
-        if held.start not in ("unit", "unit-uniform"):
-            _refuse(q.key, f"starts at {held.start!r}, not at its sign", 'start="unit"')
-        if held.trained and (held.tie != "named" or held.sign == "none"):
-            _refuse(q.key, f"has weights held as {held}", "tied by name, of one sign")
+        if not isinstance(held, Named | Fixed):
+            _refuse(q.key, f"has weights held as {held}", "Named if they are trained, else Fixed")
         inner = any(q.key == other.key for other in self.graph.connectome)
         if held.trained != inner:
             problem = "is trained" if held.trained else "has a fixed weight"
@@ -160,7 +154,7 @@ class Motif:
             q.post,
             q.key,
             held.polarity,
-            held.tie_by if held.trained else "",
+            held.name if isinstance(held, Named) else "",
             self._side(q),
             shift,
             unit,
@@ -185,8 +179,9 @@ class Motif:
 
     def _side(self, q: Projection) -> str:
         """Return what tells the projections of a weight apart: ``d`` of ``B.d``, if that does."""
-        trained = (o for o in self.graph.projections if o.weights.trained)
-        alike = [o for o in trained if o.weights.tie_by == q.weights.tie_by]
+        if not isinstance(q.weights, Named):
+            return _last(q)
+        alike = [o for o in self.graph.projections if o.weights == q.weights]
         for spelled in (_last, _post):
             if len({spelled(o) for o in alike}) == len(alike):
                 return spelled(q)
@@ -203,7 +198,7 @@ class Motif:
         others = [p for p in inputs if p is not joints[0]]
         if wide := [p for p in others if p.n_units != 1]:
             _refuse(wide[0].name, f"has {wide[0].n_units} units: a clock or command has one")
-        waves = {p.name for p in self.graph.populations if p.node.activation == "square-wave"}
+        waves = {p.name for p in self.graph.populations if isinstance(p.node, SquareWave)}
         clocks = {t.pre for t in self.terms if t.post in waves}
         found = [p for p in others if p.name in clocks]
         if len(clocks) > 1 or clocks - {p.name for p in found}:
@@ -221,7 +216,7 @@ class Motif:
             if weighted and (len(weighted) < len(terms) or p.name not in self.repeated):
                 problem = "has weights, so each joint has a cell, and all its inputs have weights"
                 _refuse(p.name, problem)
-            if p.node.activation == "square-wave" and len(terms) != 1:
+            if isinstance(p.node, SquareWave) and len(terms) != 1:
                 _refuse(p.name, "is a square wave: it has a clock as its only input")
         if self.is_looped(self.out.name):
             _refuse(self.out.name, "is the output: it reads cells with fixed weights")
@@ -229,7 +224,9 @@ class Motif:
     def _check_weights(self) -> None:
         if not self.weights:
             raise CompileError("ncap", "the graph has no weights to train", HINT)
-        mechanisms = {q.weights.sign for q in self.graph.projections if q.weights.trained}
+        mechanisms = {
+            q.weights.sign for q in self.graph.projections if isinstance(q.weights, Named)
+        }
         if len(mechanisms) > 1:
             problem = f"weights keep their signs in several ways: {', '.join(sorted(mechanisms))}"
             raise CompileError("ncap", problem, "choose one for all")

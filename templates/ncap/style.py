@@ -13,6 +13,7 @@ from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph, Population
+from connectome_compiler.ir.nodes import Graded, SquareWave
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
@@ -176,7 +177,7 @@ class _Text:
                 self.counts.append({"name": name, "default": first, "most": most, "doc": said})
         self.periods: dict[str, Source] = {}
         for p in motif.graph.populations:
-            if p.node.activation == "square-wave":
+            if isinstance(p.node, SquareWave):
                 self.periods[p.name] = code("{}_period", self.vars[p.name])
                 self.counts.append(
                     {
@@ -264,11 +265,11 @@ class _Text:
         target, terms = code("rates[{}]", literal(p.name)), self.motif.onto(p.name)
         if any(term.pre == p.name for term in self.motif.terms):
             target = code("{} = {}", self.vars[p.name], target)
-        if p.node.activation == "square-wave":
+        if isinstance(p.node, SquareWave):
             joints, period = self.vars[self.motif.joints.name], self.periods[p.name]
             wave = code("square_wave({}, self.{})", self._all(terms[0].pre), period)
             return code("{} = {}.to({})", target, wave, joints)
-        drive = _rest(p) if p.node.rest else code("")
+        drive = _rest(p)
         for term in terms:
             source = self._all(term.pre)
             if drive:
@@ -286,7 +287,8 @@ class _Text:
     def _cell(self, p: Population) -> list[Source]:
         """Return the lines that compute the cell at joint ``i`` of a population with weights."""
         lines: list[Source] = []
-        drive = code("zero + {}", _rest(p)) if p.node.rest else code("zero")
+        rest = _rest(p)
+        drive = code("zero + {}", rest) if rest else code("zero")
         for term in self.motif.onto(p.name):
             name = literal(self.attrs[term.weight])
             source, side = self._source(term), literal(term.side)
@@ -294,7 +296,7 @@ class _Text:
             if self.motif.switches[term.weight] or term.shift or term.first is not None:
                 lines += [] if lines else [code("drive = {}", drive)]
                 lines += [code("if i in reach[{}]:", name), code("    drive = drive + {}", summand)]
-            elif lines or p.node.rest:
+            elif lines or rest:
                 before = code("drive") if lines else drive
                 lines.append(code("drive = {} + {}", before, summand))
             else:
@@ -315,16 +317,24 @@ class _Text:
 
 
 def _activity(p: Population, drive: Source) -> Source:
-    if p.node.activation == "linear":
+    activation = _graded(p).activation
+    if activation == "linear":
         return drive
-    if p.node.activation == "softplus":
+    if activation == "softplus":
         return code("nn.functional.softplus({})", drive)
     whole = drive if drive.isidentifier() else code("({})", drive)
-    return code("{}{}", whole, METHODS[p.node.activation])
+    return code("{}{}", whole, METHODS[activation])
 
 
 def _rest(p: Population) -> Source:
-    return literal(int(p.node.rest) if p.node.rest.is_integer() else p.node.rest)
+    """Return the drive without any input, "" for none."""
+    rest = _graded(p).rest
+    return literal(int(rest) if rest.is_integer() else rest) if rest else code("")
+
+
+def _graded(p: Population) -> Graded:
+    assert isinstance(p.node, Graded)  # a motif's units are these, or square waves
+    return p.node
 
 
 def _stated(motif: Motif, text: _Text, options: dict[str, int | bool]) -> dict[str, Any]:
@@ -345,8 +355,7 @@ def _stated(motif: Motif, text: _Text, options: dict[str, int | bool]) -> dict[s
             {
                 "name": p.name,
                 "units": text.n if p.name in motif.repeated else p.n_units,
-                "activation": p.node.activation,
-                "rest": p.node.rest,
+                **_activation(p),
                 "period": text.periods.get(p.name),
                 "switch": motif.part(p.name),
             }
@@ -361,6 +370,12 @@ def _stated(motif: Motif, text: _Text, options: dict[str, int | bool]) -> dict[s
             for term in motif.terms
         ],
     }
+
+
+def _activation(p: Population) -> dict[str, Any]:
+    if isinstance(p.node, SquareWave):
+        return {"activation": "square-wave", "rest": 0.0}
+    return {"activation": _graded(p).activation, "rest": _graded(p).rest}
 
 
 def _doc(motif: Motif, text: _Text) -> str:

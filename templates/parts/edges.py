@@ -9,12 +9,14 @@ from connectome_compiler.emit.module import shared_sign
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import entries_ptr
 from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.nodes import Leaky, Swept
 from connectome_compiler.ir.operators import Linear
+from connectome_compiler.ir.weights import LowRank, PerConnection, Tied
 
 
 def connection_arrays(graph: Graph) -> Arrays:
     """Return rows and sources of every projection of the connectome, and signs that differ."""
-    _refuse_motif(graph)
+    _refuse_others(graph)
     arrays: Arrays = {}
     for q in graph.connectome:
         if not isinstance(q.operator, Linear):
@@ -29,14 +31,14 @@ def connection_arrays(graph: Graph) -> Arrays:
     return arrays
 
 
-def _refuse_motif(graph: Graph) -> None:
-    """Refuse what only a motif has, and layers of other styles do not."""
-    hint = "use the ncap style"
+def _refuse_others(graph: Graph) -> None:
+    """Refuse units and weights of a motif, or of another package: there are no layers for them."""
+    hint = "use the style that has them: for a motif, ncap"
     for p in graph.populations:
-        if p.node.activation in ("graded", "square-wave") or p.node.rest:
-            problem = f"has {p.node.activation} units, resting at {p.node.rest:g}, of a motif"
+        if not isinstance(p.node, Swept | Leaky):
+            problem = f"has {p.node}, which this style has no layer for"
             raise CompileError(f"population {p.name}", problem, hint)
     for q in graph.projections:
-        held = q.weights.sign in ("clamp", "smooth") or q.weights.tie == "named"
-        if held or q.weights.start[:4] == "unit":
-            raise CompileError(f"projection {q.key}", "has weights of a motif", hint)
+        if not isinstance(q.weights, PerConnection | LowRank | Tied):
+            problem = f"has {q.weights}, which this style has no layer for"
+            raise CompileError(f"projection {q.key}", problem, hint)

@@ -13,7 +13,8 @@ from typing import Any
 from connectome_compiler.emit.literal import Source, code, identifier, literal
 from connectome_compiler.emit.names import identifiers
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.graph import Graph, NodeModel, Population, Projection
+from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.nodes import Swept
 from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d
 
 WIDTH = 100
@@ -68,14 +69,22 @@ def short(value: Any) -> Any:
 def check_units(style: str, p: Population, is_input: bool) -> None:
     """Refuse units that a stack of layers does not have."""
     node = p.node
-    plain = NodeModel(node.activation, node.normalisation, bias_per=node.bias_per)
-    known = node.normalisation in ("none", "batch") and node.activation in ACTIVATIONS
-    if node != plain or not known:
+    if (
+        not isinstance(node, Swept)
+        or node.normalisation not in ("none", "batch")
+        or node != Swept(node.activation, node.normalisation)
+    ):
         problem = f"has {node}: the style has batch normalisation and an activation, no more"
         raise CompileError(f"{style}: {p.name}", problem, "use another style")
     if is_input and (node.activation, node.normalisation) != ("linear", "none"):
         problem = "is the input: it has neither activation nor normalisation"
         raise CompileError(f"{style}: {p.name}", problem, "leave them out")
+
+
+def swept(p: Population) -> Swept:
+    """Return the node model of a population that `check_units` has let pass."""
+    assert isinstance(p.node, Swept)
+    return p.node
 
 
 def summed(var: Source, terms: Sequence[Source]) -> list[Source]:
@@ -90,13 +99,13 @@ def summed(var: Source, terms: Sequence[Source]) -> list[Source]:
 def activity(p: Population, drive: Source, norm: Source) -> Source:
     """Return the expression for a population's activity, given its drive."""
     expression = code("self.{}({})", norm, drive) if norm else drive
-    function = ACTIVATIONS[p.node.activation]
+    function = ACTIVATIONS[swept(p).activation]
     return code("{}({})", function, expression) if function else expression
 
 
 def norms(graph: Graph, names: Mapping[str, Source]) -> dict[str, Source]:
     """Return the attribute of the normalisation of each population, "" of those without."""
-    batch = {p.name for p in graph.populations if p.node.normalisation == "batch"}
+    batch = {p.name for p in graph.populations if swept(p).normalisation == "batch"}
     return {
         p.name: code("{}_norm", names[p.name]) if p.name in batch else code("")
         for p in graph.populations
@@ -138,7 +147,7 @@ def stated(
             {
                 "name": p.name,
                 "shape": list(p.shape),
-                "activation": p.node.activation,
+                "activation": swept(p).activation,
                 "normalisation": norms[p.name],
             }
             for p in populations

@@ -20,15 +20,18 @@ from connectome_compiler.emit.module import (
     array,
     assemble,
     sign,
+    starts_from_data,
     weight_arrays,
 )
 from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.digest import array_digest
-from connectome_compiler.ir.graph import Graph, NodeModel, Projection
+from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.ir.laws import AllToAll, OneToOne, units
+from connectome_compiler.ir.nodes import Leaky
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.ties import constants, is_mirror
+from connectome_compiler.ir.weights import LowRank, Tied
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
@@ -193,7 +196,7 @@ class Recurrent:
         return {"dynamics": f"{step}; {taus}", "ports": "; ".join(ports)}
 
     def _options(
-        self, graph: Graph, node: NodeModel, read_in: Projection, read_out: Projection
+        self, graph: Graph, node: Leaky, read_in: Projection, read_out: Projection
     ) -> dict[str, Any]:
         """Return the options of the emitted ``build()`` with their defaults."""
         ends = {"inputs": ("input", read_in), "outputs": ("output", read_out)}
@@ -286,22 +289,19 @@ def _ports(graph: Graph) -> tuple[list[Projection], list[Projection]]:
     return read_in, read_out
 
 
-def _common_node(graph: Graph) -> NodeModel:
+def _common_node(graph: Graph) -> Leaky:
     """Return the node model that all populations share."""
     hint = 'add [[pass]] use = "set-dynamics"'
     if not graph.n_neurons:
         raise CompileError("recurrent", "the graph has no neurons", "keep some")
     first, *others = graph.biological
     node = first.node
-    if not node.tau_ms:
+    if not isinstance(node, Leaky):
         raise CompileError("recurrent", "neurons have no time constant", hint)
     for p in others:
         if p.node != node:
             problem = f"{p.name} has {p.node}, {first.name} has {node}"
             raise CompileError("recurrent", problem, f"make them alike: {hint}")
-    if node.normalisation != "none" or node.noise_std or node.inhibition != "none":
-        problem = "leaky units have no normalisation, noise or graded inhibition"
-        raise CompileError("recurrent", problem, "leave set-node-model and fold-inhibition out")
     return node
 
 
@@ -310,15 +310,16 @@ def _projection(
 ) -> dict[str, Any]:
     """Return how one projection of the connectome is written."""
     electrical = q.kind == "electrical"
-    tied = electrical or q.weights.tie != "none"
+    shared = isinstance(q.weights, Tied)
+    tied = electrical or shared
     options: list[Source] = []
     if tied:
         options.append(array(f"{q.key}.group"))
-    if q.weights.tie != "none":
+    if shared:
         options.append(code("scale={}", array(f"{q.key}.scale")))
     if not electrical:
         options.append(code("sign={}", sign(graph, q)))
-    if q.weights.start == "weight" and not is_mirror(q):
+    if starts_from_data(q):
         options.append(code("start={}", array(f"{q.key}.start")))
     if is_mirror(q):  # a junction has one weight for both directions
         mirror = attributes[f"{q.post}->{q.pre}:electrical"]
@@ -333,7 +334,7 @@ def _projection(
         "ptr": array(f"{q.key}.ptr"),
         "sources": array(f"{q.key}.pre"),
         "options": options,
-        "rank": q.weights.rank if q.weights.start == "low-rank" and not electrical else 0,
+        "rank": q.weights.rank if isinstance(q.weights, LowRank) and not electrical else 0,
         "frozen": not (q.weights.trained or is_mirror(q)),
         "first_post": first[q.post],
         "first_pre": first[q.pre],
@@ -449,9 +450,9 @@ def _layers(graph: Graph) -> list[str]:
     for q in graph.connectome:
         if q.kind == "electrical":
             wanted.add("GapJunctions")
-        elif q.weights.tie != "none":
+        elif isinstance(q.weights, Tied):
             wanted.add("TiedEdgeLinear")
-        elif q.weights.start == "low-rank":
+        elif isinstance(q.weights, LowRank):
             wanted.add("draw_low_rank")
     return sorted(wanted)
 

@@ -24,6 +24,7 @@ from connectome_compiler.data_adapters.ncap import Ncap
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import (
     Graph,
+    Named,
     Population,
     Projection,
     Provenance,
@@ -146,7 +147,7 @@ def test_the_sign_has_to_be_that_of_the_motif(sign: int | None, verdict: str) ->
 def test_edges_without_a_rule_are_listed_as_such(worm: Graph) -> None:
     graph = Ncap().load()
     other = [
-        replace(q, weights=replace(q.weights, tie_by="pull")) if q.weights.tie_by == "osc" else q
+        replace(q, weights=Named("pull", 1)) if q.weights == Named("osc", 1, "clamp") else q
         for q in graph.projections
     ]
     found = [s for s in support(graph.with_projections(other), worm) if s.name == "pull"]

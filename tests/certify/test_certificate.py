@@ -198,7 +198,7 @@ def test_a_graph_of_another_format_has_one_hint(module: Path, graph: Graph, tmp_
     (saved / "graph.json").write_text(json.dumps({**page, "format": 4}))
     with pytest.raises(VerifyError) as found:
         validate(module, saved)
-    assert found.value.problem.endswith("graph.json: format 4, this version reads 5")
+    assert found.value.problem.endswith("graph.json: format 4, this version reads 6")
     assert str(found.value).count("hint: ") == 1
     assert found.value.hint.endswith("make it again: ccompile build RECIPE --save-after all")
 

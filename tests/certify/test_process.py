@@ -23,7 +23,7 @@ from connectome_compiler.data_adapters.mimetic import Layer
 from connectome_compiler.data_adapters.mimetic import Mimetic as Layers
 from connectome_compiler.data_adapters.ncap import Ncap as Motif
 from connectome_compiler.emit.emission import Emission
-from connectome_compiler.ir import GaussianLaw, NodeModel, Port
+from connectome_compiler.ir import GaussianLaw, PerConnection, Port, Swept, Tied, Weights
 from connectome_compiler.passes.lay_kernels import LayKernels
 from connectome_compiler.passes.level_areas import LevelAreas
 from connectome_compiler.passes.materialise_laws import MaterialiseLaws
@@ -85,7 +85,7 @@ def mousenet() -> Emission:
         layers=("4",),
         n_neurons={"T4": 900, "V4": 800},
     )
-    maps, image = (NodeModel(kind, norm, bias_per="none") for kind, norm in NODES)
+    maps, image = (Swept(kind, norm) for kind, norm in NODES)
     people = [replace(p, node=image if p.artificial else maps) for p in graph.populations]
     ports = (Port("input", "input", "in"), Port("V4", "V4", "out"))
     graph = replace(graph, populations=tuple(people), ports=ports)
@@ -322,9 +322,8 @@ def test_uniform_numbers_pass_and_others_do_not() -> None:
         assert unlike_uniform(torch.from_numpy(wrong))
 
 
-@pytest.mark.parametrize("share", ["none", "type-pair"])
-def test_a_network_whose_signs_are_all_free_passes(share: str, tmp_path: Path) -> None:
-    graph = driven(worm(12, 0.4), weights={"share": share})
-    free = [replace(q, weights=replace(q.weights, sign="none")) for q in graph.projections]
-    made = Recurrent(allow_free_signs=True).emit(graph.with_projections(free), "toy")
+@pytest.mark.parametrize("weights", [PerConnection(), Tied("type-pair")])
+def test_a_network_whose_signs_are_all_free_passes(weights: Weights, tmp_path: Path) -> None:
+    graph = driven(worm(12, 0.4)).map_connectome(lambda q: replace(q, weights=weights))
+    made = Recurrent(allow_free_signs=True).emit(graph, "toy")
     assert probe(made.write(tmp_path / "toy.py")[-1], None)["checks"]

@@ -357,7 +357,8 @@ def test_the_installed_package_is_read_and_not_imported(
     assert FlyVisual(extent=1).load().n_neurons == 7 + 7 + 1 + 1
     assert "flyvis" not in sys.modules
     (tmp_path / FOLDER / "small_v1.json").unlink()
-    with pytest.raises(CompileError, match="no such file"):
+    # From Python 3.12 on, a missing file is not even listed as one of the package's.
+    with pytest.raises(CompileError, match="no such file|has 0 files"):
         FlyVisual(extent=1).load()
 
 

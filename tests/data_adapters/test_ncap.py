@@ -25,7 +25,7 @@ def test_the_motif_is_whole_at_every_joint(n: int) -> None:
 
 def test_signs_are_those_of_the_paper() -> None:
     graph = Ncap().load()
-    signs = {q.weights.tie_by: q.weights.polarity for q in graph.connectome}
+    signs = {q.weights.name: q.weights.polarity for q in graph.connectome}
     assert signs == {"prop": 1, "speed": -1, "turn": 1, "osc": 1, "ipsi": 1, "contra": -1}
     fixed = {q.key: q.weights.polarity for q in graph.projections if not q.weights.trained}
     assert [key for key, sign in fixed.items() if sign < 0] == [

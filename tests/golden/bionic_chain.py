@@ -1121,10 +1121,10 @@ PROVENANCE: dict[str, Any] = {
             "l6_exc_to_l6_exc.ptr": [[4], {"held": True}],
             "l6_exc_to_l6_exc.pre": [[3], {"held": True}],
             "l6_exc_to_l6_exc.sign": [[], {"held": True}]}},
-    "graph_sha256": "050e66f190b2a2e97c0a843c512a0bbde61a11d0aeb540c2f5188075312a9c65",
+    "graph_sha256": "c6bcf7cb0b978436c705be1095126a722bc514e009bf15ca405e6eae93e473b9",
     "header_sha256": "5f432a0d737709ab86c844474d336d91a13661f57e5b506a460aa1f5d9a112c5",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "714ad2bb737be94d51852cf771196289273a6ce3d4f580ee49577418ead9aaf4",
+    "sha256": "651145411ac37b42d9b722d582adc04a7313900245fab398e89ee6c3938d04e5",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -1642,10 +1642,10 @@ PROVENANCE: dict[str, Any] = {
             "l6_exc_to_l6_exc.ptr": [[4], {"held": True}],
             "l6_exc_to_l6_exc.pre": [[3], {"held": True}],
             "l6_exc_to_l6_exc.sign": [[], {"held": True}]}},
-    "graph_sha256": "d9b2879da07ca3d54d95d29941aea12b8295f264610372548ca5e9a1785d0d78",
+    "graph_sha256": "b52c47f91ac3d8b5db8366e90c2448f8a48f1a8aa21d8c66d129d6101f704a79",
     "header_sha256": "e9ee2fa93c6d212691fa6ed87b209cf95b7fc6d283fa296a6ca419ffd652febb",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "e3347c24ba6b89095e230fd8f6ccf494393f4b3d10240ea77fe2c66f349c038b",
+    "sha256": "1cb2a46f6ee768e23ec070e8de85292da3a7090351ffe68b0f3823844b2354c1",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

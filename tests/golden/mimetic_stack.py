@@ -264,8 +264,8 @@ PROVENANCE: dict[str, Any] = {
             "flat_norm.running_mean": [[18], {"start": 0.0, "trained": False}],
             "flat_norm.running_var": [[18], {"start": 1.0, "trained": False}],
             "flat_norm.num_batches_tracked": [[], {"start": 0, "trained": False}]}},
-    "graph_sha256": "fd56bb11af3c678c44165d4729e347b86ef0b4cff6039ef4e58304f7c59d4e0f",
+    "graph_sha256": "3419bde6ed037fc717a172621f9ee1d03bef76f0cf1489fac89e8b5869d07551",
     "header_sha256": "852152c14e1a72f8022cc7b983de850a045d851ec7d3652c7a258063fb998eaf",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "ff9814283962b3509ebe070771aab498dbf82b510917b0961dacc3a849327eff",
+    "sha256": "a37ad70ee50c35eed644e6209288deb7fc620df03d1f2a106eac70f130e79187",
 }  # fmt: skip

@@ -491,10 +491,10 @@ PROVENANCE: dict[str, Any] = {
             "w5_norm.num_batches_tracked": [[], {"start": 0, "trained": False}],
             "read_out.weight": [[5, 28], {"start": "uniform", "fan_in": 28}],
             "read_out.bias": [[5], {"start": "uniform", "fan_in": 28}]}},
-    "graph_sha256": "ee874c6aba58d0d0f7450c2a02030989a90a74156f5b3b8780c416c3059cc077",
+    "graph_sha256": "98c85fdf11c5827e1c2399dd425f8248305cbce3a7927831ef00703e7fc7023f",
     "header_sha256": "a75a36bb38fb976fc98925b3654fa2617d5d1168bdee8e414839af1f29182ed9",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "e227ef27731428fd5128d4245f54c99df6ba6a6ee85b5cd5d15f2c691bc4a93e",
+    "sha256": "92de0c7352ada38c0818750bd0281b122f7a9cd1bbe8aae18ff2ccd0bc22877b",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

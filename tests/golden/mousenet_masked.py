@@ -366,10 +366,10 @@ PROVENANCE: dict[str, Any] = {
             "w5_norm.num_batches_tracked": [[], {"start": 0, "trained": False}],
             "read_out.weight": [[5, 28], {"start": "uniform", "fan_in": 28}],
             "read_out.bias": [[5], {"start": "uniform", "fan_in": 28}]}},
-    "graph_sha256": "b722cb5f6ccfcb66f06801d16360d46387074f62e1504725694d14b3c9fda7f2",
+    "graph_sha256": "87a467179b1bc816abf3f64809a35b791494b4f3b1672d8c521cd07c60ffbde3",
     "header_sha256": "d51ff3ecb151da8a91d5d997de6450bed3f3727a6d2b05b7c3c32af42d014c35",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "bd5ff77b052116b0b732aaddbbcef02a51c1cd68d14642a31da88e327639e93e",
+    "sha256": "a4a4cdb6079eee316ef0bb3aac124ff4628557919d2b92863997f04ea10bad6b",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -379,9 +379,7 @@ PROVENANCE: dict[str, Any] = {
     "template": "ncap(weight_sharing=true, sign_constraints=true, constant_init=true, "
                 "proprioception=true, oscillator=true, speed_control=false, turn_control=false, "
                 'class_name="")',
-    "populations": {"columns": ["name", "units"],
-        "each": {"layer": "", "axons_read": None, "normalisation": "none", "noise_std": 0.0,
-                 "inhibition": "none"},
+    "populations": {"columns": ["name", "units"], "each": {"layer": "", "axons_read": None},
         "rows": [
             ["proprioceptor.d", 5], ["proprioceptor.v", 5], ["oscillator", 2], ["brake", 1],
             ["turn.d", 1], ["turn.v", 1], ["B.d", 5], ["B.v", 5], ["muscle.d", 5],
@@ -461,8 +459,8 @@ PROVENANCE: dict[str, Any] = {
                 ["B.d", "muscle.d", 1, "ipsi", "d", 0], ["B.v", "muscle.d", -1, "contra", "d", 0],
                 ["B.v", "muscle.v", 1, "ipsi", "v", 0],
                 ["B.d", "muscle.v", -1, "contra", "v", 0]]}},
-    "graph_sha256": "4cf9a311cee0d007e922e03a7633dea1b6cab095bdae79455ef5c735232eb74e",
+    "graph_sha256": "951288c33f7665092ef6eb7f2bf1b20665a86defd16f098e0e02c37d43e4df3a",
     "header_sha256": "b05c4c0b3447b1f15a82c7b29aebbd0630ee0d32b0ba698d8a4c82540555d16f",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "d921a64fa2a7835d3986bd77d0d22d7dc7ee4981979d074d91fc832d27c97069",
+    "sha256": "0b72897e594a76e662eb2c1383233bb57b7d644df9ac4317300b1957a2497356",
 }  # fmt: skip

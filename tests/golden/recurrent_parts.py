@@ -413,10 +413,10 @@ PROVENANCE: dict[str, Any] = {
             "inter_to_motor.scale": [[1], {"held": True}], "units.tau_of": [[6], {"held": True}],
             "units.bias_of": [[6], {"held": True}], "units.log_tau": [[6], {"start": "log-tau"}],
             "units.bias": [[3], {"start": 0.0}]}},
-    "graph_sha256": "74589de87e5fe8595c911fdfd0474c551c72578f80bf68505bee7fe39b9ed3ee",
+    "graph_sha256": "c14e189a487e77e12d6571c5a5fed69da68513d42932210cec80d59815711dd0",
     "header_sha256": "dcdf7e3a450ec9309e53165de5eff246c5a0d41813f6ce772b91f4399456da99",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "ef5a5b123c49c2ad55682d72eb64dc3f1a7f372624736af9869413872491a3d8",
+    "sha256": "8a5bd0bacb0cda6468754ff2a33ff7c38d776428fba7325abb9524bc544f835b",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

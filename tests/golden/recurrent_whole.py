@@ -237,10 +237,10 @@ PROVENANCE: dict[str, Any] = {
             "neurons_to_neurons_electrical.group": [[6], {"held": True}],
             "units.tau_of": [[6], {"held": True}], "units.bias_of": [[6], {"held": True}],
             "units.log_tau": [[6], {"start": "log-tau"}], "units.bias": [[6], {"start": 0.0}]}},
-    "graph_sha256": "69c5424a9de00a53aefe33dd6a4545b570a275a48395207d6efa9812b05feebe",
+    "graph_sha256": "4eba573c27a03d89815186aaba7cd1455a334223bca3d617d32726c8b9dca247",
     "header_sha256": "0d67b7b2181dd5f27a005cc75d04b23dc2e6edbdf290f7b6b5f834b988411e54",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "3259a0f402e3c42e5ea2520be65db1e24e447ea93f03da13bfce3cd5b0d56384",
+    "sha256": "b68ea8e2ceeecb14aadbb603fe58fd0e5d90b7f381984939a72b32cfaa963ed8",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

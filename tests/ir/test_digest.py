@@ -12,17 +12,25 @@ from strategies import connectomes, graphs
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import (
     AllToAll,
+    Attenuation,
+    Fixed,
+    Graded,
     Graph,
     Law,
-    NodeModel,
+    Leaky,
+    LowRank,
+    Named,
     OneToOne,
+    PerConnection,
     Population,
     Port,
     Projection,
     Provenance,
     Shift,
+    SquareWave,
+    Swept,
     Synapses,
-    Weights,
+    Tied,
     neuron_table,
 )
 from connectome_compiler.ir.digest import array_digest
@@ -32,9 +40,7 @@ TABLE = neuron_table({"neuron_id": [1, 2], "cell_type": ["a", None], "x_um": [0.
 
 def plain(**changed: Any) -> Graph:
     """Two neurons, one connection, one of everything; ``changed`` edits one part."""
-    population = Population(
-        "a", (2,), changed.pop("table", TABLE), changed.pop("node", NodeModel())
-    )
+    population = Population("a", (2,), changed.pop("table", TABLE), changed.pop("node", Swept()))
     synapses = Synapses(
         **{
             "post": [0],
@@ -126,7 +132,7 @@ def test_what_lies_under_a_null_does_not_count() -> None:
 
 def test_how_an_array_was_made_does_not_count() -> None:
     assert plain(post=np.array([0], ">i8")).digest() == plain().digest()
-    assert plain(node=NodeModel(noise_std=0)).digest() == plain(node=NodeModel()).digest()
+    assert plain(node=Swept(noise_std=0)).digest() == plain(node=Swept()).digest()
     a = np.arange(6, dtype="<i4")
     assert array_digest(a) == array_digest(a.astype(">i4")) == array_digest(np.repeat(a, 2)[::2])
 
@@ -149,17 +155,24 @@ CHANGES: dict[str, Callable[[], Graph]] = {
     "sign": lambda: plain(sign=[0]),
     "delay": lambda: plain(delay=2),
     "kind": lambda: plain(kind="electrical"),
-    "weights": lambda: plain(weights=Weights("abs")),
+    "weights": lambda: plain(weights=PerConnection(sign="abs")),
     "law": lambda: plain(connectivity=AllToAll()),
     "other law": lambda: plain(connectivity=OneToOne()),
     "shift": lambda: plain(connectivity=Shift(1)),
     "other shift": lambda: plain(connectivity=Shift(2)),
-    "polarity": lambda: plain(weights=Weights(polarity=1)),
-    "name": lambda: plain(weights=Weights(tie="named", tie_by="a")),
-    "other name": lambda: plain(weights=Weights(tie="named", tie_by="b")),
-    "node": lambda: plain(node=NodeModel("linear")),
-    "rest": lambda: plain(node=NodeModel(rest=1.0)),
-    "period": lambda: plain(node=NodeModel(period_steps=1)),
+    "polarity": lambda: plain(weights=PerConnection(polarity=1)),
+    "low rank": lambda: plain(weights=LowRank(1)),
+    "ties": lambda: plain(weights=Tied("type-pair")),
+    "name": lambda: plain(weights=Named("a", 1)),
+    "other name": lambda: plain(weights=Named("b", 1)),
+    "fixed": lambda: plain(weights=Fixed(1)),
+    "node": lambda: plain(node=Swept("linear")),
+    "attenuation": lambda: plain(node=Swept(inhibition=Attenuation("subtractive", 0.5))),
+    "other form": lambda: plain(node=Swept(inhibition=Attenuation("multiplicative", 0.5))),
+    "other kind": lambda: plain(node=Graded("linear")),
+    "rest": lambda: plain(node=Graded("linear", rest=1.0)),
+    "time constant": lambda: plain(node=Leaky(20.0)),
+    "period": lambda: plain(node=SquareWave(1)),
     "null": lambda: plain(table=swapped(TABLE, "cell_type", pa.array(["a", ""]))),
     "where text ends": lambda: plain(table=swapped(TABLE, "cell_type", pa.array(["", "a"]))),
     "id": lambda: plain(table=swapped(TABLE, "neuron_id", pa.array([1, 3]))),
@@ -193,7 +206,7 @@ def test_order_of_projections_counts() -> None:
 
 def test_the_digest_of_a_version_is_that_of_the_next() -> None:
     # Saved graphs and emitted modules carry it: whoever changes it raises storage.FORMAT.
-    assert plain().digest() == ("c67a99706afc0f6f12ba927ec1879fa98e2e82d060693109724494daabe8356f")
+    assert plain().digest() == ("540e2692e9f747815b65ad9f40ec8ada6302608fd422f0b858cb42d166777c7b")
 
 
 def test_a_field_at_its_default_leaves_the_digest_as_it_is() -> None:

@@ -13,14 +13,14 @@ from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir import (
     AllToAll,
     Graph,
-    NodeModel,
     OneToOne,
+    PerConnection,
     Population,
     Port,
     Projection,
     Provenance,
+    Swept,
     Synapses,
-    Weights,
     neuron_table,
 )
 from connectome_compiler.ir.edit import (
@@ -184,7 +184,8 @@ def test_signs_of_some_connections_survive_beside_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "second", [{"size": [1, 2]}, {"unit": "um2"}, {"delay": 2}, {"weights": Weights("abs")}]
+    "second",
+    [{"size": [1, 2]}, {"unit": "um2"}, {"delay": 2}, {"weights": PerConnection(sign="abs")}],
 )
 def test_unlike_connections_are_not_mixed_in_silence(second: dict[str, Any]) -> None:
     apart = regroup(two(**second), np.array([0, 0, 1, 1]), ["x", "y"])
@@ -219,7 +220,7 @@ IMAGE = Population("image", (2,), artificial=True)
             replace(
                 two(),
                 populations=(
-                    replace(two().populations[0], node=NodeModel("linear")),
+                    replace(two().populations[0], node=Swept("linear")),
                     two().populations[1],
                 ),
             ),

@@ -1,5 +1,6 @@
 import copy
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,13 +13,18 @@ from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir import (
     AllToAll,
     Graph,
+    LowRank,
+    OneToOne,
+    PerConnection,
     Population,
     Projection,
     Provenance,
     Synapses,
-    Weights,
     neuron_table,
 )
+from connectome_compiler.passes.drop_weak_connections import DropWeakConnections
+from connectome_compiler.passes.runner import run
+from connectome_compiler.passes.set_weights import SetWeights
 
 CELLS = Population(
     "cells",
@@ -102,23 +108,23 @@ def test_signs_come_from_the_connection_then_from_its_neuron() -> None:
     assert_array_equal(graph().signs(EDGES), [-1, 1, 0])
     assert_array_equal(graph().enforced_signs(EDGES), [0, 0, 0])
     own = Synapses([0, 1, 3], [1, 0, 2], [1, 1, 1], sign=[1, 0, -1])  # type: ignore[arg-type]
-    q = Projection("cells", "cells", own, Weights("abs"))
+    q = Projection("cells", "cells", own, PerConnection(sign="abs"))
     assert_array_equal(graph(q).signs(q), [1, 1, -1])
     assert_array_equal(graph(q).enforced_signs(q), [1, 1, -1])
 
 
 def test_gap_junctions_have_no_sign() -> None:
     gap = Synapses([0, 1], [1, 0], [1, 1])  # type: ignore[arg-type]
-    q = Projection("cells", "cells", gap, Weights("abs"), kind="electrical")
+    q = Projection("cells", "cells", gap, PerConnection(sign="abs"), kind="electrical")
     assert_array_equal(graph(q).signs(q), [0, 0])
     assert_array_equal(graph(q).enforced_signs(q), [0, 0])
     assert q.key == "cells->cells:electrical"
 
 
 def test_ranks_are_whole_numbers() -> None:
-    assert type(Weights(rank=np.int64(2)).rank) is int  # type: ignore[arg-type]
-    with pytest.raises(CompileError, match=r"Weights.rank: is 1.5, expected a whole number"):
-        Weights(rank=1.5)  # type: ignore[arg-type]
+    assert type(LowRank(np.int64(2)).rank) is int  # type: ignore[arg-type]
+    with pytest.raises(CompileError, match=r"LowRank.rank: is 1.5, expected a whole number"):
+        LowRank(1.5)  # type: ignore[arg-type]
 
 
 def test_artificial_parts_are_no_neurons() -> None:
@@ -145,3 +151,43 @@ def test_a_law_has_no_edge_list() -> None:
 def test_with_projections_takes_their_place() -> None:
     graph = small({"a": {"sign": [1, 1]}}, [("a", "a", [(0, 1)])])
     assert graph.with_projections([]).projections == ()
+
+
+def test_parts_are_looked_up_by_name() -> None:
+    g = graph()
+    assert g["cells"] is g.population("cells")
+    assert g.projection("cells->cells") is EDGES
+    with pytest.raises(UnknownNameError, match=r"population 'cell': .*\n.*did you mean 'cells'"):
+        g["cell"]
+    with pytest.raises(UnknownNameError, match="did you mean 'cells->cells'"):
+        g.projection("cells->cell")
+    with pytest.raises(UnknownNameError, match="population '0'"):
+        g[0]  # type: ignore[index]
+
+
+def test_graphs_are_equal_where_their_contents_are() -> None:
+    g, other = graph(), replace(graph(), provenance=Provenance("elsewhere"))
+    assert g == other
+    assert len({g, other}) == 1
+    assert g != replace(g, projections=())
+    assert g != "a graph"
+
+
+def test_maps_change_every_part_and_nothing_else() -> None:
+    image = Population("image", (4,), artificial=True)
+    seen = Projection("image", "cells", OneToOne())
+    g = Graph((image, CELLS), (seen, EDGES), Provenance("t"))
+    later = g.map_connectome(lambda q: replace(q, delay=q.delay + 1))
+    assert later.projections == (seen, later.projections[1])
+    assert later.projection("cells->cells").delay == 2
+    staged = g.map_populations(lambda p: replace(p, stage=3))
+    assert [p.stage for p in staged.populations] == [3, 3]
+    assert staged.projections == g.projections
+
+
+def test_passes_run_in_order_and_are_recorded() -> None:
+    g = graph().run(DropWeakConnections(1), SetWeights(start="weight"))
+    assert [s.name for s in g.provenance.steps] == ["drop-weak-connections", "set-weights"]
+    assert g.provenance.steps[0].options.startswith("min_")
+    assert g == run(graph(), [DropWeakConnections(1), SetWeights(start="weight")])
+    assert graph().run() == graph()

@@ -289,7 +289,7 @@ def test_laws_have_no_list_until_they_are_drawn() -> None:
         (lambda: GaussianLaw(0.0, 1.0), "width"),
         (lambda: GaussianLaw(1.0, float("nan")), "in_degree"),
         (lambda: GaussianLaw(1.0, 1.0, peak=1.2), "1.2 is no probability"),
-        (lambda: GaussianLaw(1.0, 1.0, unit="mm"), "neither um nor px"),  # type: ignore[arg-type]
+        (lambda: GaussianLaw(1.0, 1.0, unit="mm"), "must be 'um' or 'px'"),  # type: ignore[arg-type]
         (lambda: GaussianKernel(0.0, 1.0, (1, 1)), "peak"),
         (lambda: GaussianKernel(1.0, 1.0, (0, 1)), "no size"),
         (lambda: Conv2d((1, 1), per_position=2), "neither true nor false"),  # type: ignore[arg-type]
@@ -443,7 +443,7 @@ def test_a_law_says_itself_where_it_does_not_fit() -> None:
 def test_what_could_not_be_loaded_again_is_not_saved(tmp_path: Path, installed: Any) -> None:
     for listed in ({}, {"Ring": "rings:Fraction"}):
         installed(**listed)
-        with pytest.raises(CompileError, match=r"its law Ring could not be loaded again") as found:
+        with pytest.raises(CompileError, match=r"law Ring could not be loaded again") as found:
             ringed(Ring()).save(tmp_path / "g")
         assert f'Ring = "{Ring.__module__}:Ring"' in found.value.hint
         assert not (tmp_path / "g").exists()
@@ -456,8 +456,8 @@ def test_a_graph_of_a_package_that_is_not_installed_is_refused_in_words(
     folder = ringed(Ring()).save(tmp_path / "g")
     where = re.escape("projections[0].connectivity")
     for listed, problem in (
-        ({}, "a law 'Ring', which no installed package provides"),
-        ({"Ring": "rings:Fraction"}, "a law 'Ring', but <class 'fractions.Fraction'> is none"),
+        ({}, "holds the law 'Ring', which no installed package provides"),
+        ({"Ring": "rings:Fraction"}, "the law 'Ring', but <class 'fractions.Fraction'> makes none"),
         ({"Ring": "no_such_package:Ring"}, "cannot be imported: No module named"),
     ):
         installed(**listed)
@@ -470,5 +470,5 @@ def test_a_law_whose_numbers_nobody_could_see_is_refused() -> None:
         def __init__(self, radius: int) -> None:
             object.__setattr__(self, "radius", radius)
 
-    with pytest.raises(VerifyError, match="its law Hidden is not a dataclass"):
+    with pytest.raises(VerifyError, match="Hidden is not a frozen dataclass"):
         ringed(Hidden(2)).verify()

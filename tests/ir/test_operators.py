@@ -22,7 +22,7 @@ from connectome_compiler.ir import (
     Projection,
     Provenance,
     Synapses,
-    Weights,
+    Tied,
 )
 from connectome_compiler.ir.digest import statement_digest
 
@@ -134,7 +134,7 @@ def test_numbers_of_no_convolution_are_refused(make: Any, problem: str) -> None:
         ),
         (
             lambda: joined(
-                (2, 3, 3), (2, 3, 3), operator=Conv2d((1, 1)), weights=Weights(tie="type-pair")
+                (2, 3, 3), (2, 3, 3), operator=Conv2d((1, 1)), weights=Tied("type-pair")
             ),
             "no types",
         ),

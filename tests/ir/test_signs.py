@@ -13,7 +13,7 @@ from worms import driven, worm
 
 from connectome_compiler.certify.certificate import validate
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir import Evidence, Graph
+from connectome_compiler.ir import Evidence, Graph, PerConnection
 from connectome_compiler.ir.signs import SignCount, count_signs, stated_signs
 from connectome_compiler.passes.apply_dale import ApplyDale
 from connectome_compiler.passes.runner import run
@@ -25,9 +25,7 @@ from connectome_compiler.views import report
 
 def freed(graph: Graph) -> Graph:
     """Return the graph as it is without apply-dale: what is known stays known."""
-    return graph.with_projections(
-        replace(q, weights=replace(q.weights, sign="none")) for q in graph.projections
-    )
+    return graph.with_projections(replace(q, weights=PerConnection()) for q in graph.projections)
 
 
 STYLES: dict[str, tuple[Callable[..., Any], Callable[[], Graph]]] = {

@@ -23,20 +23,26 @@ from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir import (
     AllToAll,
     Evidence,
+    Graded,
     Graph,
-    NodeModel,
+    Leaky,
+    LowRank,
+    Named,
     OneToOne,
     Population,
     Projection,
     Provenance,
     Shift,
     SourceFile,
+    SquareWave,
     Step,
+    Swept,
     Synapses,
-    Weights,
+    Tied,
     neuron_table,
 )
 from connectome_compiler.ir.digest import statement_digest
+from connectome_compiler.ir.nodes import Attenuation
 from connectome_compiler.ir.storage import FORMAT, file_name
 
 BIG = 864691135000000001
@@ -233,7 +239,7 @@ ALTERED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "page of bytes": (lambda f: (f / "graph.json").write_bytes(b"\xff\xfe"), "graph.json: cannot"),
     "page of another kind": (lambda f: (f / "graph.json").write_text("[]"), "format None"),
-    "other format": (edit_page(lambda p: p.update(format=99)), "format 99, this version reads 5"),
+    "other format": (edit_page(lambda p: p.update(format=99)), "format 99, this version reads 6"),
     "lacks a field": (edit_page(lambda p: p.pop("ports")), "graph.json: lacks 'ports'"),
     "field too many": (
         edit_page(lambda p: p["populations"][0]["node"].update(magic=1)),
@@ -376,7 +382,7 @@ def test_no_word_of_the_origin_changes_unseen(what: str, tmp_path: Path) -> None
 def test_a_graph_of_an_older_version_says_what_it_was_made_from(tmp_path: Path) -> None:
     replace(small(), provenance=MADE).save(tmp_path / "g")
     edit_page(lambda p: p.update(format=4), forged=False)(tmp_path / "g")
-    with pytest.raises(CompileError, match="format 4, this version reads 5") as caught:
+    with pytest.raises(CompileError, match="format 4, this version reads 6") as caught:
         Graph.load(tmp_path / "g")
     made_by = "ccompile build RECIPE --save-after all"
     assert caught.value.hint == f"it holds cells@7, after attach-ports; make it again: {made_by}"
@@ -756,17 +762,17 @@ def test_selected_units_and_ties_are_stored(tmp_path: Path) -> None:
         "cells",
         (4,),
         neuron_table({"neuron_id": [1, 2, 3, 4]}),
-        NodeModel("tanh", tau_ms=20.0, tau_per="cell_type", bias_per="shared"),
+        Leaky(20.0, "tanh", "cell_type", "shared"),
     )
     drive = Population("drive", (2,), artificial=True)
     edges = Synapses([0, 3], [1, 0], [2, 1])  # type: ignore[arg-type]
-    held = Weights("abs", "type-pair", "region", trained=False)
+    held = Tied("type-pair", "region", sign="abs", trained=False)
     g = Graph(
         (drive, cells),
         (
             Projection("drive", "cells", OneToOne((0, 3)), delay=0),
             Projection("cells", "cells", edges, held),
-            Projection("cells", "drive", AllToAll((), (1, 2)), Weights(start="low-rank", rank=3)),
+            Projection("cells", "drive", AllToAll((), (1, 2)), LowRank(3)),
         ),
         Provenance("t"),
     )
@@ -785,14 +791,23 @@ def test_selected_units_and_ties_are_stored(tmp_path: Path) -> None:
     assert g.with_projections([moved, *g.projections[1:]]).digest() != g.digest()
 
 
+def test_graded_inhibition_is_stored(tmp_path: Path) -> None:
+    table = neuron_table({"neuron_id": [1, 2]}).append_column("inhibition", pa.array([0.5, None]))
+    node = Swept(noise_std=0.1, inhibition=Attenuation("subtractive", 0.5))
+    g = Graph((Population("cells", (2,), table, node),), (), Provenance("t"))
+    g.save(tmp_path / "g")
+    assert Graph.load(tmp_path / "g").population("cells").node == node
+    assert Graph.load(tmp_path / "g") == g
+
+
 def test_motifs_are_stored(tmp_path: Path) -> None:
-    wave = NodeModel("square-wave", bias_per="none", period_steps=7)
+    wave = SquareWave(7)
     cells = [
         Population("wave", (2,), node=wave),
-        Population("a", (3,), node=NodeModel("graded", rest=0.5)),
+        Population("a", (3,), node=Graded(rest=0.5)),
         Population("b", (3,)),
     ]
-    held = Weights("clamp", "named", "gain", "unit-uniform", polarity=-1)
+    held = Named("gain", -1, "clamp")
     g = Graph(
         tuple(cells),
         (
@@ -810,7 +825,7 @@ def test_motifs_are_stored(tmp_path: Path) -> None:
 
 
 def test_laws_are_stored_by_name(tmp_path: Path) -> None:
-    image = Population("image", (1, 2, 2), node=NodeModel("linear"), artificial=True)
+    image = Population("image", (1, 2, 2), node=Swept("linear"), artificial=True)
     g = Graph((image,), (Projection("image", "image", AllToAll()),), Provenance("t"))
     g.save(tmp_path / "g")
     assert Graph.load(tmp_path / "g").projections[0].connectivity == AllToAll()

@@ -14,13 +14,17 @@ from strategies import connectomes
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir import (
     AllToAll,
+    Fixed,
     Graph,
-    NodeModel,
+    Leaky,
+    Named,
     OneToOne,
+    PerConnection,
     Population,
     Projection,
     Provenance,
     Synapses,
+    Tied,
     Weights,
     neuron_table,
 )
@@ -30,22 +34,22 @@ TIES = st.sampled_from(["none", "type-pair", "pre-type"])
 
 
 def tied(graph: Graph, tie: Any, by: str = "cell_type") -> Graph:
-    return graph.with_projections(
-        [replace(q, weights=Weights(tie=tie, tie_by=by)) for q in graph.projections]
-    )
+    weights = PerConnection() if tie == "none" else Tied(tie, by)
+    return graph.with_projections(replace(q, weights=weights) for q in graph.projections)
 
 
 def shares(graph: Graph, q: Projection) -> list[Hashable]:
     """Return for each connection what it shares a weight by."""
     pre, post = graph.population(q.pre), graph.population(q.post)
-    by = q.weights.tie_by
+    held = q.weights if isinstance(q.weights, Tied) else None
+    by = held.column if held else "cell_type"
     sources, targets = pre.column(by).to_pylist(), post.column(by).to_pylist()
     found: list[Hashable] = []
     for i, j in zip(q.synapses.post, q.synapses.pre, strict=True):
         pair: tuple[Any, ...] = targets[i], sources[j]
-        if q.weights.tie == "none":
+        if held is None:
             pair = ids(post)[i], ids(pre)[j]
-        elif q.weights.tie == "pre-type" and q.kind == "chemical":
+        elif held.by == "pre-type" and q.kind == "chemical":
             pair = (sources[j],)
         found.append(frozenset(pair) if q.kind == "electrical" else pair)
     return found
@@ -88,7 +92,7 @@ def test_mirror_images_share(graph: Graph, tie: Any) -> None:
         there = dict(zip(zip(q.synapses.post, q.synapses.pre, strict=True), one, strict=True))
         ends = zip(back.synapses.pre, back.synapses.post, strict=True)
         assert there == dict(zip(ends, other, strict=True))
-        pairs = set(shares(graph, replace(q, weights=Weights())))
+        pairs = set(shares(graph, replace(q, weights=PerConnection())))
         assert n_junctions(q) == n_junctions(back) == len(pairs)
 
 
@@ -160,11 +164,8 @@ def test_what_has_no_groups_is_refused() -> None:
 
 
 def leaky(graph: Graph, **node: Any) -> Graph:
-    return replace(
-        graph,
-        populations=tuple(
-            replace(p, node=NodeModel(tau_ms=10.0, **node)) for p in graph.populations
-        ),
+    return graph.map_populations(
+        lambda p: replace(p, node=Leaky(10.0, **{"tau_per": "fixed", **node}))
     )
 
 
@@ -186,7 +187,7 @@ def test_constants_agree_with_a_slow_reading(graph: Graph, per: Any) -> None:
 
 def test_a_name_is_one_weight_wherever_it_stands() -> None:
     cells = [Population(name, (3,)) for name in "abc"]
-    one, other = (Weights(tie="named", tie_by=name) for name in ("one", "other"))
+    one, other = (Named(name, 1) for name in ("one", "other"))
     listed = Synapses([0, 2], [1, 1], [5, 6])  # type: ignore[arg-type]
     graph = Graph(
         tuple(cells),
@@ -204,8 +205,15 @@ def test_a_name_is_one_weight_wherever_it_stands() -> None:
 
 def test_polarity_is_the_sign_of_what_has_none() -> None:
     cells = (Population("a", (3,)), Population("b", (3,)))
-    for sign, enforced in (("none", 0), ("clamp", -1), ("abs", -1), ("smooth", -1)):
-        q = Projection("a", "b", OneToOne(), Weights(sign, polarity=-1))  # type: ignore[arg-type]
+    held: list[tuple[Weights, int]] = [
+        (PerConnection(polarity=-1), 0),
+        (PerConnection(sign="abs", polarity=-1), -1),
+        (Tied("pre-type", sign="abs", polarity=-1), -1),
+        (Named("w", -1, "clamp"), -1),
+        (Fixed(-1), -1),
+    ]
+    for weights, enforced in held:
+        q = Projection("a", "b", OneToOne(), weights)
         graph = Graph(cells, (q,), Provenance("t"))
         assert graph.signs(q).tolist() == [-1] * 3
         assert graph.enforced_signs(q).tolist() == [enforced] * 3

@@ -16,7 +16,7 @@ from connectome_compiler.data_adapters.mimetic import Layer
 from connectome_compiler.data_adapters.mimetic import Mimetic as Windowed
 from connectome_compiler.data_adapters.ncap import Ncap as Motif
 from connectome_compiler.emit.emission import Emission
-from connectome_compiler.ir import GaussianLaw, Graph, NodeModel, Port, neuron_table
+from connectome_compiler.ir import GaussianLaw, Graph, Port, Swept, neuron_table
 from connectome_compiler.passes.apply_dale import ApplyDale
 from connectome_compiler.passes.assign_signs import AssignSigns
 from connectome_compiler.passes.attach_ports import AttachPorts
@@ -115,8 +115,8 @@ def _cortex(*further: Pass, feedback: Any = "none", more: int = 1) -> Graph:
     upwards = [(f"V{layer}", "W4", wide) for layer in layers]
     joined = [("input", "T4", eyes), ("T4", "V4", eyes), *within, *upwards]
     graph = areas({"T": 0, "V": 1, "W": 2}, joined, layers=layers, n_neurons=n)
-    maps = NodeModel("relu", "batch", bias_per="none")
-    image = NodeModel("linear", bias_per="none")
+    maps = Swept("relu", "batch")
+    image = Swept("linear")
     kept = tuple(
         replace(p, node=image if p.artificial else maps)
         for p in graph.populations

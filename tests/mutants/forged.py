@@ -12,7 +12,7 @@ import numpy as np
 from mutants.cases import CASES
 from mutants.judge import Mutant
 
-from connectome_compiler.ir import Graph
+from connectome_compiler.ir import Graph, PerConnection, Population, Projection, Swept, Tied
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import statement_digest
 from connectome_compiler.options import option_types
@@ -75,27 +75,41 @@ def _nodes(**fields: Any) -> Change:
     """Change the model of all neurons."""
 
     def change(graph: Graph) -> Graph:
-        people = [
-            p if p.artificial else replace(p, node=replace(p.node, **fields))
-            for p in graph.populations
-        ]
-        return replace(graph, populations=tuple(people))
+        return graph.map_populations(
+            lambda p: p if p.artificial else replace(p, node=replace(p.node, **fields))
+        )
 
     return change
+
+
+def _attenuated(**fields: Any) -> Change:
+    """Change the graded inhibition of all neurons that have any."""
+
+    def changed(p: Population) -> Population:
+        if not (isinstance(p.node, Swept) and p.node.inhibition):
+            return p
+        return replace(p, node=replace(p.node, inhibition=replace(p.node.inhibition, **fields)))
+
+    return lambda graph: graph.map_populations(changed)
 
 
 def _held(**fields: Any) -> Change:
     """Change how the weights of the connectome are held."""
 
     def change(graph: Graph) -> Graph:
-        inner = graph.connectome
-        made = [
-            replace(q, weights=replace(q.weights, **fields)) if q in inner else q
-            for q in graph.projections
-        ]
-        return replace(graph, projections=tuple(made))
+        return graph.map_connectome(lambda q: replace(q, weights=replace(q.weights, **fields)))
 
     return change
+
+
+def _untied(graph: Graph) -> Graph:
+    """Give all connections weights of their own."""
+
+    def untied(q: Projection) -> Projection:
+        assert isinstance(q.weights, Tied)
+        return replace(q, weights=PerConnection(sign=q.weights.sign, trained=q.weights.trained))
+
+    return graph.map_connectome(untied)
 
 
 def _last_dropped(post: Any) -> Any:
@@ -106,8 +120,8 @@ CHANGES: dict[str, dict[str, Change]] = {
     "bionic chain": {
         "a connection less, all hashes fit": _edges(1, keep=_last_dropped),
         "another noise, all hashes fit": _nodes(noise_std=0.2),
-        "another strength of inhibition, all hashes fit": _nodes(inhibition_strength=0.25),
-        "inhibition of another form, all hashes fit": _nodes(inhibition="subtractive"),
+        "another strength of inhibition, all hashes fit": _attenuated(strength=0.25),
+        "inhibition of another form, all hashes fit": _attenuated(form="subtractive"),
         "another norm, all hashes fit": _nodes(normalisation="rms"),
         "no norm, all hashes fit": _nodes(normalisation="none"),
         "free weights, all hashes fit": _held(sign="none"),
@@ -130,8 +144,8 @@ CHANGES: dict[str, dict[str, Change]] = {
     },
     "recurrent parts": {
         "other counts, all hashes fit": _edges(0, weight=lambda x: x + 1),
-        "weights of their own, all hashes fit": _held(tie="none", tie_by=""),
-        "ties by the sender, all hashes fit": _held(tie="pre-type"),
+        "weights of their own, all hashes fit": _untied,
+        "ties by the sender, all hashes fit": _held(by="pre-type"),
     },
     "recurrent reservoir": {
         "other starts, all hashes fit": _edges(0, weight=lambda x: x[::-1].copy() * 2 + 1),

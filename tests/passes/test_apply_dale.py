@@ -13,11 +13,12 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import (
     Conv2d,
     Graph,
+    PerConnection,
     Population,
     Projection,
     Provenance,
     Synapses,
-    Weights,
+    Tied,
 )
 from connectome_compiler.passes.apply_dale import ApplyDale
 from connectome_compiler.passes.runner import run
@@ -62,7 +63,7 @@ def test_agrees_with_a_slow_reading(graph: Graph, step: ApplyDale) -> None:
     assert {k: v[:2] for k, v in edges(after).items()} == {k: before[k][:2] for k in wanted}
     held = {q.key: q.weights for q in graph.connectome}
     for q in after.connectome:
-        assert q.weights == (Weights("abs") if q.kind == "chemical" else held[q.key])
+        assert q.weights == (PerConnection(sign="abs") if q.kind == "chemical" else held[q.key])
     found = {
         key: sign
         for q in after.connectome
@@ -143,7 +144,7 @@ def test_neurons_without_a_table_keep_their_connections_signs(
 
 
 def test_the_other_choices_on_weights_stay() -> None:
-    chosen = Weights(tie="type-pair", tie_by="region", trained=False)
+    chosen = Tied("type-pair", "region", trained=False)
     free = FORK.with_projections([replace(q, weights=chosen) for q in FORK.projections])
     for policy in ("majority", "drop", "report"):
         after = run(free, [ApplyDale(policy)])

@@ -10,7 +10,7 @@ from references import edges, neurons, small
 from strategies import graphs
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir import Graph, Synapses
+from connectome_compiler.ir import Attenuation, Graph, Leaky, Swept, Synapses
 from connectome_compiler.passes.fold_inhibition import FoldInhibition
 from connectome_compiler.passes.runner import run
 
@@ -53,8 +53,7 @@ def test_agrees_with_a_slow_reading(graph: Graph, step: FoldInhibition) -> None:
         most[row["population"]] = max(most.get(row["population"], 0), received[i])
     for p in after.biological:
         graded = step.policy == "graded" and most.get(p.name, 0) > 0
-        assert p.node.inhibition == (step.form if graded else "none")
-        assert p.node.inhibition_strength == (0.5 if graded else 0)
+        assert p.node == Swept(inhibition=Attenuation(step.form, 0.5) if graded else None)
     for i, row in neurons(after).items():
         if step.policy == "graded" and most[row["population"]] > 0:
             r = row.pop("inhibition")
@@ -124,7 +123,7 @@ def test_electrical_connections_are_dropped_not_folded() -> None:
         {"i": {"sign": [-1]}, "e": {"sign": [1]}}, [("i", "e", [(0, 0)])], kind="electrical"
     )
     after = run(graph, [FoldInhibition()])
-    assert after.population("e").node.inhibition == "none"
+    assert after["e"].node == Swept()
     assert after.provenance.steps[-1].notes[0].startswith("0 I->E connections folded")
     assert "2 electrical connections of inhibitory neurons dropped" in (
         after.provenance.steps[-1].notes
@@ -144,3 +143,10 @@ def test_inhibitory_neurons_alone_leave_nobody() -> None:
 def test_refuses_a_strength_outside_0_to_1(strength: float) -> None:
     with pytest.raises(CompileError, match=r"fold-inhibition.strength: .* is outside 0..1"):
         FoldInhibition(strength=strength)
+
+
+def test_units_with_a_memory_have_no_graded_inhibition() -> None:
+    leaky = COLUMN.map_populations(lambda p: replace(p, node=Leaky(20.0)))
+    with pytest.raises(CompileError, match="only units without memory have graded inhibition"):
+        FoldInhibition()(leaky)
+    assert FoldInhibition("drop")(leaky).biological  # nothing is attenuated

@@ -1,18 +1,17 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from columns import column
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import connectomes, graphs
 from worms import worm
 
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir import Graph
+from connectome_compiler.ir import Attenuation, Graded, Graph, Leaky, Node, Swept
 from connectome_compiler.ir.ties import constants
 from connectome_compiler.passes.runner import run
 from connectome_compiler.passes.set_dynamics import SetDynamics
-from connectome_compiler.passes.set_node_model import SetNodeModel
 
 steps = st.builds(
     SetDynamics,
@@ -29,12 +28,10 @@ def test_sets_the_neurons_and_nothing_else(graph: Graph, step: SetDynamics) -> N
     after = step(graph)
     after.verify()
     for before, p in zip(graph.populations, after.populations, strict=True):
-        node = p.node
         if p.artificial:
-            assert node == before.node
+            assert p.node == before.node
             continue
-        assert (node.activation, node.tau_ms) == (step.activation, step.tau_ms)
-        assert (node.tau_per, node.bias_per) == (step.tau_per, step.bias_per)
+        assert p.node == Leaky(step.tau_ms, step.activation, step.tau_per, step.bias_per)
         assert p.neurons == before.neurons
     assert after.projections == graph.projections
     assert step(after).digest() == after.digest()
@@ -57,10 +54,20 @@ def test_reports_what_is_trained(graph: Graph, step: SetDynamics) -> None:
     assert len(notes) == 1 + (by_type and unknown > 0)
 
 
-def test_keeps_the_rest_of_the_node_model() -> None:
-    after = run(column(), (SetNodeModel(normalisation="rms", noise_std=0.5), SetDynamics()))
-    (p,) = after.populations
-    assert (p.node.normalisation, p.node.noise_std, p.node.tau_ms) == ("rms", 0.5, 50.0)
+@pytest.mark.parametrize(
+    "node",
+    [
+        Swept(normalisation="rms"),
+        Swept(noise_std=0.5),
+        Swept(inhibition=Attenuation("subtractive", 0.5)),
+        Graded("relu"),
+    ],
+)
+def test_refuses_units_of_which_it_would_lose_something(node: Node) -> None:
+    graph = worm().map_populations(lambda p: replace(p, node=node))
+    with pytest.raises(CompileError, match="a leaky unit would keep nothing of it but") as caught:
+        SetDynamics()(graph)
+    assert caught.value.where == f"population {graph.populations[0].name}"
 
 
 def test_one_case() -> None:
@@ -73,5 +80,5 @@ def test_one_case() -> None:
 
 @pytest.mark.parametrize("tau", [0.0, -5.0, float("inf"), float("nan")])
 def test_a_time_constant_is_a_time(tau: Any) -> None:
-    with pytest.raises(CompileError, match=r"set-dynamics.tau_ms: .* is no time constant"):
+    with pytest.raises(CompileError, match=r"set-dynamics.tau_ms: must be positive and finite"):
         SetDynamics(tau_ms=tau)

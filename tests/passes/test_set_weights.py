@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from strategies import connectomes, graphs
 from worms import worm
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.ir import Graph, Weights
+from connectome_compiler.ir import Fixed, Graph, LowRank, Named, PerConnection, Tied, Weights
 from connectome_compiler.ir.ties import groups, n_weights
 from connectome_compiler.passes.apply_dale import ApplyDale
 from connectome_compiler.passes.partition_by import PartitionBy
@@ -38,9 +39,14 @@ def test_sets_the_connectome_and_nothing_else(graph: Graph, step: SetWeights) ->
         assert q.connectivity is before.connectivity
         wanted = before.weights
         if q.key in inner:  # the sign is another pass's
-            wanted = Weights(
-                wanted.sign, step.share, step.column, step.start, step.rank, step.trained
-            )
+            assert isinstance(wanted, PerConnection)
+            held: dict[str, Any] = {"sign": wanted.sign, "trained": step.trained}
+            if step.share != "none":
+                wanted = Tied(step.share, step.column, **held)
+            elif step.start == "low-rank":
+                wanted = LowRank(step.rank, **held)
+            else:
+                wanted = PerConnection(start=step.start, **held)
         assert q.weights == wanted
     assert after.populations == graph.populations
     assert step(after).digest() == after.digest()
@@ -84,7 +90,7 @@ def test_gap_junctions_are_tied_by_both_types() -> None:
 
 def test_signs_stay() -> None:
     graph = run(worm(12), [ApplyDale(), SetWeights(start="weight")])
-    assert [q.weights.sign for q in graph.projections] == ["abs", "none"]
+    assert [q.weights.holds_signs for q in graph.projections] == [True, False]
     after = run(graph, [ApplyDale()])  # and the other way round
     assert [q.weights for q in after.projections] == [q.weights for q in graph.projections]
 
@@ -92,7 +98,7 @@ def test_signs_stay() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rank": 0}, "set-weights.rank: 0 is under 1"),
+        ({"rank": 0}, "set-weights.rank: must be at least 1, not 0"),
         ({"share": "pre-type", "start": "weight"}, "set-weights.start: is 'weight', but shared"),
         ({"share": "kernel", "start": "low-rank"}, "set-weights.start: is 'low-rank', but"),
     ],
@@ -115,3 +121,11 @@ def test_reading_in_and_out_stays_free() -> None:
     assert outer
     assert all(q.weights.trained for q in outer)
     assert not any(q.weights.trained for q in graph.connectome)
+
+
+@pytest.mark.parametrize("weights", [Named("gain", 1), Fixed(-1)])
+def test_weights_of_a_motif_are_refused(weights: Weights) -> None:
+    graph = worm().map_connectome(lambda q: replace(q, weights=weights))
+    with pytest.raises(CompileError, match=r"has (Named|Fixed)\(") as caught:
+        SetWeights(trained=False)(graph)
+    assert caught.value.where == f"projection {graph.connectome[0].key}"

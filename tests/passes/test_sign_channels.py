@@ -11,11 +11,11 @@ from connectome_compiler.ir import (
     Conv2d,
     Evidence,
     Graph,
+    PerConnection,
     Population,
     Projection,
     Provenance,
     Synapses,
-    Weights,
 )
 from connectome_compiler.passes.materialise_laws import MaterialiseLaws
 from connectome_compiler.passes.runner import run
@@ -45,7 +45,7 @@ def test_the_last_channels_inhibit(channels: int, share: float, per_position: bo
     assert (signs[:, :first] == 1).all()
     assert (signs[:, first:] == -1).all()
     assert (after.signs(q) == after.enforced_signs(q)).all()
-    assert q.weights == Weights("abs")
+    assert q.weights == PerConnection(sign="abs")
     assert SignChannels("dale", share)(after).digest() == after.digest()
 
 
@@ -63,8 +63,8 @@ def test_no_policy_changes_nothing() -> None:
 
 def test_the_mouse() -> None:
     graph = mousenet(*LAID, MaterialiseLaws(), SignChannels("dale", 0.2))
-    assert graph.projections[0].weights == Weights()  # what comes from the image
-    assert all(q.weights.sign == "abs" for q in graph.projections[1:])
+    assert graph.projections[0].weights == PerConnection()  # what comes from the image
+    assert all(q.weights.holds_signs for q in graph.projections[1:])
     assert not graph.enforced_signs(graph.projections[0]).any()
     for q in graph.projections[1:]:
         assert graph.enforced_signs(q).all()

@@ -24,6 +24,7 @@ from connectome_compiler.ir import (
     Population,
     Projection,
     Provenance,
+    Swept,
     Synapses,
     neuron_table,
 )
@@ -168,6 +169,7 @@ def reference(
                     drive += w @ features + b
                 else:
                     drive += dense[q.key][0] @ rates[q.pre] + dense[q.key][1]
+            assert isinstance(p.node, Swept)
             if p.node.normalisation == "layer":
                 gain, shift = (s[f"{names[p.name]}.normalise.{x}"] for x in ("weight", "bias"))
                 drive = (drive - drive.mean()) / np.sqrt(drive.var() + 1e-5) * gain + shift
@@ -177,9 +179,9 @@ def reference(
             for q in graph.connectome:
                 if q.pre == q.post == p.name:
                     a = relu(drive + dense[q.key][0] @ a)
-            if p.node.inhibition != "none":
+            if p.node.inhibition:
                 r = 0.5 * p.column("inhibition").to_numpy().astype(np.float32).astype(float)
-                a = relu(a - r) if p.node.inhibition == "subtractive" else a * (1 - r)
+                a = relu(a - r) if p.node.inhibition.form == "subtractive" else a * (1 - r)
             rates[p.name] = a
     logits = np.zeros(graph.population("classes").n_units)
     for q in graph.projections:

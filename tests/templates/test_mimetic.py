@@ -24,7 +24,7 @@ from connectome_compiler.data_adapters.mimetic import Layer
 from connectome_compiler.data_adapters.mimetic import Mimetic as Source
 from connectome_compiler.emit.literal import literal
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir import Graph, NodeModel, Window
+from connectome_compiler.ir import Graph, Leaky, PerConnection, Swept, Window
 from connectome_compiler.ir.digest import statement_digest
 from connectome_compiler.passes.materialise_laws import MaterialiseLaws
 from connectome_compiler.recipe import load_recipe
@@ -141,6 +141,7 @@ def by_torch(g: Graph, net: Any, x: torch.Tensor) -> dict[str, torch.Tensor]:
                 operator.dilation,
             )
         y = y.reshape(-1, *p.shape)
+        assert isinstance(p.node, Swept)
         if p.node.normalisation == "batch":
             weight, bias = (state[f"{p.name}_norm.{part}"] for part in ("weight", "bias"))
             y = functional.batch_norm(y, None, None, weight, bias, training=True)
@@ -370,8 +371,7 @@ def with_operator(g: Graph, name: str, value: Any) -> Graph:
             lambda g: replace(
                 g,
                 populations=tuple(
-                    replace(p, node=NodeModel(tau_ms=5.0)) if p.name == "same" else p
-                    for p in g.populations
+                    replace(p, node=Leaky(5.0)) if p.name == "same" else p for p in g.populations
                 ),
             ),
             "no more",
@@ -383,7 +383,7 @@ def with_operator(g: Graph, name: str, value: Any) -> Graph:
         (lambda g: g.with_projections(g.projections[1:]), "not on a way"),
         (
             lambda g: g.with_projections(
-                [replace(q, weights=replace(q.weights, sign="abs")) for q in g.projections]
+                [replace(q, weights=PerConnection(sign="abs")) for q in g.projections]
             ),
             "has signs",
         ),

@@ -19,7 +19,7 @@ from torch.nn import functional
 from connectome_compiler.certify.findings import Wrong
 from connectome_compiler.certify.process import probe
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir import GaussianLaw, Graph, NodeModel, Port
+from connectome_compiler.ir import GaussianLaw, Graph, Port, Swept
 from connectome_compiler.passes.lay_kernels import LayKernels
 from connectome_compiler.passes.level_areas import LevelAreas
 from connectome_compiler.passes.materialise_laws import MaterialiseLaws
@@ -51,8 +51,8 @@ def small(*further: Pass, feedback: str = "none") -> Graph:
         layers=layers,
         n_neurons=n,
     )
-    maps = NodeModel("relu", "batch", bias_per="none")
-    image = NodeModel("linear", bias_per="none")
+    maps = Swept("relu", "batch")
+    image = Swept("linear")
     keep = [
         replace(p, node=image if p.artificial else maps)
         for p in graph.populations
@@ -153,7 +153,7 @@ def by_torch(g: Graph, net: Any, x: torch.Tensor, pool: int, sweeps: int) -> tor
                     kernel = layer.weight.detach() * mask
                 else:
                     kernel[mask.bool()] = layer.weight.detach()
-                if q.weights.sign == "abs":
+                if q.weights.holds_signs:
                     signs = torch.zeros(n_post, n_pre * high * wide, dtype=x.dtype)
                     signs[torch.tensor(edges.post), torch.tensor(edges.pre)] = torch.tensor(
                         g.signs(q)

@@ -25,14 +25,20 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import (
     AllToAll,
     Evidence,
+    Fixed,
+    Graded,
     Graph,
-    NodeModel,
+    Named,
+    Node,
     OneToOne,
+    PerConnection,
     Population,
     Port,
     Projection,
     Provenance,
     Shift,
+    SquareWave,
+    Swept,
     Synapses,
     Weights,
 )
@@ -505,14 +511,14 @@ def test_what_does_not_do_as_the_graph_says_is_found(how: str, path: Path, tmp_p
 
 # --- other motifs ---------------------------------------------------------------------------------
 
-GRADED, LINEAR = NodeModel("graded", bias_per="none"), NodeModel("linear", bias_per="none")
+GRADED, LINEAR = Graded("graded"), Graded("linear")
 
 
 def motif(
-    cells: dict[str, tuple[int, NodeModel]],
+    cells: dict[str, tuple[int, Node]],
     fixed: list[tuple[str, str, int]],
     weighted: list[tuple[str, str, str, int, Any]],
-    sign: str = "clamp",
+    sign: Any = "clamp",
 ) -> Graph:
     """Make a graph whose inputs begin with "in", and whose output is "out"."""
     return Graph(
@@ -522,13 +528,11 @@ def motif(
         ),
         (
             *(
-                Projection(pre, post, OneToOne(), Weights(start="unit", trained=False,
-                           polarity=polarity), delay=0)
+                Projection(pre, post, OneToOne(), Fixed(polarity), delay=0)
                 for pre, post, polarity in fixed
             ),
             *(
-                Projection(pre, post, law, Weights(sign, "named", name, "unit",  # type: ignore[arg-type]
-                           polarity=polarity), delay=0)
+                Projection(pre, post, law, Named(name, polarity, sign), delay=0)
                 for pre, post, name, polarity, law in weighted
             ),
         ),
@@ -538,7 +542,7 @@ def motif(
             for name in cells
             if name.startswith(("in", "out"))
         ),
-    )  # fmt: skip
+    )
 
 
 def crawler(n: int = 6, **options: Any) -> Graph:
@@ -548,9 +552,9 @@ def crawler(n: int = 6, **options: Any) -> Graph:
             "in bend": (n, LINEAR),
             "in go": (1, LINEAR),
             "stretch": (n, GRADED),
-            "drive/AVB": (1, NodeModel("sigmoid", bias_per="none", rest=-0.5)),
-            "VB": (n, NodeModel("tanh", bias_per="none", rest=0.1)),
-            "relay": (n, NodeModel("relu", bias_per="none")),
+            "drive/AVB": (1, Graded("sigmoid", rest=-0.5)),
+            "VB": (n, Graded("tanh", rest=0.1)),
+            "relay": (n, Graded("relu")),
             "muscle": (n, GRADED),
             "out": (n, LINEAR),
         },
@@ -596,17 +600,17 @@ def test_another_motif_compiles(tmp_path: Path, sign: str) -> None:
 
 
 def test_two_waves_have_two_periods_and_one_clock(tmp_path: Path) -> None:
-    wave = NodeModel("square-wave", bias_per="none", period_steps=4)
+    wave = SquareWave(4)
     g = motif(
         {
             "in q": (3, LINEAR), "in t": (1, LINEAR), "fast": (2, wave),
-            "slow": (2, replace(wave, period_steps=10)), "B": (3, GRADED), "out": (3, LINEAR),
+            "slow": (2, SquareWave(10)), "B": (3, GRADED), "out": (3, LINEAR),
         },
         [("B", "out", -1)],
         [("fast", "B", "a", 1, AllToAll((0,), (0,))), ("slow", "B", "b", 1, AllToAll((0, 1), (1,))),
          ("in q", "B", "c", 1, Shift(1))],
     )  # fmt: skip
-    ticks = Weights(start="unit", trained=False, polarity=1)
+    ticks = Fixed(1)
     clock = [Projection("in t", w, AllToAll(), ticks, delay=0) for w in ("fast", "slow")]
     g = g.with_projections([*clock, *g.projections])
     path = written(tmp_path / "net.py", g)
@@ -621,9 +625,12 @@ def test_names_never_become_code(tmp_path: Path) -> None:
     odd = ["self", "torch", 'a"""b', "class", "{{ 1 }}", "drive", "w", "zero", "reach", "name"]
     odd += ["rates", "i", "len", "list", "B.1", "check_input"]
     renamed = dict(zip([p.name for p in g.populations], odd, strict=True))
-    held = {q.key: replace(q.weights, tie_by=f"to{q.weights.tie_by}"[:6]) for q in g.projections}
-    for old, new in (("toosc", "steps"), ("toipsi", "forward")):
-        held = {key: replace(w, tie_by=new) if w.tie_by == old else w for key, w in held.items()}
+    other = {"osc": "steps", "ipsi": "forward"}
+    held = {
+        q.key: replace(w, name=other.get(w.name, f"to{w.name}"[:6])) if isinstance(w, Named) else w
+        for q in g.projections
+        for w in [q.weights]
+    }
     g = Graph(
         tuple(replace(p, name=renamed[p.name]) for p in g.populations),
         tuple(
@@ -653,13 +660,12 @@ def changed(key: str, **parts: Any) -> Graph:
     return g.with_projections(replace(q, **parts) if q.key == key else q for q in g.projections)
 
 
-def held(key: str, **parts: Any) -> Graph:
+def held(key: str, weights: Weights) -> Graph:
+    """Return the swimmer's graph with one weight, wherever it stands, held otherwise."""
     g: Graph = Source().load()
-    (q,) = (q for q in g.projections if q.key == key)
-    named = q.weights.tie_by
+    now = g.projection(key).weights
     return g.with_projections(
-        replace(q, weights=replace(q.weights, **parts)) if q.weights.tie_by == named else q
-        for q in g.projections
+        replace(q, weights=weights) if q.weights == now else q for q in g.projections
     )
 
 
@@ -693,13 +699,16 @@ NO_MOTIF: dict[str, tuple[Callable[[], Graph], str]] = {
         "ncap: brake->B.d: is chemical, with delay 1",
     ),
     "uniform": (
-        lambda: held("brake->B.d", start="uniform"),
-        "ncap: brake->B.d: starts at 'uniform', not at its sign",
+        lambda: held("brake->B.d", PerConnection(sign="abs", polarity=-1)),
+        "ncap: brake->B.d: has weights held as PerConnection(",
     ),
-    "free": (lambda: held("brake->B.d", sign="none"), "ncap: brake->B.d: has weights held as"),
-    "fixed": (lambda: held("brake->B.d", trained=False), "ncap: brake->B.d: has a fixed weight"),
+    "free": (
+        lambda: held("brake->B.d", PerConnection()),
+        "ncap: brake->B.d: has weights held as PerConnection(",
+    ),
+    "fixed": (lambda: held("brake->B.d", Fixed(-1)), "ncap: brake->B.d: has a fixed weight"),
     "two mechanisms": (
-        lambda: held("brake->B.d", sign="abs"),
+        lambda: held("brake->B.d", Named("speed", -1, "abs")),
         "ncap: weights keep their signs in several ways: abs, clamp",
     ),
     "another reach": (
@@ -707,18 +716,18 @@ NO_MOTIF: dict[str, tuple[Callable[[], Graph], str]] = {
         "ncap: weight prop: its projections end at different joints",
     ),
     "two parts": (
-        lambda: changed("brake->B.d", weights=Weights("clamp", "named", "osc", "unit", polarity=1)),
+        lambda: changed("brake->B.d", weights=Named("osc", 1, "clamp")),
         "ncap: weight osc: its projections",
     ),
     "noise": (
         lambda: replace(
             Source().load(),
             populations=tuple(
-                replace(p, node=replace(p.node, noise_std=1.0)) if p.name == "B.d" else p
+                replace(p, node=Swept(noise_std=1.0)) if p.name == "B.d" else p
                 for p in Source().load().populations
             ),
         ),
-        "ncap: B.d: has NodeModel(",
+        "ncap: B.d: has Swept(",
     ),
 }
 

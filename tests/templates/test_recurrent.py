@@ -25,11 +25,14 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import (
     AllToAll,
     Graph,
+    Leaky,
     OneToOne,
     Population,
     Projection,
     Provenance,
+    Swept,
     Synapses,
+    Tied,
     neuron_table,
 )
 from connectome_compiler.ir.ties import groups
@@ -216,7 +219,7 @@ def matrices(graph: Graph, net: Any) -> tuple[Array, Array]:
         tied, signs = groups(graph, q), graph.signs(q)
         for k, (i, j) in enumerate(zip(q.synapses.post, q.synapses.pre, strict=True)):
             w = raw[k if tied is None else tied[k]]
-            if q.weights.tie != "none":
+            if isinstance(q.weights, Tied):
                 w *= abs(float(q.synapses.weight[k]))
             if q.kind == "electrical":
                 w = abs(w)
@@ -249,6 +252,7 @@ def reference(
 ) -> tuple[Array, Array]:
     """Roll ``graph`` over ``u`` ``(steps, batch, inputs)`` with dense matrices, step by step."""
     node = graph.biological[0].node
+    assert isinstance(node, Leaky)
     chemical, electrical = matrices(graph, net)
     n = len(chemical)
     tau, bias = np.full(n, node.tau_ms), np.zeros(n)
@@ -628,24 +632,15 @@ REFUSED: dict[str, tuple[Callable[[], Graph], str, str]] = {
         "set-dynamics",
     ),
     "noisy units": (
-        lambda: replace(
-            made("whole"),
-            populations=tuple(
-                replace(p, node=replace(p.node, noise_std=0.1)) for p in made("whole").populations
-            ),
-        ),
-        "recurrent: leaky units have no normalisation, noise",
-        "leave set-node-model",
+        lambda: made("whole").map_populations(lambda p: replace(p, node=Swept(noise_std=0.1))),
+        "recurrent: neurons have no time constant",
+        "set-dynamics",
     ),
     "populations that differ": (
-        lambda: replace(
-            made("parts"),
-            populations=tuple(
-                replace(p, node=replace(p.node, activation="tanh")) if p.name == "inter" else p
-                for p in made("parts").populations
-            ),
+        lambda: made("parts").map_populations(
+            lambda p: replace(p, node=Leaky(9.0, "tanh")) if p.name == "inter" else p
         ),
-        "recurrent: inter has NodeModel(activation='tanh'",
+        "recurrent: inter has Leaky(tau_ms=9.0, activation='tanh'",
         "set-dynamics",
     ),
     "delays": (
@@ -722,7 +717,6 @@ def test_a_matrix_of_too_many_neurons_is_refused() -> None:
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        (SetDynamics(activation="relu"), "neurons have a time constant"),
         (SetWeights(share="type-pair"), "has shared or frozen weights"),
         (SetWeights(trained=False), "has shared or frozen weights"),
         (SetWeights(start="weight"), "has shared or frozen weights"),
@@ -731,4 +725,13 @@ def test_a_matrix_of_too_many_neurons_is_refused() -> None:
 def test_the_other_style_does_not_forget_in_silence(step: Any, message: str) -> None:
     with pytest.raises(CompileError, match=message) as found:
         Bionic().emit(run(laminar(column()), [step]), "toy")
+    assert "use the recurrent style" in found.value.hint
+
+
+def test_the_other_style_does_not_forget_time_constants_in_silence() -> None:
+    leaky = laminar(column()).map_populations(
+        lambda p: p if p.artificial else replace(p, node=Leaky(50.0, "relu"))
+    )
+    with pytest.raises(CompileError, match="neurons have a time constant") as found:
+        Bionic().emit(leaky, "toy")
     assert "use the recurrent style" in found.value.hint

@@ -28,7 +28,7 @@ from connectome_compiler.data_adapters.ncap import Ncap as Swimmer
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import printable
 from connectome_compiler.errors import CompileError, VerifyError
-from connectome_compiler.ir import GaussianLaw, Graph, NodeModel, Port
+from connectome_compiler.ir import GaussianLaw, Graph, Named, Port, Swept
 from connectome_compiler.ir.provenance import SourceFile, Step
 from connectome_compiler.passes.lay_kernels import LayKernels
 from connectome_compiler.passes.level_areas import LevelAreas
@@ -61,7 +61,7 @@ def maps() -> Graph:
     graph = areas(
         {"T": 0, "V": 1}, [*laws, ("V2/3", "V5", near)], layers=("4", "2/3", "5"), n_neurons=300
     )
-    nodes = {True: NodeModel("linear", bias_per="none"), False: NodeModel(normalisation="batch")}
+    nodes = {True: Swept("linear"), False: Swept(normalisation="batch")}
     people = [replace(p, node=nodes[p.artificial]) for p in graph.populations]
     people = [p for p in people if p.name not in ("T2/3", "T5")]
     ports = (Port("input", "input", "in"), Port("V5", "V5", "out"))
@@ -125,7 +125,7 @@ def renamed(graph: Graph, by: str | Mapping[str, str], fixed: tuple[str, ...] = 
 
     new = {p.name: p.name if p.name in fixed else spell(p.name) for p in graph.populations}
     weights = [
-        replace(q.weights, tie_by=spell(q.weights.tie_by)) if q.weights.tie == "named" else None
+        replace(q.weights, name=spell(q.weights.name)) if isinstance(q.weights, Named) else None
         for q in graph.projections
     ]
     return replace(

@@ -13,7 +13,8 @@ from connectome_compiler.emit.module import array, assemble, sign
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import AllToAll, Graph
 from connectome_compiler.ir.connectivity import entries_ptr
-from connectome_compiler.ir.graph import NodeModel, Weights
+from connectome_compiler.ir.nodes import Leaky
+from connectome_compiler.ir.weights import PerConnection
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
@@ -95,11 +96,11 @@ def _check(graph: Graph) -> float:
         raise CompileError("lif", problem, "leave out passes that partition it")
     (neurons,), (inner,) = graph.biological, graph.connectome
     node = neurons.node
-    if node != NodeModel(node.activation, tau_ms=node.tau_ms, tau_per="fixed", bias_per="none"):
+    if not isinstance(node, Leaky) or (node.tau_per, node.bias_per) != ("fixed", "none"):
         raise CompileError("lif", f"has {node}", "set-dynamics: tau_per=fixed, bias_per=none")
-    if not node.tau_ms or inner.kind != "chemical" or inner.weights != Weights("abs"):
-        problem = "needs leaky neurons, and synapses with signs and a weight each"
-        raise CompileError("lif", problem, "set-dynamics, apply-dale")
+    if inner.kind != "chemical" or inner.weights != PerConnection(sign="abs"):
+        problem = "needs synapses with signs and a weight each"
+        raise CompileError("lif", problem, "apply-dale")
     ports = [q for q in graph.projections if q is not inner]
     if [(q.pre, q.post) for q in ports] != [("input", neurons.name), (neurons.name, "output")]:
         raise CompileError("lif", "has no ports", 'add [[pass]] use = "attach-ports"')
