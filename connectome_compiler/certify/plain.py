@@ -73,7 +73,7 @@ def acting(layer: Any) -> Tensor:
 
 
 def acted(operator: dict[str, Any], weight: Tensor, x: Tensor) -> Tensor:
-    """Return what the weights make of ``x``: the operator of torch of that name, in its geometry."""
+    """Return what the weights make of ``x``: torch's operator of that name, in its geometry."""
     if operator["kind"] == "Linear":
         drive: Tensor = x.flatten(1) @ weight.t()
         return drive

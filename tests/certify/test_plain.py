@@ -1,5 +1,7 @@
 """The plain reading of a convolution is that of its definition, position by position."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -16,14 +18,14 @@ BACK = {
 }  # fmt: skip
 
 
-def by_definition(operator: dict[str, object], weight: Tensor, x: Tensor) -> Tensor:
+def by_definition(operator: dict[str, Any], weight: Tensor, x: Tensor) -> Tensor:
     """Add up weight times activity, one pair of positions after the other."""
     (down, right), (top, left), (apart_y, apart_x), (high, wide) = (
         operator[k] for k in ("stride", "padding", "dilation", "kernel")
-    )  # type: ignore[misc]
+    )
     groups, n = operator["groups"], x.shape
     transposed = operator["kind"] == "ConvTranspose2d"
-    more_y, more_x = operator["output_padding" if transposed else "end_padding"]  # type: ignore[misc]
+    more_y, more_x = operator["output_padding" if transposed else "end_padding"]
     if transposed:
         rows = (n[2] - 1) * down - 2 * top + apart_y * (high - 1) + 1 + more_y
         columns = (n[3] - 1) * right - 2 * left + apart_x * (wide - 1) + 1 + more_x
@@ -55,7 +57,7 @@ def by_definition(operator: dict[str, object], weight: Tensor, x: Tensor) -> Ten
 
 
 @pytest.mark.parametrize("operator", [CONV, BACK], ids=["forward", "transposed"])
-def test_convolutions_are_those_of_their_definition(operator: dict[str, object]) -> None:
+def test_convolutions_are_those_of_their_definition(operator: dict[str, Any]) -> None:
     generator = torch.Generator().manual_seed(0)
     shape = (4, 3, 2, 3) if operator is BACK else (6, 2, 3, 2)
     weight = torch.randn(shape, generator=generator, dtype=torch.float64)
