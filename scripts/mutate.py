@@ -79,7 +79,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "connectome_compiler/passes/_rewire.py": ("tests/passes/test_null_model.py",),
     "data_adapters/_area_tables.py": (f"{ADAPTERS}/test_mesoscale.py",),
     "data_adapters/_cect.py": (f"{ADAPTERS}/test_celegans.py",),
-    "data_adapters/_cell_tables.py": TABLES,
+    "data_adapters/_cell_tables.py": (*TABLES, f"{ADAPTERS}/test_presets.py"),
     "data_adapters/_citations.py": (f"{ADAPTERS}/test_presets.py", f"{ADAPTERS}/test_celegans.py"),
     "data_adapters/_column.py": (
         f"{ADAPTERS}/test_microns_files.py",
