@@ -98,6 +98,15 @@ def test_counts_that_are_aggregated_already_are_summed(tmp_path: Path, column: s
     assert found.size is None
 
 
+def test_a_connection_has_at_most_as_many_synapses_as_32_bits_hold(tmp_path: Path) -> None:
+    most = 2**31 - 1
+    path = write(tmp_path / "e.csv", {"pre": [1, 1], "post": [2, 2], "n_syn": [most - 1, 1]})
+    assert connections(path, [1, 2], [0, 1]).weight.tolist() == [most]
+    path = write(tmp_path / "f.csv", {"pre": [1, 1], "post": [2, 2], "n_syn": [most, 1]})
+    with pytest.raises(CompileError, match=f"{most:,}"):
+        connections(path, [1, 2], [0, 1])
+
+
 def test_repeated_pairs_are_counted_where_rows_are_counts(tmp_path: Path) -> None:
     rows = {"pre": [1, 1, 1, 2, 3, 3], "post": [2, 2, 2, 1, 1, 1]}
     path = write(tmp_path / "e.csv", {**rows, "n_syn": [3, 4, 1, 1, 1, 1]})

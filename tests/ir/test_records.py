@@ -65,6 +65,7 @@ TAKEN: list[tuple[Any, Any, Any]] = [
     (int, np.int64(3), 3),
     (int, np.uint64(BIG), BIG),
     (int, -BIG, -BIG),
+    (int, np.array(3), 3),
     (float, 3, 3),
     (float, 0.5, 0.5),
     (float, np.float32(0.5), 0.5),

@@ -77,6 +77,7 @@ def test_takes_sensory_and_motor_neurons_by_itself() -> None:
         assert {i for _, i in joined(graph, "output")} == {f"N{k}" for k in range(8, 12)}
         notes = graph.provenance.steps[-1].notes
         assert notes[:2] == ("4 of 12 neurons are driven", "4 of 12 neurons are read")
+        assert (graph["input"].shape, graph["output"].shape) == ((8,), (4,))
 
 
 def test_takes_all_where_no_role_is_known() -> None:
