@@ -41,11 +41,16 @@ class Built:
     def load(self) -> ModuleType:
         """Import the module that was written: ``built.load().build()`` is the network.
 
-        Later imports by the file's name do not find it; `pickle` of a whole network does.
+        Like any import it is then known by the file's name, where `pickle` looks for its classes.
+        Raises `CompileError` if another module is, one that was not built.
         """
         from connectome_compiler.certify.importing import run_module
 
         path = self.written[-1]
+        known_one = sys.modules.get(path.stem)
+        if known_one is not None and not hasattr(known_one, "PROVENANCE"):
+            problem = f"has the name of a module that is imported already, {path.stem}"
+            raise CompileError(str(path), problem, "build it under another name")
         return run_module(path, path.read_bytes(), path.stem)
 
 

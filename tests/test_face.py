@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from worms import worm
@@ -52,12 +53,14 @@ def test_every_class_is_an_attribute(room: object, kind: str, names: dict[str, s
         room.Nonsense  # type: ignore[attr-defined]  # noqa: B018
 
 
-def test_a_graph_of_ones_own_is_built_loaded_and_verified(tmp_path: Path) -> None:
+def test_a_graph_of_ones_own_is_built_loaded_and_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     graph = worm(9).run(
         cc.passes.ApplyDale("report"), cc.passes.SetDynamics(), cc.passes.AttachPorts()
     )
     assert [step.name for step in graph.provenance.steps][-1] == "attach-ports"
-    built = cc.build(graph, tmp_path / "net.py", style=cc.styles.Recurrent(dt_ms=5.0))
+    built = cc.build(graph, tmp_path / "own_net.py", style=cc.styles.Recurrent(dt_ms=5.0))
     assert built.name == "toy-worm"
     assert built.certificate is not None
     module = built.load()
@@ -65,9 +68,13 @@ def test_a_graph_of_ones_own_is_built_loaded_and_verified(tmp_path: Path) -> Non
     assert str(module.__doc__).startswith("ToyWorm: A toy worm.")
     network = module.build()
     assert type(pickle.loads(pickle.dumps(network))) is type(network)
-    assert cc.verify(tmp_path / "net.py", graph).n_connections == graph.n_connections
+    assert built.load() is sys.modules.pop("own_net")  # once more, as a reload
+    monkeypatch.setitem(sys.modules, "own_net", ModuleType("own_net"))
+    with pytest.raises(CompileError, match="has the name of a module that is imported already"):
+        built.load()
+    assert cc.verify(tmp_path / "own_net.py", graph).n_connections == graph.n_connections
     with pytest.raises(VerifyError, match="not the one"):
-        cc.verify(tmp_path / "net.py", worm(9))
+        cc.verify(tmp_path / "own_net.py", worm(9))
     other = cc.build(graph, tmp_path / "o.py", style="recurrent", dt_ms=5.0, verify=False)
     assert other.emission.source == built.emission.source
     named = cc.build(graph, tmp_path / "n.py", style="recurrent", name="my net", verify=False)

@@ -30,6 +30,7 @@ def test_everything_that_is_listed_is_there(kind: Kind, name: str) -> None:
     assert is_dataclass(cls)
     assert cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
     verbs = {"adapter": "load", "pass": "__call__", "template": "emit", "law": "entries"}
+    verbs |= {"node": "check", "weights": "check"}
     assert callable(getattr(cls, verbs[kind]))
 
 
