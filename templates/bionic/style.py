@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from connectome_compiler.emit import state
-from connectome_compiler.emit.arrays import Arrays
+from connectome_compiler.emit.arrays import Arrays, edge_arrays
 from connectome_compiler.emit.cost_model import choose_kernel, forecast
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
@@ -22,10 +22,11 @@ from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.nodes import Attenuation, Leaky, Swept
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.weights import PerConnection
+from connectome_compiler.lower import Lowered, lower
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
-from ..parts.edges import connection_arrays
+from ..parts.edges import refuse_others
 from ..parts.stack import between, short
 
 STYLE = (
@@ -89,6 +90,8 @@ class Bionic:
         image = _image(graph)
         node = _common_node(graph)
         _check_projections(graph)
+        refuse_others(graph)
+        lowered = lower(graph)
         delayed = [q for q in graph.connectome if q.delay and q.pre != q.post]
         sweeps = self._sweeps(delayed)
         _check_path(graph, node, sweeps)
@@ -103,7 +106,7 @@ class Bionic:
             more={
                 "sweeps": sweeps,
                 "options": self._options(graph, image, node, sweeps if delayed else 0),
-                "state": self._state(graph, image, node, names, layers),
+                "state": self._state(lowered, image, node, names, layers),
             },
         )
         kernels = {q.key: self._kernel(graph, q) for q in graph.connectome}
@@ -162,7 +165,7 @@ class Bionic:
                     "ptr": array(f"{q.key}.ptr"),
                     "sources": array(f"{q.key}.pre"),
                     "n_pre": graph.shape(q)[1],
-                    "sign": sign(graph, q),
+                    "sign": sign(lowered.edges[q.key]),
                     "bias": _has_bias(graph, q),
                     "kernel": literal(kernels[q.key]),
                     "within": q.pre == q.post,
@@ -171,7 +174,7 @@ class Bionic:
             ],
         }
         return assemble(
-            graph,
+            lowered,
             recipe,
             "bionic/module.py.jinja",
             layers=["EdgeLinear", "ImageFrontEnd", "RateUnits"],
@@ -179,7 +182,7 @@ class Bionic:
             allow_free_signs=self.allow_free_signs,
             wiring=wiring,
             paragraphs=[STYLE, FREE, self._cost(graph, kernels)],
-            arrays=_arrays(graph),
+            arrays=_arrays(lowered),
             context=context,
         )
 
@@ -207,13 +210,14 @@ class Bionic:
 
     def _state(
         self,
-        graph: Graph,
+        lowered: Lowered,
         image: tuple[int, int, int],
         node: Swept,
         names: Mapping[str, str],
         layers: Mapping[str, str],
     ) -> state.State:
         """Return what the module's state holds."""
+        graph = lowered.graph
         channels, height, width = image
         first, second = self.filters
         found = state.convolution("front_end.conv1", first, channels, 3)
@@ -239,7 +243,7 @@ class Bionic:
                 found[f"{names[p.name]}.inhibition"] = state.held([p.n_units])
         for q in graph.connectome:
             bias = q.pre != q.post and _has_bias(graph, q)
-            found |= state.edges(graph, q, layers[q.key], bias=bias)
+            found |= state.edges(lowered.edges[q.key], layers[q.key], bias=bias)
         return found
 
     def _sweeps(self, delayed: list[Projection]) -> int:
@@ -381,10 +385,10 @@ def _check_path(graph: Graph, node: Swept, sweeps: int) -> None:
         )
 
 
-def _arrays(graph: Graph) -> Arrays:
+def _arrays(lowered: Lowered) -> Arrays:
     """Return everything that comes from data: connections, signs that differ, inhibition."""
-    attenuated = (p for p in graph.biological if _attenuation(p))
-    return connection_arrays(graph) | {f"{p.name}:inhibition": p.attenuation() for p in attenuated}
+    attenuated = (p for p in lowered.graph.biological if _attenuation(p))
+    return edge_arrays(lowered) | {f"{p.name}:inhibition": p.attenuation() for p in attenuated}
 
 
 def _has_bias(graph: Graph, q: Projection) -> bool:

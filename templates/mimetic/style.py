@@ -18,6 +18,7 @@ from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.laws import AllToAll, Window
 from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
 from connectome_compiler.ir.weights import PerConnection
+from connectome_compiler.lower import lower
 from connectome_compiler.nn.window_rules import WindowRule
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
@@ -100,7 +101,7 @@ class Mimetic:
         )
         inner = {q.key for q in graph.connectome}
         return assemble(
-            graph,
+            lower(graph),
             recipe,
             "mimetic/module.py.jinja",
             layers=["sparse_weight", *_classes(graph), *(["draw_he_normal"] if started else [])],

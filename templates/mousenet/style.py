@@ -22,6 +22,7 @@ from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.operators import ConvTranspose2d, Linear
 from connectome_compiler.ir.weights import PerConnection
+from connectome_compiler.lower import Edges, Lowered, lower
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
@@ -127,8 +128,9 @@ class Mousenet:
                 "state": self._state(graph, layers, normed, features),
             },
         )
+        lowered = lower(graph)
         return assemble(
-            graph,
+            lowered,
             recipe,
             "mousenet/module.py.jinja",
             layers=["convolve_together", "open_entries", "open_weight", *self._classes(graph)],
@@ -136,7 +138,7 @@ class Mousenet:
             allow_free_signs=self.allow_free_signs,
             wiring=wiring,
             paragraphs=[STYLE, self._said(graph, features)],
-            arrays=_arrays(graph),
+            arrays=_arrays(lowered),
             context={
                 "doc": docstring(_doc(image, read, sweeps), 4),
                 "classes": self.classes,
@@ -315,27 +317,25 @@ def _check_projection(graph: Graph, q: Projection) -> None:
         raise CompileError(where, problem, 'add [[pass]] use = "wire-levels"')
 
 
-def _arrays(graph: Graph) -> Arrays:
+def _arrays(lowered: Lowered) -> Arrays:
     """Return which weights are open, as indices into each kernel in torch's layout, and signs."""
     arrays: Arrays = {}
-    for q in graph.projections:
-        order, index = _native(graph, q)
-        arrays[f"{q.key}.open"] = index.astype(np.int32)
-        if q.weights.holds_signs:
-            arrays[f"{q.key}.sign"] = graph.enforced_signs(q)[order]
+    for key, e in lowered.edges.items():
+        order, index = _native(e)
+        arrays[f"{key}.open"] = index.astype(np.int32)
+        if e.projection.weights.holds_signs:
+            arrays[f"{key}.sign"] = e.enforced[order]
     return arrays
 
 
-def _native(
-    graph: Graph, q: Projection
-) -> tuple[npt.NDArray[np.intp] | slice, npt.NDArray[np.int64]]:
+def _native(e: Edges) -> tuple[npt.NDArray[np.intp] | slice, npt.NDArray[np.int64]]:
     """Return the order of connections, and the index of each, in torch's layout of the kernel."""
-    edges, (n_post, n_pre) = q.synapses, graph.shape(q)
-    post, pre = edges.post.astype(np.int64), edges.pre.astype(np.int64)
-    if not isinstance(q.operator, ConvTranspose2d):
-        return slice(None), post * n_pre + pre
-    area = q.operator.kernel[0] * q.operator.kernel[1]  # torch has [pre, post]
-    index = (pre // area * n_post + post) * area + pre % area
+    post, pre = e.post.astype(np.int64), e.pre.astype(np.int64)
+    operator = e.projection.operator
+    if not isinstance(operator, ConvTranspose2d):
+        return slice(None), post * e.n_pre + pre
+    area = operator.kernel[0] * operator.kernel[1]  # torch has [pre, post]
+    index = (pre // area * e.n_post + post) * area + pre % area
     order = np.argsort(index)
     return order, index[order]
 

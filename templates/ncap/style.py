@@ -14,6 +14,7 @@ from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph, Population
 from connectome_compiler.ir.nodes import Graded, SquareWave
+from connectome_compiler.lower import lower
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
@@ -99,7 +100,7 @@ class Ncap:
         commands = [text.vars[p.name] for p in motif.commands]
         inputs = [text.vars[p.name] for p in (motif.joints, motif.clock) if p]
         return assemble(
-            graph,
+            lower(graph),
             recipe,
             "ncap/module.py.jinja",
             layers=layers,

@@ -12,17 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from connectome_compiler.emit import state
-from connectome_compiler.emit.arrays import Arrays
+from connectome_compiler.emit.arrays import edge_arrays
 from connectome_compiler.emit.cost_model import choose_kernel, forecast_rollout
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
-from connectome_compiler.emit.module import (
-    array,
-    assemble,
-    sign,
-    starts_from_data,
-    weight_arrays,
-)
+from connectome_compiler.emit.module import array, assemble, sign
 from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.digest import array_digest
@@ -32,10 +26,11 @@ from connectome_compiler.ir.nodes import Leaky
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.ties import constants, is_mirror
 from connectome_compiler.ir.weights import LowRank, Tied
+from connectome_compiler.lower import Edges, Lowered, lower
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
-from ..parts.edges import connection_arrays
+from ..parts.edges import refuse_others
 
 FREE = (
     "Every weight between neurons stands for connections of the graph below. What is linear between"
@@ -90,6 +85,7 @@ class Recurrent:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
         read_in, read_out = _ports(graph)
         node = _common_node(graph)
+        refuse_others(graph)
         self._check_cycles(graph)
         first = _first(graph)
         ports = {
@@ -100,12 +96,12 @@ class Recurrent:
         of_units = {**ports, **{name: index for name, index in shared.items() if len(index)}}
         per = {"tau_of": node.tau_per, "bias_of": node.bias_per}
         stored = {name: a for name, a in of_units.items() if per.get(name) != "neuron"}
-        weights = weight_arrays(graph)
+        lowered = lower(graph)
         # In no name of a population, so that no two projections are spoken alike.
         spoken = {q.key: q.key.replace("->", "\0to\0") for q in graph.projections}
         unique = identifiers(spoken.values(), OWN)
         attributes = {key: unique[words] for key, words in spoken.items()}
-        projections = [_projection(graph, attributes, first, q) for q in graph.connectome]
+        projections = [_projection(attributes, first, e) for e in lowered.edges.values()]
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers={p.name: "units" for p in graph.biological},
@@ -120,18 +116,16 @@ class Recurrent:
                     "bias_per": node.bias_per,
                     "spectral_radius": self.spectral_radius or None,
                     "starts_sha256": {
-                        key.removesuffix(".start"): array_digest(start)
-                        for key, start in weights.items()
-                        if key.endswith(".start")
+                        key: e.start_sha256 for key, e in lowered.edges.items() if e.start_sha256
                     },
                     **{f"{name}_sha256": array_digest(a) for name, a in of_units.items()},
                 },
                 "options": self._options(graph, node, read_in[0], read_out[0]),
-                "state": _state(graph, attributes, weights, shared),
+                "state": _state(lowered, attributes, shared),
             },
         )
         return assemble(
-            graph,
+            lowered,
             recipe,
             "recurrent/module.py.jinja",
             layers=_layers(graph),
@@ -139,7 +133,7 @@ class Recurrent:
             allow_free_signs=self.allow_free_signs,
             wiring=wiring,
             paragraphs=[FREE, self._cost(graph)],
-            arrays={**connection_arrays(graph), **weights, **stored},
+            arrays={**edge_arrays(lowered), **stored},
             context={
                 "doc": docstring(_doc(graph, read_in[0], read_out[0]), 4),
                 "n": graph.n_neurons,
@@ -305,32 +299,29 @@ def _common_node(graph: Graph) -> Leaky:
     return node
 
 
-def _projection(
-    graph: Graph, attributes: dict[str, Source], first: dict[str, int], q: Projection
-) -> dict[str, Any]:
+def _projection(attributes: dict[str, Source], first: dict[str, int], e: Edges) -> dict[str, Any]:
     """Return how one projection of the connectome is written."""
+    q = e.projection
     electrical = q.kind == "electrical"
-    shared = isinstance(q.weights, Tied)
-    tied = electrical or shared
     options: list[Source] = []
-    if tied:
+    if e.group is not None:
         options.append(array(f"{q.key}.group"))
-    if shared:
+    if e.scale is not None:
         options.append(code("scale={}", array(f"{q.key}.scale")))
     if not electrical:
-        options.append(code("sign={}", sign(graph, q)))
-    if starts_from_data(q):
+        options.append(code("sign={}", sign(e)))
+    if e.start is not None:
         options.append(code("start={}", array(f"{q.key}.start")))
     if is_mirror(q):  # a junction has one weight for both directions
         mirror = attributes[f"{q.post}->{q.pre}:electrical"]
         options.append(code("weight=self.{}.weight", mirror))
-    holder = code("TiedEdgeLinear") if tied else code("EdgeLinear")
+    holder = code("EdgeLinear") if e.group is None else code("TiedEdgeLinear")
     return {
         "attr": attributes[q.key],
         "class": code("GapJunctions") if electrical else holder,
         "pre": literal(q.pre),
         "post": literal(q.post),
-        "n_pre": graph.shape(q)[1],
+        "n_pre": e.n_pre,
         "ptr": array(f"{q.key}.ptr"),
         "sources": array(f"{q.key}.pre"),
         "options": options,
@@ -343,12 +334,10 @@ def _projection(
 
 
 def _state(
-    graph: Graph,
-    attributes: dict[str, Source],
-    weights: Arrays,
-    shared: dict[str, Units],
+    lowered: Lowered, attributes: dict[str, Source], shared: dict[str, Units]
 ) -> state.State:
     """Return what the module's state holds."""
+    graph = lowered.graph
     found: state.State = {}
     biased = True  # the first read-out
     for q in graph.projections:
@@ -361,10 +350,10 @@ def _state(
             n_post, n_pre = channel["n_post"], channel["n_pre"]
             found |= state.linear(attributes[q.key], n_post, n_pre, bias=biased)
             biased = False
-    for q in graph.connectome:
+    for key, e in lowered.edges.items():
+        q = e.projection
         of = attributes[f"{q.post}->{q.pre}:electrical"] if is_mirror(q) else ""
-        group, start = (weights.get(f"{q.key}.{part}") for part in ("group", "start"))
-        found |= state.edges(graph, q, attributes[q.key], group=group, start=start, of=of)
+        found |= state.edges(e, attributes[key], of=of)
     held = {name: len(index) for name, index in shared.items() if len(index)}
     found |= {f"units.{name}": state.held([n]) for name, n in held.items()}
     sizes = {name: int(index.max(initial=-1)) + 1 for name, index in shared.items()}

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from connectome_compiler.emit import state
-from connectome_compiler.emit.arrays import Arrays
+from connectome_compiler.emit.arrays import edge_arrays
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import docstring, identifier, literal
 from connectome_compiler.emit.module import array, assemble, sign
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import AllToAll, Graph
-from connectome_compiler.ir.connectivity import entries_ptr
 from connectome_compiler.ir.nodes import Leaky
 from connectome_compiler.ir.weights import PerConnection
+from connectome_compiler.lower import lower
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
@@ -48,17 +48,15 @@ class Lif:
         tau_ms = _check(graph)
         (neurons,), (inner,) = graph.biological, graph.connectome
         n_in, n_out = (graph.population(port).n_units for port in ("input", "output"))
-        post, pre = inner.connectivity.entries(*graph.shape(inner))
-        arrays: Arrays = {f"{inner.key}.ptr": entries_ptr(post, neurons.n_units)}
-        arrays[f"{inner.key}.pre"] = pre
-        arrays[f"{inner.key}.sign"] = graph.enforced_signs(inner)
+        lowered = lower(graph)
+        edges = lowered.edges[inner.key]
         options = {"inputs": n_in, "outputs": n_out, "tau_ms": tau_ms, "dt_ms": self.dt_ms}
         held = state.linear("read_in", neurons.n_units, n_in, bias=False)
         held |= state.linear("read_out", n_out, neurons.n_units)
-        held |= state.edges(graph, inner, "synapses")
+        held |= state.edges(edges, "synapses")
         more: dict[str, Any] = {"options": options, "state": held}
         return assemble(
-            graph,
+            lowered,
             recipe,
             "spiking_nets:lif.py.jinja",
             imports=["import math"],
@@ -72,7 +70,7 @@ class Lif:
                 more,
             ),
             paragraphs=["Read-in and read-out stand for no connection."],
-            arrays=arrays,
+            arrays=edge_arrays(lowered),
             context={
                 "doc": docstring(DOC, 4),
                 "options": [
@@ -84,7 +82,7 @@ class Lif:
                 "key": literal(inner.key),
                 "ptr": array(f"{inner.key}.ptr"),
                 "pre": array(f"{inner.key}.pre"),
-                "sign": sign(graph, inner),
+                "sign": sign(edges),
             },
         )
 
