@@ -36,7 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "lower": {"ir"},
     "statement": {"lower"},
     "passes": {"ir", "options"},
-    "emit": {"nn", "statement", "files"},
+    "emit": {"nn", "statement", "files", "options"},
     "certify": {"nn", "statement", "files", "registry", "options"},
     "recipe": {"options", "reading", "registry"},
     "recipes": set(),

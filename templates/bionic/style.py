@@ -11,6 +11,7 @@ import numpy as np
 
 from connectome_compiler.emit import state
 from connectome_compiler.emit.arrays import Arrays, edge_arrays
+from connectome_compiler.emit.carries import Carries, must_carry, only
 from connectome_compiler.emit.cost_model import choose_kernel, forecast
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
@@ -19,14 +20,13 @@ from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection
-from connectome_compiler.ir.nodes import Attenuation, Leaky, Swept
+from connectome_compiler.ir.nodes import Attenuation, Swept
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.weights import PerConnection
 from connectome_compiler.lower import Lowered, lower
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
-from ..parts.edges import refuse_others
 from ..parts.stack import between, short
 
 STYLE = (
@@ -59,6 +59,12 @@ class Bionic:
     """
 
     name: ClassVar[str] = "bionic"
+    carries: ClassVar[Carries] = Carries(
+        units=(only(Swept, activation=("relu",), normalisation=("layer", "rms", "none")),),
+        weights=(only(PerConnection, polarity=(0,), trained=(True,), start=("uniform",)),),
+        timing="by flow",
+        ends=("image", "classes"),
+    )
 
     filters: tuple[int, int] = (8, 16)  #: filters of the two convolutions of the front end
     #: strength of lateral inhibition in the front end; 0 leaves it out
@@ -87,10 +93,9 @@ class Bionic:
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
+        must_carry(self, graph)
         image = _image(graph)
         node = _common_node(graph)
-        _check_projections(graph)
-        refuse_others(graph)
         lowered = lower(graph)
         delayed = [q for q in graph.connectome if q.delay and q.pre != q.post]
         sweeps = self._sweeps(delayed)
@@ -303,10 +308,7 @@ def _doc(graph: Graph, delayed: list[Projection]) -> str:
 
 
 def _image(graph: Graph) -> tuple[int, int, int]:
-    """Return the image's (channels, height, width), or say which pass is missing."""
-    if not any(p.name == "image" for p in graph.populations):
-        hint = 'add [[pass]] use = "attach-ports" with image = [1, 48, 48]'
-        raise CompileError("bionic", "the graph has no image", hint)
+    """Return the image's (channels, height, width)."""
     channels, height, width = graph.population("image").shape
     if min(height, width) < 4:
         problem = f"images of {height} x {width} pixels vanish in two poolings"
@@ -320,36 +322,15 @@ def _attenuation(p: Population) -> Attenuation | None:
 
 def _common_node(graph: Graph) -> Swept:
     """Return the node model that all populations share; some may have no inhibition."""
-    found = list(dict.fromkeys(p.node for p in graph.biological))
-    if any(isinstance(node, Leaky) for node in found):
-        problem = "neurons have a time constant, which a network without time cannot have"
-        raise CompileError("bionic", problem, "leave set-dynamics out, or use the recurrent style")
-    swept = [node for node in found if isinstance(node, Swept)]
-    if len(swept) < len(found):
-        odd = next(node for node in found if not isinstance(node, Swept))
-        raise CompileError("bionic", f"has no units that are {odd}", "use the style that has them")
-    attenuated = [node for node in swept if node.inhibition]
-    if len({replace(node, inhibition=None) for node in swept}) > 1 or len(attenuated) > 1:
+    if not graph.n_neurons:
+        raise CompileError("bionic", "the graph has no neurons", "keep some")
+    nodes = (p.node for p in graph.biological)
+    found = list(dict.fromkeys(node for node in nodes if isinstance(node, Swept)))
+    attenuated = [node for node in found if node.inhibition]
+    if len({replace(node, inhibition=None) for node in found}) > 1 or len(attenuated) > 1:
         raise CompileError("bionic", f"populations differ in their node model: {found}")
-    (node, *_) = attenuated or swept
-    if node.activation != "relu":
-        raise CompileError("bionic", f"has rates, never negative; not {node.activation!r} units")
+    (node, *_) = attenuated or found
     return node
-
-
-def _check_projections(graph: Graph) -> None:
-    """Refuse what the module could not carry as it stands."""
-    place = {p.name: k for k, p in enumerate(graph.populations)}
-    for q in graph.connectome:
-        if q.weights not in (PerConnection(), PerConnection(sign="abs")):
-            problem = "has shared or frozen weights, or starts from data"
-            hint = "leave set-weights out, or use the recurrent style"
-            raise CompileError(f"bionic: {q.key}", problem, hint)
-        if q.kind != "chemical":
-            raise CompileError(f"bionic: {q.key}", f"has no {q.kind} connections", "drop them")
-        if q.delay != (place[q.pre] >= place[q.post]):
-            problem = f"has delay {q.delay}; forward ones act at once, all others on the last sweep"
-            raise CompileError(f"bionic: {q.key}", problem, 'add [[pass]] use = "split-flow"')
 
 
 def _check_path(graph: Graph, node: Swept, sweeps: int) -> None:

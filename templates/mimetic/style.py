@@ -9,6 +9,7 @@ from math import prod
 from typing import Any, ClassVar, Literal
 
 from connectome_compiler.emit import state
+from connectome_compiler.emit.carries import Carries, must_carry, only
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, identifier, literal
 from connectome_compiler.emit.module import assemble
@@ -25,10 +26,11 @@ from connectome_compiler.statement import Wiring
 
 from ..parts.stack import (
     OWN,
+    UNITS,
     activity,
     between,
     call,
-    check_units,
+    check_input,
     geometry,
     norm_lines,
     norms,
@@ -63,6 +65,19 @@ class Mimetic:
     """
 
     name: ClassVar[str] = "mimetic"
+    carries: ClassVar[Carries] = Carries(
+        units=(UNITS,),
+        weights=(
+            only(PerConnection, sign=("none",), polarity=(0,), trained=(True,), start=("uniform",)),
+        ),
+        connections=(only(Window), only(AllToAll, post_units=(None,), pre_units=(None,))),
+        operators=(
+            only(Linear),
+            only(Conv2d, end_padding=((0, 0),), per_position=(False,)),
+            only(ConvTranspose2d, per_position=(False,)),
+        ),
+        timing="at once",
+    )
 
     #: where weights start: as torch's, or as Keras's he_normal
     start: Literal["torch", "he-normal"] = "torch"
@@ -78,10 +93,8 @@ class Mimetic:
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
         first, last = _ends(graph)
-        for p in graph.populations:
-            check_units(self.name, p, p is first)
-        for q in graph.projections:
-            _check_projection(q)
+        must_carry(self, graph)
+        check_input(self.name, first)
         names = identifiers((p.name for p in graph.populations), OWN)
         normed = norms(graph, names)
         layers = between(graph, names, normed.values())
@@ -209,21 +222,6 @@ def _ends(graph: Graph) -> tuple[Population, Population]:
             problem = "is not on a way from the input to the output"
             raise CompileError(f"mimetic: {p.name}", problem, "join it, or leave it out")
     return first, last
-
-
-def _check_projection(q: Projection) -> None:
-    where = f"mimetic: {q.key}"
-    if not isinstance(q.connectivity, Window) and q.connectivity != AllToAll():
-        problem = f"is {q.connectivity.describe()}; layers have windows, or join all to all"
-        raise CompileError(where, problem, "use the recurrent or the bionic style")
-    for name in ("end_padding", "per_position"):  # which torch's layers do not have
-        if (value := getattr(q.operator, name, False)) not in (False, (0, 0)):
-            raise CompileError(where, f"has {name} {value}", "use another style")
-    if q.weights != PerConnection():
-        raise CompileError(where, "has signs, or weights that are shared", "leave them free")
-    if q.kind != "chemical" or q.delay:
-        problem = f"is {q.kind}, with delay {q.delay}: layers act once, one after the other"
-        raise CompileError(where, problem)
 
 
 def _classes(graph: Graph) -> list[str]:

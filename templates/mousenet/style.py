@@ -12,15 +12,15 @@ import numpy.typing as npt
 
 from connectome_compiler.emit import state
 from connectome_compiler.emit.arrays import Arrays
+from connectome_compiler.emit.carries import LISTS, Carries, must_carry, only
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.budget import must_fit
-from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection
-from connectome_compiler.ir.operators import ConvTranspose2d, Linear
+from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
 from connectome_compiler.ir.weights import PerConnection
 from connectome_compiler.lower import Edges, Lowered, lower
 from connectome_compiler.options import spell_options
@@ -28,10 +28,11 @@ from connectome_compiler.statement import Wiring
 
 from ..parts.stack import (
     OWN,
+    UNITS,
     activity,
     between,
     call,
-    check_units,
+    check_input,
     geometry,
     indented,
     norm_lines,
@@ -74,6 +75,16 @@ class Mousenet:
     """
 
     name: ClassVar[str] = "mousenet"
+    carries: ClassVar[Carries] = Carries(
+        units=(UNITS,),
+        weights=(only(PerConnection, polarity=(0,), trained=(True,), start=("uniform",)),),
+        connections=(LISTS,),
+        operators=tuple(
+            only(kind, per_position=(True,), groups=(1,), dilation=((1, 1),))
+            for kind in (Conv2d, ConvTranspose2d)
+        ),
+        timing="by flow",
+    )
 
     classes: int = 1000  #: number of classes
     pool: int = 4  #: side that output maps are averaged to, in pixels
@@ -97,10 +108,9 @@ class Mousenet:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
         image, read = _ends(graph)
         self._must_pool(read)
-        for p in graph.populations:
-            check_units(self.name, p, p is image)
-        for q in graph.projections:
-            _check_projection(graph, q)
+        must_carry(self, graph)
+        check_input(self.name, image)
+        _check_kernels(graph)
         names = identifiers((p.name for p in graph.populations), OWN)
         normed = norms(graph, names)
         layers = between(graph, names, [*OWN, *names.values(), *normed.values()])
@@ -296,25 +306,11 @@ def _ends(graph: Graph) -> tuple[Population, list[Population]]:
     return image, read
 
 
-def _check_projection(graph: Graph, q: Projection) -> None:
-    where = f"mousenet: {q.key}"
-    if isinstance(q.operator, Linear):
-        hint = 'add [[pass]] use = "lay-kernels"'
-        raise CompileError(where, "is no convolution", hint)
-    if not isinstance(q.connectivity, Synapses):
-        problem = f"is {q.connectivity.describe()}: which weights are open is not drawn yet"
-        raise CompileError(where, problem, 'add [[pass]] use = "materialise-laws"')
-    if not q.operator.per_position or q.operator.groups != 1 or q.operator.dilation != (1, 1):
-        problem = f"is {q.operator}: the style has kernels joined per position, in one group"
-        raise CompileError(where, problem, "use the mimetic style")
-    if len({q.operator.kernel, q.operator.kernel[::-1]}) > 1:
-        raise CompileError(where, f"has a kernel of {q.operator.kernel}, which is not square")
-    if q.weights not in (PerConnection(), PerConnection(sign="abs")):
-        raise CompileError(where, "has weights that are shared, frozen or start from data")
-    place = {p.name: k for k, p in enumerate(graph.populations)}
-    if q.kind != "chemical" or q.delay != (place[q.pre] >= place[q.post]):
-        problem = f"is {q.kind}, with delay {q.delay}; forward ones act at once, others a sweep on"
-        raise CompileError(where, problem, 'add [[pass]] use = "wire-levels"')
+def _check_kernels(graph: Graph) -> None:
+    for q in graph.projections:
+        if not isinstance(q.operator, Linear) and len(set(q.operator.kernel)) > 1:
+            problem = f"has a kernel of {q.operator.kernel}, which is not square"
+            raise CompileError(f"mousenet: {q.key}", problem)
 
 
 def _arrays(lowered: Lowered) -> Arrays:

@@ -7,13 +7,16 @@ import textwrap
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from connectome_compiler.emit.carries import Carries, must_carry, only
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph, Population
+from connectome_compiler.ir.laws import AllToAll, OneToOne, Shift
 from connectome_compiler.ir.nodes import Graded, SquareWave
+from connectome_compiler.ir.weights import Fixed, Named
 from connectome_compiler.lower import lower
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
@@ -66,6 +69,12 @@ class Ncap:
     """
 
     name: ClassVar[str] = "ncap"
+    carries: ClassVar[Carries] = Carries(
+        units=(only(Graded), only(SquareWave)),
+        weights=(only(Named), only(Fixed)),
+        connections=(only(OneToOne), only(Shift), only(AllToAll)),
+        timing="at once",
+    )
 
     weight_sharing: bool = True  #: one weight for all joints and sides
     sign_constraints: bool = True  #: hold weights to the signs of the graph
@@ -82,6 +91,7 @@ class Ncap:
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
+        must_carry(self, graph)
         motif = Motif(graph)
         text = _Text(motif)
         options = self._options(motif, text)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from connectome_compiler.emit import state
 from connectome_compiler.emit.arrays import edge_arrays
+from connectome_compiler.emit.carries import LISTS, Carries, must_carry, only
 from connectome_compiler.emit.cost_model import choose_kernel, forecast_rollout
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
@@ -25,12 +26,10 @@ from connectome_compiler.ir.laws import AllToAll, OneToOne, units
 from connectome_compiler.ir.nodes import Leaky
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.ties import constants, is_mirror
-from connectome_compiler.ir.weights import LowRank, Tied
+from connectome_compiler.ir.weights import LowRank, PerConnection, Tied
 from connectome_compiler.lower import Edges, Lowered, lower
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
-
-from ..parts.edges import refuse_others
 
 FREE = (
     "Every weight between neurons stands for connections of the graph below. What is linear between"
@@ -57,6 +56,13 @@ class Recurrent:
     """
 
     name: ClassVar[str] = "recurrent"
+    carries: ClassVar[Carries] = Carries(
+        units=(only(Leaky),),
+        weights=(only(PerConnection), only(LowRank), only(Tied)),
+        connections=(LISTS,),
+        kinds=("chemical", "electrical"),
+        ends=("input", "output"),
+    )
 
     dt_ms: float = 20.0  #: integration step, in ms
     #: sequences as (batch, time, channel) instead of (time, batch, channel)
@@ -83,9 +89,9 @@ class Recurrent:
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
+        must_carry(self, graph)
         read_in, read_out = _ports(graph)
         node = _common_node(graph)
-        refuse_others(graph)
         self._check_cycles(graph)
         first = _first(graph)
         ports = {
@@ -250,24 +256,13 @@ class Recurrent:
 def _ports(graph: Graph) -> tuple[list[Projection], list[Projection]]:
     """Return read-in and read-out; refuse what the module could not carry as it stands."""
     hint = 'add [[pass]] use = "attach-ports"'
-    artificial = {p.name for p in graph.populations if p.artificial}
-    if odd := artificial - {"input", "output"}:
-        problem = f"has no place for {min(odd)}: it maps sequences of inputs to outputs"
-        raise CompileError("recurrent", problem, "leave the image of attach-ports out")
-    for name in ("input", "output"):
-        if name not in artificial:
-            raise CompileError("recurrent", f"the graph has no {name}", hint)
     if not graph.connectome:
         raise CompileError("recurrent", "the graph has no connections", "keep some")
-    for q in graph.connectome:
-        if q.delay != 1:
-            problem = f"has delay {q.delay}; every connection acts on the step before"
-            raise CompileError(f"recurrent: {q.key}", problem, "leave split-flow out")
     read_in = [q for q in graph.projections if q.pre == "input"]
     read_out = [q for q in graph.projections if q.post == "output"]
     for many, end, channels in ((read_in, "post", "pre"), (read_out, "pre", "post")):
         name = "input" if many is read_in else "output"
-        if not many or any(getattr(q, end) in artificial for q in many):
+        if not many or any(getattr(q, end) in ("input", "output") for q in many):
             raise CompileError(f"recurrent: {name}", "is not joined to neurons alone", hint)
         for q in many:
             if not isinstance(q.connectivity, AllToAll | OneToOne) or q.delay:
@@ -290,8 +285,7 @@ def _common_node(graph: Graph) -> Leaky:
         raise CompileError("recurrent", "the graph has no neurons", "keep some")
     first, *others = graph.biological
     node = first.node
-    if not isinstance(node, Leaky):
-        raise CompileError("recurrent", "neurons have no time constant", hint)
+    assert isinstance(node, Leaky)  # all that the style carries
     for p in others:
         if p.node != node:
             problem = f"{p.name} has {p.node}, {first.name} has {node}"

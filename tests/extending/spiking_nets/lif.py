@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from connectome_compiler.emit import state
 from connectome_compiler.emit.arrays import edge_arrays
+from connectome_compiler.emit.carries import Carries, must_carry, only
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import docstring, identifier, literal
 from connectome_compiler.emit.module import array, assemble, sign
@@ -35,6 +36,13 @@ class Lif:
     """
 
     name: ClassVar[str] = "lif"
+    carries: ClassVar[Carries] = Carries(
+        units=(only(Leaky, tau_per=("fixed",), bias_per=("none",)),),
+        weights=(
+            only(PerConnection, sign=("abs",), polarity=(0,), trained=(True,), start=("uniform",)),
+        ),
+        ends=("input", "output"),
+    )
 
     dt_ms: float = 1.0  #: step of time, in ms
 
@@ -45,7 +53,8 @@ class Lif:
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``."""
-        tau_ms = _check(graph)
+        must_carry(self, graph)
+        tau_ms = _time_constant(graph)
         (neurons,), (inner,) = graph.biological, graph.connectome
         n_in, n_out = (graph.population(port).n_units for port in ("input", "output"))
         lowered = lower(graph)
@@ -87,21 +96,16 @@ class Lif:
         )
 
 
-def _check(graph: Graph) -> float:
+def _time_constant(graph: Graph) -> float:
     """Return the time constant of all neurons; refuse what the module could not carry."""
     if len(graph.biological) != 1 or len(graph.connectome) != 1:
         problem = "has several populations or projections, not one joined to itself"
         raise CompileError("lif", problem, "leave out passes that partition it")
     (neurons,), (inner,) = graph.biological, graph.connectome
-    node = neurons.node
-    if not isinstance(node, Leaky) or (node.tau_per, node.bias_per) != ("fixed", "none"):
-        raise CompileError("lif", f"has {node}", "set-dynamics: tau_per=fixed, bias_per=none")
-    if inner.kind != "chemical" or inner.weights != PerConnection(sign="abs"):
-        problem = "needs synapses with signs and a weight each"
-        raise CompileError("lif", problem, "apply-dale")
-    ports = [q for q in graph.projections if q is not inner]
-    if [(q.pre, q.post) for q in ports] != [("input", neurons.name), (neurons.name, "output")]:
-        raise CompileError("lif", "has no ports", 'add [[pass]] use = "attach-ports"')
-    if any(q.connectivity != AllToAll() for q in ports):
-        raise CompileError("lif", "not all neurons are driven and read", "set-ports: linear, all")
-    return node.tau_ms
+    ends = {(q.pre, q.post): q.connectivity for q in graph.projections if q is not inner}
+    wanted = [("input", neurons.name), (neurons.name, "output")]
+    if ends != dict.fromkeys(wanted, AllToAll()):
+        hint = 'attach-ports with into = "" and out_of = "", both linear'
+        raise CompileError("lif", "not all neurons are driven and read", hint)
+    assert isinstance(neurons.node, Leaky)  # all that `carries` has
+    return neurons.node.tau_ms
