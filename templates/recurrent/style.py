@@ -93,41 +93,17 @@ class Recurrent:
         read_in, read_out = _ports(graph)
         node = _common_node(graph)
         self._check_cycles(graph)
-        first = _first(graph)
-        ports = {
-            "input_units": _places(graph, first, read_in, "post"),
-            "output_units": _places(graph, first, read_out, "pre"),
-        }
-        shared = {"tau_of": constants(graph, "tau_per"), "bias_of": constants(graph, "bias_per")}
-        of_units = {**ports, **{name: index for name, index in shared.items() if len(index)}}
-        per = {"tau_of": node.tau_per, "bias_of": node.bias_per}
-        stored = {name: a for name, a in of_units.items() if per.get(name) != "neuron"}
         lowered = lower(graph)
-        # In no name of a population, so that no two projections are spoken alike.
-        spoken = {q.key: q.key.replace("->", "\0to\0") for q in graph.projections}
-        unique = identifiers(spoken.values(), OWN)
-        attributes = {key: unique[words] for key, words in spoken.items()}
-        projections = [_projection(attributes, first, e) for e in lowered.edges.values()]
+        net = _Net(lowered, node, read_in, read_out, _first(graph), _attributes(graph))
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers={p.name: "units" for p in graph.biological},
-            read_in={q.post: _linear(attributes, q) for q in read_in},
-            read_out={q.pre: _linear(attributes, q) for q in read_out},
+            read_in={q.post: _linear(net.attributes, q) for q in read_in},
+            read_out={q.pre: _linear(net.attributes, q) for q in read_out},
             more={
-                "dynamics": {
-                    "activation": node.activation,
-                    "dt_ms": self.dt_ms,
-                    "tau_ms": node.tau_ms,
-                    "tau_per": node.tau_per,
-                    "bias_per": node.bias_per,
-                    "spectral_radius": self.spectral_radius or None,
-                    "starts_sha256": {
-                        key: e.start_sha256 for key, e in lowered.edges.items() if e.start_sha256
-                    },
-                    **{f"{name}_sha256": array_digest(a) for name, a in of_units.items()},
-                },
-                "options": self._options(graph, node, read_in[0], read_out[0]),
-                "state": _state(lowered, attributes, shared),
+                "dynamics": self._dynamics(net),
+                "options": self._options(net),
+                "state": _state(net),
             },
         )
         return assemble(
@@ -139,36 +115,57 @@ class Recurrent:
             allow_free_signs=self.allow_free_signs,
             wiring=wiring,
             paragraphs=[FREE, self._cost(graph)],
-            arrays={**edge_arrays(lowered), **stored},
-            context={
-                "doc": docstring(_doc(graph, read_in[0], read_out[0]), 4),
-                "n": graph.n_neurons,
-                "inputs": graph.population("input").n_units,
-                "outputs": graph.population("output").n_units,
-                "linear_in": _is_linear(read_in[0]),
-                "linear_out": _is_linear(read_out[0]),
-                "read_in": [_channel(graph, attributes, q) for q in read_in],
-                "read_out": _read_out(graph, attributes, read_out),
-                "activation": literal(node.activation),
-                "tau_ms": node.tau_ms,
-                "dt_ms": self.dt_ms,
-                "batch_first": self.batch_first,
-                "spectral_radius": self.spectral_radius or None,
-                **{name: _index_source(name, shared[name], per[name]) for name in shared},
-                "dense": self._dense(graph),
-                "populations": [
-                    {
-                        "name": literal(p.name),
-                        "first": first[p.name],
-                        "last": first[p.name] + p.n_units,
-                    }
-                    for p in graph.biological
-                ],
-                "projections": projections,
-                # A projection that uses the weights of another is made after it.
-                "made": sorted(projections, key=lambda p: bool(p["borrows"])),
-            },
+            arrays={**edge_arrays(lowered), **net.stored()},
+            context=self._context(net),
         )
+
+    def _dynamics(self, net: _Net) -> dict[str, Any]:
+        """Return what `meaning` needs to compute the same."""
+        node, edges = net.node, net.lowered.edges
+        return {
+            "activation": node.activation,
+            "dt_ms": self.dt_ms,
+            "tau_ms": node.tau_ms,
+            "tau_per": node.tau_per,
+            "bias_per": node.bias_per,
+            "spectral_radius": self.spectral_radius or None,
+            "starts_sha256": {k: e.start_sha256 for k, e in edges.items() if e.start_sha256},
+            **{f"{name}_sha256": array_digest(a) for name, a in net.of_units().items()},
+        }
+
+    def _context(self, net: _Net) -> dict[str, Any]:
+        """Return what the template places."""
+        graph, attributes = net.graph, net.attributes
+        first_in, first_out = net.read_in[0], net.read_out[0]
+        projections = [_projection(net, e) for e in net.lowered.edges.values()]
+        return {
+            "doc": docstring(_doc(graph, first_in, first_out), 4),
+            "n": graph.n_neurons,
+            "inputs": graph.population("input").n_units,
+            "outputs": graph.population("output").n_units,
+            "linear_in": _is_linear(first_in),
+            "linear_out": _is_linear(first_out),
+            "read_in": [_channel(graph, attributes, q) for q in net.read_in],
+            "read_out": _read_out(graph, attributes, net.read_out),
+            "activation": literal(net.node.activation),
+            "tau_ms": net.node.tau_ms,
+            "dt_ms": self.dt_ms,
+            "batch_first": self.batch_first,
+            "spectral_radius": self.spectral_radius or None,
+            **{name: _index_source(name, a, net.per(name)) for name, a in net.shared().items()},
+            "dense": self._dense(graph),
+            "populations": [
+                {
+                    "name": literal(p.name),
+                    "first": net.first[p.name],
+                    "last": net.first[p.name] + p.n_units,
+                }
+                for p in graph.biological
+            ],
+            "projections": projections,
+            # A projection that uses the weights of another is made after it.
+            "made": sorted(projections, key=lambda p: bool(p["borrows"])),
+        }
 
     @staticmethod
     def told(stated: dict[str, Any]) -> dict[str, str]:
@@ -195,13 +192,12 @@ class Recurrent:
             step += f", spectral radius {d['spectral_radius']:g} at the start"
         return {"dynamics": f"{step}; {taus}", "ports": "; ".join(ports)}
 
-    def _options(
-        self, graph: Graph, node: Leaky, read_in: Projection, read_out: Projection
-    ) -> dict[str, Any]:
+    def _options(self, net: _Net) -> dict[str, Any]:
         """Return the options of the emitted ``build()`` with their defaults."""
-        ends = {"inputs": ("input", read_in), "outputs": ("output", read_out)}
+        node = net.node
+        ends = {"inputs": ("input", net.read_in[0]), "outputs": ("output", net.read_out[0])}
         sizes = {
-            name: graph.population(port).n_units
+            name: net.graph.population(port).n_units
             for name, (port, q) in ends.items()
             if _is_linear(q)
         }
@@ -253,6 +249,55 @@ class Recurrent:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Net:
+    """A graph as the style lays it out."""
+
+    lowered: Lowered
+    node: Leaky  # of all neurons
+    read_in: list[Projection]
+    read_out: list[Projection]
+    first: dict[str, int]  # place of each population's first unit among those of all
+    attributes: dict[str, Source]  # of each projection, by key
+
+    @property
+    def graph(self) -> Graph:
+        """The graph itself."""
+        return self.lowered.graph
+
+    def shared(self) -> dict[str, Units]:
+        """Return the index of each unit's time constant and bias, among those that are trained."""
+        return {
+            "tau_of": constants(self.graph, "tau_per"),
+            "bias_of": constants(self.graph, "bias_per"),
+        }
+
+    def per(self, name: str) -> str:
+        """Return what has a time constant or a bias of its own."""
+        return self.node.tau_per if name == "tau_of" else self.node.bias_per
+
+    def of_units(self) -> dict[str, Units]:
+        """Return the units that are driven and read, and what they share."""
+        return {
+            "input_units": _places(self.graph, self.first, self.read_in, "post"),
+            "output_units": _places(self.graph, self.first, self.read_out, "pre"),
+            **{name: index for name, index in self.shared().items() if len(index)},
+        }
+
+    def stored(self) -> dict[str, Units]:
+        """Return what of this cannot be written in a word."""
+        own = {name for name in ("tau_of", "bias_of") if self.per(name) == "neuron"}
+        return {name: index for name, index in self.of_units().items() if name not in own}
+
+
+def _attributes(graph: Graph) -> dict[str, Source]:
+    """Return the attribute of each projection."""
+    # In no name of a population, so that no two projections are spoken alike.
+    spoken = {q.key: q.key.replace("->", "\0to\0") for q in graph.projections}
+    unique = identifiers(spoken.values(), OWN)
+    return {key: unique[words] for key, words in spoken.items()}
+
+
 def _ports(graph: Graph) -> tuple[list[Projection], list[Projection]]:
     """Return read-in and read-out; refuse what the module could not carry as it stands."""
     hint = 'add [[pass]] use = "attach-ports"'
@@ -293,9 +338,9 @@ def _common_node(graph: Graph) -> Leaky:
     return node
 
 
-def _projection(attributes: dict[str, Source], first: dict[str, int], e: Edges) -> dict[str, Any]:
+def _projection(net: _Net, e: Edges) -> dict[str, Any]:
     """Return how one projection of the connectome is written."""
-    q = e.projection
+    q, attributes, first = e.projection, net.attributes, net.first
     electrical = q.kind == "electrical"
     options: list[Source] = []
     if e.group is not None:
@@ -327,11 +372,9 @@ def _projection(attributes: dict[str, Source], first: dict[str, int], e: Edges) 
     }
 
 
-def _state(
-    lowered: Lowered, attributes: dict[str, Source], shared: dict[str, Units]
-) -> state.State:
+def _state(net: _Net) -> state.State:
     """Return what the module's state holds."""
-    graph = lowered.graph
+    graph, attributes, shared = net.graph, net.attributes, net.shared()
     found: state.State = {}
     biased = True  # the first read-out
     for q in graph.projections:
@@ -344,7 +387,7 @@ def _state(
             n_post, n_pre = channel["n_post"], channel["n_pre"]
             found |= state.linear(attributes[q.key], n_post, n_pre, bias=biased)
             biased = False
-    for key, e in lowered.edges.items():
+    for key, e in net.lowered.edges.items():
         q = e.projection
         of = attributes[f"{q.post}->{q.pre}:electrical"] if is_mirror(q) else ""
         found |= state.edges(e, attributes[key], of=of)
