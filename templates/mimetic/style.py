@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import prod
 from typing import Any, ClassVar, Literal
@@ -98,7 +97,7 @@ class Mimetic:
         names = identifiers((p.name for p in graph.populations), OWN)
         normed = norms(graph, names)
         layers = between(graph, names, normed.values())
-        started = self._started(graph)
+        net = _Net(graph, first, last, names, normed, layers, self._started(graph))
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers=normed,
@@ -109,62 +108,63 @@ class Mimetic:
                 "usage": _usage(graph),
                 "options": {"gain": self.gain}
                 | ({"kernel": self.kernel} if "WindowLinear" in _classes(graph) else {}),
-                "state": self._state(graph, layers, normed, started),
+                "state": self._state(net),
             },
         )
-        inner = {q.key for q in graph.connectome}
+        drawn = ["draw_he_normal"] if net.started else []
         return assemble(
             lower(graph),
             recipe,
             "mimetic/module.py.jinja",
-            layers=["sparse_weight", *_classes(graph), *(["draw_he_normal"] if started else [])],
+            layers=["sparse_weight", *_classes(graph), *drawn],
             class_name=self.class_name,
             wiring=wiring,
             paragraphs=[STYLE, _said(graph)],
             arrays={},
             allow_free_signs=True,  # the style has no signs
-            context={
-                "doc": docstring(_doc(graph, first, last), 4),
-                "gain": literal(self.gain),
-                "kernel": literal(self.kernel) if "WindowLinear" in _classes(graph) else "",
-                "input": {
-                    "name": names[first.name],
-                    "shape": first.shape,
-                    "sizes": numbers(first.shape),
-                },
-                "output": literal(last.name),
-                "projections": [
-                    {
-                        "attr": layers[q.key],
-                        "key": literal(q.key),
-                        "pre": literal(q.pre),
-                        "post": literal(q.post),
-                        "made": _made(graph, q, layers[q.key]),
-                        "inner": q.key in inner,
-                    }
-                    for q in graph.projections
-                ],
-                "norms": norm_lines(graph, normed),
-                "started": [code("draw_he_normal(self.{})", layers[q.key]) for q in started],
-                "units": [
-                    {
-                        "var": names[p.name],
-                        "name": literal(p.name),
-                        "steps": _steps(graph, p, names, layers, normed[p.name]),
-                    }
-                    for p in graph.populations
-                ],
-            },
+            context=self._context(net),
         )
 
-    def _state(
-        self,
-        graph: Graph,
-        layers: Mapping[str, str],
-        normed: Mapping[str, str],
-        started: list[Projection],
-    ) -> state.State:
+    def _context(self, net: _Net) -> dict[str, Any]:
+        """Return what the template places."""
+        graph, first, names, layers = net.graph, net.first, net.names, net.layers
+        inner = {q.key for q in graph.connectome}
+        return {
+            "doc": docstring(_doc(graph, first, net.last), 4),
+            "gain": literal(self.gain),
+            "kernel": literal(self.kernel) if "WindowLinear" in _classes(graph) else "",
+            "input": {
+                "name": names[first.name],
+                "shape": first.shape,
+                "sizes": numbers(first.shape),
+            },
+            "output": literal(net.last.name),
+            "projections": [
+                {
+                    "attr": layers[q.key],
+                    "key": literal(q.key),
+                    "pre": literal(q.pre),
+                    "post": literal(q.post),
+                    "made": _made(graph, q, layers[q.key]),
+                    "inner": q.key in inner,
+                }
+                for q in graph.projections
+            ],
+            "norms": norm_lines(graph, net.normed),
+            "started": [code("draw_he_normal(self.{})", layers[q.key]) for q in net.started],
+            "units": [
+                {
+                    "var": names[p.name],
+                    "name": literal(p.name),
+                    "steps": _steps(graph, p, names, layers, net.normed[p.name]),
+                }
+                for p in graph.populations
+            ],
+        }
+
+    def _state(self, net: _Net) -> state.State:
         """Return what the module's state holds."""
+        graph, layers, normed = net.graph, net.layers, net.normed
         found: state.State = {}
         for q in graph.projections:
             name, post = layers[q.key], graph.population(q.post)
@@ -173,7 +173,7 @@ class Mimetic:
             bias = state.drawn(
                 [post.shape[0] if len(shape) == 4 else post.n_units], prod(shape[1:])
             )
-            if q in started:
+            if q in net.started:
                 weight |= {"start": "he-normal"}
                 bias = state.constant(bias["shape"], 0.0)
             if isinstance(q.connectivity, Window):
@@ -201,6 +201,19 @@ class Mimetic:
             problem = f"is {self.start!r}, but no layer is of ReLU units"
             raise CompileError("template.start", problem, 'start="torch"')
         return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Net:
+    """A graph as the style lays it out."""
+
+    graph: Graph
+    first: Population  # the input
+    last: Population  # the output
+    names: dict[str, Source]  # of populations
+    normed: dict[str, Source]  # attribute of each population's normalisation, "" for none
+    layers: dict[str, Source]  # attribute of each projection, by key
+    started: list[Projection]  # those that do not start as torch's do
 
 
 def _ends(graph: Graph) -> tuple[Population, Population]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -114,33 +113,23 @@ class Mousenet:
         names = identifiers((p.name for p in graph.populations), OWN)
         normed = norms(graph, names)
         layers = between(graph, names, [*OWN, *names.values(), *normed.values()])
-        sweeps = self._sweeps(graph)
-        back = {q.pre for q in graph.projections if q.delay}
         features = sum(p.shape[0] for p in read) * self.pool**2
         must_fit("template.classes", weights=(features + 1) * self.classes)
+        net = _Net(lower(graph), image, read, features, self._sweeps(graph), names, normed, layers)
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers=normed,
             read_in={},
             read_out={p.name: "read_out" for p in read},
             more={
-                "stack": {
-                    **stated(graph.populations, graph.projections, layers, normed),
-                    "sweeps": sweeps,
-                    "read_out": {
-                        "layer": "read_out",
-                        "pool": self.pool,
-                        "maps": [p.name for p in read],
-                    },
-                },
+                "stack": self._stack(net),
                 "options": {"classes": self.classes, "fan_in": self.fan_in}
-                | ({"steps": sweeps} if back else {}),
-                "state": self._state(graph, layers, normed, features),
+                | ({"steps": net.sweeps} if net.back() else {}),
+                "state": self._state(net),
             },
         )
-        lowered = lower(graph)
         return assemble(
-            lowered,
+            net.lowered,
             recipe,
             "mousenet/module.py.jinja",
             layers=["convolve_together", "open_entries", "open_weight", *self._classes(graph)],
@@ -148,57 +137,65 @@ class Mousenet:
             allow_free_signs=self.allow_free_signs,
             wiring=wiring,
             paragraphs=[STYLE, self._said(graph, features)],
-            arrays=_arrays(lowered),
-            context={
-                "doc": docstring(_doc(image, read, sweeps), 4),
-                "classes": self.classes,
-                "fan_in": literal(self.fan_in),
-                "bias": self.bias,
-                "pool": self.pool,
-                "features": features,
-                "sweeps": sweeps if back else 0,
-                "pad": code("    ") if back else code(""),
-                "input": {
-                    "name": names[image.name],
-                    "shape": image.shape,
-                    "sizes": numbers(image.shape),
-                },
-                "read": [{"name": literal(p.name), "channels": p.shape[0]} for p in read],
-                "holders": self._holders(graph),
-                "projections": [
-                    {
-                        "attr": layers[q.key],
-                        "pre": literal(q.pre),
-                        "post": literal(q.post),
-                        "made": _made(graph, q, layers[q.key]),
-                        "inner": True,
-                    }
-                    for q in graph.projections
-                ],
-                "norms": norm_lines(graph, normed),
-                "silent": [
-                    {"var": names[p.name], "sizes": numbers(p.shape)}
-                    for p in graph.populations
-                    if p.name in back
-                ],
-                "feedback": [
-                    line
-                    for p in graph.populations
-                    for line in _sent(graph, p, names, layers, delay=1)
-                ],
-                "units": [
-                    {
-                        "var": names[p.name],
-                        "name": literal(p.name),
-                        "steps": [
-                            *_received(graph, p, names, layers, normed[p.name]),
-                            *_sent(graph, p, names, layers, delay=0),
-                        ],
-                    }
-                    for p in graph.populations
-                ],
-            },
+            arrays=_arrays(net.lowered),
+            context=self._context(net),
         )
+
+    def _stack(self, net: _Net) -> dict[str, Any]:
+        """Return what `meaning` needs to compute the same."""
+        maps = [p.name for p in net.read]
+        return {
+            **stated(net.graph.populations, net.graph.projections, net.layers, net.normed),
+            "sweeps": net.sweeps,
+            "read_out": {"layer": "read_out", "pool": self.pool, "maps": maps},
+        }
+
+    def _context(self, net: _Net) -> dict[str, Any]:
+        """Return what the template places."""
+        graph, image, names, layers = net.graph, net.image, net.names, net.layers
+        back = net.back()
+        return {
+            "doc": docstring(_doc(image, net.read, net.sweeps), 4),
+            "classes": self.classes,
+            "fan_in": literal(self.fan_in),
+            "bias": self.bias,
+            "pool": self.pool,
+            "features": net.features,
+            "sweeps": net.sweeps if back else 0,
+            "pad": code("    ") if back else code(""),
+            "input": {
+                "name": names[image.name],
+                "shape": image.shape,
+                "sizes": numbers(image.shape),
+            },
+            "read": [{"name": literal(p.name), "channels": p.shape[0]} for p in net.read],
+            "holders": self._holders(graph),
+            "projections": [
+                {
+                    "attr": layers[q.key],
+                    "pre": literal(q.pre),
+                    "post": literal(q.post),
+                    "made": _made(graph, q, layers[q.key]),
+                    "inner": True,
+                }
+                for q in graph.projections
+            ],
+            "norms": norm_lines(graph, net.normed),
+            "silent": [
+                {"var": names[p.name], "sizes": numbers(p.shape)}
+                for p in graph.populations
+                if p.name in back
+            ],
+            "feedback": [line for p in graph.populations for line in net.sent(p, delay=1)],
+            "units": [
+                {
+                    "var": names[p.name],
+                    "name": literal(p.name),
+                    "steps": [*net.received(p), *net.sent(p, delay=0)],
+                }
+                for p in graph.populations
+            ],
+        }
 
     def _must_pool(self, read: list[Population]) -> None:
         """Refuse more means per side than a map has pixels."""
@@ -221,10 +218,9 @@ class Mousenet:
             raise CompileError("template.steps", problem, "at least 2, or 0 for six")
         return self.steps or 6
 
-    def _state(
-        self, graph: Graph, layers: Mapping[str, str], normed: Mapping[str, str], features: int
-    ) -> state.State:
+    def _state(self, net: _Net) -> state.State:
         """Return what the module's state holds."""
+        graph, layers, normed = net.graph, net.layers, net.normed
         found: state.State = {}
         for q in graph.projections:
             assert not isinstance(q.operator, Linear)
@@ -247,7 +243,7 @@ class Mousenet:
         for p in graph.populations:
             if normed[p.name]:
                 found |= state.batch_norm(normed[p.name], p.shape[0])
-        return found | state.linear("read_out", self.classes, features)
+        return found | state.linear("read_out", self.classes, net.features)
 
     def _holders(self, graph: Graph) -> list[dict[str, Any]]:
         """Return the classes of layers, and the function in the module that makes each."""
@@ -283,6 +279,58 @@ class Mousenet:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Net:
+    """A graph as the style lays it out."""
+
+    lowered: Lowered
+    image: Population
+    read: list[Population]  # in the order of the ports out
+    features: int  # means of maps that are read
+    sweeps: int
+    names: dict[str, Source]  # of populations
+    normed: dict[str, Source]  # attribute of each population's normalisation, "" for none
+    layers: dict[str, Source]  # attribute of each projection, by key
+
+    @property
+    def graph(self) -> Graph:
+        """The graph itself."""
+        return self.lowered.graph
+
+    def back(self) -> set[str]:
+        """Return the populations that act on the sweep after."""
+        return {q.pre for q in self.graph.projections if q.delay}
+
+    def received(self, p: Population) -> list[Source]:
+        """Return the lines that compute a population's activity from what was sent to it."""
+        terms = [self.layers[q.key] for q in self.graph.projections if q.post == p.name]
+        if not terms:
+            return []
+        var, drive = self.names[p.name], terms[0]
+        lines: list[Source] = []
+        if len(terms) > 1:
+            drive, lines = var, summed(var, terms)
+        active = activity(p, drive, self.normed[p.name])
+        return lines if active == var else [*lines, code("{} = {}", var, active)]
+
+    def sent(self, p: Population, delay: int) -> list[Source]:
+        """Return the lines that compute what a population sends: all at once, which is faster."""
+        leaving = [q for q in self.graph.projections if q.pre == p.name and q.delay == delay]
+        sent = [self.layers[q.key] for q in leaving]
+        if not sent:
+            return []
+        if len(sent) == 1:
+            return [code("{} = self.{}({})", sent[0], sent[0], self.names[p.name])]
+        given = [code("{},", self.names[p.name]), *(code("self.{},", name) for name in sent)]
+        return [
+            code("("),
+            *indented(code("{},", name) for name in sent),
+            code(") = convolve_together("),
+            *indented(given),
+            code(")"),
+        ]
+
+
 def _ends(graph: Graph) -> tuple[Population, list[Population]]:
     """Return the population of the input, and those that are read, in the order of their ports."""
     entering = [p for p in graph.ports if p.direction == "in"]
@@ -297,6 +345,9 @@ def _ends(graph: Graph) -> tuple[Population, list[Population]]:
             problem = f"has shape {p.shape}: the style has maps (channels, height, width)"
             raise CompileError(f"mousenet: {p.name}", problem, 'add [[pass]] use = "size-maps"')
     image = graph.population(entering[0].population)
+    if odd := [p.name for p in graph.populations if p.artificial and p is not image]:
+        problem = "is artificial: beside the input, all maps are neurons"
+        raise CompileError(f"mousenet: {odd[0]}", problem, "leave it out, or make it biological")
     for p in graph.populations:
         if (p is image) == any(q.post == p.name and not q.delay for q in graph.projections):
             problem = (
@@ -344,48 +395,6 @@ def _made(graph: Graph, q: Projection, attr: Source) -> list[Source]:
     function = code("conv_transpose") if transposed else code("conv")
     given = [literal(q.key), pre, post, *geometry(q.operator)]
     return call(code("self.{} = {}", attr, function), given)
-
-
-def _received(
-    graph: Graph,
-    p: Population,
-    names: dict[str, Source],
-    layers: dict[str, Source],
-    norm: Source,
-) -> list[Source]:
-    """Return the lines that compute a population's activity from what was sent to it."""
-    terms = [layers[q.key] for q in graph.projections if q.post == p.name]
-    if not terms:
-        return []
-    var, drive = names[p.name], terms[0]
-    lines: list[Source] = []
-    if len(terms) > 1:
-        drive, lines = names[p.name], summed(var, terms)
-    active = activity(p, drive, norm)
-    return lines if active == var else [*lines, code("{} = {}", var, active)]
-
-
-def _sent(
-    graph: Graph,
-    p: Population,
-    names: dict[str, Source],
-    layers: dict[str, Source],
-    delay: int,
-) -> list[Source]:
-    """Return the lines that compute what a population sends: all of it at once, which is faster."""
-    sent = [layers[q.key] for q in graph.projections if q.pre == p.name and q.delay == delay]
-    if not sent:
-        return []
-    if len(sent) == 1:
-        return [code("{} = self.{}({})", sent[0], sent[0], names[p.name])]
-    given = [code("{},", names[p.name]), *(code("self.{},", name) for name in sent)]
-    return [
-        code("("),
-        *indented(code("{},", name) for name in sent),
-        code(") = convolve_together("),
-        *indented(given),
-        code(")"),
-    ]
 
 
 def _doc(image: Population, read: list[Population], sweeps: int) -> str:

@@ -102,13 +102,10 @@ class Ncap:
             read_out={},
             more={"motif": _stated(motif, text, options)},
         )
-        hold = HOLD[motif.mechanism]
-        layers = ["Connections", "Term", "check_input", "check_switches", "draw_weight", hold]
-        layers += ["joined", "matched_weights", "whole_number"]
+        layers = ["Connections", "Term", "check_input", "check_switches", "draw_weight"]
+        layers += [HOLD[motif.mechanism], "joined", "matched_weights", "whole_number"]
         layers += ["square_wave"] if motif.clock else []
         layers += ["read_command"] if motif.commands else []
-        commands = [text.vars[p.name] for p in motif.commands]
-        inputs = [text.vars[p.name] for p in (motif.joints, motif.clock) if p]
         return assemble(
             lower(graph),
             recipe,
@@ -118,33 +115,7 @@ class Ncap:
             wiring=wiring,
             paragraphs=[STYLE],
             arrays={},
-            context={
-                "doc": docstring(_doc(motif, text), 4),
-                "option_doc": docstring(_option_doc(motif, text, options), 4),
-                "hold": hold,
-                "options": [
-                    {
-                        "name": name,
-                        "type": code("bool") if isinstance(value, bool) else code("int"),
-                        "default": value,
-                    }
-                    for name, value in options.items()
-                ],
-                "counts": text.counts,
-                "switches": [name for name, value in options.items() if isinstance(value, bool)],
-                "signs": literal(
-                    {a: motif.weights[w][0].sign for w, a in text.attrs.items()}, 0, 8
-                ),
-                "reach": text.reach(),
-                "terms": [text.term(term) for term in motif.terms if term.weight],
-                "n": text.n,
-                "joints": text.vars[motif.joints.name],
-                "clock": text.vars[motif.clock.name] if motif.clock else "",
-                "commands": commands,
-                "arguments": code(", ").join([*inputs, *(code("{}={}", c, c) for c in commands)]),
-                "blocks": text.blocks(),
-                "output": literal(motif.out.name),
-            },
+            context=_context(motif, text, options),
         )
 
     def _options(self, motif: Motif, text: _Text) -> dict[str, int | bool]:
@@ -346,6 +317,37 @@ def _rest(p: Population) -> Source:
 def _graded(p: Population) -> Graded:
     assert isinstance(p.node, Graded)  # a motif's units are these, or square waves
     return p.node
+
+
+def _context(motif: Motif, text: _Text, options: dict[str, int | bool]) -> dict[str, Any]:
+    """Return what the template places."""
+    commands = [text.vars[p.name] for p in motif.commands]
+    inputs = [text.vars[p.name] for p in (motif.joints, motif.clock) if p]
+    return {
+        "doc": docstring(_doc(motif, text), 4),
+        "option_doc": docstring(_option_doc(motif, text, options), 4),
+        "hold": HOLD[motif.mechanism],
+        "options": [
+            {
+                "name": name,
+                "type": code("bool") if isinstance(value, bool) else code("int"),
+                "default": value,
+            }
+            for name, value in options.items()
+        ],
+        "counts": text.counts,
+        "switches": [name for name, value in options.items() if isinstance(value, bool)],
+        "signs": literal({a: motif.weights[w][0].sign for w, a in text.attrs.items()}, 0, 8),
+        "reach": text.reach(),
+        "terms": [text.term(term) for term in motif.terms if term.weight],
+        "n": text.n,
+        "joints": text.vars[motif.joints.name],
+        "clock": text.vars[motif.clock.name] if motif.clock else "",
+        "commands": commands,
+        "arguments": code(", ").join([*inputs, *(code("{}={}", c, c) for c in commands)]),
+        "blocks": text.blocks(),
+        "output": literal(motif.out.name),
+    }
 
 
 def _stated(motif: Motif, text: _Text, options: dict[str, int | bool]) -> dict[str, Any]:
