@@ -105,7 +105,7 @@ def _time_constant(graph: Graph) -> float:
     ends = {(q.pre, q.post): q.connectivity for q in graph.projections if q is not inner}
     wanted = [("input", neurons.name), (neurons.name, "output")]
     if ends != dict.fromkeys(wanted, AllToAll()):
-        hint = 'attach-ports with into = "" and out_of = "", both linear'
+        hint = 'attach-ports: linear, with into="" and out_of="", which is all neurons'
         raise CompileError("lif", "not all neurons are driven and read", hint)
     assert isinstance(neurons.node, Leaky)  # all that `carries` has
     return neurons.node.tau_ms
