@@ -17,17 +17,17 @@ import numpy as np
 
 from connectome_compiler import __version__
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest, statement_digest
-from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.graph import Graph, Population
 from connectome_compiler.ir.laws import Window
 from connectome_compiler.ir.nodes import Swept, words
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.provenance import Provenance
 from connectome_compiler.ir.records import made
-from connectome_compiler.ir.signs import SignCount, count_signs
-from connectome_compiler.ir.ties import groups, n_junctions, scale
-from connectome_compiler.ir.weights import Named, Tied
+from connectome_compiler.ir.signs import SignCount
+from connectome_compiler.ir.ties import n_junctions
+from connectome_compiler.ir.weights import Named
+from connectome_compiler.lower import Edges, Lowered
 
 MARK = "PROVENANCE: dict[str, Any] = {"  # in every emitted module: no other file is overwritten
 FORMAT = 3  # 1 had neither options nor state, 2 had no tables
@@ -102,27 +102,23 @@ class StatedProjection:
     trained: bool = True
 
     @classmethod
-    def of(cls, graph: Graph, q: Projection) -> StatedProjection:
+    def of(cls, graph: Graph, edges: Edges) -> StatedProjection:
         """Describe a projection of ``graph``."""
-        n_post, n_pre = graph.shape(q)
-        post, pre = q.connectivity.entries(n_post, n_pre)
-        group = groups(graph, q) if isinstance(q.connectivity, Synapses) else None
-        weights = None if group is None else int(group.max(initial=-1)) + 1
-        if not isinstance(q.operator, Linear):
-            weights = len(post) * q.operator.area
+        q = edges.projection
+        own = edges.group is None and isinstance(q.operator, Linear)  # one for each connection
         return cls(
             q.key,
-            (n_post, n_pre),
+            (edges.n_post, edges.n_pre),
             q.delay,
-            len(post),
+            len(edges.post),
             round(graph.density(q), 6),
-            count_signs(graph, [q]),
-            array_digest(post.astype(np.int32), pre.astype(np.int32)),
-            array_digest(graph.enforced_signs(q).astype(np.int8)),
-            weights,
-            None if group is None else array_digest(group),
+            edges.signs,
+            edges.indices_sha256,
+            edges.signs_sha256,
+            None if own else edges.n_weights,
+            edges.groups_sha256,
             q.weights.name if isinstance(q.weights, Named) else None,
-            array_digest(scale(q)) if isinstance(q.weights, Tied) else None,
+            edges.scale_sha256,
             n_junctions(q) if q.kind == "electrical" else None,
             repr(q.connectivity.rule) if isinstance(q.connectivity, Window) else None,
             q.weights.trained,
@@ -191,14 +187,15 @@ class Statement:
     compiler: str
 
     @classmethod
-    def of(cls, graph: Graph, name: str, wiring: Wiring, header: str) -> Statement:
-        """Describe the module that is made of ``graph``, with this docstring."""
+    def of(cls, lowered: Lowered, name: str, wiring: Wiring, header: str) -> Statement:
+        """Describe the module that is made of a graph, with this docstring."""
+        graph = lowered.graph
         return cls(
             name,
             graph.provenance,
             wiring.template,
             tuple(StatedPopulation.of(graph, p, wiring.layers[p.name]) for p in graph.biological),
-            tuple(StatedProjection.of(graph, q) for q in graph.connectome),
+            tuple(StatedProjection.of(graph, edges) for edges in lowered.edges.values()),
             wiring.read_in,
             wiring.read_out,
             wiring.more,

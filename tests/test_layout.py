@@ -33,9 +33,10 @@ ROOMS: dict[str, set[str]] = {
     "nn": {"nn/window_rules"},
     "nn/window_rules": set(),  # the standard library alone: graphs and layers share them
     "ir": {"files", "nn/window_rules", "registry"},
-    "statement": {"ir"},
+    "lower": {"ir"},
+    "statement": {"lower"},
     "passes": {"ir", "options"},
-    "emit": {"nn", "statement", "files"},
+    "emit": {"nn", "statement", "files", "options"},
     "certify": {"nn", "statement", "files", "registry", "options"},
     "recipe": {"options", "reading", "registry"},
     "recipes": set(),

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from connectome_compiler.ir.connectivity import entries_ptr
+from connectome_compiler.lower import Lowered
+
 # Up to here a one-file model stays under about 100 kB (measured: performance notes in docs/).
 MOST_INLINE_EDGES = 16_000
 LINE = 96  # characters of base64 per line
@@ -36,3 +39,23 @@ def pack(arrays: Arrays, n_edges: int) -> Packed:
         text = base64.b64encode(zlib.compress(data, 9)).decode("ascii")
         inline = "\n".join(text[k : k + LINE] for k in range(0, len(text), LINE))
     return Packed(data, hashlib.sha256(data).hexdigest(), inline)
+
+
+def edge_arrays(lowered: Lowered) -> Arrays:
+    """Return what layers need of each projection: rows and sources, and what not all share.
+
+    These are signs that differ, which connections share a weight, by what they multiply it, and
+    where weights start.
+    """
+    arrays: Arrays = {}
+    for key, e in lowered.edges.items():
+        held = {
+            "ptr": entries_ptr(e.post, e.n_post),
+            "pre": e.pre.astype(np.int32, copy=False),
+            "sign": e.enforced if e.sign is None else None,
+            "group": e.group,
+            "scale": e.scale,
+            "start": e.start,
+        }
+        arrays |= {f"{key}.{part}": a for part, a in held.items() if a is not None}
+    return arrays

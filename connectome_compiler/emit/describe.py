@@ -6,9 +6,8 @@ import textwrap
 
 from connectome_compiler import __version__
 from connectome_compiler.emit.literal import printable
-from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import FALLBACK, Evidence
-from connectome_compiler.ir.signs import count_signs
+from connectome_compiler.lower import Lowered
 from connectome_compiler.statement import Wiring
 
 WIDTH = 100
@@ -25,10 +24,10 @@ UNKNOWN = (
 
 
 def header(
-    graph: Graph, class_name: str, recipe: str, wiring: Wiring, paragraphs: list[str]
+    lowered: Lowered, class_name: str, recipe: str, wiring: Wiring, paragraphs: list[str]
 ) -> str:
     """Return the text of the module's docstring; ``paragraphs`` are the template's own."""
-    p = graph.provenance
+    p = lowered.graph.provenance
     parts = [f"{class_name}: {p.title or p.source}."]
     if p.connectivity is Evidence.MODELLED:
         parts.append(MODELLED.format(made=p.made or NOT_SAID))
@@ -37,7 +36,7 @@ def header(
     parts += paragraphs
     origin = [f"Data       {p.source} ({p.connectivity}; signs: {p.signs})"]
     origin += [f"Because    {why}" for why in p.first_notes(FALLBACK)]
-    origin += [f"Signs      {count_signs(graph)}"]
+    origin += [f"Signs      {lowered.signs}"]
     origin += [f"File       {f.name}, sha256 {f.sha256[:16]}..." for f in p.files[:MOST_FILES]]
     if (more := len(p.files) - MOST_FILES) > 0:
         origin += [f"           and {more} more, listed with their hashes in PROVENANCE"]

@@ -12,13 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from connectome_compiler.emit.module import shared_sign
-from connectome_compiler.ir.digest import array_digest
-from connectome_compiler.ir.graph import Graph, Projection
-from connectome_compiler.ir.weights import LowRank, Tied
+from connectome_compiler.ir.weights import LowRank
+from connectome_compiler.lower import Edges
 
 State = dict[str, dict[str, Any]]
 
@@ -65,25 +60,15 @@ def batch_norm(name: str, n: int) -> State:
     }
 
 
-def edges(
-    graph: Graph,
-    q: Projection,
-    name: str,
-    *,
-    bias: bool = False,
-    group: npt.NDArray[np.int32] | None = None,
-    start: npt.NDArray[np.float32] | None = None,
-    of: str = "",
-) -> State:
+def edges(e: Edges, name: str, *, bias: bool = False, of: str = "") -> State:
     """State an `EdgeLinear` or, of connections that share weights, a layer with a ``group``.
 
     ``of`` is the layer whose weights it uses, if they are not its own.
     """
-    n, n_post = graph.count(q), graph.shape(q)[0]
-    n_weights = n if group is None else int(group.max(initial=-1)) + 1
-    weight = drawn([n_weights], "in-degree" if group is None else "shared")
-    if start is not None:
-        weight = {"shape": [n_weights], "start": "data", "sha256": array_digest(start)}
+    q, n, n_weights = e.projection, len(e.post), e.n_weights
+    weight = drawn([n_weights], "in-degree" if e.group is None else "shared")
+    if e.start is not None:
+        weight = {"shape": [n_weights], "start": "data", "sha256": e.start_sha256}
     elif isinstance(q.weights, LowRank) and q.kind == "chemical":
         weight = {"shape": [n_weights], "start": "low-rank", "rank": q.weights.rank}
     if of:
@@ -92,12 +77,12 @@ def edges(
         weight["trained"] = False
     state = {f"{name}.weight": weight}
     if bias:
-        state[f"{name}.bias"] = drawn([n_post], "in-degree")
-    state |= {f"{name}.ptr": held([n_post + 1]), f"{name}.pre": held([n])}
-    one_sign = q.kind == "electrical" or shared_sign(graph, q) is not None  # 0: all are free
+        state[f"{name}.bias"] = drawn([e.n_post], "in-degree")
+    state |= {f"{name}.ptr": held([e.n_post + 1]), f"{name}.pre": held([n])}
+    one_sign = q.kind == "electrical" or e.sign is not None  # 0: all are free
     state[f"{name}.sign"] = held([] if one_sign else [n])
-    if group is not None:
+    if e.group is not None:
         state[f"{name}.group"] = held([n])
-    if isinstance(q.weights, Tied):
+    if e.scale is not None:
         state[f"{name}.scale"] = held([n])
     return state

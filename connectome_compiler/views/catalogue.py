@@ -46,6 +46,8 @@ def one(name: str) -> str:
             cls = find(kind, name)
             shown = recipe is not None and any(s.cls is cls for s in recipe.stages.values())
             pages.append(f"{kind} {name}\n\n{_words(cls)}" + f"\n\n{_options(cls)}" * (not shown))
+            if carries := getattr(cls, "carries", None):
+                pages.append("\n".join(["carries", *table(carries.rows())]))
     if not pages:
         names = {*recipe_names(), *(n for kind in KINDS for n in known(kind))}
         raise UnknownNameError.among("name", name, names)

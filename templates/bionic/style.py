@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from connectome_compiler.emit import state
-from connectome_compiler.emit.arrays import Arrays
+from connectome_compiler.emit.arrays import Arrays, edge_arrays
+from connectome_compiler.emit.carries import Carries, must_carry, only
 from connectome_compiler.emit.cost_model import choose_kernel, forecast
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
@@ -19,13 +20,13 @@ from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection
-from connectome_compiler.ir.nodes import Attenuation, Leaky, Swept
+from connectome_compiler.ir.nodes import Attenuation, Swept
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.weights import PerConnection
+from connectome_compiler.lower import Edges, Lowered, lower
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
-from ..parts.edges import connection_arrays
 from ..parts.stack import between, short
 
 STYLE = (
@@ -58,6 +59,12 @@ class Bionic:
     """
 
     name: ClassVar[str] = "bionic"
+    carries: ClassVar[Carries] = Carries(
+        units=(only(Swept, activation=("relu",), normalisation=("layer", "rms", "none")),),
+        weights=(only(PerConnection, polarity=(0,), trained=(True,), start=("uniform",)),),
+        timing="by flow",
+        ends=("image", "classes"),
+    )
 
     filters: tuple[int, int] = (8, 16)  #: filters of the two convolutions of the front end
     #: strength of lateral inhibition in the front end; 0 leaves it out
@@ -86,30 +93,48 @@ class Bionic:
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
-        image = _image(graph)
-        node = _common_node(graph)
-        _check_projections(graph)
+        must_carry(self, graph)
+        image, node = _image(graph), _common_node(graph)
         delayed = [q for q in graph.connectome if q.delay and q.pre != q.post]
         sweeps = self._sweeps(delayed)
         _check_path(graph, node, sweeps)
+        lowered = lower(graph)
         names = identifiers((p.name for p in graph.populations), OWN)
         layers = between(graph, names, [*OWN, *names.values()])
-        seen = _seen(graph, names, layers)
+        net = _Net(lowered, image, node, sweeps if delayed else 0, names, layers)
+        kernels = {key: self._kernel(e) for key, e in lowered.edges.items()}
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers=names,
-            read_in={q.post: layers[q.key] for q in graph.projections if q.pre == "image"},
-            read_out={q.pre: layers[q.key] for q in graph.projections if q.post == "classes"},
+            read_in={q.post: layers[q.key] for q in net.read_in()},
+            read_out={q.pre: layers[q.key] for q in net.read_out()},
             more={
                 "sweeps": sweeps,
-                "options": self._options(graph, image, node, sweeps if delayed else 0),
-                "state": self._state(graph, image, node, names, layers),
+                "options": self._options(net),
+                "state": self._state(net),
             },
         )
-        kernels = {q.key: self._kernel(graph, q) for q in graph.connectome}
-        context = {
+        return assemble(
+            lowered,
+            recipe,
+            "bionic/module.py.jinja",
+            layers=["EdgeLinear", "ImageFrontEnd", "RateUnits"],
+            class_name=self.class_name,
+            allow_free_signs=self.allow_free_signs,
+            wiring=wiring,
+            paragraphs=[STYLE, FREE, self._cost(graph, kernels)],
+            arrays=_arrays(lowered),
+            context=self._context(net, delayed, kernels),
+        )
+
+    def _context(
+        self, net: _Net, delayed: list[Projection], kernels: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Return what the template places."""
+        graph, node = net.graph, net.node
+        return {
             "doc": docstring(_doc(graph, delayed), 4),
-            "image": {"channels": image[0], "size": short(image[1:])},
+            "image": {"channels": net.image[0], "size": short(net.image[1:])},
             "classes": graph.population("classes").n_units,
             "filters": self.filters,
             "lateral_inhibition": self.lateral_inhibition,
@@ -119,75 +144,16 @@ class Bionic:
             "strength": node.inhibition.strength if node.inhibition else 0.0,
             "graded": node.inhibition is not None,
             "has_within": any(q.pre == q.post for q in graph.connectome),
-            "steps": sweeps if delayed else 0,
+            "steps": net.steps,
             "pad": code("    ") if delayed else code(""),
-            "units": [
-                {
-                    "attr": names[p.name],
-                    "name": literal(p.name),
-                    "n": p.n_units,
-                    "inhibition": literal(f"{p.name}:inhibition") if (a := _attenuation(p)) else "",
-                    "form": literal(a.form) if a else literal("none"),
-                    "drive": _drive(graph, p.name, names, layers, seen),
-                    "within": _within(graph, p.name, layers),
-                    "from_before": any(q.pre == p.name for q in delayed),
-                }
-                for p in graph.biological
-            ],
-            "read_in": [
-                {
-                    "attr": layers[q.key],
-                    "seen": seen[q.post],
-                    "n": graph.population(q.post).n_units,
-                    "key": literal(q.key),
-                }
-                for q in graph.projections
-                if q.pre == "image"
-            ],
-            "read_out": [
-                {
-                    "attr": layers[q.key],
-                    "n": graph.population(q.pre).n_units,
-                    "name": literal(q.pre),
-                    "key": literal(q.key),
-                }
-                for q in graph.projections
-                if q.post == "classes"
-            ],
-            "projections": [
-                {
-                    "attr": layers[q.key],
-                    "pre": literal(q.pre),
-                    "post": literal(q.post),
-                    "ptr": array(f"{q.key}.ptr"),
-                    "sources": array(f"{q.key}.pre"),
-                    "n_pre": graph.shape(q)[1],
-                    "sign": sign(graph, q),
-                    "bias": _has_bias(graph, q),
-                    "kernel": literal(kernels[q.key]),
-                    "within": q.pre == q.post,
-                }
-                for q in graph.connectome
-            ],
+            "units": net.units(delayed),
+            **net.ends(),
+            "projections": [net.projection(e, kernels[e.key]) for e in net.lowered.edges.values()],
         }
-        return assemble(
-            graph,
-            recipe,
-            "bionic/module.py.jinja",
-            layers=["EdgeLinear", "ImageFrontEnd", "RateUnits"],
-            class_name=self.class_name,
-            allow_free_signs=self.allow_free_signs,
-            wiring=wiring,
-            paragraphs=[STYLE, FREE, self._cost(graph, kernels)],
-            arrays=_arrays(graph),
-            context=context,
-        )
 
-    def _options(
-        self, graph: Graph, image: tuple[int, int, int], node: Swept, steps: int
-    ) -> dict[str, Any]:
+    def _options(self, net: _Net) -> dict[str, Any]:
         """Return the options of the emitted ``build()`` with their defaults."""
-        channels, height, width = image
+        graph, node, (channels, height, width) = net.graph, net.node, net.image
         options: dict[str, Any] = {
             "channels": channels,
             "image_size": height if height == width else [height, width],
@@ -203,18 +169,11 @@ class Bionic:
         if node.inhibition:
             strength = node.inhibition.strength
             options |= {"graded_inhibition": True, "inhibition_strength": strength}
-        return options | ({"steps": steps} if steps else {})
+        return options | ({"steps": net.steps} if net.steps else {})
 
-    def _state(
-        self,
-        graph: Graph,
-        image: tuple[int, int, int],
-        node: Swept,
-        names: Mapping[str, str],
-        layers: Mapping[str, str],
-    ) -> state.State:
+    def _state(self, net: _Net) -> state.State:
         """Return what the module's state holds."""
-        channels, height, width = image
+        graph, node, layers, (channels, height, width) = net.graph, net.node, net.layers, net.image
         first, second = self.filters
         found = state.convolution("front_end.conv1", first, channels, 3)
         found |= state.convolution("front_end.conv2", second, first, 3)
@@ -224,7 +183,7 @@ class Bionic:
             found |= state.linear("front_end.attention.excite", second, hidden, bias=False)
             found |= state.convolution("front_end.attention.place", 1, 2, 7, bias=False)
         features = second * (height // 4) * (width // 4)
-        read_out = [q for q in graph.projections if q.post == "classes"]
+        read_out = net.read_out()
         for q in graph.projections:
             n_post, n_pre = graph.shape(q)
             if q.pre == "image":
@@ -234,12 +193,13 @@ class Bionic:
                 found |= state.linear(layers[q.key], n_post, n_pre, bias=one)
         for p in graph.biological:
             if node.normalisation == "layer":
-                found |= state.affine(f"{names[p.name]}.normalise", p.n_units)
+                found |= state.affine(f"{net.names[p.name]}.normalise", p.n_units)
             if _attenuation(p):
-                found[f"{names[p.name]}.inhibition"] = state.held([p.n_units])
-        for q in graph.connectome:
+                found[f"{net.names[p.name]}.inhibition"] = state.held([p.n_units])
+        for key, e in net.lowered.edges.items():
+            q = e.projection
             bias = q.pre != q.post and _has_bias(graph, q)
-            found |= state.edges(graph, q, layers[q.key], bias=bias)
+            found |= state.edges(e, layers[key], bias=bias)
         return found
 
     def _sweeps(self, delayed: list[Projection]) -> int:
@@ -256,12 +216,12 @@ class Bionic:
             )
         return self.steps or 3
 
-    def _kernel(self, graph: Graph, q: Projection) -> str:
+    def _kernel(self, e: Edges) -> str:
         if self.kernel != "auto":
             return self.kernel
-        return choose_kernel(*graph.shape(q), graph.count(q), self.batch)
+        return choose_kernel(e.n_post, e.n_pre, len(e.post), self.batch)
 
-    def _cost(self, graph: Graph, kernels: dict[str, str]) -> str:
+    def _cost(self, graph: Graph, kernels: Mapping[str, str]) -> str:
         """Forecast the recurrent part's cost by the cost model, as the header states it."""
         predicted = [
             forecast(*graph.shape(q), graph.count(q), self.batch)[kernels[q.key]]
@@ -274,6 +234,109 @@ class Bionic:
             f" {sum(f.step_us for f in predicted) / 1e3:.1f} ms for the connections in a step of"
             f" {self.batch} images."
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Net:
+    """A graph as the style lays it out."""
+
+    lowered: Lowered
+    image: tuple[int, int, int]  # channels, height, width
+    node: Swept  # of all neurons; some may have no inhibition
+    steps: int  # sweeps, 0 where there is one
+    names: dict[str, Source]  # of populations
+    layers: dict[str, Source]  # attribute of each projection, by key
+
+    @property
+    def graph(self) -> Graph:
+        """The graph itself."""
+        return self.lowered.graph
+
+    def read_in(self) -> list[Projection]:
+        """Return what the image drives."""
+        return [q for q in self.graph.projections if q.pre == "image"]
+
+    def read_out(self) -> list[Projection]:
+        """Return what is read."""
+        return [q for q in self.graph.projections if q.post == "classes"]
+
+    def seen(self) -> dict[str, Source]:
+        """Return the variable of what each population sees of the image."""
+        words = {q.post: f"seen {self.names[q.post]}" for q in self.read_in()}
+        unique = identifiers(words.values(), [*OWN, *self.names.values(), *self.layers.values()])
+        return {name: unique[spoken] for name, spoken in words.items()}
+
+    def units(self, delayed: list[Projection]) -> list[dict[str, Any]]:
+        """Return how each population is written."""
+        seen = self.seen()
+        return [
+            {
+                "attr": self.names[p.name],
+                "name": literal(p.name),
+                "n": p.n_units,
+                "inhibition": literal(f"{p.name}:inhibition") if (a := _attenuation(p)) else "",
+                "form": literal(a.form) if a else literal("none"),
+                "drive": self.drive(p.name, seen),
+                "within": self.within(p.name),
+                "from_before": any(q.pre == p.name for q in delayed),
+            }
+            for p in self.graph.biological
+        ]
+
+    def drive(self, name: str, seen: dict[str, Source]) -> list[Source]:
+        """Return the terms of a population's drive, in graph order."""
+        return [
+            seen[name]
+            if q.pre == "image"
+            else code("self.{}({})", self.layers[q.key], self.names[q.pre])
+            for q in self.graph.projections
+            if q.post == name != q.pre
+        ]
+
+    def within(self, name: str) -> Source:
+        """Return the further argument of the units of a population that settles."""
+        within = [self.layers[q.key] for q in self.graph.connectome if q.pre == q.post == name]
+        return code(", self.{}", within[0]) if within else code("")
+
+    def ends(self) -> dict[str, list[dict[str, Any]]]:
+        """Return how read-in and read-out are written."""
+        n, seen = {p.name: p.n_units for p in self.graph.populations}, self.seen()
+        return {
+            "read_in": [
+                {
+                    "attr": self.layers[q.key],
+                    "seen": seen[q.post],
+                    "n": n[q.post],
+                    "key": literal(q.key),
+                }
+                for q in self.read_in()
+            ],
+            "read_out": [
+                {
+                    "attr": self.layers[q.key],
+                    "n": n[q.pre],
+                    "name": literal(q.pre),
+                    "key": literal(q.key),
+                }
+                for q in self.read_out()
+            ],
+        }
+
+    def projection(self, e: Edges, kernel: str) -> dict[str, Any]:
+        """Return how one projection of the connectome is written."""
+        q = e.projection
+        return {
+            "attr": self.layers[e.key],
+            "pre": literal(q.pre),
+            "post": literal(q.post),
+            "ptr": array(f"{e.key}.ptr"),
+            "sources": array(f"{e.key}.pre"),
+            "n_pre": e.n_pre,
+            "sign": sign(e),
+            "bias": _has_bias(self.graph, q),
+            "kernel": literal(kernel),
+            "within": q.pre == q.post,
+        }
 
 
 def _doc(graph: Graph, delayed: list[Projection]) -> str:
@@ -299,10 +362,7 @@ def _doc(graph: Graph, delayed: list[Projection]) -> str:
 
 
 def _image(graph: Graph) -> tuple[int, int, int]:
-    """Return the image's (channels, height, width), or say which pass is missing."""
-    if not any(p.name == "image" for p in graph.populations):
-        hint = 'add [[pass]] use = "attach-ports" with image = [1, 48, 48]'
-        raise CompileError("bionic", "the graph has no image", hint)
+    """Return the image's (channels, height, width)."""
     channels, height, width = graph.population("image").shape
     if min(height, width) < 4:
         problem = f"images of {height} x {width} pixels vanish in two poolings"
@@ -316,36 +376,15 @@ def _attenuation(p: Population) -> Attenuation | None:
 
 def _common_node(graph: Graph) -> Swept:
     """Return the node model that all populations share; some may have no inhibition."""
-    found = list(dict.fromkeys(p.node for p in graph.biological))
-    if any(isinstance(node, Leaky) for node in found):
-        problem = "neurons have a time constant, which a network without time cannot have"
-        raise CompileError("bionic", problem, "leave set-dynamics out, or use the recurrent style")
-    swept = [node for node in found if isinstance(node, Swept)]
-    if len(swept) < len(found):
-        odd = next(node for node in found if not isinstance(node, Swept))
-        raise CompileError("bionic", f"has no units that are {odd}", "use the style that has them")
-    attenuated = [node for node in swept if node.inhibition]
-    if len({replace(node, inhibition=None) for node in swept}) > 1 or len(attenuated) > 1:
+    if not graph.n_neurons:
+        raise CompileError("bionic", "the graph has no neurons", "keep some")
+    nodes = (p.node for p in graph.biological)
+    found = list(dict.fromkeys(node for node in nodes if isinstance(node, Swept)))
+    attenuated = [node for node in found if node.inhibition]
+    if len({replace(node, inhibition=None) for node in found}) > 1 or len(attenuated) > 1:
         raise CompileError("bionic", f"populations differ in their node model: {found}")
-    (node, *_) = attenuated or swept
-    if node.activation != "relu":
-        raise CompileError("bionic", f"has rates, never negative; not {node.activation!r} units")
+    (node, *_) = attenuated or found
     return node
-
-
-def _check_projections(graph: Graph) -> None:
-    """Refuse what the module could not carry as it stands."""
-    place = {p.name: k for k, p in enumerate(graph.populations)}
-    for q in graph.connectome:
-        if q.weights not in (PerConnection(), PerConnection(sign="abs")):
-            problem = "has shared or frozen weights, or starts from data"
-            hint = "leave set-weights out, or use the recurrent style"
-            raise CompileError(f"bionic: {q.key}", problem, hint)
-        if q.kind != "chemical":
-            raise CompileError(f"bionic: {q.key}", f"has no {q.kind} connections", "drop them")
-        if q.delay != (place[q.pre] >= place[q.post]):
-            problem = f"has delay {q.delay}; forward ones act at once, all others on the last sweep"
-            raise CompileError(f"bionic: {q.key}", problem, 'add [[pass]] use = "split-flow"')
 
 
 def _check_path(graph: Graph, node: Swept, sweeps: int) -> None:
@@ -381,41 +420,13 @@ def _check_path(graph: Graph, node: Swept, sweeps: int) -> None:
         )
 
 
-def _arrays(graph: Graph) -> Arrays:
+def _arrays(lowered: Lowered) -> Arrays:
     """Return everything that comes from data: connections, signs that differ, inhibition."""
-    attenuated = (p for p in graph.biological if _attenuation(p))
-    return connection_arrays(graph) | {f"{p.name}:inhibition": p.attenuation() for p in attenuated}
+    attenuated = (p for p in lowered.graph.biological if _attenuation(p))
+    return edge_arrays(lowered) | {f"{p.name}:inhibition": p.attenuation() for p in attenuated}
 
 
 def _has_bias(graph: Graph, q: Projection) -> bool:
     """Give each population one bias: that of its read-in, else of its first forward projection."""
     arriving = [p for p in graph.projections if p.post == q.post and p.delay == 0]
     return bool(arriving) and arriving[0] is q
-
-
-def _seen(graph: Graph, names: dict[str, Source], layers: dict[str, Source]) -> dict[str, Source]:
-    """Return the variable of what each population sees of the image."""
-    words = {q.post: f"seen {names[q.post]}" for q in graph.projections if q.pre == "image"}
-    unique = identifiers(words.values(), [*OWN, *names.values(), *layers.values()])
-    return {name: unique[spoken] for name, spoken in words.items()}
-
-
-def _within(graph: Graph, name: str, layers: dict[str, Source]) -> Source:
-    """Return the further argument of the units of a population that settles."""
-    within = [layers[q.key] for q in graph.connectome if q.pre == q.post == name]
-    return code(", self.{}", within[0]) if within else code("")
-
-
-def _drive(
-    graph: Graph,
-    name: str,
-    names: dict[str, Source],
-    layers: dict[str, Source],
-    seen: dict[str, Source],
-) -> list[Source]:
-    """Return the terms of a population's drive, in graph order."""
-    arriving = (q for q in graph.projections if q.post == name != q.pre)
-    return [
-        seen[name] if q.pre == "image" else code("self.{}({})", layers[q.key], names[q.pre])
-        for q in arriving
-    ]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import prod
 from typing import Any, ClassVar, Literal
 
 from connectome_compiler.emit import state
+from connectome_compiler.emit.carries import Carries, must_carry, only
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, identifier, literal
 from connectome_compiler.emit.module import assemble
@@ -18,16 +18,18 @@ from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.laws import AllToAll, Window
 from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
 from connectome_compiler.ir.weights import PerConnection
+from connectome_compiler.lower import lower
 from connectome_compiler.nn.window_rules import WindowRule
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
 from ..parts.stack import (
     OWN,
+    UNITS,
     activity,
     between,
     call,
-    check_units,
+    check_input,
     geometry,
     norm_lines,
     norms,
@@ -62,6 +64,19 @@ class Mimetic:
     """
 
     name: ClassVar[str] = "mimetic"
+    carries: ClassVar[Carries] = Carries(
+        units=(UNITS,),
+        weights=(
+            only(PerConnection, sign=("none",), polarity=(0,), trained=(True,), start=("uniform",)),
+        ),
+        connections=(only(Window), only(AllToAll, post_units=(None,), pre_units=(None,))),
+        operators=(
+            only(Linear),
+            only(Conv2d, end_padding=((0, 0),), per_position=(False,)),
+            only(ConvTranspose2d, per_position=(False,)),
+        ),
+        timing="at once",
+    )
 
     #: where weights start: as torch's, or as Keras's he_normal
     start: Literal["torch", "he-normal"] = "torch"
@@ -77,14 +92,12 @@ class Mimetic:
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
         first, last = _ends(graph)
-        for p in graph.populations:
-            check_units(self.name, p, p is first)
-        for q in graph.projections:
-            _check_projection(q)
+        must_carry(self, graph)
+        check_input(self.name, first)
         names = identifiers((p.name for p in graph.populations), OWN)
         normed = norms(graph, names)
         layers = between(graph, names, normed.values())
-        started = self._started(graph)
+        net = _Net(graph, first, last, names, normed, layers, self._started(graph))
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers=normed,
@@ -95,62 +108,63 @@ class Mimetic:
                 "usage": _usage(graph),
                 "options": {"gain": self.gain}
                 | ({"kernel": self.kernel} if "WindowLinear" in _classes(graph) else {}),
-                "state": self._state(graph, layers, normed, started),
+                "state": self._state(net),
             },
         )
-        inner = {q.key for q in graph.connectome}
+        drawn = ["draw_he_normal"] if net.started else []
         return assemble(
-            graph,
+            lower(graph),
             recipe,
             "mimetic/module.py.jinja",
-            layers=["sparse_weight", *_classes(graph), *(["draw_he_normal"] if started else [])],
+            layers=["sparse_weight", *_classes(graph), *drawn],
             class_name=self.class_name,
             wiring=wiring,
             paragraphs=[STYLE, _said(graph)],
             arrays={},
             allow_free_signs=True,  # the style has no signs
-            context={
-                "doc": docstring(_doc(graph, first, last), 4),
-                "gain": literal(self.gain),
-                "kernel": literal(self.kernel) if "WindowLinear" in _classes(graph) else "",
-                "input": {
-                    "name": names[first.name],
-                    "shape": first.shape,
-                    "sizes": numbers(first.shape),
-                },
-                "output": literal(last.name),
-                "projections": [
-                    {
-                        "attr": layers[q.key],
-                        "key": literal(q.key),
-                        "pre": literal(q.pre),
-                        "post": literal(q.post),
-                        "made": _made(graph, q, layers[q.key]),
-                        "inner": q.key in inner,
-                    }
-                    for q in graph.projections
-                ],
-                "norms": norm_lines(graph, normed),
-                "started": [code("draw_he_normal(self.{})", layers[q.key]) for q in started],
-                "units": [
-                    {
-                        "var": names[p.name],
-                        "name": literal(p.name),
-                        "steps": _steps(graph, p, names, layers, normed[p.name]),
-                    }
-                    for p in graph.populations
-                ],
-            },
+            context=self._context(net),
         )
 
-    def _state(
-        self,
-        graph: Graph,
-        layers: Mapping[str, str],
-        normed: Mapping[str, str],
-        started: list[Projection],
-    ) -> state.State:
+    def _context(self, net: _Net) -> dict[str, Any]:
+        """Return what the template places."""
+        graph, first, names, layers = net.graph, net.first, net.names, net.layers
+        inner = {q.key for q in graph.connectome}
+        return {
+            "doc": docstring(_doc(graph, first, net.last), 4),
+            "gain": literal(self.gain),
+            "kernel": literal(self.kernel) if "WindowLinear" in _classes(graph) else "",
+            "input": {
+                "name": names[first.name],
+                "shape": first.shape,
+                "sizes": numbers(first.shape),
+            },
+            "output": literal(net.last.name),
+            "projections": [
+                {
+                    "attr": layers[q.key],
+                    "key": literal(q.key),
+                    "pre": literal(q.pre),
+                    "post": literal(q.post),
+                    "made": _made(graph, q, layers[q.key]),
+                    "inner": q.key in inner,
+                }
+                for q in graph.projections
+            ],
+            "norms": norm_lines(graph, net.normed),
+            "started": [code("draw_he_normal(self.{})", layers[q.key]) for q in net.started],
+            "units": [
+                {
+                    "var": names[p.name],
+                    "name": literal(p.name),
+                    "steps": _steps(graph, p, names, layers, net.normed[p.name]),
+                }
+                for p in graph.populations
+            ],
+        }
+
+    def _state(self, net: _Net) -> state.State:
         """Return what the module's state holds."""
+        graph, layers, normed = net.graph, net.layers, net.normed
         found: state.State = {}
         for q in graph.projections:
             name, post = layers[q.key], graph.population(q.post)
@@ -159,7 +173,7 @@ class Mimetic:
             bias = state.drawn(
                 [post.shape[0] if len(shape) == 4 else post.n_units], prod(shape[1:])
             )
-            if q in started:
+            if q in net.started:
                 weight |= {"start": "he-normal"}
                 bias = state.constant(bias["shape"], 0.0)
             if isinstance(q.connectivity, Window):
@@ -189,6 +203,19 @@ class Mimetic:
         return found
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Net:
+    """A graph as the style lays it out."""
+
+    graph: Graph
+    first: Population  # the input
+    last: Population  # the output
+    names: dict[str, Source]  # of populations
+    normed: dict[str, Source]  # attribute of each population's normalisation, "" for none
+    layers: dict[str, Source]  # attribute of each projection, by key
+    started: list[Projection]  # those that do not start as torch's do
+
+
 def _ends(graph: Graph) -> tuple[Population, Population]:
     """Return where the input enters, and where the output leaves."""
     ends = []
@@ -208,21 +235,6 @@ def _ends(graph: Graph) -> tuple[Population, Population]:
             problem = "is not on a way from the input to the output"
             raise CompileError(f"mimetic: {p.name}", problem, "join it, or leave it out")
     return first, last
-
-
-def _check_projection(q: Projection) -> None:
-    where = f"mimetic: {q.key}"
-    if not isinstance(q.connectivity, Window) and q.connectivity != AllToAll():
-        problem = f"is {q.connectivity.describe()}; layers have windows, or join all to all"
-        raise CompileError(where, problem, "use the recurrent or the bionic style")
-    for name in ("end_padding", "per_position"):  # which torch's layers do not have
-        if (value := getattr(q.operator, name, False)) not in (False, (0, 0)):
-            raise CompileError(where, f"has {name} {value}", "use another style")
-    if q.weights != PerConnection():
-        raise CompileError(where, "has signs, or weights that are shared", "leave them free")
-    if q.kind != "chemical" or q.delay:
-        problem = f"is {q.kind}, with delay {q.delay}: layers act once, one after the other"
-        raise CompileError(where, problem)
 
 
 def _classes(graph: Graph) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -12,25 +11,27 @@ import numpy.typing as npt
 
 from connectome_compiler.emit import state
 from connectome_compiler.emit.arrays import Arrays
+from connectome_compiler.emit.carries import LISTS, Carries, must_carry, only
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.budget import must_fit
-from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection
-from connectome_compiler.ir.operators import ConvTranspose2d, Linear
+from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
 from connectome_compiler.ir.weights import PerConnection
+from connectome_compiler.lower import Edges, Lowered, lower
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
 from ..parts.stack import (
     OWN,
+    UNITS,
     activity,
     between,
     call,
-    check_units,
+    check_input,
     geometry,
     indented,
     norm_lines,
@@ -73,6 +74,16 @@ class Mousenet:
     """
 
     name: ClassVar[str] = "mousenet"
+    carries: ClassVar[Carries] = Carries(
+        units=(UNITS,),
+        weights=(only(PerConnection, polarity=(0,), trained=(True,), start=("uniform",)),),
+        connections=(LISTS,),
+        operators=tuple(
+            only(kind, per_position=(True,), groups=(1,), dilation=((1, 1),))
+            for kind in (Conv2d, ConvTranspose2d)
+        ),
+        timing="by flow",
+    )
 
     classes: int = 1000  #: number of classes
     pool: int = 4  #: side that output maps are averaged to, in pixels
@@ -96,39 +107,29 @@ class Mousenet:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
         image, read = _ends(graph)
         self._must_pool(read)
-        for p in graph.populations:
-            check_units(self.name, p, p is image)
-        for q in graph.projections:
-            _check_projection(graph, q)
+        must_carry(self, graph)
+        check_input(self.name, image)
+        _check_kernels(graph)
         names = identifiers((p.name for p in graph.populations), OWN)
         normed = norms(graph, names)
         layers = between(graph, names, [*OWN, *names.values(), *normed.values()])
-        sweeps = self._sweeps(graph)
-        back = {q.pre for q in graph.projections if q.delay}
         features = sum(p.shape[0] for p in read) * self.pool**2
         must_fit("template.classes", weights=(features + 1) * self.classes)
+        net = _Net(lower(graph), image, read, features, self._sweeps(graph), names, normed, layers)
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers=normed,
             read_in={},
             read_out={p.name: "read_out" for p in read},
             more={
-                "stack": {
-                    **stated(graph.populations, graph.projections, layers, normed),
-                    "sweeps": sweeps,
-                    "read_out": {
-                        "layer": "read_out",
-                        "pool": self.pool,
-                        "maps": [p.name for p in read],
-                    },
-                },
+                "stack": self._stack(net),
                 "options": {"classes": self.classes, "fan_in": self.fan_in}
-                | ({"steps": sweeps} if back else {}),
-                "state": self._state(graph, layers, normed, features),
+                | ({"steps": net.sweeps} if net.back() else {}),
+                "state": self._state(net),
             },
         )
         return assemble(
-            graph,
+            net.lowered,
             recipe,
             "mousenet/module.py.jinja",
             layers=["convolve_together", "open_entries", "open_weight", *self._classes(graph)],
@@ -136,57 +137,65 @@ class Mousenet:
             allow_free_signs=self.allow_free_signs,
             wiring=wiring,
             paragraphs=[STYLE, self._said(graph, features)],
-            arrays=_arrays(graph),
-            context={
-                "doc": docstring(_doc(image, read, sweeps), 4),
-                "classes": self.classes,
-                "fan_in": literal(self.fan_in),
-                "bias": self.bias,
-                "pool": self.pool,
-                "features": features,
-                "sweeps": sweeps if back else 0,
-                "pad": code("    ") if back else code(""),
-                "input": {
-                    "name": names[image.name],
-                    "shape": image.shape,
-                    "sizes": numbers(image.shape),
-                },
-                "read": [{"name": literal(p.name), "channels": p.shape[0]} for p in read],
-                "holders": self._holders(graph),
-                "projections": [
-                    {
-                        "attr": layers[q.key],
-                        "pre": literal(q.pre),
-                        "post": literal(q.post),
-                        "made": _made(graph, q, layers[q.key]),
-                        "inner": True,
-                    }
-                    for q in graph.projections
-                ],
-                "norms": norm_lines(graph, normed),
-                "silent": [
-                    {"var": names[p.name], "sizes": numbers(p.shape)}
-                    for p in graph.populations
-                    if p.name in back
-                ],
-                "feedback": [
-                    line
-                    for p in graph.populations
-                    for line in _sent(graph, p, names, layers, delay=1)
-                ],
-                "units": [
-                    {
-                        "var": names[p.name],
-                        "name": literal(p.name),
-                        "steps": [
-                            *_received(graph, p, names, layers, normed[p.name]),
-                            *_sent(graph, p, names, layers, delay=0),
-                        ],
-                    }
-                    for p in graph.populations
-                ],
-            },
+            arrays=_arrays(net.lowered),
+            context=self._context(net),
         )
+
+    def _stack(self, net: _Net) -> dict[str, Any]:
+        """Return what `meaning` needs to compute the same."""
+        maps = [p.name for p in net.read]
+        return {
+            **stated(net.graph.populations, net.graph.projections, net.layers, net.normed),
+            "sweeps": net.sweeps,
+            "read_out": {"layer": "read_out", "pool": self.pool, "maps": maps},
+        }
+
+    def _context(self, net: _Net) -> dict[str, Any]:
+        """Return what the template places."""
+        graph, image, names, layers = net.graph, net.image, net.names, net.layers
+        back = net.back()
+        return {
+            "doc": docstring(_doc(image, net.read, net.sweeps), 4),
+            "classes": self.classes,
+            "fan_in": literal(self.fan_in),
+            "bias": self.bias,
+            "pool": self.pool,
+            "features": net.features,
+            "sweeps": net.sweeps if back else 0,
+            "pad": code("    ") if back else code(""),
+            "input": {
+                "name": names[image.name],
+                "shape": image.shape,
+                "sizes": numbers(image.shape),
+            },
+            "read": [{"name": literal(p.name), "channels": p.shape[0]} for p in net.read],
+            "holders": self._holders(graph),
+            "projections": [
+                {
+                    "attr": layers[q.key],
+                    "pre": literal(q.pre),
+                    "post": literal(q.post),
+                    "made": _made(graph, q, layers[q.key]),
+                    "inner": True,
+                }
+                for q in graph.projections
+            ],
+            "norms": norm_lines(graph, net.normed),
+            "silent": [
+                {"var": names[p.name], "sizes": numbers(p.shape)}
+                for p in graph.populations
+                if p.name in back
+            ],
+            "feedback": [line for p in graph.populations for line in net.sent(p, delay=1)],
+            "units": [
+                {
+                    "var": names[p.name],
+                    "name": literal(p.name),
+                    "steps": [*net.received(p), *net.sent(p, delay=0)],
+                }
+                for p in graph.populations
+            ],
+        }
 
     def _must_pool(self, read: list[Population]) -> None:
         """Refuse more means per side than a map has pixels."""
@@ -209,10 +218,9 @@ class Mousenet:
             raise CompileError("template.steps", problem, "at least 2, or 0 for six")
         return self.steps or 6
 
-    def _state(
-        self, graph: Graph, layers: Mapping[str, str], normed: Mapping[str, str], features: int
-    ) -> state.State:
+    def _state(self, net: _Net) -> state.State:
         """Return what the module's state holds."""
+        graph, layers, normed = net.graph, net.layers, net.normed
         found: state.State = {}
         for q in graph.projections:
             assert not isinstance(q.operator, Linear)
@@ -235,7 +243,7 @@ class Mousenet:
         for p in graph.populations:
             if normed[p.name]:
                 found |= state.batch_norm(normed[p.name], p.shape[0])
-        return found | state.linear("read_out", self.classes, features)
+        return found | state.linear("read_out", self.classes, net.features)
 
     def _holders(self, graph: Graph) -> list[dict[str, Any]]:
         """Return the classes of layers, and the function in the module that makes each."""
@@ -271,6 +279,58 @@ class Mousenet:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Net:
+    """A graph as the style lays it out."""
+
+    lowered: Lowered
+    image: Population
+    read: list[Population]  # in the order of the ports out
+    features: int  # means of maps that are read
+    sweeps: int
+    names: dict[str, Source]  # of populations
+    normed: dict[str, Source]  # attribute of each population's normalisation, "" for none
+    layers: dict[str, Source]  # attribute of each projection, by key
+
+    @property
+    def graph(self) -> Graph:
+        """The graph itself."""
+        return self.lowered.graph
+
+    def back(self) -> set[str]:
+        """Return the populations that act on the sweep after."""
+        return {q.pre for q in self.graph.projections if q.delay}
+
+    def received(self, p: Population) -> list[Source]:
+        """Return the lines that compute a population's activity from what was sent to it."""
+        terms = [self.layers[q.key] for q in self.graph.projections if q.post == p.name]
+        if not terms:
+            return []
+        var, drive = self.names[p.name], terms[0]
+        lines: list[Source] = []
+        if len(terms) > 1:
+            drive, lines = var, summed(var, terms)
+        active = activity(p, drive, self.normed[p.name])
+        return lines if active == var else [*lines, code("{} = {}", var, active)]
+
+    def sent(self, p: Population, delay: int) -> list[Source]:
+        """Return the lines that compute what a population sends: all at once, which is faster."""
+        leaving = [q for q in self.graph.projections if q.pre == p.name and q.delay == delay]
+        sent = [self.layers[q.key] for q in leaving]
+        if not sent:
+            return []
+        if len(sent) == 1:
+            return [code("{} = self.{}({})", sent[0], sent[0], self.names[p.name])]
+        given = [code("{},", self.names[p.name]), *(code("self.{},", name) for name in sent)]
+        return [
+            code("("),
+            *indented(code("{},", name) for name in sent),
+            code(") = convolve_together("),
+            *indented(given),
+            code(")"),
+        ]
+
+
 def _ends(graph: Graph) -> tuple[Population, list[Population]]:
     """Return the population of the input, and those that are read, in the order of their ports."""
     entering = [p for p in graph.ports if p.direction == "in"]
@@ -285,6 +345,9 @@ def _ends(graph: Graph) -> tuple[Population, list[Population]]:
             problem = f"has shape {p.shape}: the style has maps (channels, height, width)"
             raise CompileError(f"mousenet: {p.name}", problem, 'add [[pass]] use = "size-maps"')
     image = graph.population(entering[0].population)
+    if odd := [p.name for p in graph.populations if p.artificial and p is not image]:
+        problem = "is artificial: beside the input, all maps are neurons"
+        raise CompileError(f"mousenet: {odd[0]}", problem, "leave it out, or make it biological")
     for p in graph.populations:
         if (p is image) == any(q.post == p.name and not q.delay for q in graph.projections):
             problem = (
@@ -294,48 +357,32 @@ def _ends(graph: Graph) -> tuple[Population, list[Population]]:
     return image, read
 
 
-def _check_projection(graph: Graph, q: Projection) -> None:
-    where = f"mousenet: {q.key}"
-    if isinstance(q.operator, Linear):
-        hint = 'add [[pass]] use = "lay-kernels"'
-        raise CompileError(where, "is no convolution", hint)
-    if not isinstance(q.connectivity, Synapses):
-        problem = f"is {q.connectivity.describe()}: which weights are open is not drawn yet"
-        raise CompileError(where, problem, 'add [[pass]] use = "materialise-laws"')
-    if not q.operator.per_position or q.operator.groups != 1 or q.operator.dilation != (1, 1):
-        problem = f"is {q.operator}: the style has kernels joined per position, in one group"
-        raise CompileError(where, problem, "use the mimetic style")
-    if len({q.operator.kernel, q.operator.kernel[::-1]}) > 1:
-        raise CompileError(where, f"has a kernel of {q.operator.kernel}, which is not square")
-    if q.weights not in (PerConnection(), PerConnection(sign="abs")):
-        raise CompileError(where, "has weights that are shared, frozen or start from data")
-    place = {p.name: k for k, p in enumerate(graph.populations)}
-    if q.kind != "chemical" or q.delay != (place[q.pre] >= place[q.post]):
-        problem = f"is {q.kind}, with delay {q.delay}; forward ones act at once, others a sweep on"
-        raise CompileError(where, problem, 'add [[pass]] use = "wire-levels"')
+def _check_kernels(graph: Graph) -> None:
+    for q in graph.projections:
+        if not isinstance(q.operator, Linear) and len(set(q.operator.kernel)) > 1:
+            problem = f"has a kernel of {q.operator.kernel}, which is not square"
+            raise CompileError(f"mousenet: {q.key}", problem)
 
 
-def _arrays(graph: Graph) -> Arrays:
+def _arrays(lowered: Lowered) -> Arrays:
     """Return which weights are open, as indices into each kernel in torch's layout, and signs."""
     arrays: Arrays = {}
-    for q in graph.projections:
-        order, index = _native(graph, q)
-        arrays[f"{q.key}.open"] = index.astype(np.int32)
-        if q.weights.holds_signs:
-            arrays[f"{q.key}.sign"] = graph.enforced_signs(q)[order]
+    for key, e in lowered.edges.items():
+        order, index = _native(e)
+        arrays[f"{key}.open"] = index.astype(np.int32)
+        if e.projection.weights.holds_signs:
+            arrays[f"{key}.sign"] = e.enforced[order]
     return arrays
 
 
-def _native(
-    graph: Graph, q: Projection
-) -> tuple[npt.NDArray[np.intp] | slice, npt.NDArray[np.int64]]:
+def _native(e: Edges) -> tuple[npt.NDArray[np.intp] | slice, npt.NDArray[np.int64]]:
     """Return the order of connections, and the index of each, in torch's layout of the kernel."""
-    edges, (n_post, n_pre) = q.synapses, graph.shape(q)
-    post, pre = edges.post.astype(np.int64), edges.pre.astype(np.int64)
-    if not isinstance(q.operator, ConvTranspose2d):
-        return slice(None), post * n_pre + pre
-    area = q.operator.kernel[0] * q.operator.kernel[1]  # torch has [pre, post]
-    index = (pre // area * n_post + post) * area + pre % area
+    post, pre = e.post.astype(np.int64), e.pre.astype(np.int64)
+    operator = e.projection.operator
+    if not isinstance(operator, ConvTranspose2d):
+        return slice(None), post * e.n_pre + pre
+    area = operator.kernel[0] * operator.kernel[1]  # torch has [pre, post]
+    index = (pre // area * e.n_post + post) * area + pre % area
     order = np.argsort(index)
     return order, index[order]
 
@@ -348,48 +395,6 @@ def _made(graph: Graph, q: Projection, attr: Source) -> list[Source]:
     function = code("conv_transpose") if transposed else code("conv")
     given = [literal(q.key), pre, post, *geometry(q.operator)]
     return call(code("self.{} = {}", attr, function), given)
-
-
-def _received(
-    graph: Graph,
-    p: Population,
-    names: dict[str, Source],
-    layers: dict[str, Source],
-    norm: Source,
-) -> list[Source]:
-    """Return the lines that compute a population's activity from what was sent to it."""
-    terms = [layers[q.key] for q in graph.projections if q.post == p.name]
-    if not terms:
-        return []
-    var, drive = names[p.name], terms[0]
-    lines: list[Source] = []
-    if len(terms) > 1:
-        drive, lines = names[p.name], summed(var, terms)
-    active = activity(p, drive, norm)
-    return lines if active == var else [*lines, code("{} = {}", var, active)]
-
-
-def _sent(
-    graph: Graph,
-    p: Population,
-    names: dict[str, Source],
-    layers: dict[str, Source],
-    delay: int,
-) -> list[Source]:
-    """Return the lines that compute what a population sends: all of it at once, which is faster."""
-    sent = [layers[q.key] for q in graph.projections if q.pre == p.name and q.delay == delay]
-    if not sent:
-        return []
-    if len(sent) == 1:
-        return [code("{} = self.{}({})", sent[0], sent[0], names[p.name])]
-    given = [code("{},", names[p.name]), *(code("self.{},", name) for name in sent)]
-    return [
-        code("("),
-        *indented(code("{},", name) for name in sent),
-        code(") = convolve_together("),
-        *indented(given),
-        code(")"),
-    ]
 
 
 def _doc(image: Population, read: list[Population], sweeps: int) -> str:

@@ -13,8 +13,7 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.laws import AllToAll, OneToOne, Shift, units
 from connectome_compiler.ir.nodes import Graded, SquareWave
-from connectome_compiler.ir.operators import Linear
-from connectome_compiler.ir.weights import Fixed, Named
+from connectome_compiler.ir.weights import Named
 
 HINT = "use the adapter ncap, or another style"
 # What the emitted class has and calls where it takes its options.
@@ -45,7 +44,10 @@ class Term:
 
 
 class Motif:
-    """What the ncap style reads out of a graph; raises `CompileError` for what is no motif."""
+    """What the ncap style reads out of a graph of what it carries.
+
+    Raises `CompileError` for what is no motif.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -126,8 +128,6 @@ class Motif:
     def _check_cells(self) -> None:
         for p in self.graph.populations:
             node = p.node
-            if not isinstance(node, Graded | SquareWave):
-                _refuse(p.name, f"has {node}: cells of a motif have an activation and a rest")
             driven = any(q.post == p.name for q in self.graph.projections)
             entered = any(o.population == p.name for o in self.graph.ports if o.direction == "in")
             if driven == entered:
@@ -137,10 +137,6 @@ class Motif:
 
     def _term(self, q: Projection) -> Term:
         held = q.weights
-        if q.delay or q.kind != "chemical" or not isinstance(q.operator, Linear):
-            _refuse(q.key, f"is {q.kind}, with delay {q.delay}: a motif is evaluated once a step")
-        if not isinstance(held, Named | Fixed):
-            _refuse(q.key, f"has weights held as {held}", "Named if they are trained, else Fixed")
         inner = any(q.key == other.key for other in self.graph.connectome)
         if held.trained != inner:
             problem = "is trained" if held.trained else "has a fixed weight"

@@ -7,13 +7,17 @@ import textwrap
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
+from connectome_compiler.emit.carries import Carries, must_carry, only
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import assemble
 from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph, Population
+from connectome_compiler.ir.laws import AllToAll, OneToOne, Shift
 from connectome_compiler.ir.nodes import Graded, SquareWave
+from connectome_compiler.ir.weights import Fixed, Named
+from connectome_compiler.lower import lower
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
@@ -65,6 +69,12 @@ class Ncap:
     """
 
     name: ClassVar[str] = "ncap"
+    carries: ClassVar[Carries] = Carries(
+        units=(only(Graded), only(SquareWave)),
+        weights=(only(Named), only(Fixed)),
+        connections=(only(OneToOne), only(Shift), only(AllToAll)),
+        timing="at once",
+    )
 
     weight_sharing: bool = True  #: one weight for all joints and sides
     sign_constraints: bool = True  #: hold weights to the signs of the graph
@@ -81,6 +91,7 @@ class Ncap:
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
+        must_carry(self, graph)
         motif = Motif(graph)
         text = _Text(motif)
         options = self._options(motif, text)
@@ -91,15 +102,12 @@ class Ncap:
             read_out={},
             more={"motif": _stated(motif, text, options)},
         )
-        hold = HOLD[motif.mechanism]
-        layers = ["Connections", "Term", "check_input", "check_switches", "draw_weight", hold]
-        layers += ["joined", "matched_weights", "whole_number"]
+        layers = ["Connections", "Term", "check_input", "check_switches", "draw_weight"]
+        layers += [HOLD[motif.mechanism], "joined", "matched_weights", "whole_number"]
         layers += ["square_wave"] if motif.clock else []
         layers += ["read_command"] if motif.commands else []
-        commands = [text.vars[p.name] for p in motif.commands]
-        inputs = [text.vars[p.name] for p in (motif.joints, motif.clock) if p]
         return assemble(
-            graph,
+            lower(graph),
             recipe,
             "ncap/module.py.jinja",
             layers=layers,
@@ -107,33 +115,7 @@ class Ncap:
             wiring=wiring,
             paragraphs=[STYLE],
             arrays={},
-            context={
-                "doc": docstring(_doc(motif, text), 4),
-                "option_doc": docstring(_option_doc(motif, text, options), 4),
-                "hold": hold,
-                "options": [
-                    {
-                        "name": name,
-                        "type": code("bool") if isinstance(value, bool) else code("int"),
-                        "default": value,
-                    }
-                    for name, value in options.items()
-                ],
-                "counts": text.counts,
-                "switches": [name for name, value in options.items() if isinstance(value, bool)],
-                "signs": literal(
-                    {a: motif.weights[w][0].sign for w, a in text.attrs.items()}, 0, 8
-                ),
-                "reach": text.reach(),
-                "terms": [text.term(term) for term in motif.terms if term.weight],
-                "n": text.n,
-                "joints": text.vars[motif.joints.name],
-                "clock": text.vars[motif.clock.name] if motif.clock else "",
-                "commands": commands,
-                "arguments": code(", ").join([*inputs, *(code("{}={}", c, c) for c in commands)]),
-                "blocks": text.blocks(),
-                "output": literal(motif.out.name),
-            },
+            context=_context(motif, text, options),
         )
 
     def _options(self, motif: Motif, text: _Text) -> dict[str, int | bool]:
@@ -335,6 +317,37 @@ def _rest(p: Population) -> Source:
 def _graded(p: Population) -> Graded:
     assert isinstance(p.node, Graded)  # a motif's units are these, or square waves
     return p.node
+
+
+def _context(motif: Motif, text: _Text, options: dict[str, int | bool]) -> dict[str, Any]:
+    """Return what the template places."""
+    commands = [text.vars[p.name] for p in motif.commands]
+    inputs = [text.vars[p.name] for p in (motif.joints, motif.clock) if p]
+    return {
+        "doc": docstring(_doc(motif, text), 4),
+        "option_doc": docstring(_option_doc(motif, text, options), 4),
+        "hold": HOLD[motif.mechanism],
+        "options": [
+            {
+                "name": name,
+                "type": code("bool") if isinstance(value, bool) else code("int"),
+                "default": value,
+            }
+            for name, value in options.items()
+        ],
+        "counts": text.counts,
+        "switches": [name for name, value in options.items() if isinstance(value, bool)],
+        "signs": literal({a: motif.weights[w][0].sign for w, a in text.attrs.items()}, 0, 8),
+        "reach": text.reach(),
+        "terms": [text.term(term) for term in motif.terms if term.weight],
+        "n": text.n,
+        "joints": text.vars[motif.joints.name],
+        "clock": text.vars[motif.clock.name] if motif.clock else "",
+        "commands": commands,
+        "arguments": code(", ").join([*inputs, *(code("{}={}", c, c) for c in commands)]),
+        "blocks": text.blocks(),
+        "output": literal(motif.out.name),
+    }
 
 
 def _stated(motif: Motif, text: _Text, options: dict[str, int | bool]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from connectome_compiler.emit.carries import only
 from connectome_compiler.emit.literal import Source, code, identifier, literal
 from connectome_compiler.emit.names import identifiers
 from connectome_compiler.errors import CompileError
@@ -18,6 +19,7 @@ from connectome_compiler.ir.nodes import Swept
 from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d
 
 WIDTH = 100
+UNITS = only(Swept, normalisation=("none", "batch"), noise_std=(0.0,), inhibition=(None,))
 # What `rates()` calls by name itself.
 OWN = ("self", "torch", "nn", "tuple", "expected", "len", "range", "convolve_together")
 ACTIVATIONS = {
@@ -66,23 +68,15 @@ def short(value: Any) -> Any:
     return value[0] if isinstance(value, tuple) and value[0] == value[1] else value
 
 
-def check_units(style: str, p: Population, is_input: bool) -> None:
-    """Refuse units that a stack of layers does not have."""
-    node = p.node
-    if (
-        not isinstance(node, Swept)
-        or node.normalisation not in ("none", "batch")
-        or node != Swept(node.activation, node.normalisation)
-    ):
-        problem = f"has {node}: the style has batch normalisation and an activation, no more"
-        raise CompileError(f"{style}: {p.name}", problem, "use another style")
-    if is_input and (node.activation, node.normalisation) != ("linear", "none"):
+def check_input(style: str, p: Population) -> None:
+    """Refuse an input that is changed before it is seen."""
+    if (swept(p).activation, swept(p).normalisation) != ("linear", "none"):
         problem = "is the input: it has neither activation nor normalisation"
         raise CompileError(f"{style}: {p.name}", problem, "leave them out")
 
 
 def swept(p: Population) -> Swept:
-    """Return the node model of a population that `check_units` has let pass."""
+    """Return the node model of a population: these are all that a stack carries."""
     assert isinstance(p.node, Swept)
     return p.node
 

@@ -12,17 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from connectome_compiler.emit import state
-from connectome_compiler.emit.arrays import Arrays
+from connectome_compiler.emit.arrays import edge_arrays
+from connectome_compiler.emit.carries import LISTS, Carries, must_carry, only
 from connectome_compiler.emit.cost_model import choose_kernel, forecast_rollout
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
-from connectome_compiler.emit.module import (
-    array,
-    assemble,
-    sign,
-    starts_from_data,
-    weight_arrays,
-)
+from connectome_compiler.emit.module import array, assemble, sign
 from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.digest import array_digest
@@ -31,11 +26,10 @@ from connectome_compiler.ir.laws import AllToAll, OneToOne, units
 from connectome_compiler.ir.nodes import Leaky
 from connectome_compiler.ir.provenance import standing
 from connectome_compiler.ir.ties import constants, is_mirror
-from connectome_compiler.ir.weights import LowRank, Tied
+from connectome_compiler.ir.weights import LowRank, PerConnection, Tied
+from connectome_compiler.lower import Edges, Lowered, lower
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
-
-from ..parts.edges import connection_arrays
 
 FREE = (
     "Every weight between neurons stands for connections of the graph below. What is linear between"
@@ -62,6 +56,13 @@ class Recurrent:
     """
 
     name: ClassVar[str] = "recurrent"
+    carries: ClassVar[Carries] = Carries(
+        units=(only(Leaky),),
+        weights=(only(PerConnection), only(LowRank), only(Tied)),
+        connections=(LISTS,),
+        kinds=("chemical", "electrical"),
+        ends=("input", "output"),
+    )
 
     dt_ms: float = 20.0  #: integration step, in ms
     #: sequences as (batch, time, channel) instead of (time, batch, channel)
@@ -88,50 +89,25 @@ class Recurrent:
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
+        must_carry(self, graph)
         read_in, read_out = _ports(graph)
         node = _common_node(graph)
         self._check_cycles(graph)
-        first = _first(graph)
-        ports = {
-            "input_units": _places(graph, first, read_in, "post"),
-            "output_units": _places(graph, first, read_out, "pre"),
-        }
-        shared = {"tau_of": constants(graph, "tau_per"), "bias_of": constants(graph, "bias_per")}
-        of_units = {**ports, **{name: index for name, index in shared.items() if len(index)}}
-        per = {"tau_of": node.tau_per, "bias_of": node.bias_per}
-        stored = {name: a for name, a in of_units.items() if per.get(name) != "neuron"}
-        weights = weight_arrays(graph)
-        # In no name of a population, so that no two projections are spoken alike.
-        spoken = {q.key: q.key.replace("->", "\0to\0") for q in graph.projections}
-        unique = identifiers(spoken.values(), OWN)
-        attributes = {key: unique[words] for key, words in spoken.items()}
-        projections = [_projection(graph, attributes, first, q) for q in graph.connectome]
+        lowered = lower(graph)
+        net = _Net(lowered, node, read_in, read_out, _first(graph), _attributes(graph))
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers={p.name: "units" for p in graph.biological},
-            read_in={q.post: _linear(attributes, q) for q in read_in},
-            read_out={q.pre: _linear(attributes, q) for q in read_out},
+            read_in={q.post: _linear(net.attributes, q) for q in read_in},
+            read_out={q.pre: _linear(net.attributes, q) for q in read_out},
             more={
-                "dynamics": {
-                    "activation": node.activation,
-                    "dt_ms": self.dt_ms,
-                    "tau_ms": node.tau_ms,
-                    "tau_per": node.tau_per,
-                    "bias_per": node.bias_per,
-                    "spectral_radius": self.spectral_radius or None,
-                    "starts_sha256": {
-                        key.removesuffix(".start"): array_digest(start)
-                        for key, start in weights.items()
-                        if key.endswith(".start")
-                    },
-                    **{f"{name}_sha256": array_digest(a) for name, a in of_units.items()},
-                },
-                "options": self._options(graph, node, read_in[0], read_out[0]),
-                "state": _state(graph, attributes, weights, shared),
+                "dynamics": self._dynamics(net),
+                "options": self._options(net),
+                "state": _state(net),
             },
         )
         return assemble(
-            graph,
+            lowered,
             recipe,
             "recurrent/module.py.jinja",
             layers=_layers(graph),
@@ -139,36 +115,57 @@ class Recurrent:
             allow_free_signs=self.allow_free_signs,
             wiring=wiring,
             paragraphs=[FREE, self._cost(graph)],
-            arrays={**connection_arrays(graph), **weights, **stored},
-            context={
-                "doc": docstring(_doc(graph, read_in[0], read_out[0]), 4),
-                "n": graph.n_neurons,
-                "inputs": graph.population("input").n_units,
-                "outputs": graph.population("output").n_units,
-                "linear_in": _is_linear(read_in[0]),
-                "linear_out": _is_linear(read_out[0]),
-                "read_in": [_channel(graph, attributes, q) for q in read_in],
-                "read_out": _read_out(graph, attributes, read_out),
-                "activation": literal(node.activation),
-                "tau_ms": node.tau_ms,
-                "dt_ms": self.dt_ms,
-                "batch_first": self.batch_first,
-                "spectral_radius": self.spectral_radius or None,
-                **{name: _index_source(name, shared[name], per[name]) for name in shared},
-                "dense": self._dense(graph),
-                "populations": [
-                    {
-                        "name": literal(p.name),
-                        "first": first[p.name],
-                        "last": first[p.name] + p.n_units,
-                    }
-                    for p in graph.biological
-                ],
-                "projections": projections,
-                # A projection that uses the weights of another is made after it.
-                "made": sorted(projections, key=lambda p: bool(p["borrows"])),
-            },
+            arrays={**edge_arrays(lowered), **net.stored()},
+            context=self._context(net),
         )
+
+    def _dynamics(self, net: _Net) -> dict[str, Any]:
+        """Return what `meaning` needs to compute the same."""
+        node, edges = net.node, net.lowered.edges
+        return {
+            "activation": node.activation,
+            "dt_ms": self.dt_ms,
+            "tau_ms": node.tau_ms,
+            "tau_per": node.tau_per,
+            "bias_per": node.bias_per,
+            "spectral_radius": self.spectral_radius or None,
+            "starts_sha256": {k: e.start_sha256 for k, e in edges.items() if e.start_sha256},
+            **{f"{name}_sha256": array_digest(a) for name, a in net.of_units().items()},
+        }
+
+    def _context(self, net: _Net) -> dict[str, Any]:
+        """Return what the template places."""
+        graph, attributes = net.graph, net.attributes
+        first_in, first_out = net.read_in[0], net.read_out[0]
+        projections = [_projection(net, e) for e in net.lowered.edges.values()]
+        return {
+            "doc": docstring(_doc(graph, first_in, first_out), 4),
+            "n": graph.n_neurons,
+            "inputs": graph.population("input").n_units,
+            "outputs": graph.population("output").n_units,
+            "linear_in": _is_linear(first_in),
+            "linear_out": _is_linear(first_out),
+            "read_in": [_channel(graph, attributes, q) for q in net.read_in],
+            "read_out": _read_out(graph, attributes, net.read_out),
+            "activation": literal(net.node.activation),
+            "tau_ms": net.node.tau_ms,
+            "dt_ms": self.dt_ms,
+            "batch_first": self.batch_first,
+            "spectral_radius": self.spectral_radius or None,
+            **{name: _index_source(name, a, net.per(name)) for name, a in net.shared().items()},
+            "dense": self._dense(graph),
+            "populations": [
+                {
+                    "name": literal(p.name),
+                    "first": net.first[p.name],
+                    "last": net.first[p.name] + p.n_units,
+                }
+                for p in graph.biological
+            ],
+            "projections": projections,
+            # A projection that uses the weights of another is made after it.
+            "made": sorted(projections, key=lambda p: bool(p["borrows"])),
+        }
 
     @staticmethod
     def told(stated: dict[str, Any]) -> dict[str, str]:
@@ -195,13 +192,12 @@ class Recurrent:
             step += f", spectral radius {d['spectral_radius']:g} at the start"
         return {"dynamics": f"{step}; {taus}", "ports": "; ".join(ports)}
 
-    def _options(
-        self, graph: Graph, node: Leaky, read_in: Projection, read_out: Projection
-    ) -> dict[str, Any]:
+    def _options(self, net: _Net) -> dict[str, Any]:
         """Return the options of the emitted ``build()`` with their defaults."""
-        ends = {"inputs": ("input", read_in), "outputs": ("output", read_out)}
+        node = net.node
+        ends = {"inputs": ("input", net.read_in[0]), "outputs": ("output", net.read_out[0])}
         sizes = {
-            name: graph.population(port).n_units
+            name: net.graph.population(port).n_units
             for name, (port, q) in ends.items()
             if _is_linear(q)
         }
@@ -253,27 +249,65 @@ class Recurrent:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Net:
+    """A graph as the style lays it out."""
+
+    lowered: Lowered
+    node: Leaky  # of all neurons
+    read_in: list[Projection]
+    read_out: list[Projection]
+    first: dict[str, int]  # place of each population's first unit among those of all
+    attributes: dict[str, Source]  # of each projection, by key
+
+    @property
+    def graph(self) -> Graph:
+        """The graph itself."""
+        return self.lowered.graph
+
+    def shared(self) -> dict[str, Units]:
+        """Return the index of each unit's time constant and bias, among those that are trained."""
+        return {
+            "tau_of": constants(self.graph, "tau_per"),
+            "bias_of": constants(self.graph, "bias_per"),
+        }
+
+    def per(self, name: str) -> str:
+        """Return what has a time constant or a bias of its own."""
+        return self.node.tau_per if name == "tau_of" else self.node.bias_per
+
+    def of_units(self) -> dict[str, Units]:
+        """Return the units that are driven and read, and what they share."""
+        return {
+            "input_units": _places(self.graph, self.first, self.read_in, "post"),
+            "output_units": _places(self.graph, self.first, self.read_out, "pre"),
+            **{name: index for name, index in self.shared().items() if len(index)},
+        }
+
+    def stored(self) -> dict[str, Units]:
+        """Return what of this cannot be written in a word."""
+        own = {name for name in ("tau_of", "bias_of") if self.per(name) == "neuron"}
+        return {name: index for name, index in self.of_units().items() if name not in own}
+
+
+def _attributes(graph: Graph) -> dict[str, Source]:
+    """Return the attribute of each projection."""
+    # In no name of a population, so that no two projections are spoken alike.
+    spoken = {q.key: q.key.replace("->", "\0to\0") for q in graph.projections}
+    unique = identifiers(spoken.values(), OWN)
+    return {key: unique[words] for key, words in spoken.items()}
+
+
 def _ports(graph: Graph) -> tuple[list[Projection], list[Projection]]:
     """Return read-in and read-out; refuse what the module could not carry as it stands."""
     hint = 'add [[pass]] use = "attach-ports"'
-    artificial = {p.name for p in graph.populations if p.artificial}
-    if odd := artificial - {"input", "output"}:
-        problem = f"has no place for {min(odd)}: it maps sequences of inputs to outputs"
-        raise CompileError("recurrent", problem, "leave the image of attach-ports out")
-    for name in ("input", "output"):
-        if name not in artificial:
-            raise CompileError("recurrent", f"the graph has no {name}", hint)
     if not graph.connectome:
         raise CompileError("recurrent", "the graph has no connections", "keep some")
-    for q in graph.connectome:
-        if q.delay != 1:
-            problem = f"has delay {q.delay}; every connection acts on the step before"
-            raise CompileError(f"recurrent: {q.key}", problem, "leave split-flow out")
     read_in = [q for q in graph.projections if q.pre == "input"]
     read_out = [q for q in graph.projections if q.post == "output"]
     for many, end, channels in ((read_in, "post", "pre"), (read_out, "pre", "post")):
         name = "input" if many is read_in else "output"
-        if not many or any(getattr(q, end) in artificial for q in many):
+        if not many or any(getattr(q, end) in ("input", "output") for q in many):
             raise CompileError(f"recurrent: {name}", "is not joined to neurons alone", hint)
         for q in many:
             if not isinstance(q.connectivity, AllToAll | OneToOne) or q.delay:
@@ -296,8 +330,7 @@ def _common_node(graph: Graph) -> Leaky:
         raise CompileError("recurrent", "the graph has no neurons", "keep some")
     first, *others = graph.biological
     node = first.node
-    if not isinstance(node, Leaky):
-        raise CompileError("recurrent", "neurons have no time constant", hint)
+    assert isinstance(node, Leaky)  # all that the style carries
     for p in others:
         if p.node != node:
             problem = f"{p.name} has {p.node}, {first.name} has {node}"
@@ -305,32 +338,29 @@ def _common_node(graph: Graph) -> Leaky:
     return node
 
 
-def _projection(
-    graph: Graph, attributes: dict[str, Source], first: dict[str, int], q: Projection
-) -> dict[str, Any]:
+def _projection(net: _Net, e: Edges) -> dict[str, Any]:
     """Return how one projection of the connectome is written."""
+    q, attributes, first = e.projection, net.attributes, net.first
     electrical = q.kind == "electrical"
-    shared = isinstance(q.weights, Tied)
-    tied = electrical or shared
     options: list[Source] = []
-    if tied:
+    if e.group is not None:
         options.append(array(f"{q.key}.group"))
-    if shared:
+    if e.scale is not None:
         options.append(code("scale={}", array(f"{q.key}.scale")))
     if not electrical:
-        options.append(code("sign={}", sign(graph, q)))
-    if starts_from_data(q):
+        options.append(code("sign={}", sign(e)))
+    if e.start is not None:
         options.append(code("start={}", array(f"{q.key}.start")))
     if is_mirror(q):  # a junction has one weight for both directions
         mirror = attributes[f"{q.post}->{q.pre}:electrical"]
         options.append(code("weight=self.{}.weight", mirror))
-    holder = code("TiedEdgeLinear") if tied else code("EdgeLinear")
+    holder = code("EdgeLinear") if e.group is None else code("TiedEdgeLinear")
     return {
         "attr": attributes[q.key],
         "class": code("GapJunctions") if electrical else holder,
         "pre": literal(q.pre),
         "post": literal(q.post),
-        "n_pre": graph.shape(q)[1],
+        "n_pre": e.n_pre,
         "ptr": array(f"{q.key}.ptr"),
         "sources": array(f"{q.key}.pre"),
         "options": options,
@@ -342,13 +372,9 @@ def _projection(
     }
 
 
-def _state(
-    graph: Graph,
-    attributes: dict[str, Source],
-    weights: Arrays,
-    shared: dict[str, Units],
-) -> state.State:
+def _state(net: _Net) -> state.State:
     """Return what the module's state holds."""
+    graph, attributes, shared = net.graph, net.attributes, net.shared()
     found: state.State = {}
     biased = True  # the first read-out
     for q in graph.projections:
@@ -361,10 +387,10 @@ def _state(
             n_post, n_pre = channel["n_post"], channel["n_pre"]
             found |= state.linear(attributes[q.key], n_post, n_pre, bias=biased)
             biased = False
-    for q in graph.connectome:
+    for key, e in net.lowered.edges.items():
+        q = e.projection
         of = attributes[f"{q.post}->{q.pre}:electrical"] if is_mirror(q) else ""
-        group, start = (weights.get(f"{q.key}.{part}") for part in ("group", "start"))
-        found |= state.edges(graph, q, attributes[q.key], group=group, start=start, of=of)
+        found |= state.edges(e, attributes[key], of=of)
     held = {name: len(index) for name, index in shared.items() if len(index)}
     found |= {f"units.{name}": state.held([n]) for name, n in held.items()}
     sizes = {name: int(index.max(initial=-1)) + 1 for name, index in shared.items()}

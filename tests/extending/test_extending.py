@@ -25,8 +25,12 @@ from connectome_compiler.certify.meaning import meaning_of
 from connectome_compiler.certify.process import probe
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir import Graph
+from connectome_compiler.passes.set_dynamics import SetDynamics
+from connectome_compiler.passes.set_weights import SetWeights
 from connectome_compiler.pipeline import Built, build, load_graph
-from connectome_compiler.views import report
+from connectome_compiler.templates.bionic.style import Bionic
+from connectome_compiler.templates.recurrent.style import Recurrent
+from connectome_compiler.views import catalogue, report
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "extending.md"
@@ -89,6 +93,27 @@ def test_it_is_looked_into_like_others(built: Built) -> None:
     path = built.written[-1]
     assert "spiking-ring, A ring of neurons" in report.of_target(str(path))
     assert analyse(path, n_inputs=4, n_seeds=1).class_name == "SpikingRing"
+
+
+def test_what_it_does_not_carry_is_refused(installed: None) -> None:
+    style = registry.find("template", "lif")()
+    with pytest.warns(UserWarning, match="modelled"):
+        graph = load_graph(HERE / "ring.toml")
+    leaky = graph.run(SetDynamics())
+    with pytest.raises(CompileError, match=r"lif: neurons: has units Leaky\(") as found:
+        style.emit(leaky, "ring")
+    way = 'add [[pass]] use = "set-dynamics" with tau_per = "fixed" and bias_per = "none"'
+    assert found.value.hint == f"{way}, or use the recurrent style"
+    assert style.emit(leaky.run(SetDynamics(tau_per="fixed", bias_per="none")), "ring")
+    assert Recurrent().emit(leaky, "ring")
+    tied = graph.run(SetWeights(share="pre-type"))
+    with pytest.raises(CompileError, match=r"has weights held as Tied\(") as found:
+        style.emit(tied, "ring")
+    assert found.value.hint == 'add [[pass]] use = "set-weights", or use the recurrent style'
+    with pytest.raises(CompileError) as found:
+        Bionic().emit(graph, "ring")
+    assert found.value.hint.endswith("use the lif or recurrent style")  # plugins are asked, too
+    assert "Leaky (tau_per" in catalogue.one("lif")
 
 
 EDITS = {

@@ -389,7 +389,7 @@ def test_delays_that_it_does_not_carry_are_refused() -> None:
     with pytest.raises(CompileError, match="delay"):
         Bionic().emit(slow, "toy")
     electrical = graph.with_projections([replace(q, kind="electrical") for q in graph.projections])
-    with pytest.raises(CompileError, match="no electrical connections"):
+    with pytest.raises(CompileError, match="is electrical; the style has chemical"):
         Bionic().emit(electrical, "toy")
 
 

@@ -365,7 +365,7 @@ def test_altered_modules_are_found_out(
         (Mousenet(steps=3), small, "nothing acts on the sweep before"),
         (Mousenet(steps=1), lambda: small(feedback="mirrored"), "would never act"),
         (Mousenet(pool=9), small, "9 x 9 means of the 8 pixels a side of W5"),
-        (Mousenet(), lambda: small(SetNodeModel(noise_std=0.1)), "use another style"),
+        (Mousenet(), lambda: small(SetNodeModel(noise_std=0.1)), "set-node-model.*noise_std = 0.0"),
     ],
 )
 def test_graphs_that_are_no_stack_of_maps_are_refused(

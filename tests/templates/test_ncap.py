@@ -696,7 +696,7 @@ NO_MOTIF: dict[str, tuple[Callable[[], Graph], str]] = {
     ),
     "delay": (
         lambda: changed("brake->B.d", delay=1),
-        "ncap: brake->B.d: is chemical, with delay 1",
+        "ncap: brake->B.d: has delay 1",
     ),
     "uniform": (
         lambda: held("brake->B.d", PerConnection(sign="abs", polarity=-1)),
@@ -727,7 +727,7 @@ NO_MOTIF: dict[str, tuple[Callable[[], Graph], str]] = {
                 for p in Source().load().populations
             ),
         ),
-        "ncap: B.d: has Swept(",
+        "ncap: B.d: has units Swept(",
     ),
 }
 

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from connectome_compiler.emit import state
-from connectome_compiler.emit.arrays import Arrays
+from connectome_compiler.emit.arrays import edge_arrays
+from connectome_compiler.emit.carries import Carries, must_carry, only
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import docstring, identifier, literal
 from connectome_compiler.emit.module import array, assemble, sign
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import AllToAll, Graph
-from connectome_compiler.ir.connectivity import entries_ptr
 from connectome_compiler.ir.nodes import Leaky
 from connectome_compiler.ir.weights import PerConnection
+from connectome_compiler.lower import lower
 from connectome_compiler.options import spell_options
 from connectome_compiler.statement import Wiring
 
@@ -35,6 +36,13 @@ class Lif:
     """
 
     name: ClassVar[str] = "lif"
+    carries: ClassVar[Carries] = Carries(
+        units=(only(Leaky, tau_per=("fixed",), bias_per=("none",)),),
+        weights=(
+            only(PerConnection, sign=("abs",), polarity=(0,), trained=(True,), start=("uniform",)),
+        ),
+        ends=("input", "output"),
+    )
 
     dt_ms: float = 1.0  #: step of time, in ms
 
@@ -45,20 +53,19 @@ class Lif:
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``."""
-        tau_ms = _check(graph)
+        must_carry(self, graph)
+        tau_ms = _time_constant(graph)
         (neurons,), (inner,) = graph.biological, graph.connectome
         n_in, n_out = (graph.population(port).n_units for port in ("input", "output"))
-        post, pre = inner.connectivity.entries(*graph.shape(inner))
-        arrays: Arrays = {f"{inner.key}.ptr": entries_ptr(post, neurons.n_units)}
-        arrays[f"{inner.key}.pre"] = pre
-        arrays[f"{inner.key}.sign"] = graph.enforced_signs(inner)
+        lowered = lower(graph)
+        edges = lowered.edges[inner.key]
         options = {"inputs": n_in, "outputs": n_out, "tau_ms": tau_ms, "dt_ms": self.dt_ms}
         held = state.linear("read_in", neurons.n_units, n_in, bias=False)
         held |= state.linear("read_out", n_out, neurons.n_units)
-        held |= state.edges(graph, inner, "synapses")
+        held |= state.edges(edges, "synapses")
         more: dict[str, Any] = {"options": options, "state": held}
         return assemble(
-            graph,
+            lowered,
             recipe,
             "spiking_nets:lif.py.jinja",
             imports=["import math"],
@@ -72,7 +79,7 @@ class Lif:
                 more,
             ),
             paragraphs=["Read-in and read-out stand for no connection."],
-            arrays=arrays,
+            arrays=edge_arrays(lowered),
             context={
                 "doc": docstring(DOC, 4),
                 "options": [
@@ -84,27 +91,21 @@ class Lif:
                 "key": literal(inner.key),
                 "ptr": array(f"{inner.key}.ptr"),
                 "pre": array(f"{inner.key}.pre"),
-                "sign": sign(graph, inner),
+                "sign": sign(edges),
             },
         )
 
 
-def _check(graph: Graph) -> float:
+def _time_constant(graph: Graph) -> float:
     """Return the time constant of all neurons; refuse what the module could not carry."""
     if len(graph.biological) != 1 or len(graph.connectome) != 1:
         problem = "has several populations or projections, not one joined to itself"
         raise CompileError("lif", problem, "leave out passes that partition it")
     (neurons,), (inner,) = graph.biological, graph.connectome
-    node = neurons.node
-    if not isinstance(node, Leaky) or (node.tau_per, node.bias_per) != ("fixed", "none"):
-        raise CompileError("lif", f"has {node}", "set-dynamics: tau_per=fixed, bias_per=none")
-    if inner.kind != "chemical" or inner.weights != PerConnection(sign="abs"):
-        problem = "needs synapses with signs and a weight each"
-        raise CompileError("lif", problem, "apply-dale")
-    ports = [q for q in graph.projections if q is not inner]
-    if [(q.pre, q.post) for q in ports] != [("input", neurons.name), (neurons.name, "output")]:
-        raise CompileError("lif", "has no ports", 'add [[pass]] use = "attach-ports"')
-    if any(q.connectivity != AllToAll() for q in ports):
+    ends = {(q.pre, q.post): q.connectivity for q in graph.projections if q is not inner}
+    wanted = [("input", neurons.name), (neurons.name, "output")]
+    if ends != dict.fromkeys(wanted, AllToAll()):
         hint = 'attach-ports: linear, with into="" and out_of="", which is all neurons'
         raise CompileError("lif", "not all neurons are driven and read", hint)
-    return node.tau_ms
+    assert isinstance(neurons.node, Leaky)  # all that `carries` has
+    return neurons.node.tau_ms
