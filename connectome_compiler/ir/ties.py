@@ -96,7 +96,7 @@ def constants(graph: Graph, field: Literal["tau_per", "bias_per"]) -> Groups:
         if per == "cell_type":
             own = _ranked([_codes(p, p, "cell_type")[0]])
         else:
-            own = np.arange(p.n_units, dtype=np.int32) * (per == "neuron")
+            own = np.arange(p.n_units) * (per == "neuron")
         index.append((own + used).astype(np.int32))
         used += int(own.max(initial=-1)) + 1
     return np.concatenate(index)

@@ -64,6 +64,28 @@ def test_a_labelled_matrix(tmp_path: Path) -> None:
     assert "a matrix of 3 rows and 3 columns, pre-post" in raw.notes
 
 
+@pytest.mark.parametrize(
+    ("labels", "ids_are"),
+    [
+        (["7", "8"], [7, 8]),
+        (["7", str(2**63 - 1)], [7, 2**63 - 1]),
+        (["7", str(2**63)], ["7", str(2**63)]),  # beyond 64 bits
+        (["7", "x"], ["7", "x"]),
+        (["1.5", "x"], ["1.5", "x"]),
+    ],
+)
+def test_labels_are_numbers_where_all_are(
+    tmp_path: Path, labels: list[str], ids_are: list[Any]
+) -> None:
+    raw = read(write(tmp_path / "m.csv", lines(np.eye(2), ",", labels)))
+    assert ids(raw) == ids_are
+
+
+def test_labels_that_a_float_rounded_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match=r"'8.6e17'"):
+        read(write(tmp_path / "m.csv", lines(np.eye(2), ",", ["7", "8.6e17"])))
+
+
 def test_the_other_orientation(tmp_path: Path) -> None:
     raw = read(write(tmp_path / "m.csv", LABELLED), POST_PRE)
     assert edges(raw) == {("B", "A"): 2, ("A", "B"): 1, ("C", "B"): 0.5, ("C", "C"): -3}

@@ -4,7 +4,7 @@ import pytest
 
 from connectome_compiler.data_adapters.ncap import Ncap
 from connectome_compiler.errors import CompileError
-from connectome_compiler.ir import AllToAll, Evidence, Shift
+from connectome_compiler.ir import AllToAll, Evidence, Graded, Shift
 from connectome_compiler.ir.ties import n_weights
 
 
@@ -32,6 +32,8 @@ def test_signs_are_those_of_the_paper() -> None:
         "joints->proprioceptor.v", "speed->brake", "muscle.v->torque",
     ]  # fmt: skip
     assert graph.population("brake").node.rest == 1
+    linear = {p.name for p in graph.populations if p.node == Graded("linear")}
+    assert linear == {p.name for p in graph.populations if p.artificial}
     assert all((graph.enforced_signs(q) == q.weights.polarity).all() for q in graph.connectome)
 
 

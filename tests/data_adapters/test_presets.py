@@ -293,6 +293,18 @@ def test_malecns_keeps_what_has_a_superclass(tmp_path: Path, types: bool) -> Non
     assert "1 rows from or to cells not in the cell table" in text
 
 
+def test_malecns_without_a_superclass(tmp_path: Path) -> None:
+    rows = feather(tmp_path / "w", "body_pre,body_post,weight", (1, 2, 3))
+    graph = Table(rows, feather(tmp_path / "a", "bodyId,side", (1, "L"), (2, "R"))).load()
+    assert column(graph, "neuron_id") == [1, 2]
+    assert "no column superclass: every cell counts" in notes(graph)
+    nobody = feather(tmp_path / "b", "bodyId,side,superclass", (1, "L", ""), (2, "R", " "))
+    with pytest.raises(CompileError, match="no neuron is left") as caught:
+        Table(rows, nobody).load()
+    assert caught.value.where == nobody
+    assert "2 cells without a superclass" in caught.value.hint
+
+
 def test_hemibrain_and_neuprint_have_the_same_columns(tmp_path: Path) -> None:
     rows = csv(
         tmp_path / "r.csv", "bodyId_pre,bodyId_post,roi,weight",

@@ -105,6 +105,8 @@ def test_without_cells_the_neurons_are_the_ends_in_sorted_order(load: Any) -> No
     assert graph.provenance.connectivity is Evidence.UNKNOWN
     assert graph.provenance.signs is Evidence.NONE
     assert "1 rows repeat a pair" in notes(graph)
+    assert notes(graph).count("3 rows") == 1
+    assert "not kept" not in notes(graph)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "csv.gz", "tsv", "parquet", "feather"])

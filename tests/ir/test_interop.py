@@ -178,6 +178,7 @@ def test_kinds_are_edges_of_their_own() -> None:
     assert not graph().to_networkx("neuron").is_multigraph()
     g = electrical()
     assert g.connections()["kind"].tolist() == ["chemical"] * 2 + ["electrical"] * 2
+    assert g.connections().index.tolist() == [0, 1, 2, 3]
     for level in ("population", "neuron"):
         view: Any = g.to_networkx(level)
         assert view.is_multigraph()

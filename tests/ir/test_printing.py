@@ -215,9 +215,9 @@ def test_what_was_cut_is_counted(n: int) -> None:
     graph = Graph(tuple(Population(f"p{k}", (1,)) for k in range(n)), (), Provenance("t"))
     lines = repr(graph).splitlines()
     assert sum(line.startswith("p") and " 1 " in line for line in lines) == MOST_ROWS
-    assert (
-        ("... and 1 more" in lines) == ("... and 1 more" in graph._repr_html_()) == (n > MOST_ROWS)
-    )
+    for shown in (lines, [repr(graph), graph._repr_html_()]):
+        assert any("more" in text for text in shown) == (n > MOST_ROWS)
+    assert n == MOST_ROWS or "... and 1 more" in lines
 
 
 def test_only_connections_between_neurons_have_signs_to_count() -> None:

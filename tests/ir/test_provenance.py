@@ -18,7 +18,11 @@ FULL = Provenance(
 
 
 def test_round_trip_through_json() -> None:
-    assert Provenance.from_dict(json.loads(json.dumps(FULL.to_dict()))) == FULL
+    values = FULL.to_dict()
+    assert Provenance.from_dict(json.loads(json.dumps(values))) == FULL
+    values["files"], values["steps"] = map(list, (values["files"], values["steps"]))
+    assert Provenance.from_dict(values) == FULL
+    assert [type(values[name][0]) for name in ("files", "steps")] == [dict, dict]  # still theirs
 
 
 def test_plain_words_lists_and_numpy_counts_are_taken_as_what_they_mean() -> None:

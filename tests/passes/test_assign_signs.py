@@ -84,6 +84,8 @@ def test_a_transmitter_that_the_species_lacks_is_named() -> None:
 def test_no_sign_is_no_evidence_of_signs() -> None:
     graph = small({"cells": {"cell_class": ["unsure"]}}, [])
     assert AssignSigns()(graph).provenance.signs is Evidence.NONE
+    areas = replace(graph, populations=(*graph.populations, Population("area", (3,))))
+    assert AssignSigns()(areas).provenance.signs is Evidence.NONE
 
 
 def test_evidence_is_never_made_better_nor_worse_than_it_is() -> None:
