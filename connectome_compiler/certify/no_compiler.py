@@ -37,8 +37,8 @@ def without_compiler() -> Iterator[None]:
         yield
         return
     compiler: Any = _Absent(NAME)
-    compiler.disable = _disable
-    compiler.compiled_autograd = autograd = _Absent(f"{NAME}.compiled_autograd")
+    autograd: Any = _Absent(f"{NAME}.compiled_autograd")
+    compiler.disable, compiler.compiled_autograd = _disable, autograd
     autograd._disable = nullcontext
     sys.modules[NAME] = torch.__dict__["_dynamo"] = compiler
     try:
