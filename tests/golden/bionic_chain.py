@@ -19,9 +19,9 @@ Data       toy@1 (modelled; signs: modelled)
 Signs      19 known (19 excitatory, 100%; 0 inhibitory, 0%), 19 enforced, 0 unknown
 Licence    CC0
 
-Made by connectome-compiler 0.1.0 from the recipe toy-column: assign-signs, apply-dale,
-laminar-partition, set-node-model, fold-inhibition, split-flow, attach-ports, bionic. What each step
-did stands below, in PROVENANCE.
+Made by connectome-compiler 0.1.0 as toy-column: assign-signs, apply-dale, laminar-partition,
+set-node-model, fold-inhibition, split-flow, attach-ports, bionic. What each step did stands below,
+in PROVENANCE.
 """
 
 import base64
@@ -995,7 +995,7 @@ def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[lis
 # --- provenance -----------------------------------------------------------------------------------
 
 PROVENANCE: dict[str, Any] = {
-    "recipe": "toy-column", "dataset": "toy", "version": "1", "title": "A toy column",
+    "name": "toy-column", "dataset": "toy", "version": "1", "title": "A toy column",
     "measured": False, "connectivity": "modelled", "made": "", "signs": "modelled",
     "licence": "CC0", "citations": [], "files": [],
     "steps": [
@@ -1122,9 +1122,9 @@ PROVENANCE: dict[str, Any] = {
             "l6_exc_to_l6_exc.pre": [[3], {"held": True}],
             "l6_exc_to_l6_exc.sign": [[], {"held": True}]}},
     "graph_sha256": "c6bcf7cb0b978436c705be1095126a722bc514e009bf15ca405e6eae93e473b9",
-    "header_sha256": "5f432a0d737709ab86c844474d336d91a13661f57e5b506a460aa1f5d9a112c5",
+    "header_sha256": "cc6b3aa5e9151c51a4df86710aadb153fad49e1abfc2ee470017d6eb1474d425",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "651145411ac37b42d9b722d582adc04a7313900245fab398e89ee6c3938d04e5",
+    "sha256": "9ae0ebf4830e078cdbaa08485920c175182d6344f007b121673d16493da2fcf6",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -19,9 +19,9 @@ Data       toy@1 (modelled; signs: modelled)
 Signs      67 known (52 excitatory, 78%; 15 inhibitory, 22%), 67 enforced, 0 unknown
 Licence    CC0
 
-Made by connectome-compiler 0.1.0 from the recipe toy-column: assign-signs, apply-dale,
-laminar-partition, set-node-model, fold-inhibition, split-flow, attach-ports, bionic. What each step
-did stands below, in PROVENANCE.
+Made by connectome-compiler 0.1.0 as toy-column: assign-signs, apply-dale, laminar-partition,
+set-node-model, fold-inhibition, split-flow, attach-ports, bionic. What each step did stands below,
+in PROVENANCE.
 """
 
 import base64
@@ -1331,7 +1331,7 @@ def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[lis
 # --- provenance -----------------------------------------------------------------------------------
 
 PROVENANCE: dict[str, Any] = {
-    "recipe": "toy-column", "dataset": "toy", "version": "1", "title": "A toy column",
+    "name": "toy-column", "dataset": "toy", "version": "1", "title": "A toy column",
     "measured": False, "connectivity": "modelled", "made": "", "signs": "modelled",
     "licence": "CC0", "citations": [], "files": [],
     "steps": [
@@ -1643,9 +1643,9 @@ PROVENANCE: dict[str, Any] = {
             "l6_exc_to_l6_exc.pre": [[3], {"held": True}],
             "l6_exc_to_l6_exc.sign": [[], {"held": True}]}},
     "graph_sha256": "b52c47f91ac3d8b5db8366e90c2448f8a48f1a8aa21d8c66d129d6101f704a79",
-    "header_sha256": "e9ee2fa93c6d212691fa6ed87b209cf95b7fc6d283fa296a6ca419ffd652febb",
+    "header_sha256": "e594d65d3d05e095676695b2abf5dcd0e242764498aeb75f97197169fca923f1",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "1cb2a46f6ee768e23ec070e8de85292da3a7090351ffe68b0f3823844b2354c1",
+    "sha256": "3cd674ece6cfc4617e464662c3ba00838bd213a45594169310e7bf2ab981af15",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

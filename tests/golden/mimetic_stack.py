@@ -24,8 +24,8 @@ Cite       Saiga et al. (2025). Structural differences between human and mouse n
            implementation in generative AIs. Scientific Reports 15:25091.
            https://doi.org/10.1038/s41598-025-10912-3
 
-Made by connectome-compiler 0.1.0 from the recipe small-stack: lay-windows, mimetic. What each step
-did stands below, in PROVENANCE.
+Made by connectome-compiler 0.1.0 as small-stack: lay-windows, mimetic. What each step did stands
+below, in PROVENANCE.
 """
 
 import hashlib
@@ -162,7 +162,7 @@ def build(**options: Any) -> SmallStack:
 # --- provenance -----------------------------------------------------------------------------------
 
 PROVENANCE: dict[str, Any] = {
-    "recipe": "small-stack", "dataset": "small", "version": "",
+    "name": "small-stack", "dataset": "small", "version": "",
     "title": "A network with windowed layers", "measured": False, "connectivity": "modelled",
     "made": "units are joined where windows over their places say so", "signs": "none",
     "licence": "none needed: made by a rule",
@@ -265,7 +265,7 @@ PROVENANCE: dict[str, Any] = {
             "flat_norm.running_var": [[18], {"start": 1.0, "trained": False}],
             "flat_norm.num_batches_tracked": [[], {"start": 0, "trained": False}]}},
     "graph_sha256": "3419bde6ed037fc717a172621f9ee1d03bef76f0cf1489fac89e8b5869d07551",
-    "header_sha256": "852152c14e1a72f8022cc7b983de850a045d851ec7d3652c7a258063fb998eaf",
+    "header_sha256": "02fdfecf1830a03164c581b1dc728d6ccdb393e542053e2e8957ba5766827c6f",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "a37ad70ee50c35eed644e6209288deb7fc620df03d1f2a106eac70f130e79187",
+    "sha256": "841f311181a6e01f242e1f4a9414676e14c3e47db1baf87164c4f3d341ef82e5",
 }  # fmt: skip

@@ -15,9 +15,8 @@ Data       areas by hand (unknown; signs: none)
 Signs      0 known (0 excitatory, 0%; 0 inhibitory, 0%), 0 enforced, 1,251 unknown
 Licence    not stated by the source
 
-Made by connectome-compiler 0.1.0 from the recipe small-feedback: level-areas, wire-levels,
-normalise-in-degree, size-maps, lay-kernels, materialise-laws, mousenet. What each step did stands
-below, in PROVENANCE.
+Made by connectome-compiler 0.1.0 as small-feedback: level-areas, wire-levels, normalise-in-degree,
+size-maps, lay-kernels, materialise-laws, mousenet. What each step did stands below, in PROVENANCE.
 """
 
 import base64
@@ -269,7 +268,7 @@ def build(**options: Any) -> SmallFeedback:
 # --- provenance -----------------------------------------------------------------------------------
 
 PROVENANCE: dict[str, Any] = {
-    "recipe": "small-feedback", "dataset": "areas by hand", "version": "", "title": "",
+    "name": "small-feedback", "dataset": "areas by hand", "version": "", "title": "",
     "measured": False, "connectivity": "unknown", "made": "", "signs": "none", "licence": "",
     "citations": [], "files": [],
     "steps": [
@@ -492,9 +491,9 @@ PROVENANCE: dict[str, Any] = {
             "read_out.weight": [[5, 28], {"start": "uniform", "fan_in": 28}],
             "read_out.bias": [[5], {"start": "uniform", "fan_in": 28}]}},
     "graph_sha256": "98c85fdf11c5827e1c2399dd425f8248305cbce3a7927831ef00703e7fc7023f",
-    "header_sha256": "a75a36bb38fb976fc98925b3654fa2617d5d1168bdee8e414839af1f29182ed9",
+    "header_sha256": "ec3c4568457de518d07832efdae64d9d06ad18d40c4305feaa004b0ff9b95fd9",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "92de0c7352ada38c0818750bd0281b122f7a9cd1bbe8aae18ff2ccd0bc22877b",
+    "sha256": "339e034d7392c756ead33cd19047d71756832f2abd081e1eef4d2983b0b545cb",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

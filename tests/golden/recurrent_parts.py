@@ -11,8 +11,8 @@ Data       toy-worm@1 (measured; signs: none)
 Signs      7 known (4 excitatory, 40%; 3 inhibitory, 30%), 7 enforced, 3 unknown
 Licence    CC0
 
-Made by connectome-compiler 0.1.0 from the recipe toy-worm: apply-dale, partition-by, set-weights,
-set-dynamics, attach-ports, recurrent. What each step did stands below, in PROVENANCE.
+Made by connectome-compiler 0.1.0 as toy-worm: apply-dale, partition-by, set-weights, set-dynamics,
+attach-ports, recurrent. What each step did stands below, in PROVENANCE.
 """
 
 import base64
@@ -257,7 +257,7 @@ def build(**options: Any) -> ToyWorm:
 # --- provenance -----------------------------------------------------------------------------------
 
 PROVENANCE: dict[str, Any] = {
-    "recipe": "toy-worm", "dataset": "toy-worm", "version": "1", "title": "A toy worm",
+    "name": "toy-worm", "dataset": "toy-worm", "version": "1", "title": "A toy worm",
     "measured": True, "connectivity": "measured", "made": "", "signs": "none", "licence": "CC0",
     "citations": [], "files": [],
     "steps": [
@@ -414,9 +414,9 @@ PROVENANCE: dict[str, Any] = {
             "units.bias_of": [[6], {"held": True}], "units.log_tau": [[6], {"start": "log-tau"}],
             "units.bias": [[3], {"start": 0.0}]}},
     "graph_sha256": "c14e189a487e77e12d6571c5a5fed69da68513d42932210cec80d59815711dd0",
-    "header_sha256": "dcdf7e3a450ec9309e53165de5eff246c5a0d41813f6ce772b91f4399456da99",
+    "header_sha256": "9119c7c3540efae8aca4ec3a45699f1fab01442ef06c45a423b8e16330ae16cf",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "8a5bd0bacb0cda6468754ff2a33ff7c38d776428fba7325abb9524bc544f835b",
+    "sha256": "dfd3c6c90457ec7b69a836ae899bd0631b4db23cede46f7a2321441c4c2c9d25",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------
