@@ -21,6 +21,7 @@ from connectome_compiler.certify.findings import Wrong, finding
 from connectome_compiler.certify.fresh import tied_to_parent
 from connectome_compiler.certify.importing import alone, load_alone
 from connectome_compiler.certify.meaning import Case, Meaning, Stated, meaning_of
+from connectome_compiler.certify.no_compiler import without_compiler
 from connectome_compiler.certify.state import (
     gradients_are_its_own,
     holds_what_is_stated,
@@ -172,7 +173,7 @@ def main() -> None:
     word = tied_to_parent()  # so that nothing the module prints can pass for the outcome
     module, *graph = (Path(a) for a in sys.argv[1:])
     try:
-        with finding("module"):
+        with finding("module"), without_compiler():
             answer = probe(module, graph[0] if graph else None)
     except Wrong as wrong:
         answer = {"where": wrong.where, "problem": wrong.problem}

@@ -192,6 +192,7 @@ def _network(module: ModuleType) -> Found:
         yield f"single, {n}", lambda: forward("normal", n, double=False), COARSE
         yield f"with gradient, {n}", lambda: forward("normal", n, grad=True), FINE
     yield "empty batch", lambda: forward("normal", 0), FINE
+    yield "in inference mode", lambda: _inferred(fresh()), FINE
     yield "from the start", lambda: _answer(n := fresh(shaken=False), _inputs(n, "normal", 6)), FINE
     yield (
         "large weights",
@@ -298,8 +299,13 @@ def _layers(network: Any) -> Any:
             continue
         x = torch.randn(5, layer.n_pre, dtype=torch.float64)
         x[2, 0] = torch.inf
-        found += [layer(x), layer(x[0]), layer(x.view(5, 1, -1))]
+        found += [layer(x), layer(x[0]), layer(x.view(5, 1, -1)), layer(torch.zeros_like(x))]
     return found
+
+
+def _inferred(network: Any) -> Any:
+    with torch.inference_mode():
+        return _answer(network, _inputs(network, "normal", 6)).clone()
 
 
 def _keeps(network: Any) -> Any:
