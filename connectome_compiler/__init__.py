@@ -1,7 +1,8 @@
 """Compile a connectome into a PyTorch module.
 
-``build("microns-v1", out="model.py")`` is the whole line; ``load_graph``, ``load_recipe`` and the
-sub-packages ``ir``, ``passes`` and ``emit`` are its parts. Nothing heavy is imported until used.
+``build("microns-v1", out="model.py")`` is the whole pipeline; ``load_graph``, ``load_recipe`` and
+the sub-packages ``ir``, ``passes`` and ``emit`` are its parts. Nothing heavy is imported until it
+is used.
 """
 
 from pathlib import Path
@@ -32,7 +33,7 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a part of the public interface when it is first asked for."""
+    """Import a part of the public interface when it is first used."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,6 +1,6 @@
 """SmallStack: A network with windowed layers.
 
-MODELLED, NOT MEASURED: units are joined where windows over their places say so. No such network was
+MODELLED, NOT MEASURED: units are connected within windows over their positions. No such network was
 seen in a brain, and results obtained with it say nothing about a particular brain.
 
 Where a layer has a window, only units (of maps: channels) near each other are joined. The mask of
@@ -164,7 +164,7 @@ def build(**options: Any) -> SmallStack:
 PROVENANCE: dict[str, Any] = {
     "recipe": "small-stack", "dataset": "small", "version": "",
     "title": "A network with windowed layers", "measured": False, "connectivity": "modelled",
-    "made": "units are joined where windows over their places say so", "signs": "none",
+    "made": "units are connected within windows over their positions", "signs": "none",
     "licence": "none needed: made by a rule",
     "citations": [
         ("Saiga et al. (2025). Structural differences between human and mouse neurons and their "
@@ -265,7 +265,7 @@ PROVENANCE: dict[str, Any] = {
             "flat_norm.running_var": [[18], {"start": 1.0, "trained": False}],
             "flat_norm.num_batches_tracked": [[], {"start": 0, "trained": False}]}},
     "graph_sha256": "3419bde6ed037fc717a172621f9ee1d03bef76f0cf1489fac89e8b5869d07551",
-    "header_sha256": "852152c14e1a72f8022cc7b983de850a045d851ec7d3652c7a258063fb998eaf",
+    "header_sha256": "80d5dae72d7578af7fd683cc023ecef801266d641ad9a53b83cafe9d4cf6799c",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "a37ad70ee50c35eed644e6209288deb7fc620df03d1f2a106eac70f130e79187",
+    "sha256": "379336e7d8d37bbe7283d197efc8e89b15374d79e93dc62ed22b8cb0efea5543",
 }  # fmt: skip

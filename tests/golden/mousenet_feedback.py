@@ -309,9 +309,9 @@ PROVENANCE: dict[str, Any] = {
         {"name": "lay-kernels", "options": "z=1.0", "neurons": [3840, 3840],
          "connections": [125441, 1226],
          "notes": [
-             "17 kernels of 3 to 9 pixels: 1,224 of 10,591 weights open in the mean (11.56%)",
-             "a connection is from here on one weight of a kernel, shared by all places of a map",
-             "3 keep their peak and hold 48% to 48% of their Gaussian"]},
+             "17 kernels of 3 to 9 pixels: 1,224 of 10,591 weights open on average (11.56%)",
+             "from here on a connection is one kernel weight, shared by all positions of a map",
+             "3 keep their peak and cover 48% to 48% of their Gaussian"]},
         {"name": "materialise-laws", "options": 'seed=3, stream="fast"', "neurons": [3840, 3840],
          "connections": [1226, 1251], "notes": ["1,251 of 10,591 weights of 17 kernels are open"]}],
     "template": 'mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=false, '
@@ -494,7 +494,7 @@ PROVENANCE: dict[str, Any] = {
     "graph_sha256": "98c85fdf11c5827e1c2399dd425f8248305cbce3a7927831ef00703e7fc7023f",
     "header_sha256": "a75a36bb38fb976fc98925b3654fa2617d5d1168bdee8e414839af1f29182ed9",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "92de0c7352ada38c0818750bd0281b122f7a9cd1bbe8aae18ff2ccd0bc22877b",
+    "sha256": "d114f600d02690a40c05995809c961d329ec67d7c7388582f68182bb2c0debb2",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

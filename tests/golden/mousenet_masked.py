@@ -231,9 +231,9 @@ PROVENANCE: dict[str, Any] = {
         {"name": "lay-kernels", "options": "z=1.0", "neurons": [3840, 3840],
          "connections": [61441, 471],
          "notes": [
-             "9 kernels of 3 to 9 pixels: 470 of 5,336 weights open in the mean (8.80%)",
-             "a connection is from here on one weight of a kernel, shared by all places of a map",
-             "2 keep their peak and hold 48% to 48% of their Gaussian"]},
+             "9 kernels of 3 to 9 pixels: 470 of 5,336 weights open on average (8.80%)",
+             "from here on a connection is one kernel weight, shared by all positions of a map",
+             "2 keep their peak and cover 48% to 48% of their Gaussian"]},
         {"name": "materialise-laws", "options": 'seed=3, stream="fast"', "neurons": [3840, 3840],
          "connections": [471, 473], "notes": ["473 of 5,336 weights of 9 kernels are open"]}],
     "template": 'mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=true, '
@@ -369,7 +369,7 @@ PROVENANCE: dict[str, Any] = {
     "graph_sha256": "87a467179b1bc816abf3f64809a35b791494b4f3b1672d8c521cd07c60ffbde3",
     "header_sha256": "d51ff3ecb151da8a91d5d997de6450bed3f3727a6d2b05b7c3c32af42d014c35",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "a4a4cdb6079eee316ef0bb3aac124ff4628557919d2b92863997f04ea10bad6b",
+    "sha256": "388648fe5441d01cd33dce264958225840cee78cf66fd6935412d06653f7c037",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -182,15 +182,15 @@ PROVENANCE: dict[str, Any] = {
     "steps": [
         {"name": "apply-dale", "options": 'policy="report", unsigned="keep"', "neurons": [6, 6],
          "connections": [16, 16],
-         "notes": ["0 connections break Dale's principle",
-                   "3 connections without known sign; their weights are free"]},
+         "notes": ["0 connections violate Dale's principle",
+                   "3 connections of unknown sign; their weights are free"]},
         {"name": "set-weights",
          "options": 'share="none", column="cell_type", start="uniform", rank=1, trained=true',
          "neurons": [6, 6], "connections": [16, 16], "notes": ["13 weights for 16 connections"]},
         {"name": "set-dynamics",
          "options": 'activation="tanh", tau_ms=50.0, tau_per="neuron", bias_per="neuron"',
          "neurons": [6, 6], "connections": [16, 16],
-         "notes": ["tanh units with 6 time constants from 50 ms, 6 biases"]},
+         "notes": ["tanh units with 6 time constants starting at 50 ms, 6 biases"]},
         {"name": "attach-ports",
          "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="linear", '
                     'read_out="linear", image=[]',
@@ -240,7 +240,7 @@ PROVENANCE: dict[str, Any] = {
     "graph_sha256": "4eba573c27a03d89815186aaba7cd1455a334223bca3d617d32726c8b9dca247",
     "header_sha256": "0d67b7b2181dd5f27a005cc75d04b23dc2e6edbdf290f7b6b5f834b988411e54",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "b68ea8e2ceeecb14aadbb603fe58fd0e5d90b7f381984939a72b32cfaa963ed8",
+    "sha256": "0b611b4f9dce4713d0ca929864cb815f8c0048e4c32e93b7ebf346ab9e003eba",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------
