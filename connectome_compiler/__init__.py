@@ -1,19 +1,38 @@
 """Compile a connectome into a PyTorch module.
 
-``build("microns-v1", out="model.py")`` is the whole pipeline; ``load_graph``, ``load_recipe`` and
-the sub-packages ``ir``, ``passes`` and ``emit`` are its parts. Nothing heavy is imported until it
-is used.
+``build("microns-v1", "model.py")`` is the whole pipeline. Its parts: `load` and `load_graph` return a
+`Graph`, which is run through ``passes`` and built in one of the ``styles``; `verify` checks a
+module. docs/python.md shows each. Nothing heavy is imported until it is used.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import connectome_compiler.passes as passes
+    import connectome_compiler.templates as styles
+    from connectome_compiler.ir.graph import Graph as Graph
+    from connectome_compiler.pipeline import Built as Built
     from connectome_compiler.pipeline import build as build
+    from connectome_compiler.pipeline import load as load
     from connectome_compiler.pipeline import load_graph as load_graph
+    from connectome_compiler.pipeline import verify as verify
+    from connectome_compiler.recipe import Recipe as Recipe
     from connectome_compiler.recipe import load_recipe as load_recipe
 
-__all__ = ["__version__", "build", "load_graph", "load_recipe"]
+__all__ = [
+    "Built",
+    "Graph",
+    "Recipe",
+    "__version__",
+    "build",
+    "load",
+    "load_graph",
+    "load_recipe",
+    "passes",
+    "styles",
+    "verify",
+]
 __version__ = "0.1.0"
 
 if __name__ != "connectome_compiler":
@@ -26,10 +45,18 @@ if not (_here / "cli.py").exists():
     __path__.append(str(_here.parent))
 
 _LAZY = {
+    "Built": "connectome_compiler.pipeline",
+    "Graph": "connectome_compiler.ir.graph",
+    "Recipe": "connectome_compiler.recipe",
     "build": "connectome_compiler.pipeline",
+    "load": "connectome_compiler.pipeline",
     "load_graph": "connectome_compiler.pipeline",
     "load_recipe": "connectome_compiler.recipe",
+    "passes": "connectome_compiler.passes",
+    "styles": "connectome_compiler.templates",
+    "verify": "connectome_compiler.pipeline",
 }
+_PACKAGES = {"passes", "styles"}
 
 
 def __getattr__(name: str) -> Any:
@@ -38,4 +65,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_LAZY[name]), name)
+    module = import_module(_LAZY[name])
+    return module if name in _PACKAGES else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

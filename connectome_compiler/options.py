@@ -48,7 +48,7 @@ def configure(where: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
     for key in required(cls):
         with faults.noted():
             if key not in values:
-                hint = f"--set {where}.{key}=VALUE"
+                hint = f"give it: {key}=..."
                 raise CompileError(f"{where}.{key}", "is not set, and has no default", hint)
     faults.raise_any()
     return cls(**ready)

@@ -1,12 +1,17 @@
-"""The whole line: recipe -> graph -> passes -> module -> certificate."""
+"""The whole line: recipe -> graph -> passes -> module -> certificate.
+
+What is public in it is the package's own interface: `connectome_compiler.build` and its parts.
+"""
 
 from __future__ import annotations
 
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from connectome_compiler import files
@@ -16,20 +21,32 @@ from connectome_compiler.emit.names import recipe_name
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import NULL_MODEL, Evidence
+from connectome_compiler.options import configure
 from connectome_compiler.passes.runner import Ran, run
 from connectome_compiler.reading import place
 from connectome_compiler.recipe import Made, Recipe, as_settings, load_recipe
+from connectome_compiler.registry import find, known
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
     """What a build made: the last graph, the module, the files written, the certificate."""
 
-    recipe: str  # the name under which it shows: a modelled column has its own
+    name: str  # under which it shows: of the recipe or data, with the marks of modelled ones
     graph: Graph
     emission: Emission
-    written: tuple[Path, ...]
+    written: tuple[Path, ...]  # the module is the last
     certificate: Certificate | None
+
+    def load(self) -> ModuleType:
+        """Import the module that was written: ``built.load().build()`` is the network.
+
+        Later imports by the file's name do not find it; `pickle` of a whole network does.
+        """
+        from connectome_compiler.certify.importing import run_module
+
+        path = self.written[-1]
+        return run_module(path, path.read_bytes(), path.stem)
 
 
 def warn_if_modelled(graph: Graph) -> None:
@@ -52,26 +69,57 @@ def _warn(text: str) -> None:
     warnings.warn(text, stacklevel=level)
 
 
-def load_graph(recipe: str | Path, **settings: Any) -> Graph:
+def load(adapter: str, **options: Any) -> Graph:
+    """Return the graph that an adapter reads, before any pass: ``load("celegans")``.
+
+    ``options`` are the adapter's: see ``ccompile list ADAPTER``. Raises `CompileError`.
+    """
+    graph: Graph = configure(adapter, find("adapter", adapter), options).load()
+    graph.verify()
+    warn_if_modelled(graph)
+    return graph
+
+
+def load_graph(recipe: str | Path | Recipe, *, after: str = "", **settings: Any) -> Graph:
     """Return the graph of a recipe after its passes: ``load_graph("microns-v1", min_synapses=2)``.
 
-    Settings have public names, or ``stage.field`` in a dictionary passed to `load_recipe`. Of a
-    folder, return the graph that was saved there.
+    ``after`` stops earlier: after the stage of that name, or "source", before any pass. Settings
+    have the names that ``ccompile list RECIPE`` shows; ``**{"stage.field": value}`` reaches any.
+    Of a folder, return the graph that was saved there. Raises `CompileError`.
     """
-    if place("recipe", recipe).is_dir():
+    if not isinstance(recipe, Recipe) and place("recipe", recipe).is_dir():
+        for given in (*settings, *(["after"] if after else [])):
+            raise CompileError(given, f"{recipe} is a saved graph", "only a recipe can be changed")
         return Graph.load(recipe)
-    chosen = load_recipe(recipe, settings)
-    return compile_graph(chosen, loaded=warn_if_modelled, after=warn_if_randomised)
+    chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    return compile_graph(
+        chosen.having(settings),
+        until=after,
+        loaded=warn_if_modelled,
+        after=warn_if_randomised,
+    )
 
 
 def compile_graph(
     recipe: Recipe,
     *,
+    until: str = "",
     loaded: Callable[[Graph], None] = lambda graph: None,
     after: Callable[[Ran], None] = lambda ran: None,
 ) -> Graph:
-    """Load a recipe's source and run its passes; ``loaded`` and ``after`` see every stage."""
-    return _graph_of(recipe, recipe.make(), loaded, after)
+    """Load a recipe's source and run its passes, all or ``until`` the stage of that name has run.
+
+    ``loaded`` and ``after`` see every stage.
+    """
+    made = recipe.make()
+    if until:
+        order = [recipe.source.id, *(stage.id for stage in recipe.passes)]
+        if until not in order:
+            raise UnknownNameError.among(f"recipe {recipe.name}: stage", until, order)
+        reached = order[: order.index(until) + 1]
+        taken = sum(id_ in reached for id_ in made.ids)
+        made = replace(made, passes=made.passes[:taken], ids=made.ids[:taken])
+    return _graph_of(recipe, made, loaded, after)
 
 
 def _graph_of(
@@ -91,9 +139,11 @@ def _graph_of(
 
 
 def build(
-    recipe: str | Path | Recipe,
+    source: str | Path | Recipe | Graph,
     out: str | Path = "model.py",
     *,
+    style: Any = None,
+    name: str = "",
     settings: Mapping[str, Any] | Iterable[str] = (),
     verify: bool = True,
     require: str = "any",
@@ -101,38 +151,88 @@ def build(
     after: Callable[[Ran], None] = warn_if_randomised,
     **options: Any,
 ) -> Built:
-    """Compile ``recipe`` into the module ``out``, and check the module against the graph.
+    """Compile a recipe, by name or path, or a graph, into the module ``out``, and check it.
 
-    ``settings`` are options as in ``--set``, and so are ``options``; ``require`` "measured" refuses
-    modelled connectivity; ``verify`` False leaves the check out, and torch with it. A module that
-    fails its check is not left behind. Raises `CompileError`.
+    A graph needs a ``style``: one that was made, such as ``styles.Recurrent(dt_ms=10)``, or the
+    name of one, whose options are then given here. Its module is called by ``name``, or else by
+    its data set. A recipe has its style; ``settings`` are its options as in ``--set``, and so are
+    ``options``.
+
+    ``require`` "measured" refuses modelled connectivity; ``verify`` False leaves the check out, and
+    torch with it. A module that fails its check is not left behind. Raises `CompileError`.
     """
-    if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe)
-    recipe = recipe.having(as_settings(settings, options))
     if require not in ("any", "measured"):
         raise UnknownNameError.among("--require", str(require), ("any", "measured"))
     out = place("out", out)
     check_path(out)  # wrong names show before anything is read
-    made = recipe.make()
-
-    def check(graph: Graph) -> None:
-        if require == "measured" and not graph.provenance.measured:
-            stood_in = shown_name(recipe, graph) != recipe.name
-            hint = f"fill the cache: ccompile fetch {recipe.name}" if stood_in else ""
-            if graph.provenance.connectivity is Evidence.UNKNOWN:
-                hint = "if you vouch that the connections were measured: --set evidence=measured"
-            raise CompileError(f"recipe {recipe.name}", graph.provenance.caveat, hint)
+    if isinstance(source, Graph):
+        template = _style(style, as_settings(settings, options))
+        graph, name = source, name or source.provenance.dataset
+        graph.verify()
         loaded(graph)
+    else:
+        recipe = source if isinstance(source, Recipe) else load_recipe(source)
+        if style is not None:
+            hint = f"of its graph: build(load_graph({recipe.name!r}), style=...)"
+            raise CompileError("style", f"the recipe {recipe.name} has its own", hint)
+        recipe = recipe.having(as_settings(settings, options))
+        made = recipe.make()
+        template, name = made.template, name or recipe.name
 
-    graph = _graph_of(recipe, made, check, after)
-    if require == "measured" and not graph.provenance.measured:
-        hint = "leave the null model out"
-        raise CompileError(f"recipe {recipe.name}", graph.provenance.caveat, hint)
-    name = shown_name(recipe, graph)
-    emission: Emission = made.template.emit(graph, name)
+        def check(graph: Graph) -> None:
+            _must_be_measured(graph, require, recipe)
+            loaded(graph)
+
+        graph = _graph_of(recipe, made, check, after)
+    _must_be_measured(graph, require)
+    name = recipe_name(name, graph.provenance.dataset)
+    emission: Emission = template.emit(graph, name)
     written, certificate = publish(emission, out, verify)
     return Built(name, graph, emission, written, certificate)
+
+
+def _style(style: Any, options: Mapping[str, Any]) -> Any:
+    """Return the style to build a graph in: as it was given, or made of its name and options."""
+    if style is None:
+        known_ones = ", ".join(sorted(known("template")))
+        hint = f'such as style="recurrent"; there are {known_ones}'
+        raise CompileError(
+            "style", "is not given: a graph alone does not say what it becomes", hint
+        )
+    if isinstance(style, str):
+        return configure(style, find("template", style), options)
+    if not callable(getattr(style, "emit", None)) or isinstance(style, type):
+        hint = 'such as styles.Recurrent(dt_ms=10), or "recurrent"'
+        raise CompileError("style", f"{style!r} is not a style", hint)
+    for key in options:
+        raise CompileError(key, "is given beside a style that was made", "give it to the style")
+    return style
+
+
+def _must_be_measured(graph: Graph, require: str, recipe: Recipe | None = None) -> None:
+    """Refuse modelled connectivity; ``recipe`` where the ``graph`` is that of its source alone."""
+    if require != "measured" or graph.provenance.measured:
+        return
+    randomised = any(step.name == NULL_MODEL and step.notes for step in graph.provenance.steps)
+    hint = "leave the null model out" if randomised else ""
+    where = f"recipe {recipe.name}" if recipe else f"graph {graph.provenance.dataset}"
+    if recipe:
+        stood_in = shown_name(recipe, graph) != recipe.name
+        hint = f"fill the cache: ccompile fetch {recipe.name}" if stood_in else ""
+    if graph.provenance.connectivity is Evidence.UNKNOWN:
+        hint = "if you vouch that the connections were measured: --set evidence=measured"
+    raise CompileError(where, graph.provenance.caveat, hint)
+
+
+def verify(module: str | Path, graph: str | Path | Graph | None = None) -> Certificate:
+    """Check a module against what it states, or in full against its ``graph``, saved or not.
+
+    Raises `VerifyError` naming what is wrong; returns what was checked: ``print(*cert.lines())``.
+    """
+    if not isinstance(graph, Graph):
+        return validate(place("module", module), None if graph is None else place("graph", graph))
+    with files.scratch(Path(tempfile.gettempdir())) as folder:
+        return validate(place("module", module), graph.save(folder / "graph"))
 
 
 def shown_name(recipe: Recipe, graph: Graph) -> str:
@@ -144,8 +244,6 @@ def publish(
     emission: Emission, out: Path, verify: bool
 ) -> tuple[tuple[Path, ...], Certificate | None]:
     """Write the module, after it has passed its check in a folder of its own."""
-    import tempfile
-
     if not verify:
         return emission.write(out), None
     with files.scratch(Path(tempfile.gettempdir())) as folder:

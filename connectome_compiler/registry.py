@@ -71,6 +71,22 @@ def find(kind: Kind, name: str, where: str = "", folder: Path = Path()) -> type[
     return found
 
 
+def by_class(kind: Kind, name: str) -> type[Any]:
+    """Return the class of that name: ``DropWeakConnections``; raise `AttributeError` otherwise.
+
+    It lets packages offer their classes as attributes, each imported when it is first asked for.
+    """
+    for point in known(kind).values():
+        if point.attr == name:
+            return find(kind, point.name)
+    raise AttributeError(f"no {kind} has a class called {name!r}")
+
+
+def class_names(kind: Kind) -> list[str]:
+    """Return what `by_class` knows; nothing is imported."""
+    return sorted(point.attr for point in known(kind).values())
+
+
 def recipe_names() -> list[str]:
     """Return the names of all installed recipes, without reading them."""
     return sorted(_recipes())

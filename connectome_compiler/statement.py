@@ -178,7 +178,7 @@ def _given(record: Any, *always: str) -> dict[str, Any]:
 class Statement:
     """Origin, licence, every step, and digests to check a module by."""
 
-    recipe: str
+    name: str  # of the recipe, or that a graph was built under
     provenance: Provenance
     template: str  # name and options
     populations: tuple[StatedPopulation, ...]
@@ -191,10 +191,10 @@ class Statement:
     compiler: str
 
     @classmethod
-    def of(cls, graph: Graph, recipe: str, wiring: Wiring, header: str) -> Statement:
+    def of(cls, graph: Graph, name: str, wiring: Wiring, header: str) -> Statement:
         """Describe the module that is made of ``graph``, with this docstring."""
         return cls(
-            recipe,
+            name,
             graph.provenance,
             wiring.template,
             tuple(StatedPopulation.of(graph, p, wiring.layers[p.name]) for p in graph.biological),
@@ -273,7 +273,7 @@ class Statement:
         """Return all that is stated, one dict for each record: what `certify` reads."""
         p = self.provenance
         return {
-            "recipe": self.recipe,
+            "name": self.name,
             "dataset": p.dataset,
             "version": p.version,
             "title": p.title,
@@ -314,7 +314,7 @@ _NEURONS = ("n_neurons_before", "n_neurons_after")
 _CONNECTIONS = ("n_connections_before", "n_connections_after")
 _ORIGIN = ("dataset", "version", "title", "connectivity", "made", "signs", "licence", "citations")
 _OWN = (
-    "recipe",
+    "name",
     "template",
     "populations",
     "projections",

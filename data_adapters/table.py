@@ -229,7 +229,7 @@ class Table:
             notes = [
                 f"{len(keys):,} neurons: the ends of the connections, since no cells were given"
             ]
-            register_codes(db, keys, np.empty(0, keys.dtype))
+            register_codes(db, keys, keys[:0])
             return _Source(given, Cells(keys, as_text, {}, (), tuple(notes)), len(keys), False)
         every = read_cells(db, tables, given.edges, given.preset)
         kept = np.ones(every.n, np.bool_)

@@ -1,5 +1,14 @@
 """Architecture styles by name, one folder each; the values are imported only when asked for."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from connectome_compiler.templates.bionic.style import Bionic as Bionic
+    from connectome_compiler.templates.mimetic.style import Mimetic as Mimetic
+    from connectome_compiler.templates.mousenet.style import Mousenet as Mousenet
+    from connectome_compiler.templates.ncap.style import Ncap as Ncap
+    from connectome_compiler.templates.recurrent.style import Recurrent as Recurrent
+
 if __name__ != "connectome_compiler.templates":
     raise ImportError("import connectome_compiler.templates, not templates")
 
@@ -10,3 +19,18 @@ BUILTIN = {
     "recurrent": "connectome_compiler.templates.recurrent.style:Recurrent",
     "bionic": "connectome_compiler.templates.bionic.style:Bionic",
 }
+
+
+def __getattr__(name: str) -> Any:
+    """Import a style when its class is first asked for: ``styles.Recurrent``."""
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from connectome_compiler.registry import by_class
+
+    return by_class("template", name)
+
+
+def __dir__() -> list[str]:
+    from connectome_compiler.registry import class_names
+
+    return [*globals(), *class_names("template")]

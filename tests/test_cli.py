@@ -621,7 +621,7 @@ def test_the_other_commands_fail_as_plainly(
     (tmp_path / "folder.py").mkdir()
     (tmp_path / "plain.py").write_text("x = 1\n")
     (tmp_path / "broken.py").write_text("x = (\n")
-    (tmp_path / "altered.py").write_text("PROVENANCE: dict = {'recipe': 'x'}\n")
+    (tmp_path / "altered.py").write_text("PROVENANCE: dict = {'name': 'x'}\n")
     (tmp_path / "runs.py").write_text("PROVENANCE = dict(print('run'))\n")
     page = '[source]\nuse = "microns-v1-surrogate"\n[template]\nuse = "bionic"\n'
     (tmp_path / "toy.toml").write_text(page)

@@ -113,7 +113,7 @@ def test_writes_the_module_and_a_certificate(tmp_path: Path) -> None:
     assert seen == ["24 neurons", *PASSES, "attach-ports"]
     assert sorted(built.written) == sorted(out.parent.iterdir())
     assert out in built.written
-    assert built.recipe == "toy-column"
+    assert built.name == "toy-column"
     assert built.certificate is not None
     assert built.certificate.module == "net.py"
     assert built.certificate.n_connections == built.graph.n_connections
@@ -201,7 +201,7 @@ def test_a_null_model_never_goes_by_the_name_of_the_data(tmp_path: Path) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         plain = build(chosen, out, require="measured", verify=False)
-    assert plain.recipe == "toy-column"
+    assert plain.name == "toy-column"
 
     settings = {"null-model.model": "density", "null-model.seed": 5}
     because = "connections were randomised by the null model 'density', seed 5"
@@ -209,7 +209,7 @@ def test_a_null_model_never_goes_by_the_name_of_the_data(tmp_path: Path) -> None
     with pytest.warns(UserWarning, match=caveat) as warned:
         built = build(chosen.having(settings), out)
     assert [w.filename for w in warned] == [__file__]
-    assert built.recipe == "toy-column-null"
+    assert built.name == "toy-column-null"
     module = load_module(out)
     assert type(module.build()).__name__ == "ToyColumnNull"
     assert module.PROVENANCE["dataset"] == "toy-null"
@@ -226,7 +226,7 @@ def test_a_null_model_of_a_surrogate_is_both(tmp_path: Path) -> None:
     chosen = recipe("surrogate", ("null-model", *PASSES)).having({"null-model.model": "degrees"})
     with pytest.warns(UserWarning, match="not measured"):
         built = build(chosen, tmp_path / "net.py", verify=False)
-    assert built.recipe == "toy-column-surrogate-null"
+    assert built.name == "toy-column-surrogate-null"
     text = " ".join(built.emission.source.split())
     assert "class ToyColumnSurrogateNull(nn.Module)" in text
     assert "this is a null model" in text
@@ -348,4 +348,4 @@ def test_a_recipe_cannot_write_code(name: str, tmp_path: Path) -> None:
         and node.value
         and "PROVENANCE" in ast.unparse(node.target)
     )
-    assert stated["recipe"] == name
+    assert stated["name"] == name

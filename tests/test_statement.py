@@ -134,8 +134,8 @@ def altered(stated: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
-    "no statement": (lambda _: ["recipe"], "PROVENANCE: is not what ccompile wrote"),
-    "no hash": (lambda _: {"recipe": "x"}, "PROVENANCE: lacks 'sha256'"),
+    "no statement": (lambda _: ["name"], "PROVENANCE: is not what ccompile wrote"),
+    "no hash": (lambda _: {"name": "x"}, "PROVENANCE: lacks 'sha256'"),
     "another word": (lambda s: {**s, "licence": "mine"}, "PROVENANCE: was altered"),
     "no licence": (lambda s: altered(s, licence=None), "PROVENANCE: lacks 'licence'"),
     "no kind of evidence": (lambda s: altered(s, signs="guessed"), r"PROVENANCE\.signs: is"),

@@ -42,7 +42,7 @@ def follows(module: Path, saved: Path, ran: str) -> tuple[bool, str]:
         why = f"its template cannot be made here ({error}), so its statement was not made again"
         return False, f"{elsewhere}: {why}" if elsewhere else why
     try:
-        emission: Any = style.emit(Graph.load(saved), stated["recipe"])
+        emission: Any = style.emit(Graph.load(saved), stated["name"])
         wanted = _stated(emission.source)
         odd = _first({**stated, **dict.fromkeys(OWN)}, {**wanted, **dict.fromkeys(OWN)})
         odd = odd or ("" if elsewhere else _first(stated, wanted))

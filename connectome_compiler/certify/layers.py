@@ -252,7 +252,9 @@ def _list_gradients(key: str, layer: Any, batch: int) -> None:
     size = layer.n_post, layer.n_pre
     matrix = torch.sparse_coo_tensor(torch.stack((post, pre)), values, size, check_invariants=False)
     bias = 0 if layer.bias is None else layer.bias.detach()
-    of_connections = (g[:, post] * x.detach()[:, pre]).sum(0)
+    of_connections = torch.zeros_like(values)
+    for sent, learnt in zip(x.detach(), g, strict=True):  # all at once would be large
+        of_connections += learnt[post] * sent[pre]
     group, scale = getattr(layer, "group", None), getattr(layer, "scale", None)
     if scale is not None:
         of_connections = of_connections * scale

@@ -73,41 +73,17 @@ def acting(layer: Any) -> Tensor:
 
 
 def acted(operator: dict[str, Any], weight: Tensor, x: Tensor) -> Tensor:
-    """Return what the weights make of ``x``, position by position of a convolution's kernel."""
+    """Return what the weights make of ``x``: torch's operator of that name, in its geometry."""
     if operator["kind"] == "Linear":
         drive: Tensor = x.flatten(1) @ weight.t()
         return drive
-    groups, transposed = operator["groups"], operator["kind"] == "ConvTranspose2d"
-    if groups > 1:
-        one = {**operator, "groups": 1}
-        parts = zip(weight.chunk(groups, 0), x.chunk(groups, 1), strict=True)
-        return torch.cat([acted(one, w, part) for w, part in parts], 1)
-    (top, left), (high, wide) = operator["padding"], x.shape[2:]
-    (down, right), (apart_y, apart_x) = operator["stride"], operator["dilation"]
-    kernel_y, kernel_x = operator["kernel"]
-    if transposed:
-        more_y, more_x = operator["output_padding"]
-        made = x.new_zeros(
-            len(x),
-            weight.shape[1],
-            (high - 1) * down + apart_y * (kernel_y - 1) + 1 + more_y,
-            (wide - 1) * right + apart_x * (kernel_x - 1) + 1 + more_x,
+    stride, padding, dilation = (tuple(operator[k]) for k in ("stride", "padding", "dilation"))
+    groups = operator["groups"]
+    if operator["kind"] == "ConvTranspose2d":
+        more = tuple(operator["output_padding"])
+        return torch.nn.functional.conv_transpose2d(
+            x, weight, None, stride, padding, more, groups, dilation
         )
-    else:
-        more_y, more_x = operator["end_padding"]
-        x = torch.nn.functional.pad(x, (left, left + more_x, top, top + more_y))
-        high = (x.shape[2] - apart_y * (kernel_y - 1) - 1) // down + 1
-        wide = (x.shape[3] - apart_x * (kernel_x - 1) - 1) // right + 1
-        made = x.new_zeros(len(x), weight.shape[0], high, wide)
-    for i in range(kernel_y):
-        for j in range(kernel_x):
-            rows = slice(i * apart_y, i * apart_y + (high - 1) * down + 1, down)
-            columns = slice(j * apart_x, j * apart_x + (wide - 1) * right + 1, right)
-            if transposed:
-                made[:, :, rows, columns] += torch.einsum("bphw,pq->bqhw", x, weight[:, :, i, j])
-            else:
-                seen = x[:, :, rows, columns]
-                made = made + torch.einsum("bphw,qp->bqhw", seen, weight[:, :, i, j])
-    if transposed:
-        made = made[:, :, top : made.shape[2] - top, left : made.shape[3] - left]
-    return made
+    (top, left), (more_y, more_x) = padding, operator["end_padding"]
+    x = torch.nn.functional.pad(x, (left, left + more_x, top, top + more_y))
+    return torch.nn.functional.conv2d(x, weight, None, stride, 0, dilation, groups)

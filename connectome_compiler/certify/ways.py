@@ -233,7 +233,11 @@ def _near(found: Tensor, wanted: Tensor, slack: float) -> bool:
 
 
 def answers_in_every_way(
-    network: Any, answer: Callable[[Any, Tensor], Tensor], along: int, smooth: bool
+    network: Any,
+    answer: Callable[[Any, Tensor], Tensor],
+    along: int,
+    smooth: bool = True,
+    samples: int = SAMPLES,
 ) -> None:
     """Compare a network's answers in double precision with those to other calls of the same.
 
@@ -242,7 +246,7 @@ def answers_in_every_way(
     gradients are kept is compared elsewhere with the graph.
     """
     double = copy.deepcopy(network).double().eval()
-    x = _noise(double.example_input(SAMPLES))
+    x = _noise(double.example_input(samples))
     before = x.clone()
     with finding("forward"):
         wanted = answer(double, x.clone().requires_grad_()).detach()

@@ -45,9 +45,7 @@ def header(
     origin += [f"Cite       {c}" for c in p.citations]
     parts.append("\n".join(_hanging(line, 11) for line in origin))
     steps = [*(step.name for step in p.steps), wiring.template.partition("(")[0]]
-    made = (
-        f"Made by connectome-compiler {__version__} from the recipe {recipe}: {', '.join(steps)}."
-    )
+    made = f"Made by connectome-compiler {__version__} as {recipe}: {', '.join(steps)}."
     parts.append(_hanging(f"{made} What each step did stands below, in PROVENANCE.", 0))
     text = "\n\n".join(part if "\n" in part else textwrap.fill(part, WIDTH) for part in parts)
     return printable("\n".join(line.rstrip() for line in text.splitlines()))

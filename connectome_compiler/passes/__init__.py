@@ -5,6 +5,46 @@ valid graph it returns a valid graph. It may have ``report(before, after)``, whi
 counted as lines of text. `runner.run` verifies around each.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from connectome_compiler.passes.ablate import Ablate as Ablate
+    from connectome_compiler.passes.apply_dale import ApplyDale as ApplyDale
+    from connectome_compiler.passes.assign_signs import AssignSigns as AssignSigns
+    from connectome_compiler.passes.attach_ports import AttachPorts as AttachPorts
+    from connectome_compiler.passes.drop_autapses import DropAutapses as DropAutapses
+    from connectome_compiler.passes.drop_unconnected import DropUnconnected as DropUnconnected
+    from connectome_compiler.passes.drop_weak_connections import (
+        DropWeakConnections as DropWeakConnections,
+    )
+    from connectome_compiler.passes.fold_inhibition import FoldInhibition as FoldInhibition
+    from connectome_compiler.passes.keep_core import KeepCore as KeepCore
+    from connectome_compiler.passes.keep_largest_component import (
+        KeepLargestComponent as KeepLargestComponent,
+    )
+    from connectome_compiler.passes.laminar_partition import LaminarPartition as LaminarPartition
+    from connectome_compiler.passes.lay_kernels import LayKernels as LayKernels
+    from connectome_compiler.passes.level_areas import LevelAreas as LevelAreas
+    from connectome_compiler.passes.materialise_laws import MaterialiseLaws as MaterialiseLaws
+    from connectome_compiler.passes.merge_populations import MergePopulations as MergePopulations
+    from connectome_compiler.passes.normalise_in_degree import (
+        NormaliseInDegree as NormaliseInDegree,
+    )
+    from connectome_compiler.passes.null_model import NullModel as NullModel
+    from connectome_compiler.passes.order_by_flow import OrderByFlow as OrderByFlow
+    from connectome_compiler.passes.partition_by import PartitionBy as PartitionBy
+    from connectome_compiler.passes.partition_by_community import (
+        PartitionByCommunity as PartitionByCommunity,
+    )
+    from connectome_compiler.passes.select_neurons import SelectNeurons as SelectNeurons
+    from connectome_compiler.passes.set_dynamics import SetDynamics as SetDynamics
+    from connectome_compiler.passes.set_node_model import SetNodeModel as SetNodeModel
+    from connectome_compiler.passes.set_weights import SetWeights as SetWeights
+    from connectome_compiler.passes.sign_channels import SignChannels as SignChannels
+    from connectome_compiler.passes.size_maps import SizeMaps as SizeMaps
+    from connectome_compiler.passes.split_flow import SplitFlow as SplitFlow
+    from connectome_compiler.passes.wire_levels import WireLevels as WireLevels
+
 BUILTIN = {
     "ablate": "connectome_compiler.passes.ablate:Ablate",
     "apply-dale": "connectome_compiler.passes.apply_dale:ApplyDale",
@@ -41,3 +81,18 @@ BUILTIN = {
     "split-flow": "connectome_compiler.passes.split_flow:SplitFlow",
     "wire-levels": "connectome_compiler.passes.wire_levels:WireLevels",
 }
+
+
+def __getattr__(name: str) -> Any:
+    """Import a pass when its class is first asked for: ``passes.DropWeakConnections``."""
+    if name.startswith("_"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from connectome_compiler.registry import by_class
+
+    return by_class("pass", name)
+
+
+def __dir__() -> list[str]:
+    from connectome_compiler.registry import class_names
+
+    return [*globals(), *class_names("pass")]

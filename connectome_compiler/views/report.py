@@ -37,7 +37,7 @@ def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
     known = "measured" if p.measured else standing(p.connectivity).upper()
     inspect = f"{_command('ccompile')} inspect {shlex.quote(str(module))}"
     lines = [
-        f"{built.recipe}: {p.title}",
+        f"{built.name}: {p.title}",
         "",
         *beside("data", f"{p.source}, {known}"),
         *beside("licence", p.licence or "not stated by the source"),
@@ -316,7 +316,7 @@ def _stated(path: Path, stated: Statement) -> list[str]:
     signs = sum((q.signs for q in stated.projections), SignCount())
     gaps = _n_gaps(stated.projections)
     return [
-        f"{path.name}: {stated.recipe}, {p.title}",
+        f"{path.name}: {stated.name}, {p.title}",
         "",
         *beside("data", f"{p.source}, {standing(p.connectivity)}; signs: {p.signs}"),
         *beside("licence", p.licence or "not stated by the source"),

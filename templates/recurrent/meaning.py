@@ -169,11 +169,11 @@ def _starts(case: Case, network: Any) -> None:
     if radius:
         few = network.units.n <= FEW
         before = _spectral_radius(plain, case.stated)
-        factor = radius / before
-        after = _spectral_radius(network, case.stated)
+        # Of many neurons, by how much weights are larger: all of them, as is seen below.
+        factor = radius / before if few else _size(network) / _size(plain)
+        after = _spectral_radius(network, case.stated) if few else factor * before
         if abs(after - radius) > (1e-4 if few else 0.02) * radius:
             raise Wrong("build()", f"starts at a spectral radius of {after:.5g}, not {radius:.5g}")
-        factor = factor if few else float(_chemical(network).norm() / _chemical(plain).norm())
     for (*_, layer), (*_, other) in zip(
         network.named_projections(), plain.named_projections(), strict=True
     ):
@@ -187,6 +187,10 @@ def _chemical(network: Any) -> Tensor:
     """Return the weights of all chemical projections."""
     layers = [layer for _, _, layer in network.named_projections() if layer.kind == "chemical"]
     return torch.cat([layer.weight.detach().double() for layer in layers] or [torch.zeros(0)])
+
+
+def _size(network: Any) -> float:
+    return float(_chemical(network).norm())
 
 
 def _spectral_radius(network: Any, stated: dict[str, Any]) -> float:
@@ -209,7 +213,8 @@ def _spectral_radius(network: Any, stated: dict[str, Any]) -> float:
     if n <= FEW:
         return float(abs(np.linalg.eigvals(matrix.toarray())).max())
     start = np.random.default_rng(0).random(n)
-    return float(abs(eigs(matrix, 4, ncv=64, v0=start, tol=1e-4, return_eigenvectors=False)).max())
+    found = eigs(matrix, 1, ncv=64, v0=start, tol=1e-3, return_eigenvectors=False)
+    return float(abs(found).max())
 
 
 def _dynamics_are_those_stated(network: Any, stated: dict[str, Any]) -> None:

@@ -117,6 +117,29 @@ def test_the_class_wins_but_an_unsure_type_is_unsure() -> None:
     assert kinds(classes, types).tolist() == expected
 
 
+def test_class_and_types_tell_alone_and_the_first_that_tells_wins() -> None:
+    classes, types, more = (
+        np.array(words, object)
+        for words in (
+            ["exc", None, None, "inh"],
+            ["BC", None, "23P", "Unsure"],
+            ["4P", "MC", "BC", ""],
+        )
+    )
+    assert kinds(classes).tolist() == ["excitatory", None, None, "inhibitory"]
+    assert kinds(None, types).tolist() == ["inhibitory", None, "excitatory", "unsure"]
+    both = ["inhibitory", "inhibitory", "excitatory", "unsure"]
+    assert kinds(None, None, types, more).tolist() == both
+    assert kinds(classes, more, types).tolist() == [
+        "excitatory",
+        "inhibitory",
+        "inhibitory",
+        "unsure",
+    ]
+    with pytest.raises(ValueError, match="neither"):
+        kinds(None, None)
+
+
 def test_words_are_looked_up_once_each_and_missing_ones_stay_missing() -> None:
     asked: list[str] = []
 

@@ -166,6 +166,15 @@ def test_a_small_made_connectome(load: Any) -> None:
     assert everything.density(everything.projections[0]) == pytest.approx(3 / 6)
 
 
+def test_each_step_tells_what_it_did_to_the_numbers(load: Any) -> None:
+    graph = load(EDGES, CELLS, cortical_layer="L9")
+    told = [
+        (s.n_neurons_before, s.n_neurons_after, s.n_connections_before, s.n_connections_after)
+        for s in graph.provenance.steps
+    ]
+    assert told == [(0, 8, 0, 0), (8, 3, 0, 0), (3, 3, 0, 2), *[(3, 3, 2, 2)] * 2]
+
+
 def test_an_unread_axon_without_any_row_stays_unread_even_with_all_coverage(load: Any) -> None:
     cells = "id,class,axon_coverage 1,e,none 2,i,none 3,e,none 4,g,"
     graph = load("pre,post 1,2 3,4", cells, cortical_layer="L4", coverage="all")

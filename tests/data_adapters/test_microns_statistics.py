@@ -196,8 +196,10 @@ def test_provenance_names_licences_papers_and_files() -> None:
     provenance = draw().provenance
     assert "CC BY 4.0" in provenance.licence
     assert "BSD-3-Clause" in provenance.licence
+    assert len(provenance.citations) > 1
     assert all("https://" in c for c in provenance.citations)
     folder = files("connectome_compiler.data_adapters")
+    assert provenance.files
     for file in provenance.files:
         assert hashlib.sha256((folder / file.name).read_bytes()).hexdigest() == file.sha256
     assert "facts/column_typepair_synapses_v1718.csv" not in [f.name for f in provenance.files]
@@ -306,6 +308,16 @@ def test_mutual_pairs_never_outnumber_the_rarer_direction() -> None:
     drawn = [microns_statistics._draw_pairs(p, 5.0, rng) for _ in range(2000)]
     assert all(d[0, 1] for d in drawn)
     assert np.mean([d[1, 0] for d in drawn]) == pytest.approx(0.3, abs=0.04)
+
+
+def test_what_types_explain_of_mutual_pairs_is_left_out() -> None:
+    """Equal probabilities give n (n - 1) p^2 mutual pairs, and those of degrees alone fewer."""
+    facts = read_facts()
+    p = np.full((4, 4), 0.1)
+    np.fill_diagonal(p, 0)
+    published = float(facts["reciprocity"].rows[0]["ratio_to_chung_lu"])
+    found = microns_statistics._reciprocity(facts, p)
+    assert found == pytest.approx(published * (3 / 4) ** 2)
 
 
 def test_mutual_pairs_of_the_column_exceed_chance() -> None:

@@ -114,7 +114,7 @@ def test_a_control_of_drawn_weights_keeps_as_many() -> None:
         (lambda: Mimetic((IMAGE, HIDDEN), seed=3), "mimetic.seed: has no effect with form '2d'"),
         (
             lambda: Mimetic((IMAGE, HIDDEN), form="diagonal", radius=0.3),
-            "mimetic.radius: has no effect with form 'diagonal'\n  hint: options of this form: redu",
+            "mimetic.radius: has no effect with form 'diagonal'\n  hint: options of this form: red",
         ),
         (
             lambda: Mimetic(

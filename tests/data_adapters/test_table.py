@@ -72,6 +72,25 @@ def test_each_step_tells_what_it_did_to_the_numbers(load: Any) -> None:
     assert told["read-connections"] == ((3, 3), (0, 2))
 
 
+def test_steps_say_which_options_shaped_them(load: Any) -> None:
+    graph = load("pre,post,weight; 1,2,3", "id; 1; 2", min_weight=2, unknown_neurons="drop")
+    read, joined = graph.provenance.steps[:2]
+    assert (read.name, read.options) == ("read-cells", "cells=cells.csv")
+    assert joined.options == (
+        'edges=edges.csv, unit="synapses", min_weight=2, duplicates="sum", unknown_neurons="drop"'
+    )
+    assert load("pre,post; 1,2").provenance.steps[0].options == ""
+
+
+def test_what_nobody_says_of_the_origin_is_made_of_the_names_of_files(load: Any) -> None:
+    for cells, names in (("", ["edges.csv"]), ("id; 1; 2", ["edges.csv", "cells.csv"])):
+        origin = load("pre,post; 1,2", cells).provenance
+        assert all(name in origin.title for name in names)
+        assert [f.name for f in origin.files] == names
+        assert "not stated" in origin.licence
+        assert origin.citations == ()
+
+
 # --- what comes out -------------------------------------------------------------------------------
 
 
@@ -218,6 +237,53 @@ def test_nobody_vouches_for_a_file_but_the_user(load: Any) -> None:
     assert load("pre,post; 1,2", evidence="measured").provenance.measured
 
 
+@pytest.mark.parametrize(
+    ("unit", "least", "dropped"),
+    [
+        ("synapses", 0, ""),
+        ("synapses", 1, ""),  # no pair has less
+        ("synapses", 2, "1 pairs below 2 synapses dropped, 1 synapses"),
+        ("um2", 0, ""),
+        ("um2", 0.5, "0 pairs below 0.5 um2 dropped, 0 um2"),
+        ("um2", 1.5, "1 pairs below 1.5 um2 dropped, 1 um2"),
+    ],
+)
+def test_a_threshold_is_told_where_it_could_drop_anything(
+    load: Any, unit: str, least: float, dropped: str
+) -> None:
+    told = notes(load("pre,post,weight; 1,2,3; 2,1,1", unit=unit, min_weight=least))
+    assert ("below" in told) == bool(dropped)
+    assert dropped in told
+
+
+def test_a_column_of_sizes_may_be_the_weight(load: Any) -> None:
+    rows = "pre,post,weight,size; 1,2,3,0.5; 1,2,4,0.25; 2,1,1,2"
+    counts = load(rows).projections[0].synapses
+    assert counts.size is not None
+    assert (counts.weight.tolist(), counts.size.tolist()) == ([1, 7], [2, 0.75])
+    sizes = load(rows, weight="size", unit="um2").projections[0].synapses
+    assert sizes.size is None
+    assert sizes.weight.tolist() == [2, 0.75]
+
+
+def test_sizes_of_some_rows_are_no_sizes(load: Any) -> None:
+    graph = load("pre,post,size; 1,2,5; 1,2,; 2,1,")
+    assert graph.projections[0].synapses.size is None
+    assert "2 rows without a size" in notes(graph)
+
+
+def test_weights_of_zero_are_told_in_other_units(load: Any) -> None:
+    graph = load("pre,post,weight; 1,2,0; 2,1,1; 2,3,0", unit="um2")
+    assert "2 connections of weight 0" in notes(graph)
+    assert "weight 0" not in notes(load("pre,post,weight; 1,2,1"))
+
+
+def test_an_axon_with_gap_junctions_alone_is_as_unread_as_before(load: Any) -> None:
+    cells = "id,axon_coverage; 1,none; 2,none; 3,full"
+    graph = load("pre,post,kind; 1,3,chem; 2,3,gap", cells)
+    assert column(graph, "axon_coverage") == [None, "none", "full"]
+
+
 def test_negative_weights_are_told(load: Any) -> None:
     graph = load("pre,post,weight; 1,2,-3; 2,1,4; 2,3,-1", unit="a.u.")
     assert "2 negative weights: not used as signs" in notes(graph)
@@ -250,6 +316,9 @@ def test_columns_can_be_named(load: Any) -> None:
         load("pre,post,weigth; a,b,7", weight="weight")
     with pytest.raises(CompileError, match="pre is given, but not post"):
         load("a,post; a,b", pre="a")
+    with pytest.raises(CompileError, match="post is given, but not pre") as caught:
+        load("a,post; a,b", post="a")
+    assert caught.value.where == "table.pre"
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.feather as pf
@@ -17,7 +18,15 @@ from hypothesis import strategies as st
 
 from connectome_compiler.data_adapters._connections import DROPPED, Connections, read_connections
 from connectome_compiler.data_adapters._ids import how_rounded, matching_id
-from connectome_compiler.data_adapters._tables import Edges, database, open_table, typed
+from connectome_compiler.data_adapters._tables import (
+    Edges,
+    database,
+    open_table,
+    query,
+    translated,
+    typed,
+    view_of_text,
+)
 from connectome_compiler.errors import CompileError
 
 BIG = 864691135000000001  # above 2**53: a float would end in ...000
@@ -87,6 +96,15 @@ def test_counts_that_are_aggregated_already_are_summed(tmp_path: Path, column: s
     found = connections(path, [1, 2], [0, 1])
     assert found.weight.tolist() == [1, 7]
     assert found.size is None
+
+
+def test_a_connection_has_at_most_as_many_synapses_as_32_bits_hold(tmp_path: Path) -> None:
+    most = 2**31 - 1
+    path = write(tmp_path / "e.csv", {"pre": [1, 1], "post": [2, 2], "n_syn": [most - 1, 1]})
+    assert connections(path, [1, 2], [0, 1]).weight.tolist() == [most]
+    path = write(tmp_path / "f.csv", {"pre": [1, 1], "post": [2, 2], "n_syn": [most, 1]})
+    with pytest.raises(CompileError, match=f"{most:,}"):
+        connections(path, [1, 2], [0, 1])
 
 
 def test_repeated_pairs_are_counted_where_rows_are_counts(tmp_path: Path) -> None:
@@ -309,6 +327,68 @@ def test_what_is_no_table_of_connections_is_refused(
     with pytest.raises(CompileError, match=problem) as caught:
         connections(path, [1, 2, 12, 13], [0, 1, 2, 3])
     assert str(path) in caught.value.where
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "problem"),
+    [
+        (GZIPPED[:90], "", "broken gzip"),
+        (GZIPPED[:-90], "", "broken gzip"),
+        (b"\x1f\x8b not gzip at all", "", "broken gzip"),
+        (b"pre,post\n1,2\n", "", "broken gzip"),
+        (gzip.compress(b"pre,post\n1,2\n3\n", mtime=0), ", line 3", "1 values, expected 2"),
+        (gzip.compress(b"pre,post\nx,2\n", mtime=0), ", line 2", "'BIGINT'"),
+        (gzip.compress(b"pre,post\n1,\xfc\n", mtime=0), ", line 2", "UTF-8"),
+    ],
+)
+def test_what_duckdb_unzips_is_checked_too(
+    tmp_path: Path, content: bytes, line: str, problem: str
+) -> None:
+    path = tmp_path / "gzip" / "e.csv.gz"  # the folder's name says nothing
+    path.parent.mkdir()
+    path.write_bytes(content)
+
+    def read(db: duckdb.DuckDBPyConnection) -> None:
+        columns = {"pre": "BIGINT", "post": "VARCHAR"}
+        view_of_text(db, "t", path, columns, ",", header=True, zipped=True)
+        query(db, str(path), "SELECT sum(pre), max(post) FROM t")
+
+    with database() as db, pytest.raises(CompileError) as caught:
+        read(db)
+    assert caught.value.where == f"{path}{line}"
+    assert problem in caught.value.problem
+    assert bool(caught.value.hint) == (problem == "broken gzip")
+
+
+@pytest.mark.parametrize(
+    ("error", "where", "problem", "hint"),
+    [
+        (duckdb.IOException("IO Error: no such thing\nmore"), "e.csv", "no such thing", "again"),
+        (duckdb.CatalogException("Catalog Error: no such thing"), "e.csv", "no such thing", ""),
+        (RuntimeError("Failed to decode gzip stream"), "e.csv", "broken gzip", "again"),
+        (pa.ArrowInvalid("Invalid: no such thing"), "e.csv", "no such thing", ""),
+        (duckdb.OutOfMemoryException("Out of Memory Error: x"), "e.csv", "too large", "disk"),
+        (duckdb.IOException("IO Error: No space left on device"), "e.csv", "too large", "disk"),
+        (duckdb.InvalidInputException("CSV Error on Line: 7"), "e.csv, line 7", "is no row", ""),
+        (
+            duckdb.InvalidInputException("CSV Error on Line: 7\nOriginal Line: x\nIt is odd. \ny"),
+            "e.csv, line 7",
+            "It is odd.",
+            "",
+        ),
+    ],
+)
+def test_what_goes_wrong_in_a_query_is_said_of_the_file(
+    error: Exception, where: str, problem: str, hint: str
+) -> None:
+    with pytest.raises(CompileError) as caught, translated("e.csv"):
+        raise error
+    assert caught.value.where == where
+    assert problem in caught.value.problem
+    assert "\n" not in caught.value.problem
+    assert (hint in caught.value.hint) if hint else not caught.value.hint
+    with pytest.raises(KeyError), translated("e.csv"):  # a bug of ours stays one
+        raise KeyError
 
 
 def test_a_file_that_is_not_there_or_a_folder_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """SmallStack: A network with windowed layers.
 
-MODELLED, NOT MEASURED: units are connected within windows over their positions. No such network was
+MODELLED, NOT MEASURED: units are joined where windows over their places say so. No such network was
 seen in a brain, and results obtained with it say nothing about a particular brain.
 
 Where a layer has a window, only units (of maps: channels) near each other are joined. The mask of
@@ -24,8 +24,8 @@ Cite       Saiga et al. (2025). Structural differences between human and mouse n
            implementation in generative AIs. Scientific Reports 15:25091.
            https://doi.org/10.1038/s41598-025-10912-3
 
-Made by connectome-compiler 0.1.0 from the recipe small-stack: lay-windows, mimetic. What each step
-did stands below, in PROVENANCE.
+Made by connectome-compiler 0.1.0 as small-stack: lay-windows, mimetic. What each step did stands
+below, in PROVENANCE.
 """
 
 import hashlib
@@ -162,9 +162,9 @@ def build(**options: Any) -> SmallStack:
 # --- provenance -----------------------------------------------------------------------------------
 
 PROVENANCE: dict[str, Any] = {
-    "recipe": "small-stack", "dataset": "small", "version": "",
+    "name": "small-stack", "dataset": "small", "version": "",
     "title": "A network with windowed layers", "measured": False, "connectivity": "modelled",
-    "made": "units are connected within windows over their positions", "signs": "none",
+    "made": "units are joined where windows over their places say so", "signs": "none",
     "licence": "none needed: made by a rule",
     "citations": [
         ("Saiga et al. (2025). Structural differences between human and mouse neurons and their "
@@ -265,7 +265,7 @@ PROVENANCE: dict[str, Any] = {
             "flat_norm.running_var": [[18], {"start": 1.0, "trained": False}],
             "flat_norm.num_batches_tracked": [[], {"start": 0, "trained": False}]}},
     "graph_sha256": "3419bde6ed037fc717a172621f9ee1d03bef76f0cf1489fac89e8b5869d07551",
-    "header_sha256": "80d5dae72d7578af7fd683cc023ecef801266d641ad9a53b83cafe9d4cf6799c",
+    "header_sha256": "02fdfecf1830a03164c581b1dc728d6ccdb393e542053e2e8957ba5766827c6f",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "379336e7d8d37bbe7283d197efc8e89b15374d79e93dc62ed22b8cb0efea5543",
+    "sha256": "841f311181a6e01f242e1f4a9414676e14c3e47db1baf87164c4f3d341ef82e5",
 }  # fmt: skip

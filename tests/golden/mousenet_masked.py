@@ -15,9 +15,8 @@ Data       areas by hand (unknown; signs: none)
 Signs      0 known (0 excitatory, 0%; 0 inhibitory, 0%), 0 enforced, 473 unknown
 Licence    not stated by the source
 
-Made by connectome-compiler 0.1.0 from the recipe small-masked: level-areas, wire-levels,
-normalise-in-degree, size-maps, lay-kernels, materialise-laws, mousenet. What each step did stands
-below, in PROVENANCE.
+Made by connectome-compiler 0.1.0 as small-masked: level-areas, wire-levels, normalise-in-degree,
+size-maps, lay-kernels, materialise-laws, mousenet. What each step did stands below, in PROVENANCE.
 """
 
 import base64
@@ -198,7 +197,7 @@ def build(**options: Any) -> SmallMasked:
 # --- provenance -----------------------------------------------------------------------------------
 
 PROVENANCE: dict[str, Any] = {
-    "recipe": "small-masked", "dataset": "areas by hand", "version": "", "title": "",
+    "name": "small-masked", "dataset": "areas by hand", "version": "", "title": "",
     "measured": False, "connectivity": "unknown", "made": "", "signs": "none", "licence": "",
     "citations": [], "files": [],
     "steps": [
@@ -231,9 +230,9 @@ PROVENANCE: dict[str, Any] = {
         {"name": "lay-kernels", "options": "z=1.0", "neurons": [3840, 3840],
          "connections": [61441, 471],
          "notes": [
-             "9 kernels of 3 to 9 pixels: 470 of 5,336 weights open on average (8.80%)",
-             "from here on a connection is one kernel weight, shared by all positions of a map",
-             "2 keep their peak and cover 48% to 48% of their Gaussian"]},
+             "9 kernels of 3 to 9 pixels: 470 of 5,336 weights open in the mean (8.80%)",
+             "a connection is from here on one weight of a kernel, shared by all places of a map",
+             "2 keep their peak and hold 48% to 48% of their Gaussian"]},
         {"name": "materialise-laws", "options": 'seed=3, stream="fast"', "neurons": [3840, 3840],
          "connections": [471, 473], "notes": ["473 of 5,336 weights of 9 kernels are open"]}],
     "template": 'mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=true, '
@@ -367,9 +366,9 @@ PROVENANCE: dict[str, Any] = {
             "read_out.weight": [[5, 28], {"start": "uniform", "fan_in": 28}],
             "read_out.bias": [[5], {"start": "uniform", "fan_in": 28}]}},
     "graph_sha256": "87a467179b1bc816abf3f64809a35b791494b4f3b1672d8c521cd07c60ffbde3",
-    "header_sha256": "d51ff3ecb151da8a91d5d997de6450bed3f3727a6d2b05b7c3c32af42d014c35",
+    "header_sha256": "5041866a47b81943950746e1a62abd49fce72eb93606c280fdb740c87b8d4acb",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "388648fe5441d01cd33dce264958225840cee78cf66fd6935412d06653f7c037",
+    "sha256": "0e49eb3e322941a7250ba1e1e1f2994f0eea8b3e77c4a4a91658a399e884174c",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ Cite       Bhattasali, Zador & Engel (2022). Neural circuit architectural priors
            control. Advances in Neural Information Processing Systems 35.
            https://arxiv.org/abs/2201.05242
 
-Made by connectome-compiler 0.1.0 from the recipe ncap-swimmer: lay-motif, ncap. What each step did
-stands below, in PROVENANCE.
+Made by connectome-compiler 0.1.0 as ncap-swimmer: lay-motif, ncap. What each step did stands below,
+in PROVENANCE.
 """
 
 import re
@@ -362,7 +362,7 @@ TERMS = (
 # --- provenance -----------------------------------------------------------------------------------
 
 PROVENANCE: dict[str, Any] = {
-    "recipe": "ncap-swimmer", "dataset": "ncap-swimmer", "version": "",
+    "name": "ncap-swimmer", "dataset": "ncap-swimmer", "version": "",
     "title": "Motor circuit of a swimmer, after the worm's", "measured": False,
     "connectivity": "modelled",
     "made": "a motif of cell classes is repeated, the same at every joint", "signs": "modelled",
@@ -460,7 +460,7 @@ PROVENANCE: dict[str, Any] = {
                 ["B.v", "muscle.v", 1, "ipsi", "v", 0],
                 ["B.d", "muscle.v", -1, "contra", "v", 0]]}},
     "graph_sha256": "951288c33f7665092ef6eb7f2bf1b20665a86defd16f098e0e02c37d43e4df3a",
-    "header_sha256": "b05c4c0b3447b1f15a82c7b29aebbd0630ee0d32b0ba698d8a4c82540555d16f",
+    "header_sha256": "65f8b7e19249ea2a68dbedcd7660b2a6b0f952cccee1de44b370dfd82235c3f1",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "0b72897e594a76e662eb2c1383233bb57b7d644df9ac4317300b1957a2497356",
+    "sha256": "3930d095ac54d766b210374f83993bc71cc377d78cc1d825e998173dd713dde3",
 }  # fmt: skip

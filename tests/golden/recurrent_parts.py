@@ -11,8 +11,8 @@ Data       toy-worm@1 (measured; signs: none)
 Signs      7 known (4 excitatory, 40%; 3 inhibitory, 30%), 7 enforced, 3 unknown
 Licence    CC0
 
-Made by connectome-compiler 0.1.0 from the recipe toy-worm: apply-dale, partition-by, set-weights,
-set-dynamics, attach-ports, recurrent. What each step did stands below, in PROVENANCE.
+Made by connectome-compiler 0.1.0 as toy-worm: apply-dale, partition-by, set-weights, set-dynamics,
+attach-ports, recurrent. What each step did stands below, in PROVENANCE.
 """
 
 import base64
@@ -257,14 +257,14 @@ def build(**options: Any) -> ToyWorm:
 # --- provenance -----------------------------------------------------------------------------------
 
 PROVENANCE: dict[str, Any] = {
-    "recipe": "toy-worm", "dataset": "toy-worm", "version": "1", "title": "A toy worm",
+    "name": "toy-worm", "dataset": "toy-worm", "version": "1", "title": "A toy worm",
     "measured": True, "connectivity": "measured", "made": "", "signs": "none", "licence": "CC0",
     "citations": [], "files": [],
     "steps": [
         {"name": "apply-dale", "options": 'policy="report", unsigned="keep"', "neurons": [6, 6],
          "connections": [16, 16],
-         "notes": ["0 connections violate Dale's principle",
-                   "3 connections of unknown sign; their weights are free"]},
+         "notes": ["0 connections break Dale's principle",
+                   "3 connections without known sign; their weights are free"]},
         {"name": "partition-by",
          "options": 'column="role", order=[], missing="group", by_sign=false', "neurons": [6, 6],
          "connections": [16, 16], "notes": ["sensory 2, inter 2, motor 2"]},
@@ -276,13 +276,13 @@ PROVENANCE: dict[str, Any] = {
         {"name": "set-dynamics",
          "options": 'activation="relu", tau_ms=50.0, tau_per="cell_type", bias_per="shared"',
          "neurons": [6, 6], "connections": [16, 16],
-         "notes": ["relu units with 6 time constants starting at 50 ms, 3 biases",
-                   "1 neurons without a cell type are treated as one type"]},
+         "notes": ["relu units with 6 time constants from 50 ms, 3 biases",
+                   "1 neurons without cell type are treated as one type"]},
         {"name": "attach-ports",
          "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="direct", '
                     'read_out="linear", image=[]',
          "neurons": [6, 6], "connections": [16, 16],
-         "notes": ["2 of 6 neurons are driven, through one channel each", "2 of 6 neurons are read",
+         "notes": ["2 of 6 neurons are driven, through a channel each", "2 of 6 neurons are read",
                    "1 neurons have no input: their activity is constant"]}],
     "template": 'recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", '
                 'batch=16, steps=20, allow_free_signs=false, class_name="")',
@@ -414,9 +414,9 @@ PROVENANCE: dict[str, Any] = {
             "units.bias_of": [[6], {"held": True}], "units.log_tau": [[6], {"start": "log-tau"}],
             "units.bias": [[3], {"start": 0.0}]}},
     "graph_sha256": "c14e189a487e77e12d6571c5a5fed69da68513d42932210cec80d59815711dd0",
-    "header_sha256": "dcdf7e3a450ec9309e53165de5eff246c5a0d41813f6ce772b91f4399456da99",
+    "header_sha256": "9119c7c3540efae8aca4ec3a45699f1fab01442ef06c45a423b8e16330ae16cf",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "b9e47c30ea6fd7c5920a1b7dc3c97ee431573c9f3eef7ad229149072da3cacee",
+    "sha256": "dfd3c6c90457ec7b69a836ae899bd0631b4db23cede46f7a2321441c4c2c9d25",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ Data       toy-worm@1 (measured; signs: none)
 Signs      7 known (4 excitatory, 40%; 3 inhibitory, 30%), 7 enforced, 3 unknown
 Licence    CC0
 
-Made by connectome-compiler 0.1.0 from the recipe toy-worm: apply-dale, set-weights, set-dynamics,
-attach-ports, recurrent. What each step did stands below, in PROVENANCE.
+Made by connectome-compiler 0.1.0 as toy-worm: apply-dale, set-weights, set-dynamics, attach-ports,
+recurrent. What each step did stands below, in PROVENANCE.
 """
 
 import base64
@@ -176,21 +176,21 @@ def build(**options: Any) -> ToyWorm:
 # --- provenance -----------------------------------------------------------------------------------
 
 PROVENANCE: dict[str, Any] = {
-    "recipe": "toy-worm", "dataset": "toy-worm", "version": "1", "title": "A toy worm",
+    "name": "toy-worm", "dataset": "toy-worm", "version": "1", "title": "A toy worm",
     "measured": True, "connectivity": "measured", "made": "", "signs": "none", "licence": "CC0",
     "citations": [], "files": [],
     "steps": [
         {"name": "apply-dale", "options": 'policy="report", unsigned="keep"', "neurons": [6, 6],
          "connections": [16, 16],
-         "notes": ["0 connections violate Dale's principle",
-                   "3 connections of unknown sign; their weights are free"]},
+         "notes": ["0 connections break Dale's principle",
+                   "3 connections without known sign; their weights are free"]},
         {"name": "set-weights",
          "options": 'share="none", column="cell_type", start="uniform", rank=1, trained=true',
          "neurons": [6, 6], "connections": [16, 16], "notes": ["13 weights for 16 connections"]},
         {"name": "set-dynamics",
          "options": 'activation="tanh", tau_ms=50.0, tau_per="neuron", bias_per="neuron"',
          "neurons": [6, 6], "connections": [16, 16],
-         "notes": ["tanh units with 6 time constants starting at 50 ms, 6 biases"]},
+         "notes": ["tanh units with 6 time constants from 50 ms, 6 biases"]},
         {"name": "attach-ports",
          "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="linear", '
                     'read_out="linear", image=[]',
@@ -238,9 +238,9 @@ PROVENANCE: dict[str, Any] = {
             "units.tau_of": [[6], {"held": True}], "units.bias_of": [[6], {"held": True}],
             "units.log_tau": [[6], {"start": "log-tau"}], "units.bias": [[6], {"start": 0.0}]}},
     "graph_sha256": "4eba573c27a03d89815186aaba7cd1455a334223bca3d617d32726c8b9dca247",
-    "header_sha256": "0d67b7b2181dd5f27a005cc75d04b23dc2e6edbdf290f7b6b5f834b988411e54",
+    "header_sha256": "45e2e0ab7a7a97d4ad3936bff2fbb7051d7c312fb801d3708e1c46694e5f12eb",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "0b611b4f9dce4713d0ca929864cb815f8c0048e4c32e93b7ebf346ab9e003eba",
+    "sha256": "ca25b4d52d8897de0ccb3467fa4eb73514d3aa27f07c66c584d7710a8e32d2c1",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -1,3 +1,4 @@
+import warnings
 from typing import Any, Literal
 
 import networkx as nx
@@ -8,7 +9,17 @@ from hypothesis import given
 from strategies import connectomes, graphs
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.ir import Graph, Population, Projection, Provenance, Synapses, neuron_table
+from connectome_compiler.ir import (
+    AllToAll,
+    Evidence,
+    Graph,
+    Population,
+    Projection,
+    Provenance,
+    Synapses,
+    interop,
+    neuron_table,
+)
 
 BIG = 864691135000000001
 
@@ -113,3 +124,101 @@ def test_a_view_is_a_copy() -> None:
     frame = g.neurons()
     frame["neuron_id"] = np.arange(3)
     assert g.digest() == before
+
+
+def electrical() -> Graph:
+    """Return `graph`, with gap junctions between its populations as well."""
+    there, back = (
+        Projection(pre, post, Synapses(p, q, [1], "nS"), kind="electrical")  # type: ignore[arg-type]
+        for pre, post, p, q in (("a", "b", [0], [1]), ("b", "a", [1], [0]))
+    )
+    g = graph()
+    return g.with_projections([*g.projections, there, back])
+
+
+def test_a_view_says_where_it_is_from_and_what_each_part_is() -> None:
+    g = Graph(
+        (*graph().populations, Population("image", (1, 2, 3), artificial=True)),
+        (*graph().projections, Projection("image", "a", AllToAll(), delay=0)),
+        Provenance("worm", "7", connectivity=Evidence.PREDICTED, licence="CC BY 4.0"),
+    )
+    for view in (g.to_networkx(), g.to_networkx("neuron")):
+        assert view.graph == {
+            "source": "worm@7",
+            "evidence": "predicted",
+            "licence": "CC BY 4.0",
+        }
+    view = g.to_networkx("population")
+    assert dict(view.nodes(data=True)) == {
+        "a": {"n_units": 2, "artificial": False},
+        "b": {"n_units": 1, "artificial": False},
+        "image": {"n_units": 6, "artificial": True},
+    }
+    known = {"kind": "chemical", "density": 1.0}
+    assert list(view.edges(data=True)) == [
+        ("a", "b", {**known, "n_connections": 2, "delay": 1}),
+        ("image", "a", {**known, "n_connections": 12, "delay": 0}),
+    ]
+    neurons = g.to_networkx("neuron")
+    assert set(neurons) == {BIG, BIG + 1, BIG + 2}
+    places = [(data["population"], data["index"]) for _, data in neurons.nodes(data=True)]
+    assert places == [("a", 0), ("a", 1), ("b", 0)]
+    assert all("neuron_id" not in data for _, data in neurons.nodes(data=True))
+    assert set(neurons.edges[BIG, BIG + 2]) == {
+        "pre_population",
+        "post_population",
+        "kind",
+        "sign",
+        "weight",
+        "size",
+    }
+
+
+def test_kinds_are_edges_of_their_own() -> None:
+    assert not graph().to_networkx("neuron").is_multigraph()
+    g = electrical()
+    assert g.connections()["kind"].tolist() == ["chemical"] * 2 + ["electrical"] * 2
+    for level in ("population", "neuron"):
+        view: Any = g.to_networkx(level)
+        assert view.is_multigraph()
+    assert sorted(d["kind"] for d in view.get_edge_data(BIG + 1, BIG + 2).values()) == [
+        "chemical",
+        "electrical",
+    ]
+
+
+def test_units_without_ids_go_by_their_index() -> None:
+    area = Population("area", (2,))
+    law = Projection("area", "a", AllToAll())
+    table = Graph((area, graph()["a"]), (law,), Provenance("t")).connections()
+    assert table["pre"].tolist() == [0, 1, 0, 1]
+    assert table["post"].tolist() == [BIG, BIG, BIG + 1, BIG + 1]
+    assert list(table.columns) == [
+        "pre",
+        "post",
+        "pre_population",
+        "post_population",
+        "kind",
+        "sign",
+    ]
+    assert Graph((area,), (), Provenance("t")).connections().empty
+    assert Graph((), (), Provenance("t")).neurons().empty
+
+
+def test_columns_that_are_called_as_ours_give_way() -> None:
+    mine = neuron_table({"neuron_id": [1, 2], "population": ["x", "y"], "index": [7, 8]})
+    table = Graph((Population("a", (2,), mine),), (), Provenance("t")).neurons()
+    assert table["population"].tolist() == ["a", "a"]
+    assert table["index"].tolist() == [0, 1]
+    assert table.columns.is_unique
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_graph_that_networkx_is_slow_on_warns(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interop, "MANY_EDGES", n)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        graph().to_networkx("population")
+        assert not caught
+        graph().to_networkx("neuron")
+    assert [w.filename for w in caught] == [__file__] * (n < graph().n_connections)

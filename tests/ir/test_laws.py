@@ -38,7 +38,7 @@ from connectome_compiler.ir import (
 )
 from connectome_compiler.ir.connectivity import Index
 from connectome_compiler.ir.edit import keep_neurons
-from connectome_compiler.nn.window_rules import WindowRule
+from connectome_compiler.nn.window_rules import SEEDS, WindowRule
 from connectome_compiler.passes.materialise_laws import MaterialiseLaws
 
 
@@ -151,6 +151,30 @@ def test_entries_are_those_of_the_mask(rule: WindowRule, shape: tuple[int, int])
     np.testing.assert_array_equal(np.nonzero(mask), (post, pre))
     assert law.count(*shape) == mask.sum()
     assert law.describe() == rule.describe()
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_only_the_factors_of_a_gaussian_window_are_weights(transposed: bool) -> None:
+    generator = np.random.default_rng(0)
+    rule = WindowRule("gaussian", reduction=0.5, transposed=transposed)
+    listed = Window(rule).synapses(4, 6, generator)
+    assert listed.unit == "factor"
+    assert_array_equal(listed.weight.reshape(4, 6), [list(row) for row in rule.values(4, 6)])
+    assert len(np.unique(listed.weight)) > 1
+    for law in (Window(WindowRule("diagonal", reduction=0.5)), AllToAll()):
+        listed = law.synapses(4, 6, generator)
+        assert listed.unit == "synapses"
+        assert listed.weight.dtype == np.int32
+        assert_array_equal([listed.post, listed.pre], law.entries(4, 6))
+        assert (listed.weight == 1).all()
+
+
+def test_only_what_has_a_seed_is_drawn_anew() -> None:
+    drawn = Window(WindowRule("kernel", reduction=0.2, seed=SEEDS - 1))
+    assert drawn.drawn_anew(1) == Window(replace(drawn.rule, seed=0))
+    assert drawn.drawn_anew(3) == Window(replace(drawn.rule, seed=2))
+    for law in (Window(WindowRule("block", width=6)), AllToAll(), GaussianLaw(1.0, 2.0)):
+        assert law.drawn_anew(1) == law
 
 
 def windowed(rule: WindowRule, **options: Any) -> Graph:

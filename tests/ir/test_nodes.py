@@ -28,7 +28,9 @@ from connectome_compiler.ir import (
     Swept,
     Tied,
     Weights,
+    neuron_table,
 )
+from connectome_compiler.ir.nodes import words
 from connectome_compiler.ir.records import check_fields
 from connectome_compiler.passes.set_dynamics import SetDynamics
 from connectome_compiler.passes.set_weights import SetWeights
@@ -46,6 +48,9 @@ REFUSED: dict[str, Callable[[], Node]] = {
     "Attenuation.strength: must be finite, not nan": (
         lambda: Swept(inhibition=Attenuation("subtractive", nan))
     ),
+    "Swept.noise_std: must be a standard deviation, finite and not negative, not inf": (
+        lambda: Swept(noise_std=inf)
+    ),
     "Leaky.tau_ms: must be positive and finite, not 0.0": lambda: Leaky(0.0),
     "Leaky.tau_ms: must be positive and finite, not -1": lambda: Leaky(-1.0),
     "Leaky.tau_ms: must be positive and finite, not inf": lambda: Leaky(inf),
@@ -53,6 +58,13 @@ REFUSED: dict[str, Callable[[], Node]] = {
         lambda: Leaky(1.0, tau_per="none")  # type: ignore[arg-type]
     ),
     "Graded.rest: must be finite, not inf": lambda: Graded(rest=inf),
+    "Leaky.tau_ms: must be positive and finite, not nan": lambda: Leaky(nan),
+    "Leaky.tau_ms: is 'fast', expected a number": lambda: Leaky("fast"),  # type: ignore[arg-type]
+    "Graded.activation: must be 'graded',": lambda: Graded("step"),  # type: ignore[arg-type]
+    "Graded.rest: must be finite, not nan": lambda: Graded(rest=nan),
+    "SquareWave.period_steps: is 2.5, expected a whole number": (
+        lambda: SquareWave(2.5)  # type: ignore[arg-type]
+    ),
     "SquareWave.period_steps: must be at least 1, not 0": lambda: SquareWave(0),
 }
 
@@ -62,6 +74,57 @@ def test_what_no_unit_has_is_refused_where_it_is_said(message: str) -> None:
     with pytest.raises(CompileError) as caught:
         REFUSED[message]()
     assert str(caught.value).startswith(message)
+
+
+def test_constants_per_type_need_types_and_others_do_not() -> None:
+    bare = Population("a", (2,))
+    typed = replace(bare, neurons=neuron_table({"neuron_id": [1, 2]}))
+    for tau_per, bias_per in (("cell_type", "none"), ("fixed", "cell_type")):
+        per_type = Leaky(1.0, tau_per=tau_per, bias_per=bias_per)  # type: ignore[arg-type]
+        per_type.check(typed)
+        with pytest.raises(VerifyError, match=r"^population a: "):
+            per_type.check(bare)
+    for node in (Leaky(1.0), Swept(), Graded(rest=-0.5), SquareWave(1)):
+        node.check(bare)
+        node.check(typed)
+
+
+def test_graded_inhibition_needs_its_column() -> None:
+    node = Swept(inhibition=Attenuation("multiplicative", -0.5))
+    bare = Population("a", (1,))
+    for population in (bare, replace(bare, neurons=neuron_table({"neuron_id": [1]}))):
+        with pytest.raises(VerifyError, match=r"^population a: .*'inhibition'"):
+            node.check(population)
+    node.check(replace(bare, neurons=neuron_table({"neuron_id": [1], "inhibition": [0.5]})))
+
+
+WORDS: list[tuple[Node, dict[str, Any]]] = [
+    (
+        Swept("tanh", noise_std=0.1),
+        {"activation": "tanh", "normalisation": "none", "noise_std": 0.1, "inhibition": "none"},
+    ),
+    (
+        Swept(inhibition=Attenuation("subtractive", 0.5)),
+        {
+            "activation": "relu",
+            "normalisation": "none",
+            "noise_std": 0.0,
+            "inhibition": "subtractive",
+            "inhibition_strength": 0.5,
+        },
+    ),
+    (
+        Leaky(2.0, tau_per="fixed"),
+        {"tau_ms": 2.0, "activation": "tanh", "tau_per": "fixed", "bias_per": "neuron"},
+    ),
+    (Graded(), {"activation": "graded", "rest": 0.0}),
+    (SquareWave(3), {"activation": "square-wave", "period_steps": 3}),
+]
+
+
+@pytest.mark.parametrize(("node", "stated"), WORDS)
+def test_modules_state_the_fields_of_a_unit(node: Node, stated: dict[str, Any]) -> None:
+    assert words(node) == stated
 
 
 # --- of another package ---------------------------------------------------------------------------

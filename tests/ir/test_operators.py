@@ -1,6 +1,7 @@
 """Geometry is torch's; what does not fit two populations is refused with its numbers."""
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -87,6 +88,12 @@ def test_geometry_is_that_of_torch(
     wrong = (made[0], made[1] + 1, made[2])
     with pytest.raises(VerifyError, match=f"not of {wrong[1]} x {wrong[2]}"):
         joined((6, height, width), wrong, operator=operator).verify()
+
+
+def test_what_does_not_fit_is_refused_with_all_three_sizes() -> None:
+    with pytest.raises(VerifyError) as caught:
+        joined((1, 6, 7), (1, 8, 9), operator=Conv2d((2, 3))).verify()
+    assert re.findall(r"\d+ x \d+", caught.value.problem) == ["5 x 5", "6 x 7", "8 x 9"]
 
 
 def test_linear_joins_whatever_has_units() -> None:

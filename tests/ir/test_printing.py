@@ -1,20 +1,29 @@
 from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from strategies import graphs
 
 from connectome_compiler.ir import (
     AllToAll,
     Evidence,
+    Fixed,
+    GaussianLaw,
     Graph,
+    OneToOne,
+    PerConnection,
+    Place,
     Population,
     Projection,
     Provenance,
     Synapses,
     neuron_table,
 )
+from connectome_compiler.ir.graph import Kind
+from connectome_compiler.ir.printing import MOST_ROWS, population_rows, projection_rows
 
 SCREEN_LINES, SCREEN_LETTERS = 48, 200
 
@@ -119,3 +128,102 @@ def test_gap_junctions_are_counted_once_and_have_no_sign() -> None:
     g = Graph((exc,), (junctions,), Provenance("t"))
     row = next(line for line in repr(g).splitlines() if ":electrical" in line)
     assert row.split()[1:] == ["5", "0.5000", "-", "-", "1", "12", "synapses,", "3", "junctions"]
+
+
+NEURONS = Population(
+    "neurons",
+    (6,),
+    neuron_table(
+        {
+            "neuron_id": range(6),
+            "cell_type": ["E", "B", "B", "D", "A", "C"],
+            "sign": [1, -1, None, None, None, -1],
+            "axon_coverage": ["none", *["full"] * 5],
+        }
+    ),
+)
+AREA = Population("area", (6,), place=Place("V1", level=0))
+PLACELESS = Population("placeless", (1_000, 1, 2), place=Place("V1"))
+EMPTY = Population("empty", (0,), neuron_table({"neuron_id": np.array([], np.int64)}))
+
+
+@pytest.mark.parametrize(
+    ("population", "cells"),
+    [
+        (NEURONS, ("6", "3 ?, 2 -, 1 +", "5", "2 B, 1 A, 1 C, 1 D, ...")),
+        (AREA, ("6", "-", "-", "level 0")),
+        (PLACELESS, ("1,000 x 1 x 2", "-", "-", "-")),
+        (Population("image", (2,), artificial=True), ("2", "-", "-", "artificial")),
+        (Population("units", (2,)), ("2", "-", "-", "-")),
+        (EMPTY, ("0", "-", "not known", "")),
+    ],
+)
+def test_a_population_is_a_row(population: Population, cells: tuple[str, ...]) -> None:
+    graph = Graph((population,), (), Provenance("t"))
+    assert population_rows(graph)[1:] == [(population.name, *cells)]
+
+
+# From neurons 0, 1 and 2, with signs +1, -1 and none.
+THREE = Synapses([0, 1, 2], [0, 1, 2], [1.0, 2.0, 1000.0], "um2")  # type: ignore[arg-type]
+PIXELS = GaussianLaw(2.0, 3.0, unit="px")
+
+
+@pytest.mark.parametrize(
+    ("pre", "connectivity", "weights", "signs", "enforced"),
+    [
+        ("neurons", THREE, PerConnection(), "1 +, 1 -, 1 ?", "0"),
+        ("neurons", THREE, PerConnection(sign="abs"), "1 +, 1 -, 1 ?", "2"),
+        ("area", THREE, PerConnection(), "3 ?", "0"),
+        ("area", THREE, Fixed(-1), "3 -", "3"),
+        ("area", AllToAll(), Fixed(1), "36 +", "36"),
+        ("area", AllToAll(), PerConnection(), "free", "-"),
+        ("area", OneToOne(), PerConnection(), "-", "-"),
+        ("area", OneToOne(), Fixed(1), "6 +", "6"),
+        ("area", PIXELS, PerConnection(), "free", "-"),
+    ],
+)
+def test_signs_are_shown_where_there_are_any(
+    pre: str, connectivity: Any, weights: Any, signs: str, enforced: str
+) -> None:
+    q = Projection(pre, "target", connectivity, weights)
+    graph = Graph((NEURONS, AREA, Population("target", (6,))), (q,), Provenance("t"))
+    (row,) = projection_rows(graph)[1:]
+    assert (row[3], row[4]) == (signs, enforced)
+
+
+@pytest.mark.parametrize(
+    ("connectivity", "kind", "density", "weight"),
+    [
+        (THREE, "chemical", "0.0833", "1,003 um2"),
+        (AllToAll(), "chemical", "1.0000", "all to all"),
+        (PIXELS, "chemical", "-", PIXELS.describe()),
+        (GaussianLaw(2.0, 3.0), "chemical", "0.5000", GaussianLaw(2.0, 3.0).describe()),
+        (THREE, "electrical", "0.0833", "1,003 um2, 3 junctions"),
+    ],
+)
+def test_strengths_are_shown_in_their_unit(
+    connectivity: Any, kind: Kind, density: str, weight: str
+) -> None:
+    q = Projection("area", "target", connectivity, kind=kind)
+    graph = Graph((AREA, Population("target", (6,))), (q,), Provenance("t"))
+    (row,) = projection_rows(graph)[1:]
+    assert (row[2], row[6]) == (density, weight)
+
+
+@pytest.mark.parametrize("n", [MOST_ROWS, MOST_ROWS + 1])
+def test_what_was_cut_is_counted(n: int) -> None:
+    graph = Graph(tuple(Population(f"p{k}", (1,)) for k in range(n)), (), Provenance("t"))
+    lines = repr(graph).splitlines()
+    assert sum(line.startswith("p") and " 1 " in line for line in lines) == MOST_ROWS
+    assert (
+        ("... and 1 more" in lines) == ("... and 1 more" in graph._repr_html_()) == (n > MOST_ROWS)
+    )
+
+
+def test_only_connections_between_neurons_have_signs_to_count() -> None:
+    graph = column()
+    bare = graph.with_projections(graph.projections[:1])
+    for shown in (repr(bare), bare._repr_html_()):
+        assert "signs:" not in shown
+        assert "CC BY 4.0" in shown
+    assert "licence" not in repr(Graph(graph.populations, (), Provenance("t")))

@@ -85,7 +85,7 @@ def test_mirror_images_share(graph: Graph, tie: Any) -> None:
             assert not is_mirror(q)
             continue
         back = by_key[f"{q.post}->{q.pre}:electrical"]
-        assert is_mirror(q) != is_mirror(back) or q is back
+        assert is_mirror(q) + is_mirror(back) == (q is not back)
         one, other = groups(graph, q), groups(graph, back)
         assert one is not None
         assert other is not None

@@ -59,6 +59,10 @@ class Loose(Swept):
     """What a package brings that forgot to write the line above a class."""
 
 
+class LooseLaw(AllToAll):
+    """As `Loose`."""
+
+
 class LooseWeights(PerConnection):
     """As `Loose`."""
 
@@ -405,6 +409,11 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
         lambda: graph(replace(AB, weights=PerConnection())),
         lambda: graph(replace(AB, weights=LooseWeights())),
         "projection a->b, weights: LooseWeights is not a frozen dataclass",
+    ),
+    "laws are frozen dataclasses": (
+        lambda: graph(replace(AB, connectivity=AllToAll())),
+        lambda: graph(replace(AB, connectivity=LooseLaw())),
+        "projection a->b, connectivity: LooseLaw is not a frozen dataclass",
     ),
     "channels have no types": (
         lambda: graph(MAP, Projection("map", "map", AllToAll(), operator=Conv2d((1, 1)))),

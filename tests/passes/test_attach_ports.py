@@ -77,6 +77,7 @@ def test_takes_sensory_and_motor_neurons_by_itself() -> None:
         assert {i for _, i in joined(graph, "output")} == {f"N{k}" for k in range(8, 12)}
         notes = graph.provenance.steps[-1].notes
         assert notes[:2] == ("4 of 12 neurons are driven", "4 of 12 neurons are read")
+        assert (graph["input"].shape, graph["output"].shape) == ((8,), (4,))
 
 
 def test_takes_all_where_no_role_is_known() -> None:
@@ -181,7 +182,8 @@ def test_an_image_adds_ports_and_changes_nothing_between_neurons(graph: Graph) -
     excitatory = [p.name for p in graph.biological if 1 in p.column("sign").to_pylist()]
     last = [n for n in excitatory if stage[n] == max(stage[m] for m in excitatory)]
     assert [q.post for q in made if q.pre == "image"] == first
-    assert [q.pre for q in made if q.post == "classes"] == last or [graph.biological[-1].name]
+    read = last or [graph.biological[-1].name]
+    assert [q.pre for q in made if q.post == "classes"] == read
     assert graph.digest() == digest
 
 

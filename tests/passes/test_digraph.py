@@ -131,6 +131,12 @@ def test_after_sifting_no_single_move_helps(arcs: Arcs, data: st.DataObject) -> 
             assert back(arcs, moved) >= back(arcs, position)
 
 
+def test_the_neuron_that_gains_most_moves_and_the_others_stay() -> None:
+    pre, post = np.array([2, 2]), np.array([0, 1])
+    position = sifted(3, pre, post, np.arange(3), 1)
+    assert np.argsort(position).tolist() == [2, 0, 1]  # 0 would have gained by moving, too
+
+
 @pytest.mark.parametrize("n", [3, 50, 2000])
 def test_one_connection_of_a_ring_runs_back(n: int) -> None:
     ring = np.random.default_rng(0).permutation(n).astype(np.int32)

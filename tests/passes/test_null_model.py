@@ -311,6 +311,25 @@ def test_hardly_a_place_is_left(model: Any, n_absent: int) -> None:
     assert after.n_connections == kept.sum()
 
 
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("n_absent", [0, 1, 30])
+def test_hardly_a_place_is_left_for_junctions(model: Any, n_absent: int) -> None:
+    n, rng = 30, np.random.default_rng(0)
+    post, pre = np.tril_indices(n, -1)
+    kept = rng.permutation(len(post))[n_absent:]
+    low, high = pre[kept], post[kept]
+    both = Synapses.from_edges(
+        np.append(high, low), np.append(low, high), np.ones(2 * len(kept), int)
+    )
+    # Of any two types, either may stand in front: both are one block.
+    graph = wide(
+        n, [], [], cell_type=np.array(["s", "t", "u"])[rng.integers(0, 3, n)], **on_line(n)
+    )
+    gaps = Projection("neurons", "neurons", both, kind="electrical")
+    after = run(graph.with_projections([gaps]), [NullModel(model)])
+    assert after.n_connections == 2 * len(kept)
+
+
 @pytest.mark.parametrize("kind", ["chemical", "electrical"])
 def test_a_full_bin_among_millions_of_pairs_is_found(kind: Any) -> None:
     n = 3000  # 9 million pairs, of which the shortest bin has 3 thousand, all of them taken

@@ -104,6 +104,17 @@ def test_by_sign_inhibition_comes_first() -> None:
     ]
 
 
+def test_it_says_what_became_of_those_without_a_value() -> None:
+    for missing, place in (("group", "unknown"), ("drop", "dropped")):
+        step = PartitionBy(missing=missing)  # type: ignore[arg-type]
+        (note,) = list(step.report(WORM, step(WORM)))[1:]
+        assert note.startswith("1 ")
+        assert place in note
+    everyone = PartitionBy("sign", ("1",), by_sign=True)
+    known = small({"a": {"sign": [1, 1]}}, [])
+    assert len(list(everyone.report(known, everyone(known)))) == 1
+
+
 def test_what_order_leaves_out_and_what_it_names_in_vain_is_reported() -> None:
     step = PartitionBy(order=("motor", "sensry"))
     after = step(WORM)

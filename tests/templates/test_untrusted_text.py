@@ -166,8 +166,10 @@ def class_docstring(emission: Emission) -> str:
 
 
 def stated(emission: Emission) -> Any:
-    body = ast.parse(emission.source).body
-    return ast.literal_eval(next(n.value for n in body if isinstance(n, ast.AnnAssign)))  # type: ignore[arg-type]
+    for node in ast.parse(emission.source).body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "PROVENANCE":
+            return ast.literal_eval(node.value)  # type: ignore[arg-type]
+    raise AssertionError("no PROVENANCE")
 
 
 def letters(text: str) -> str:
@@ -191,7 +193,7 @@ def test_hostile_text_is_imported_as_text(case: str, canary: list[str], tmp_path
         graph.verify()
         emission = CASES[case].emit(graph, text)
         said = stated(emission)
-        for key in ("recipe", "dataset", "version", "title", "licence"):
+        for key in ("name", "dataset", "version", "title", "licence"):
             assert said[key] == text
         assert said["steps"][0]["notes"] == [text, text]
         assert letters(text) in letters(docstring(emission))
@@ -426,8 +428,8 @@ use = "other"
 def test_a_template_that_writes_plain_text_is_refused(
     template: type[Any], verify: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def find(kind: registry.Kind, name: str, where: str = "") -> type[Any]:
-        return template if name == "other" else registry.find(kind, name, where)
+    def find(kind: registry.Kind, name: str, *place: Any) -> type[Any]:
+        return template if name == "other" else registry.find(kind, name, *place)
 
     monkeypatch.setattr("connectome_compiler.recipe.find", find)
     with pytest.raises(VerifyError, match="plain text"):

@@ -105,5 +105,6 @@ def _check(graph: Graph) -> float:
     if [(q.pre, q.post) for q in ports] != [("input", neurons.name), (neurons.name, "output")]:
         raise CompileError("lif", "has no ports", 'add [[pass]] use = "attach-ports"')
     if any(q.connectivity != AllToAll() for q in ports):
-        raise CompileError("lif", "not all neurons are driven and read", "set-ports: linear, all")
+        hint = 'attach-ports: linear, with into="" and out_of="", which is all neurons'
+        raise CompileError("lif", "not all neurons are driven and read", hint)
     return node.tau_ms
