@@ -1,7 +1,7 @@
 """Compile a connectome into a PyTorch module.
 
-``build("microns-v1", "model.py")`` is the whole pipeline. Its parts: `load` and `load_graph` return a
-`Graph`, which is run through ``passes`` and built in one of the ``styles``; `verify` checks a
+``build("microns-v1", "model.py")`` is the whole pipeline. Its parts: `load` and `load_graph` return
+a `Graph`, which is run through ``passes`` and built in one of the ``styles``; `verify` checks a
 module. docs/python.md shows each. Nothing heavy is imported until it is used.
 """
 

@@ -406,7 +406,7 @@ def test_numbers_that_no_layer_could_use(options: dict[str, Any], message: str) 
         (grid(0.05, 5, 20), 100, 100, "leaves 65 of 100 outputs.*0.16 leaves none"),
         (WindowRule("diagonal", width=3), 10, 12, "as many outputs as inputs"),
         (WindowRule("block", width=30), 10, 10, "use 1..10"),
-        (WindowRule("stripes", width=10), 10, 10, "no connections are left.*width 5"),
+        (WindowRule("stripes", width=10), 10, 10, "no connection is left.*width 5"),
         (WindowRule("individual", reduction=0.99), 2, 2, "smaller reduction, such as 0.5"),
         (WindowRule("kernel", reduction=0.99), 2, 2, "smaller reduction, such as 0.5"),
         (grid(0.4, 10, 10), 0, 100, "number of outputs"),

@@ -360,11 +360,7 @@ def test_altered_modules_are_found_out(
     [
         (Mousenet(), lambda: mousenet(), "size-maps"),
         (Mousenet(), lambda: mousenet(*LAID), "materialise-laws"),
-        (
-            Mousenet(),
-            lambda: replace(small(), ports=small().ports[:1]),
-            "no population is read out",
-        ),
+        (Mousenet(), lambda: replace(small(), ports=small().ports[:1]), "no population is read"),
         (Mousenet(), lambda: replace(small(), ports=small().ports[1:]), "0 ports"),
         (Mousenet(steps=3), small, "nothing acts on the sweep before"),
         (Mousenet(steps=1), lambda: small(feedback="mirrored"), "would never act"),

@@ -652,7 +652,7 @@ REFUSED: dict[str, tuple[Callable[[], Graph], str, str]] = {
         lambda: made("whole").with_projections(
             [q for q in made("whole").projections if "put" in q.key]
         ),
-        "recurrent: the graph has no connectionss",
+        "recurrent: the graph has no connections",
         "keep some",
     ),
     "inputs that nobody gets": (

@@ -355,7 +355,7 @@ def test_a_name_in_a_recipe_does_not_run(tmp_path: Path, monkeypatch: pytest.Mon
         [[source.layers]]
         name = "sheet"
         shape = [16]
-        set window = true
+        window = true
         [[source.layers]]
         name = "classes"
         shape = [4]
@@ -417,7 +417,7 @@ shape = [4]
 [[source.layers]]
 name = "y"
 shape = [4]
-set window = true
+window = true
 [template]
 use = "other"
 """
