@@ -293,7 +293,7 @@ def test_columns_may_stand_anywhere_and_more_are_named(tmp_path: Path) -> None:
     graph = own(tmp_path, interlaminar=text).load()
     assert graph.digest() == own(tmp_path).load().digest()
     graph = own(tmp_path, interlaminar=text).load()
-    unread = [note for note in notes(graph).splitlines() if "nothing is read" in note]
+    unread = [note for note in notes(graph).splitlines() if "columns that are not read" in note]
     assert unread == ["interlaminar.csv: columns that are not read: mood"]
     assert "interlaminar.csv: width_um 4 measured" in notes(graph)
 
