@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from connectome_compiler.passes.runner import Ran
 
 T = TypeVar("T")
-UNPRINTED = "connectome_compiler.unprinted"  # in the context: what kept a result from the screen
+UNPRINTED = "connectome_compiler.unprinted"  # what kept a result from being printed
 
 
 class Commands(click.Group):
-    """Print errors raised on purpose without a traceback: exit code 1 (misuse is 2)."""
+    """Print errors raised on purpose without a traceback: exit code 1 (usage errors are 2)."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command, and say in words what stopped it."""
+        """Run a command, and report what stopped it."""
         try:
             done = super().invoke(ctx)
             if UNPRINTED in ctx.meta:
@@ -41,19 +41,19 @@ class Commands(click.Group):
             _tell(f"Error: {error}{notes}")
         except KeyboardInterrupt:
             _say("")
-            _tell("Error: interrupted: nothing half-written is left; run it again")
+            _tell("Error: interrupted: no partial files are left; run it again")
         except BrokenPipeError:
             pass  # the reader has gone: `ccompile list | head`
         except Exception as error:
             if out_of_memory(error):
-                hint = "close other programs, or choose options that make less of it"
+                hint = "close other programs, or choose options that need less memory"
                 _tell(f"Error: {ctx.invoked_subcommand}: not enough memory\n  hint: {hint}")
-            elif isinstance(error, OSError):  # a full disk, a folder that vanished: no bug of ours
+            elif isinstance(error, OSError):  # a full disk, a folder that vanished: not a bug
                 where = error.filename or "output"
                 problem = error.strerror or error
-                hint = "make room or choose another"
+                hint = "free some space or choose another"
                 if error is ctx.meta.get(UNPRINTED):
-                    hint = "only the report is lost; files that it would tell of are written"
+                    hint = "only the report is lost; the files it lists are written"
                 _tell(f"Error: {where}: {problem}\n  hint: {hint}")
             else:
                 raise
@@ -67,9 +67,9 @@ class Place(click.Path):
         super().__init__(path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Refuse what no file can be called."""
+        """Refuse what cannot be a file name."""
         if "\0" in str(value):
-            self.fail(f"{str(value)!r} has a NUL character in it", param, ctx)
+            self.fail(f"{str(value)!r} contains a NUL character", param, ctx)
         return super().convert(value, param, ctx)
 
 
@@ -98,7 +98,7 @@ class AnyName(RecipeName):
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
-        """Offer all that is installed, besides recipes."""
+        """Offer everything that is installed, besides recipes."""
         from click.shell_completion import CompletionItem
 
         from connectome_compiler.registry import known
@@ -116,8 +116,8 @@ def main() -> None:
 
     \b
     ccompile build microns-v1 --out model.py    a mouse V1 column, as a module
-    ccompile inspect model.py                   what is in it, and where it is from
-    ccompile list                               what else there is
+    ccompile inspect model.py                   what it contains, and where it comes from
+    ccompile list                               everything else that is installed
     """  # noqa: D301  \b keeps click from joining the lines
 
 
@@ -126,14 +126,14 @@ SETTING = click.option(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Set an option: by its name, or stage.field (see: ccompile list RECIPE).",
+    help="Set an option, by its name or as stage.field (see: ccompile list RECIPE).",
 )
 PASS = click.option(
     "--pass",
     "passes",
     multiple=True,
     metavar="'PASS after STAGE'",
-    help="Add a pass, after or before a stage; PASS may be FILE.py:NAME, which is run.",
+    help="Add a pass, after or before a stage; PASS may be FILE.py:NAME, whose code is run.",
 )
 
 
@@ -144,7 +144,7 @@ PASS = click.option(
     type=Place(),
     default=Path("model.py"),
     show_default=True,
-    help="Module to write; its arrays go beside it.",
+    help="Module to write; its arrays are written beside it.",
 )
 @SETTING
 @PASS
@@ -192,7 +192,7 @@ def build(
             if name not in known:
                 raise UnknownNameError.among(f"{option}: pass", name, known)
     saved: list[Path] = []
-    order = [*chosen.stages]  # with those left out: a stage has one number in all builds
+    order = [*chosen.stages]  # including omitted passes: a stage has the same number in all builds
     reached = iter(stages)
 
     def show(graph: Graph) -> None:
@@ -236,7 +236,7 @@ def build(
 def verify(module: Path, graph: Path | None) -> None:
     """Check that MODULE does what its graph says.
 
-    It is imported in a fresh process, which runs its code: verify only what you would run.
+    The module is imported in a fresh process, which runs its code: verify only what you trust.
     """
     from connectome_compiler.certify.certificate import validate
 
@@ -274,14 +274,18 @@ def verify(module: Path, graph: Path | None) -> None:
     metavar="KEY=VALUE",
     help="Set an option of MODULE's build(), such as n_joints, or of the method: es.sigma.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of starts, noise and episodes.")
-@click.option("--iterations", default=50, show_default=True, help="Where to end, from 0.")
-@click.option("--resume", is_flag=True, help="Go on from the checkpoint in the folder.")
+@click.option(
+    "--seed", default=0, show_default=True, help="Seed of initial weights, noise and episodes."
+)
+@click.option(
+    "--iterations", default=50, show_default=True, help="Iteration to end at, counted from 0."
+)
+@click.option("--resume", is_flag=True, help="Continue from the checkpoint in the folder.")
 def train(module: Path, out: Path, **options: Any) -> None:
     """Train MODULE, a controller that maps joints to torques.
 
     Needs the extra [swimmer]. The module is imported, which runs its code: train only what you
-    would run. Ctrl-C leaves a checkpoint that --resume goes on from.
+    trust. Ctrl-C leaves a checkpoint from which --resume continues.
     """
     from connectome_compiler.tasks.train import train as training
 
@@ -301,17 +305,19 @@ def train(module: Path, out: Path, **options: Any) -> None:
     metavar="KEY=VALUE",
     help="Set an option of MODULE's build(), such as turn_control=true.",
 )
-@click.option("--inputs", default=64, show_default=True, help="Random inputs at each start.")
+@click.option(
+    "--inputs", default=64, show_default=True, help="Random inputs for each initialisation."
+)
 @click.option("--seeds", default=3, show_default=True, help="Starts.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def analyse(
     module: Path, settings: tuple[str, ...], inputs: int, seeds: int, as_json: bool
 ) -> None:
-    """Find what does nothing in MODULE.
+    """Find what has no effect in MODULE.
 
-    Parameters that change no output, weights without gradient at the start, units in the flat part
-    of their activation, and the closed form where there is one. The module is imported, which runs
-    its code: analyse only what you would run.
+    Parameters that change no output, weights without a gradient at initialisation, units in the
+    flat part of their activation, and the closed form if there is one. The module is imported,
+    which runs its code: analyse only what you trust.
     """
     import json
 
@@ -344,7 +350,7 @@ def inspect(target: str, settings: tuple[str, ...], passes: tuple[str, ...]) -> 
 @click.argument("name", type=AnyName(), required=False)
 @click.option("--toml", is_flag=True, help="Print the recipe NAME as a file to start from.")
 def list_(name: str | None, toml: bool) -> None:
-    """List what there is, or what NAME takes.
+    """List what is installed, or the options of NAME.
 
     NAME is a recipe, adapter, pass or template.
     """
@@ -380,7 +386,7 @@ def fetch(recipe: str, settings: tuple[str, ...]) -> None:
 
 
 def _with_status(words: str, work: Callable[[], T]) -> T:
-    """Say what is going on while it does."""
+    """Show a status line while a function runs."""
     _say(words)
     try:
         return work()
@@ -389,9 +395,9 @@ def _with_status(words: str, work: Callable[[], T]) -> T:
 
 
 def _say(words: str) -> None:
-    """Put words in the last line of a terminal, on standard error; "" takes them away.
+    """Show a status line on a terminal, on standard error; "" removes it.
 
-    The cursor returns to the line's start, so that whatever is printed next takes its place.
+    The cursor returns to the start of the line, so that whatever is printed next replaces it.
     """
     if sys.stderr.isatty():
         with contextlib.suppress(OSError):
@@ -400,7 +406,7 @@ def _say(words: str) -> None:
 
 
 def _tell(words: str) -> None:
-    """Print on standard error; that nobody can read it must not stop the work."""
+    """Print on standard error; a closed stream must not stop the work."""
     try:
         print(printable(words), file=sys.stderr, flush=True)
     except OSError:
@@ -408,7 +414,7 @@ def _tell(words: str) -> None:
 
 
 def _print(words: object) -> None:
-    """Print a result. Where that fails the command goes on, and ends with the error."""
+    """Print a result. If that fails the command continues, and ends with the error."""
     try:
         if sys.stdout is None:
             raise OSError(errno.EBADF, "standard output is closed")
@@ -420,5 +426,5 @@ def _print(words: object) -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Send nowhere what a stream still holds: the interpreter would try again at its end."""
+    """Discard what a stream still buffers: the interpreter would try to flush it at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,7 +1,7 @@
 """Compile a connectome into a PyTorch module.
 
-``build("microns-v1", "model.py")`` is the whole line. Its parts: `load` and `load_graph` give a
-`Graph`, which is run through ``passes``, and built in one of the ``styles``; `verify` checks a
+``build("microns-v1", "model.py")`` is the whole pipeline. Its parts: `load` and `load_graph` return
+a `Graph`, which is run through ``passes`` and built in one of the ``styles``; `verify` checks a
 module. docs/python.md shows each. Nothing heavy is imported until it is used.
 """
 
@@ -60,7 +60,7 @@ _PACKAGES = {"passes", "styles"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a part of the public interface when it is first asked for."""
+    """Import a part of the public interface when it is first used."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

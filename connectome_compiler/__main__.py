@@ -1,6 +1,6 @@
-"""Where ``ccompile`` begins and ends: signals, streams and temporary files of its process.
+"""Start and end of ``ccompile``: signals, streams and temporary files of its process.
 
-Light, so that Ctrl-C meets no traceback while the rest is imported. Nothing here is for use inside
+Light, so that Ctrl-C gives no traceback while the rest is imported. Nothing here is for use inside
 another program: the process belongs to the command.
 """
 
@@ -19,7 +19,7 @@ from types import FrameType
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
-ECHO_S = 1.0  # a signal so soon after another is the same wish: a closing terminal sends several
+ECHO_S = 1.0  # signals in quick succession are one: a closing terminal sends several
 
 
 def main() -> None:
@@ -39,10 +39,10 @@ def main() -> None:
     except KeyboardInterrupt:  # before the command could say so itself
         print("Error: interrupted", file=sys.stderr)
     except MemoryError:
-        print("Error: there is not enough memory to start", file=sys.stderr)
+        print("Error: not enough memory to start", file=sys.stderr)
     finally:
         interrupts.muted = True
-        interrupts.ignore()  # all is done: what comes now, comes too late to stop it
+        interrupts.ignore()  # all is done: signals from here on come too late
         stack.close()
         _flush()
     sys.exit(code)
@@ -51,8 +51,8 @@ def main() -> None:
 class Interrupts:
     """Ctrl-C, a closed terminal and a batch system's SIGTERM, as one `KeyboardInterrupt`.
 
-    A signal that was ignored when the process began stays so: under ``nohup``, or behind a ``&``
-    in a script.
+    A signal that was ignored when the process started stays ignored: under ``nohup``, or with
+    ``&`` in a script.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Interrupts:
             signal.signal(number, self)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Raise, unless a signal came a moment ago or there is nothing to stop."""
+        """Raise, unless a signal came just before or there is nothing to stop."""
         now = time.monotonic()
         again, self.last = now - self.last < ECHO_S, now
         self.waits = self.muted
@@ -76,23 +76,23 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def ignore(self) -> None:
-        """Ignore them all, while the interpreter ends as well."""
+        """Ignore them all, also during interpreter shutdown."""
         for number in self.heard:
             signal.signal(number, signal.SIG_IGN)
 
 
 def _open_streams() -> None:
-    """Put nothing where a standard stream is closed, and let each take any character.
+    """Replace closed standard streams by the null device, and let each accept any character.
 
-    A file opened later would get the stream's number, and all that libraries print. Writing to
-    what was closed stays an error for standard output, which has the results.
+    Otherwise a file opened later would get the stream's descriptor, and everything that libraries
+    print. Writing to a closed standard output, which has the results, stays an error.
     """
     for number, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, mode)  # gets the lowest number that is free
-    if sys.stderr is None:  # whoever writes there may rely on it
+    if sys.stderr is None:  # code that writes there may rely on it
         sys.stderr = open(os.devnull, "w")  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -100,7 +100,7 @@ def _open_streams() -> None:
 
 
 def _flush() -> None:
-    """Give up what cannot be written: the interpreter would fail in it again."""
+    """Discard what cannot be written: the interpreter would fail on it again at exit."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             try:
@@ -112,8 +112,8 @@ def _flush() -> None:
 def _own_folder(stack: contextlib.ExitStack) -> None:
     """Make a folder for every temporary file of this process, of torch and of the check.
 
-    It is removed with ``stack``; where the process is killed, by the next one. Where none can be
-    made, whoever needs a temporary file says so.
+    It is removed with ``stack``; if the process is killed, by the next one. If it cannot be made,
+    the code that needs a temporary file reports it.
     """
     from connectome_compiler.files import scratch
 

@@ -11,9 +11,9 @@ from difflib import get_close_matches
 
 from connectome_compiler.text import LONGEST, shortened
 
-MOST_NAMES = 50  # in a list of those that are known
+MOST_NAMES = 50  # in a list of known names
 
-# What libraries say where memory is short: torch, C++, numpy, DuckDB, the loader, the threads.
+# Out-of-memory messages of torch, C++, numpy, DuckDB, the dynamic loader and threads.
 _NO_MEMORY = re.compile(
     "can(no|')t allocate memory|bad_alloc|bad allocation|unable to allocate|out of memory"
     "|failed to map segment|cannot allocate|can't start new thread",
@@ -34,11 +34,11 @@ class CompileError(Exception):
 
 
 class VerifyError(CompileError):
-    """A graph, or an emitted module, breaks a rule that everything else relies on."""
+    """A graph or an emitted module violates an invariant."""
 
 
 class RecipeError(CompileError):
-    """All that is wrong with a recipe, shown together; ``errors`` has them one by one."""
+    """All errors of a recipe, shown together; ``errors`` has them one by one."""
 
     def __init__(self, errors: Sequence[CompileError]) -> None:
         first = errors[0]
@@ -47,18 +47,18 @@ class RecipeError(CompileError):
 
     def __str__(self) -> str:
         listed = textwrap.indent("\n".join(str(error) for error in self.errors), "  ")
-        return f"{len(self.errors)} faults:\n{listed}"
+        return f"{len(self.errors)} errors:\n{listed}"
 
 
 class Faults:
-    """Errors that are collected, so that whoever made them sees them all at once."""
+    """Errors that are collected, so that the user sees them all at once."""
 
     def __init__(self) -> None:
         self.errors: list[CompileError] = []
 
     @contextlib.contextmanager
     def noted(self) -> Iterator[None]:
-        """Note an error raised inside, and go on after."""
+        """Record an error raised inside, and continue after."""
         try:
             yield
         except CompileError as error:
@@ -67,7 +67,7 @@ class Faults:
             self.errors += [e for e in new if str(e) not in known]
 
     def raise_any(self) -> None:
-        """Raise what was noted: one error as it is, several as `RecipeError`."""
+        """Raise what was recorded: a single error as it is, several as `RecipeError`."""
         if len(self.errors) > 1:
             raise RecipeError(self.errors)
         if self.errors:
@@ -79,7 +79,7 @@ class UnknownNameError(CompileError):
 
     @classmethod
     def among(cls, kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-        """Suggest the nearest of *known*, or list them, at most `MOST_NAMES`."""
+        """Suggest the nearest of *known*, or list at most `MOST_NAMES` of them."""
         names = sorted(known)
         close = nearest(name, names)
         more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
@@ -89,7 +89,7 @@ class UnknownNameError(CompileError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return what ``word`` was meant to be: the most alike, else the only one that contains it."""
+    """Return what ``word`` probably meant: the most similar, else the only one containing it."""
     names = list(known)
     if not word or len(word) >= LONGEST:
         return ""
@@ -99,12 +99,12 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether ``error``, or what it came of, is a lack of memory, whatever library says so."""
+    """Whether ``error``, or one of its causes, is a lack of memory, in any library."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, MemoryError) or getattr(seen, "errno", None) == errno.ENOMEM:
             return True
-        if type(seen).__name__ == "OutOfMemoryException":  # DuckDB's, which is no MemoryError
+        if type(seen).__name__ == "OutOfMemoryException":  # DuckDB's, which is not a MemoryError
             return True
         if isinstance(seen, RuntimeError | ImportError) and says_no_memory(str(seen)):
             return True
@@ -113,5 +113,5 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def says_no_memory(text: str) -> bool:
-    """Whether a library's message tells of a lack of memory."""
+    """Whether a library's message reports a lack of memory."""
     return _NO_MEMORY.search(text) is not None

@@ -1,19 +1,20 @@
-"""How files reach the disk: whole or not at all, and only over our own.
+"""How files are written: completely or not at all, and only over our own.
 
-A file is written under a hidden name beside its place and takes the place by one rename. What
+A file is written under a hidden name beside its target and replaces that by one rename. What
 belongs together (a module and its arrays, a page and its tables) needs no second rename: all but
 one file have the hash of their content in their name, and the last file, which names them, is the
-swap. So a process that is killed at any moment leaves the old state or the new one, besides files
-that nothing names; these are known by name and content, and the next writer takes them away.
+swap. So a process killed at any moment leaves the old state or the new one, and perhaps files that
+nothing names; these are recognised by name and content, and the next writer removes them.
 
-Two locks make that safe. Writers wait for each other at the folder, but not for long: anybody who
-may read a folder can lock it. Who has waited goes on and sweeps nothing. A file that such a writer
-relies on it holds by a shared lock until the swap that names it. A sweeper locks the file for
-itself, looks only then whether anything names it, and takes it away under that lock. Hashed files
-never take the place of others. So what is taken away is what nobody relies on, and nothing names.
+Two kinds of locks make that safe. Writers wait for each other at the folder, but not for long,
+since anyone who may read a folder can lock it. A writer whose wait timed out continues, but sweeps
+nothing, and holds a shared lock on each file that it relies on until the swap that names it. A
+sweeper takes an exclusive lock on a file, then checks whether anything names it, and removes it
+under that lock. Hashed files never replace others. So only files that nobody relies on and nothing
+names are removed.
 
-Every command begins here, with a folder for its temporary files: what is slow to import is imported
-where it is used.
+Every command starts here, with a folder for its temporary files: slow imports happen where they
+are used.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ T = TypeVar("T")
 
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP}  # of a file system: FAT, some networks
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-DRAFT = re.compile(r"\.ccompile-[0-9a-f]{16}")  # 64 random bits: nobody else's name
+DRAFT = re.compile(r"\.ccompile-[0-9a-f]{16}")  # 64 random bits: a name that nothing else has
 SCRATCH = re.compile(r"ccompile-[0-9a-f]{16}")
 HASHED = re.compile(r".+[.-]([0-9a-f]{12})\.\w+")  # the last but one part of a name
 CHUNK = 1 << 20  # bytes
-PATIENCE_S = 1.0  # until a writer goes on beside another one
-GIVE_UP_S = 10.0  # until what others make and take away all the time is an error
+PATIENCE_S = 1.0  # until a writer continues beside another one
+GIVE_UP_S = 10.0  # attempts, before files that others keep making and removing are an error
 POLL_S = 0.01
 
 
@@ -60,20 +61,20 @@ def sha256(path: Path) -> str:
 
 
 def is_hashed(path: Path) -> bool:
-    """Return whether a file holds what the hash in its name says: then it is ours."""
+    """Return whether the content of a file has the hash in its name: then it is ours."""
     match = HASHED.fullmatch(path.name)
     return match is not None and sha256(path).startswith(match[1])
 
 
 def way_out(error: OSError, choice: str) -> str:
-    """Return the hint for what could not be written: ``choice``, or what would help the folder."""
+    """Return the hint for a failed write: ``choice``, or what to do about the folder."""
     return f"{choice}, or " + (
         "change its permissions" if error.errno in FORBIDDEN else "make room"
     )
 
 
 def write(path: Path, data: bytes) -> Path:
-    """Write one file, whole or not at all."""
+    """Write one file, completely or not at all."""
     with locked(path.parent) as folder:
         folder.swap(path.name, data)
     return path
@@ -84,15 +85,15 @@ class Folder:
     """A folder that this process writes to; see `locked`."""
 
     path: Path
-    alone: bool  # others are kept out: what nothing names is an orphan, not work in progress
+    alone: bool  # exclusive: what nothing names is an orphan, not work in progress
     names: Callable[[Path], bool]  # whether a file in the folder names this one
-    _new: list[Path] = field(default_factory=list)  # files and folders to take back
-    _held: list[int] = field(default_factory=list)  # handles of what no sweeper shall take
+    _new: list[Path] = field(default_factory=list)  # files and folders to remove on failure
+    _held: list[int] = field(default_factory=list)  # handles of files that no sweeper may remove
 
     def add(self, name: str, data: bytes) -> Path:
         """Write a file with its hash in its name, before the one that names it.
 
-        Where it stands already there is nothing to do; anything else of that name is refused.
+        If it exists already there is nothing to do; anything else of that name is refused.
         """
         target, began = self.path / name, time.monotonic()
         while not self._stands(target, data):
@@ -110,15 +111,15 @@ class Folder:
         return target
 
     def _stands(self, target: Path, data: bytes) -> bool:
-        """Return whether ``target`` holds ``data`` already, and will until we are done."""
+        """Return whether ``target`` already holds ``data``, and keep it until we are done."""
         import hashlib
 
         if not os.path.lexists(target):
             return False
         if sha256(target) != hashlib.sha256(data).hexdigest():
-            if not os.path.lexists(target):  # it was taken away while we looked
+            if not os.path.lexists(target):  # it was removed meanwhile
                 return False
-            problem = "is there and does not hold what its name says"
+            problem = "exists, and its content does not match the hash in its name"
             raise CompileError(str(target), problem, "move it away")
         if self.alone:
             return True
@@ -131,14 +132,14 @@ class Folder:
         return True
 
     def swap(self, name: str, data: bytes) -> Path:
-        """Put the last file in place: from here on the new state holds, and nothing is undone."""
+        """Put the last file in place: from here on nothing is undone."""
         target = self.path / name
         draft = self._draft(data)
         new, self._new = self._new, []
         try:
             draft.replace(target)
         except BaseException:
-            if draft.exists():  # else an interrupt came after the rename: what is new is named
+            if draft.exists():  # else an interrupt came after the rename: the new files are named
                 draft.unlink()
                 self._new = new
             raise
@@ -146,14 +147,14 @@ class Folder:
         return target
 
     def sweep(self) -> None:
-        """Take away what killed writers left half-written: their drafts."""
+        """Remove the drafts of killed writers."""
         if self.alone:
             for path in self.path.iterdir():
                 if DRAFT.fullmatch(path.name) and _is_own(path, stat.S_IFREG):
                     self.remove(path)
 
     def remove(self, path: Path) -> None:
-        """Take one of our files away, if nothing names it and no writer is about to."""
+        """Remove one of our files, if nothing names it and no writer is about to."""
         with contextlib.suppress(OSError):
             handle = _lock_now(path)
             if handle is not None:
@@ -189,7 +190,9 @@ class Folder:
                 left = memoryview(data)
                 while left:
                     left = left[os.write(handle, left[:CHUNK]) :]
-                os.fsync(handle)  # a rename may outlive a power cut that the content does not
+                os.fsync(
+                    handle
+                )  # after a power failure, a rename may persist while the content does not
             finally:
                 if self.alone:
                     os.close(handle)
@@ -201,7 +204,7 @@ class Folder:
         return path
 
     def _undo(self) -> None:
-        """Take back what is new, unless another writer may have begun to rely on it."""
+        """Remove what is new, unless another writer may have begun to rely on it."""
         for path in reversed(self._new if self.alone else []):
             with contextlib.suppress(OSError):
                 if path.is_dir():
@@ -216,13 +219,13 @@ class Folder:
 
 @contextlib.contextmanager
 def locked(path: Path, names: Callable[[Path], bool] = lambda path: False) -> Iterator[Folder]:
-    """Make a folder, keep other writers of ours out of it, and take back what fails midway.
+    """Make a folder, keep other writers out of it, and undo what fails midway.
 
     ``names`` says whether a file in the folder names another one, which then stays.
     The folder itself is locked: there is no lock file to be left behind, linked or forged, and the
-    kernel frees what a dead process held. Where a folder cannot be locked (Windows, NFS, folders
-    that may be written to and not read), and where somebody holds it for long, writers still swap
-    whole states, but do not sweep.
+    kernel releases the locks of a dead process. If a folder cannot be locked (Windows, NFS, folders
+    that may be written but not read), or another process holds it for long, writers still swap
+    complete states, but do not sweep.
     """
     made = [p for p in (path, *path.parents) if not p.exists()]
     handle = None
@@ -238,7 +241,7 @@ def locked(path: Path, names: Callable[[Path], bool] = lambda path: False) -> It
         finally:
             folder._let_go()
     except BaseException:
-        _remove_empty(made)  # still locked: whoever waits finds it gone and makes it again
+        _remove_empty(made)  # still locked: a waiting process finds it gone and makes it again
         raise
     finally:
         if handle is not None:
@@ -247,10 +250,10 @@ def locked(path: Path, names: Callable[[Path], bool] = lambda path: False) -> It
 
 @contextlib.contextmanager
 def scratch(parent: Path, *, hidden: bool = False) -> Iterator[Path]:
-    """Make a folder for drafts in ``parent``, private and ours as long as we live.
+    """Make a private folder for drafts in ``parent``, locked for the life of this process.
 
-    Those of killed processes go first: their locks are free. What cleans temporary folders
-    respects such locks as well (systemd-tmpfiles).
+    Those of killed processes, whose locks are free, are removed first. Cleaners of temporary
+    folders such as systemd-tmpfiles respect these locks.
     """
     made = [p for p in (parent, *parent.parents) if not p.exists()]
     folder = parent / f"{'.' * hidden}ccompile-{os.urandom(8).hex()}"
@@ -283,10 +286,10 @@ def _remove_empty(folders: list[Path]) -> None:
 
 
 def settled(path: Path, read: Callable[[], T]) -> T:
-    """Return what ``read`` makes of ``path`` and of what it names.
+    """Return what ``read`` makes of ``path`` and of the files it names.
 
-    A file that is replaced meanwhile may name others than those that are left: then it is read
-    anew, so that the old state is seen or the new one, and never parts of both.
+    If the file is replaced meanwhile, the files it names may be gone: then it is read again, so
+    that the result is the old state or the new one, never a mixture.
     """
     while True:
         before = _stamp(path)
@@ -315,34 +318,34 @@ def _is_own(path: Path, kind: int) -> bool:
 
 
 def _lock(path: Path, mode: int = 0o777) -> int | None:
-    """Make and lock a folder; return the handle, or None where that cannot be had, or not soon."""
+    """Make and lock a folder; return the handle, or None if it cannot be locked soon."""
     began = time.monotonic()
     while True:
         waited = time.monotonic() - began
         try:
             path.mkdir(mode, parents=True, exist_ok=True)
             return _lock_now(path)
-        except FileNotFoundError:  # its last holder took it away
+        except FileNotFoundError:  # its last holder removed it
             if waited > GIVE_UP_S:
                 raise
         except BlockingIOError:
             if waited > PATIENCE_S:
                 import logging
 
-                problem = "%s: %s has locked it; going on beside it"
+                problem = "%s: locked by %s; continuing without the lock"
                 logging.getLogger(__name__).warning(problem, path, _holder(path))
                 return None
         time.sleep(POLL_S)
 
 
 def _holder(path: Path) -> str:
-    """Return who has locked a folder, as far as the system tells (Linux)."""
+    """Return who has locked a folder, if the system says so (Linux)."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         inode = path.stat().st_ino
         for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
             words = line.split()  # 1: FLOCK ADVISORY WRITE 4711 08:01:393 0 EOF
             same = words[1] == "FLOCK" and words[5].rpartition(":")[2] == str(inode)
-            if same and int(words[4]) > 0:  # else it is of another container
+            if same and int(words[4]) > 0:  # else it belongs to another container
                 return f"process {words[4]}"
     return "another process"
 
@@ -399,7 +402,7 @@ else:
         return os.fstat(handle).st_nlink > 0
 
     def _sync(path: Path) -> None:
-        """Make the renames in a folder last, where that can be done."""
+        """Make the renames in a folder durable, where possible."""
         with contextlib.suppress(OSError):
             handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
             try:

@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from connectome_compiler.errors import CompileError, Faults, UnknownNameError, nearest
 
-LONGEST = 1 << 16  # characters of an option
+LONGEST = 1 << 16  # maximal number of characters of an option
 MOST_ITEMS = 10_000  # of an option that is a list
 
 
@@ -36,7 +36,7 @@ def configure(where: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
     """Return ``cls`` made from ``values``; raise `CompileError` naming all options that are wrong.
 
     Text from a command line is read as what the field holds. A value from a recipe must be of the
-    field's type: ``"7"`` and ``true`` are no numbers; a path may stand for its text.
+    field's type: ``"7"`` and ``true`` are not numbers; a path may stand for its text.
     """
     hints = option_types(cls)
     faults = Faults()
@@ -55,7 +55,7 @@ def configure(where: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
 
 
 def _checked(where: str, hint: Any, value: Any, example: str) -> Any:
-    """Return an option's value as its field holds it."""
+    """Return an option's value, converted to the type of its field."""
     from pydantic import TypeAdapter, ValidationError
 
     raw = isinstance(value, Raw)
@@ -64,7 +64,7 @@ def _checked(where: str, hint: Any, value: Any, example: str) -> Any:
     holder = TypeAdapter(hint)
     try:
         if get_origin(hint) is tuple and isinstance(given, list | tuple):
-            # As JSON: lists in lists become tuples as well, and tables what they stand for.
+            # As JSON: nested lists become tuples as well, and tables become records.
             return holder.validate_json(json.dumps(given, default=str), strict=not raw)
         return holder.validate_python(given, strict=not raw)
     except ValidationError as error:
@@ -78,7 +78,7 @@ def _checked(where: str, hint: Any, value: Any, example: str) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a number of numpy, or a path, as the plain value that it stands for."""
+    """Return a numpy scalar or a path as a plain value."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, list | tuple):
@@ -96,29 +96,29 @@ def _words(hint: Any) -> list[str]:
 def _example(cls: type[Any], key: str) -> str:
     """Return how a list is spelled, by the option's default."""
     default = option_defaults(cls)[key]
-    return f"such as {key}={spell(default)}" if isinstance(default, tuple) and default else ""
+    return f"for example {key}={spell(default)}" if isinstance(default, tuple) and default else ""
 
 
 def _must_be_bounded(where: str, value: Any) -> None:
-    """Raise `CompileError` at a number that no int64 holds, or at a text too long to be meant."""
+    """Raise `CompileError` for an integer beyond int64, or for text that is too long."""
     if isinstance(value, str) and len(value) > LONGEST:
-        problem = f"has {len(value):,} characters, at most {LONGEST:,} are read"
+        problem = f"has {len(value):,} characters; the limit is {LONGEST:,}"
         raise CompileError(where, problem)
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         digits = int(abs(value).bit_length() * 0.30103) + 1
-        raise CompileError(where, f"is a number of about {digits:,} digits, too large for int64")
+        raise CompileError(where, f"has about {digits:,} digits, too many for int64")
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list | tuple):
         if len(value) > MOST_ITEMS:
-            problem = f"has {len(value):,} items, at most {MOST_ITEMS:,} are read"
+            problem = f"has {len(value):,} items; the limit is {MOST_ITEMS:,}"
             raise CompileError(where, problem)
         for item in value:
             _must_be_bounded(where, item)
 
 
 def must_exist(where: str, cls: type[Any], name: str) -> None:
-    """Raise `UnknownNameError` if ``name`` is no option of ``cls``."""
+    """Raise `UnknownNameError` if ``name`` is not an option of ``cls``."""
     if name not in (known := option_types(cls)):
         raise UnknownNameError.among(f"{where}: option", name, known)
 
@@ -126,7 +126,9 @@ def must_exist(where: str, cls: type[Any], name: str) -> None:
 def option_types(cls: type[Any]) -> dict[str, Any]:
     """Return the options of a stage with their types, in order."""
     if not is_dataclass(cls):
-        raise CompileError(getattr(cls, "__name__", repr(cls)), "is no dataclass: it has no fields")
+        raise CompileError(
+            getattr(cls, "__name__", repr(cls)), "is not a dataclass: it has no fields"
+        )
     hints = get_type_hints(cls)
     return {f.name: hints[f.name] for f in fields(cls) if f.init}
 
@@ -142,9 +144,9 @@ def required(cls: type[Any]) -> list[str]:
 
 
 def option_docs(cls: type[Any]) -> dict[str, str]:
-    """Return what the source says of each option: the comment ``#:`` behind its field, or above.
+    """Return the description of each option: the comment ``#:`` behind its field, or above.
 
-    Options of a class without source, or without such a comment, are left out.
+    Options without such a comment, or of a class without source code, are omitted.
     """
     docs: dict[str, str] = {}
     for part in reversed(cls.__mro__[:-1]):
@@ -184,7 +186,7 @@ def _default(field: Any) -> Any:
 
 
 def _read(text: str, hint: Any) -> Any:
-    """Read a list from a command line, ``L4, L5`` or as TOML spells it; all else stays text."""
+    """Read a list from a command line, ``L4, L5`` or in TOML syntax; anything else stays text."""
     if get_origin(hint) not in (tuple, list):
         return text
     if text[:1] in ("[", '"', "'"):
@@ -192,7 +194,7 @@ def _read(text: str, hint: Any) -> Any:
             value = tomllib.loads(f"value = {text}")["value"]
             return value if isinstance(value, list) else [value]
         except (ValueError, RecursionError):
-            text = text.removeprefix("[").removesuffix("]")  # a shell took the quotes away
+            text = text.removeprefix("[").removesuffix("]")  # the shell removed the quotes
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -205,7 +207,7 @@ def spell(value: Any) -> str:
     """Return an option's value as a recipe would spell it."""
     if isinstance(value, bool):
         return str(value).lower()
-    if is_dataclass(value):  # as an inline table, without what is left at its default
+    if is_dataclass(value):  # as an inline table, without fields at their defaults
         given = {f.name: getattr(value, f.name) for f in fields(value)}
         named = [
             f"{f.name} = {spell(given[f.name])}"
@@ -223,7 +225,7 @@ def spell(value: Any) -> str:
 
 
 def guess(text: str) -> Any:
-    """Return ``true``, ``none``, ``7`` and ``0.5`` as what they are; all else stays text."""
+    """Return ``true``, ``none``, ``7`` and ``0.5`` as values; anything else stays text."""
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]

@@ -1,7 +1,7 @@
-"""Adapters and passes of one's own, straight from a file: ``use = "mine.py:Halve"``.
+"""Your own adapters and passes, directly from a file: ``use = "mine.py:Halve"``.
 
-Whoever names a file runs it. A class is taken as it is; a function becomes a pass that calls it
-with a graph, and its other parameters are the options.
+Naming a file runs it. A class is used as it is; a function becomes a pass that calls it with a
+graph, and its other parameters are the options.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 def from_file(path: Path, name: str) -> type[Any]:
     """Run the file ``path`` and return its class or function ``name`` as a class with options.
 
-    Raises `CompileError` for what cannot be run, or is not what a stage is made of.
+    Raises `CompileError` for what cannot be run, or is not an adapter or pass.
     """
     where = f"{path}:{name}"
-    # Dataclasses look their module up. A file that changed is run anew, in a module of its own.
+    # Dataclasses look up their module. A changed file is run again, in a module of its own.
     module = ModuleType(f"_own_{path.stem}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
@@ -56,8 +56,8 @@ def from_file(path: Path, name: str) -> type[Any]:
     if not (inspect.isclass(cls) and is_dataclass(cls)):
         raise CompileError(where, "is not a dataclass", "its fields are its options")
     if not NAME.fullmatch(str(getattr(cls, "name", ""))):
-        hint = 'such as: name: ClassVar[str] = "drop-weak-connections"'
-        raise CompileError(where, "needs a name in small letters and hyphens", hint)
+        hint = 'for example name: ClassVar[str] = "drop-weak-connections"'
+        raise CompileError(where, "needs a name in lower-case letters and hyphens", hint)
     digest = hashlib.sha256(source).hexdigest()
     own_class: Any = cls
     own_class.own_code = f"by code of {path.name}, sha256 {digest[:16]}..."  # a note of its step
@@ -69,12 +69,14 @@ def _as_class(where: str, function: Callable[..., Any]) -> type[Any]:
     hints = get_type_hints(function)
     parameters = list(inspect.signature(function).parameters.values())
     if not parameters or any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
-        problem = "does not take a graph and options by name"
-        raise CompileError(where, problem, "such as: def halve(graph: Graph, share: float = 0.5)")
+        problem = "must take a graph, and options by name"
+        raise CompileError(
+            where, problem, "for example def halve(graph: Graph, share: float = 0.5)"
+        )
     options = parameters[1:]
     if untyped := [p.name for p in options if p.name not in hints]:
-        problem = f"parameter {untyped[0]!r} has no type"
-        raise CompileError(where, problem, "such as share: float = 0.5")
+        problem = f"parameter {untyped[0]!r} has no type annotation"
+        raise CompileError(where, problem, "for example share: float = 0.5")
 
     def call(self: Any, graph: Any) -> Any:
         return function(graph, **{p.name: getattr(self, p.name) for p in options})

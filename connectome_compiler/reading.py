@@ -1,6 +1,6 @@
-"""Files that users name: only regular ones are opened, and no more is read than was meant.
+"""Files that users name: only regular ones are opened, and only up to a limit.
 
-A pipe never ends, a device can be endless or act when it is opened. Links to files are followed:
+A pipe may block, a device can be endless or have side effects. Links to files are followed, since
 data sets are often linked into a folder.
 """
 
@@ -14,26 +14,26 @@ from connectome_compiler.errors import CompileError
 
 
 def place(where: str, given: object) -> Path:
-    """Return what a caller gives as a path; raise `CompileError` for what none can be."""
+    """Return the path that a caller gave; raise `CompileError` for what cannot be one."""
     hint = "give text, or a pathlib.Path"
     if not isinstance(given, str | os.PathLike):
-        raise CompileError(where, f"is {given!r}, not a path", hint)
+        raise CompileError(where, f"must be a path, not {given!r}", hint)
     try:
         path = Path(given)
         path.exists()
         str(path).encode()
     except PermissionError:
-        return path  # what comes next says more
+        return path  # the next check gives a better message
     except (OSError, TypeError, ValueError) as error:  # too long; of bytes; not UTF-8
         why = getattr(error, "strerror", None) or error
         raise CompileError(f"{where} {given!r}", f"is not a path: {why}", hint) from error
     if "\0" in str(path):
-        raise CompileError(f"{where} {given!r}", "is not a path: it has a NUL character in it")
+        raise CompileError(f"{where} {given!r}", "is not a path: it contains a NUL character")
     return path
 
 
 def must_be_file(path: Path, hint: str = "") -> int:
-    """Return the size of a file; raise `CompileError`, with ``hint``, if it is none to be read."""
+    """Return the size of a file; raise `CompileError`, with ``hint``, if it cannot be read."""
     try:
         str(path).encode()
         found = path.stat()
@@ -53,7 +53,7 @@ def must_be_file(path: Path, hint: str = "") -> int:
 
 
 def read_bytes(path: Path, most: int, hint: str = "") -> bytes:
-    """Return what a file holds; raise `CompileError` if that is more than ``most`` bytes."""
+    """Return the content of a file; raise `CompileError` if it has more than ``most`` bytes."""
     size = must_be_file(path, hint)
     try:
         with path.open("rb") as file:
@@ -61,5 +61,5 @@ def read_bytes(path: Path, most: int, hint: str = "") -> bytes:
     except OSError as error:
         raise CompileError(str(path), f"cannot be read: {error.strerror or error}") from error
     if len(content) > most:
-        raise CompileError(str(path), f"has {size:,} bytes, at most {most:,} are read")
+        raise CompileError(str(path), f"has {size:,} bytes; the limit is {most:,}")
     return content

@@ -1,7 +1,7 @@
-"""Recipes: the whole line from a data set to a module, as data (TOML).
+"""Recipes: the whole pipeline from a data set to a module, as data (TOML).
 
 A recipe names a source, passes in order, and a template, each with its options. An option is
-reached by its own name where one stage alone has it (``min_weight=2``), else as ``stage.field``
+reached by its own name if only one stage has it (``min_weight=2``), otherwise as ``stage.field``
 (``split-flow.feedback=keep``); ``[options]`` gives other names. `load_recipe` reads a shipped
 recipe by name or a user's by path, checks every key, adds passes and applies settings.
 """
@@ -38,7 +38,7 @@ KEYS = ("name", "title", "extends", "source", "pass", "template", "options", "se
 SUFFIX = ".toml"
 MOST_BYTES = 1 << 20  # of a recipe
 MOST_PASSES = 100
-DEEPEST = 16  # tables in tables; stages have options, and these may be tables or lists
+DEEPEST = 16  # nesting of tables; options of stages may be tables or lists
 LONGEST_CHAIN = 16  # recipes that extend each other; one file can have several paths
 
 PLACED = re.compile(
@@ -48,7 +48,7 @@ PLACED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One adapter, pass or template of a recipe, with its options, not yet made."""
+    """One adapter, pass or template of a recipe, with its options, not yet instantiated."""
 
     kind: Kind
     use: str  # its name in the registry
@@ -57,20 +57,20 @@ class Stage:
     options: dict[str, Any] = field(default_factory=dict)
     # A pass with fields here is left out while all of them have these values.
     off: dict[str, Any] = field(default_factory=dict)
-    words: dict[str, str] = field(default_factory=dict)  # what the user called a field
+    words: dict[str, str] = field(default_factory=dict)  # the names by which the user set fields
 
     def make(self) -> Any:
         """Return the configured adapter, pass or template."""
         return configure(self.id, self.cls, self.options)
 
     def runs(self, made: Any) -> bool:
-        """Whether the pass ``made`` from this stage takes part."""
+        """Whether the pass ``made`` from this stage is run."""
         return not self.off or any(getattr(made, key) != value for key, value in self.off.items())
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a recipe comes to: an adapter, the passes that take part, and a template."""
+    """A recipe's adapter, the passes that are run, and its template."""
 
     source: Any
     passes: tuple[Any, ...]
@@ -92,14 +92,14 @@ class Recipe:
 
     @property
     def stages(self) -> dict[str, Stage]:
-        """All stages by the name that reaches their options."""
+        """All stages by id."""
         return {s.id: s for s in (self.source, *self.passes, self.template)}
 
     @property
     def options(self) -> dict[str, tuple[str, ...]]:
-        """Every name without a stage that is understood, and the ``stage.field`` that it reaches.
+        """Every option name without a stage, and the ``stage.field`` that it sets.
 
-        Where several stages have a field, its name reaches none of them, unless it is an alias.
+        If several stages have a field, its name alone sets none of them, unless it is an alias.
         """
         found: dict[str, list[str]] = {}
         for stage in self.stages.values():
@@ -109,14 +109,14 @@ class Recipe:
         return {**self.aliases, **{k: paths for k, paths in alone.items() if k not in self.aliases}}
 
     def names(self, path: str) -> list[str]:
-        """Return how a user can call the option ``stage.field``, and no other by the same name."""
+        """Return the names by which a user can set the option ``stage.field`` and no other."""
         return [key for key, paths in self.options.items() if paths == (path,)] or [path]
 
     def having(self, settings: Mapping[str, Any]) -> Recipe:
         """Return the recipe with options set: by name, or by ``stage.field``.
 
-        A name that reaches several fields, such as ``seed``, gives way to one that reaches one.
-        Raises `CompileError` naming all that cannot be set.
+        A name of several fields, such as ``seed``, gives way to a name of one.
+        Raises `CompileError` naming all options that cannot be set.
         """
         faults = Faults()
         recipe = self._having(settings, faults)
@@ -184,7 +184,7 @@ class Recipe:
         called: str | None = None,
         **options: Any,
     ) -> Recipe:
-        """Return the recipe with one more pass, right after or before the stage of that name.
+        """Return the recipe with one more pass, directly after or before the named stage.
 
         ``use`` is a pass's name, ``"FILE.py:NAME"``, a class, or a pass that has been made;
         ``options`` are its fields. ``called`` is its name in this recipe, if not its own.
@@ -195,7 +195,7 @@ class Recipe:
         else:
             cls = use if isinstance(use, type) else type(use)
             if not (is_dataclass(cls) and hasattr(cls, "name") and callable(use)):
-                hint = "a frozen dataclass with a name, called with a graph"
+                hint = "a pass is a frozen dataclass with a name that is called with a graph"
                 raise CompileError(where, f"{use!r} is not a pass", hint)
             own = (
                 {} if use is cls else {f.name: getattr(use, f.name) for f in fields(cls) if f.init}
@@ -230,21 +230,21 @@ class Recipe:
         if stage.id in order:
             waits = [f"set {stage.id}.{key}, or " for key in self.stages[stage.id].off]
             hint = "".join(waits[:1]) + "give this one another id"
-            raise CompileError(place, f"is in the recipe already, as {stage.id!r}", hint)
+            raise CompileError(place, f"is already in the recipe, as {stage.id!r}", hint)
         at = order.index(anchor) - (before is not None)  # of the passes: the source is none
         while before is None and at + 1 < len(order) and order[at + 1] in added:
             at += 1
         return replace(self, passes=(*self.passes[:at], stage, *self.passes[at:]))
 
     def make(self) -> Made:
-        """Return the adapter, passes and template; raise `CompileError` naming all faults."""
+        """Return the adapter, passes and template; raise `CompileError` naming all errors."""
         faults, made = Faults(), dict[str, Any]()
         for stage in self.stages.values():
             if missing := [key for key in required(stage.cls) if key not in stage.options]:
                 for key in missing:
                     with faults.noted():
                         word = self.names(f"{stage.id}.{key}")[0]
-                        problem, hint = "is not set, and has no default", f"--set {word}=VALUE"
+                        problem, hint = "is not set and has no default", f"--set {word}=VALUE"
                         raise CompileError(word, problem, hint)
                 continue
             with faults.noted():
@@ -260,7 +260,7 @@ class Recipe:
         return Made(made[self.source.id], passes, ids, made[self.template.id])
 
     def made(self, stage: Stage) -> Any:
-        """Return what ``stage`` makes; its errors call options as the user did."""
+        """Return what ``stage`` makes; errors name options as the user did."""
         try:
             return stage.make()
         except CompileError as error:
@@ -268,7 +268,7 @@ class Recipe:
             raise
 
     def _must_not_be_in_vain(self, stage: Stage, made: Mapping[str, Any]) -> None:
-        """Raise `CompileError` where a user set an option of a pass that does not take part."""
+        """Raise `CompileError` if a user set an option of a pass that is not run."""
         if any(key in stage.words for key in stage.off):
             return  # left out on purpose: null=none
         for word in stage.words.values():
@@ -279,7 +279,7 @@ class Recipe:
                 raise CompileError(word, problem, f"set {asks} as well")
 
     def put_in_words(self, error: CompileError, stage: Stage | None = None) -> None:
-        """Call the option that ``error`` names as the user called it; it is one of ``stage``."""
+        """Rename the option of ``stage`` in ``error`` to the name that the user used."""
         for each in error.errors if isinstance(error, RecipeError) else (error,):
             each.where = self._in_words(each.where, stage)
 
@@ -301,14 +301,14 @@ def _listed(words: Sequence[str], joint: str) -> str:
 
 
 def shipped() -> dict[str, str]:
-    """Return the names and titles of the installed recipes, without a look at their stages."""
+    """Return the names and titles of the installed recipes, without reading their stages."""
     return {name: _title(name) for name in recipe_names()}
 
 
 def _title(name: str) -> str:
     try:
         return str(tomllib.loads(recipe_text(name)).get("title", ""))
-    except CompileError as error:  # one broken plugin must not hide all else
+    except CompileError as error:  # one broken plugin must not hide everything else
         return error.problem
     except ValueError:
         return "is not TOML"
@@ -323,8 +323,8 @@ def load_recipe(
     """Read the shipped recipe ``name``, or the file if ``name`` ends in ``.toml``.
 
     ``settings`` are values by option, or texts such as ``"min_synapses=2"``; ``options`` are more
-    of them. ``passes`` are added, as texts such as ``"keep-core after source"``. Raises
-    `CompileError` for what does not exist, naming the nearest that does.
+    of them. ``passes`` are added, as text such as ``"keep-core after source"``. Raises
+    `CompileError` for names that do not exist, suggesting the nearest that does.
     """
     return _with_passes(_load(str(name), ()), passes).having(as_settings(settings, options))
 
@@ -332,7 +332,7 @@ def load_recipe(
 def as_settings(
     settings: Mapping[str, Any] | Iterable[str], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return values by option, of what is given in either way."""
+    """Return values by option, given in either form."""
     given = settings if isinstance(settings, Mapping) else _texts(settings)
     if not all(isinstance(key, str) for key in given):
         raise _no_settings(settings)
@@ -349,7 +349,7 @@ def _with_passes(recipe: Recipe, passes: Iterable[str]) -> Recipe:
         where = f"--pass {text!r}"
         found = PLACED.fullmatch(text.strip())
         if found is None:
-            hint = "such as --pass 'keep-core after source' (stages: ccompile list RECIPE)"
+            hint = "for example --pass 'keep-core after source' (stages: ccompile list RECIPE)"
             raise CompileError(where, "is not PASS after STAGE, or PASS before STAGE", hint)
         stage = _stage(where, "pass", None, {"use": found["use"]}, Path())
         stage = replace(stage, id=found["id"] or stage.id)
@@ -369,8 +369,8 @@ def _texts(settings: Iterable[str]) -> list[str]:
 
 
 def _no_settings(given: object) -> CompileError:
-    hint = 'such as {"min_synapses": 2}, or ["min_synapses=2"]'
-    return CompileError("settings", f"is {given!r}, not options by name", hint)
+    hint = 'for example {"min_synapses": 2}, or ["min_synapses=2"]'
+    return CompileError("settings", f"must be options by name, not {given!r}", hint)
 
 
 def read_recipe(name: str, children: tuple[str, ...] = ()) -> str:
@@ -401,14 +401,14 @@ def _load(name: str, children: tuple[str, ...]) -> Recipe:
 def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
     """Read a recipe from TOML; ``where`` names it in errors, ``children`` extend it.
 
-    Raises `CompileError` naming all faults that can be told.
+    Raises `CompileError` naming all errors that can be found.
     """
     try:
         page = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise CompileError(where, f"is not TOML: {error}") from error
-    except ValueError as error:  # Python converts no number of thousands of digits
-        raise CompileError(where, "holds a number of too many digits") from error
+    except ValueError as error:  # Python does not convert numbers with thousands of digits
+        raise CompileError(where, "contains a number with too many digits") from error
     _must_be_shallow(where, page)
     faults = Faults()
     for key in page:
@@ -419,7 +419,9 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
     with faults.noted():
         name = _text(where, page, "name", name)
         if not name.strip() or not name.isprintable():
-            raise CompileError(f"{where}: name", f"{name!r} is no name", "write one line of text")
+            raise CompileError(
+                f"{where}: name", f"{name!r} is not a name", "write one line of text"
+            )
     with faults.noted():
         title = _text(where, page, "title", "")
     strangers = [k for k, v in page.items() if k not in KEYS and isinstance(v, dict | list)]
@@ -428,7 +430,7 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
     recipe = read(where, page, children, faults)
     if recipe is None:
         faults.raise_any()
-        raise AssertionError("a recipe that cannot be read has a fault")
+        raise AssertionError("a recipe that cannot be read has an error")
     recipe = replace(recipe, name=name, title=title or recipe.title)
     aliases: dict[str, Any] = {}
     with faults.noted():
@@ -436,11 +438,13 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
         recipe = _with_aliases(where, recipe, aliases, faults)
     with faults.noted():
         changes = _flat(_table(where, page, "set"))
-        if strangers or len(faults.errors) > n_before:  # a name may be of what could not be read
+        if (
+            strangers or len(faults.errors) > n_before
+        ):  # the name may belong to a part that could not be read
             known_names = {*recipe.options} - ({*aliases} - {*recipe.aliases})
             changes = {k: v for k, v in changes.items() if "." in k or k in known_names}
         recipe = recipe._having(changes, faults)
-    if faults.errors:  # what else is wrong is told with it, but for what may still be set
+    if faults.errors:  # other errors are reported with it, except options that may still be set
         for stage in recipe.stages.values():
             with faults.noted():
                 if all(key in stage.options for key in required(stage.cls)):
@@ -452,14 +456,14 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
 def _whole(
     where: str, page: dict[str, Any], children: tuple[str, ...], faults: Faults
 ) -> Recipe | None:
-    """Return the recipe that a page writes out, or None, with faults, if it lacks a part."""
+    """Return the recipe that a page spells out, or None, with errors noted, if it is incomplete."""
     folder = Path(where).parent
     ends: dict[Kind, Stage] = {}
     kinds: dict[Kind, str] = {"adapter": "source", "template": "template"}
     for kind, key in kinds.items():
         with faults.noted():
             if key not in page and any(nearest(k, (key,)) for k in page if k not in KEYS):
-                continue  # it is misspelled, which is said
+                continue  # it is misspelled, which is reported
             if key not in page:
                 raise CompileError(where, f"has no [{key}]")
             ends[kind] = _stage(where, kind, key, _table(where, page, key), folder, faults)
@@ -468,7 +472,10 @@ def _whole(
         with faults.noted():
             for key in ("after", "before"):
                 if key in entry:
-                    problem, hint = f"has {key}, but no extends", "passes run as they are listed"
+                    problem, hint = (
+                        f"has {key}, but no extends",
+                        "passes run in the order in which they are listed",
+                    )
                     raise CompileError(f"{where}: pass {entry.get('use', '')}", problem, hint)
             passes.append(_stage(where, "pass", None, entry, folder, faults))
     if len(ends) < 2:
@@ -515,28 +522,28 @@ def _entries(where: str, page: dict[str, Any], faults: Faults) -> list[dict[str,
         entries = page.get("pass", [])
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise CompileError(
-                f"{where}: pass", "is no list of tables", "write [[pass]] above each"
+                f"{where}: pass", "is not a list of tables", "write [[pass]] above each"
             )
         if len(entries) > MOST_PASSES:
-            problem = f"has {len(entries):,} passes, at most {MOST_PASSES} are run"
+            problem = f"has {len(entries):,} passes; the limit is {MOST_PASSES}"
             raise CompileError(f"{where}: pass", problem)
         return entries
     return []
 
 
 def _must_be_shallow(where: str, page: dict[str, Any]) -> None:
-    """Raise `CompileError` if tables and lists lie so deep that they cannot be printed."""
+    """Raise `CompileError` if tables and lists are nested too deeply to be printed."""
     level: list[Any] = [page]
     for _ in range(DEEPEST):
         inner = [v for x in level for v in (x.values() if isinstance(x, dict) else x)]
         level = [v for v in inner if isinstance(v, dict | list)]
         if not level:
             return
-    raise CompileError(where, f"has tables or lists more than {DEEPEST} deep")
+    raise CompileError(where, f"has tables or lists nested more than {DEEPEST} deep")
 
 
 def _with_aliases(where: str, recipe: Recipe, given: dict[str, Any], faults: Faults) -> Recipe:
-    """Return the recipe with more names of options; what is wrong with others is noted."""
+    """Return the recipe with aliases of options; invalid ones are noted as errors."""
     reach: dict[str, tuple[str, ...]] = {}
     for alias, target in given.items():
         with faults.noted():
@@ -548,7 +555,9 @@ def _alias(place: str, recipe: Recipe, given: Any) -> tuple[str, ...]:
     paths = tuple(given) if isinstance(given, list) else (given,)
     for path in paths or (given,):
         if not isinstance(path, str) or "." not in path:
-            raise CompileError(place, f"is {path!r}", 'such as "split-flow.feedback"')
+            raise CompileError(
+                place, f"must be stage.field, not {path!r}", 'for example "split-flow.feedback"'
+            )
         id_, _, option = path.rpartition(".")
         if id_ not in recipe.stages:
             raise UnknownNameError.among(f"{place}: stage", id_, recipe.stages)
@@ -564,7 +573,7 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Raw]:
         key, equals, value = (part.strip() for part in text.partition("="))
         with faults.noted():
             if not equals or not key:
-                hint = "such as --set min_synapses=2"
+                hint = "for example --set min_synapses=2"
                 raise CompileError(f"--set {text}", "is not key=value", hint)
             if key in settings:
                 raise CompileError(f"--set {key}", "is given twice", "leave one out")
@@ -588,19 +597,23 @@ def _stage(
     options = dict(entry)
     use = options.pop("use", None)
     if not isinstance(use, str):
-        problem = "has no use" if use is None else f"use is {use!r}, not text"
-        raise CompileError(f"{where}: {id_ or kind}", problem, f'such as use = "{_EXAMPLE[kind]}"')
+        problem = "has no use" if use is None else f"use must be text, not {use!r}"
+        raise CompileError(
+            f"{where}: {id_ or kind}", problem, f'for example use = "{_EXAMPLE[kind]}"'
+        )
     cls = find(kind, use, where, folder)
     name = use if use in known(kind) else cls.name
     own = id_ or options.pop("id", name)
     if not isinstance(own, str) or not own:
-        raise CompileError(f"{where}: {kind} {use}", f"id is {own!r}, not a name")
+        raise CompileError(f"{where}: {kind} {use}", f"id must be a name, not {own!r}")
     when = options.pop("when", []) if kind == "pass" else []
     found = Faults()
     for key in (*options, *(when := when if isinstance(when, list) else [when])):
         with found.noted():
             if not isinstance(key, str):
-                raise CompileError(f"{where}: {own}: when", f"is {key!r}, not an option's name")
+                raise CompileError(
+                    f"{where}: {own}: when", f"must be the name of an option, not {key!r}"
+                )
             must_exist(f"{where}: {own}", cls, key)
     if faults is None:
         found.raise_any()
@@ -628,12 +641,12 @@ def _flat(table: dict[str, Any]) -> dict[str, Any]:
 def _table(where: str, page: dict[str, Any], key: str) -> dict[str, Any]:
     table = page.get(key, {})
     if not isinstance(table, dict):
-        raise CompileError(f"{where}: {key}", "is no table", f"write [{key}]")
+        raise CompileError(f"{where}: {key}", "is not a table", f"write [{key}]")
     return table
 
 
 def _text(where: str, page: dict[str, Any], key: str, default: str) -> str:
     value = page.get(key, default)
     if not isinstance(value, str):
-        raise CompileError(f"{where}: {key}", f"is {value!r}, not text")
+        raise CompileError(f"{where}: {key}", f"must be text, not {value!r}")
     return value

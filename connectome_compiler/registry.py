@@ -1,6 +1,6 @@
-"""Adapters, passes, templates, recipes, records of the IR by name; imported only when asked for.
+"""Adapters, passes, templates, recipes and IR records by name; imported only when needed.
 
-Built-in ones are tables of strings, beside the things they name. Other packages list theirs under
+Built-in ones are listed in tables of strings beside the code. Other packages list theirs under
 the entry point groups ``connectome_compiler.adapters``, ``.passes``, ``.templates``, ``.laws``,
 ``.nodes`` and ``.weights``; and under ``connectome_compiler.recipes`` the package that holds
 ``NAME.toml``.
@@ -31,7 +31,7 @@ HOME: dict[Kind, tuple[str, str]] = {
     "node": ("connectome_compiler.ir.nodes", "connectome_compiler.nodes"),
     "weights": ("connectome_compiler.ir.weights", "connectome_compiler.weights"),
 }
-RECIPES = "connectome_compiler.recipes"  # the package of those we ship, and the group of others
+RECIPES = "connectome_compiler.recipes"  # the package of built-in ones, and the entry point group
 
 
 def known(kind: Kind) -> dict[str, EntryPoint]:
@@ -40,27 +40,27 @@ def known(kind: Kind) -> dict[str, EntryPoint]:
     builtin: dict[str, str] = import_module(module).BUILTIN
     found = {name: EntryPoint(name, value, group) for name, value in builtin.items()}
     for point in _plugins(group):
-        found.setdefault(point.name, point)  # a plugin cannot replace what we ship
+        found.setdefault(point.name, point)  # a plugin cannot replace a built-in
     return found
 
 
 @cache
 def _plugins(group: str) -> tuple[EntryPoint, ...]:
-    """Return what other packages list; read once per process: it takes a look at all of them."""
+    """Return what other packages list; cached, since it scans all installed packages."""
     return tuple(entry_points(group=group))
 
 
 def find(kind: Kind, name: str, where: str = "", folder: Path = Path()) -> type[Any]:
     """Return the class called ``name``; raise `UnknownNameError` naming the nearest.
 
-    ``where`` says in the error who asked: ``my.toml``. The name of an adapter or pass may also be
+    ``where`` names the source of the request in errors: ``my.toml``. An adapter or pass may also be
     ``FILE.py:NAME``, the path starting at ``folder``: the file is run.
     """
     place = f"{where}: {kind}" if where else kind
     if kind != "template" and (own := FILE.fullmatch(name)):
         cls = from_file(folder / own["path"], own["name"])
         if cls.name in known(kind):
-            problem = f"is called {cls.name!r}, as one that is installed"
+            problem = f"is called {cls.name!r}, like an installed one"
             raise CompileError(f"{place} {name!r}", problem, "give it another name")
         return cls
     point = entry(kind, name, place)
@@ -88,12 +88,12 @@ def class_names(kind: Kind) -> list[str]:
 
 
 def recipe_names() -> list[str]:
-    """Return the names of all recipes that are installed; none is read."""
+    """Return the names of all installed recipes, without reading them."""
     return sorted(_recipes())
 
 
 def recipe_text(name: str) -> str:
-    """Return the recipe called ``name``, one of `recipe_names`, as it is written."""
+    """Return the text of the recipe ``name``, one of `recipe_names`."""
     package = _the_one(_recipes(), RECIPES, name, "recipe").value
     try:
         return resources.files(package).joinpath(f"{name}.toml").read_text(encoding="utf-8")
@@ -111,14 +111,14 @@ def _recipes() -> dict[str, EntryPoint]:
 
 
 def _broken(place: str, name: str, error: Exception) -> CompileError:
-    hint = "reinstall what provides it"
+    hint = "reinstall the package that provides it"
     return CompileError(f"{place} {name!r}", f"cannot be imported: {error}", hint)
 
 
 def docstring(kind: Kind, name: str) -> str:
-    """Return what the class called ``name`` says of itself, read from its source: not imported.
+    """Return the docstring of the class ``name``, read from its source without importing it.
 
-    A class that does not stand in the file that it is listed under is imported after all.
+    A class that is not defined in the module it is listed under is imported after all.
     """
     point = entry(kind, name, kind)
     with suppress(ImportError, AttributeError, ValueError, OSError, SyntaxError):
@@ -140,7 +140,7 @@ def _the_one(found: dict[str, EntryPoint], group: str, name: str, place: str) ->
     if name not in found:
         raise UnknownNameError.among(place, name, found)
     rivals = [point for point in _plugins(group) if point.name == name]
-    if found[name] in rivals[:1] and len(rivals) > 1:  # which of them is meant, nobody can tell
+    if found[name] in rivals[:1] and len(rivals) > 1:  # it is ambiguous which of them is meant
         owners = " and ".join(sorted(owner(point) for point in rivals))
         raise CompileError(f"{place} {name!r}", f"is provided by {owners}", "uninstall all but one")
     return found[name]

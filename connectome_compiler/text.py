@@ -1,4 +1,4 @@
-"""How text is laid out and shown: columns, lines of one width, and what a terminal may be sent."""
+"""Text layout: columns, wrapped lines, and text that is safe for a terminal."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 WIDTH = 100
-INDENT = 12  # of what stands beside the words on the left
-LONGEST = 600  # characters that are shown of one text; a value from a file can have millions
+INDENT = 12  # indentation beside the words on the left
+LONGEST = 600  # characters shown of one text; a value from a file can have millions
 
-# Everything that moves a cursor, sets a title or turns the direction of reading, but the newline.
+# Everything that moves the cursor, sets a title or changes the text direction, except newlines.
 _ACTING = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
     "\ud800-\udfff]"
@@ -20,7 +20,7 @@ Row = tuple[str, ...]
 
 
 def table(rows: Sequence[Row | None], align: str = "<", indent: str = "  ") -> list[str]:
-    """Return lines with the cells of ``rows`` in columns; None is a rule across all of them.
+    """Return lines with the cells of ``rows`` in columns; None is a rule across all columns.
 
     ``align`` has "<" or ">" for each column, its last letter for all further ones.
     """
@@ -58,7 +58,7 @@ def _sides(align: str, columns: Sequence[object]) -> str:
 
 
 def wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
-    """Return ``text`` in lines, which begin with ``first`` and ``rest``; words stay whole."""
+    """Return ``text`` wrapped into lines that begin with ``first`` and ``rest``."""
     return textwrap.wrap(
         text,
         WIDTH,
@@ -70,22 +70,22 @@ def wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
 
 
 def beside(word: str, text: str) -> list[str]:
-    """Return ``text`` in lines to the right of a word."""
+    """Return ``text`` wrapped to the right of a word."""
     return wrapped(text, f"{word:<{INDENT}}", " " * INDENT)
 
 
 def notes(texts: Iterable[str]) -> list[str]:
-    """Return each text in lines below what it is about."""
+    """Return each text as indented lines."""
     return [line for text in texts for line in wrapped(text, " " * 6, " " * 8)]
 
 
 def cut(text: str, most: int) -> str:
-    """Return ``text`` without its end where it is longer than ``most``."""
+    """Return ``text`` without its end if it is longer than ``most``."""
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def shortened(text: str) -> str:
-    """Return ``text`` without its middle where it is longer than anyone reads."""
+    """Return ``text`` without its middle if it is very long."""
     if (left_out := len(text) - LONGEST) <= 0:
         return text
     half = LONGEST // 2
@@ -93,8 +93,8 @@ def shortened(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""Return ``text`` for a terminal: what would act on it is spelled out, as in ``\x1b``.
+    r"""Return ``text`` for a terminal, with control characters escaped, as in ``\x1b``.
 
-    Newlines stay. Names and titles come from data, and a terminal obeys what it is sent.
+    Newlines stay. Names and titles come from data, and could otherwise control the terminal.
     """
     return _ACTING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

@@ -19,7 +19,7 @@ from ._facts import read_fact
 
 ORIGINS = ("measured", "derived", "chosen", "placeholder")  # what a ``..._status`` may say
 MOST_BYTES = 1 << 26  # of a table
-MOST = 10**9  # a slip of the pen must not fill the memory; all the neurons of a mouse are 10**8
+MOST = 10**9  # a typo must not fill the memory; all the neurons of a mouse are 10**8
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,13 @@ class Row:
     def number(
         self, column: str, *, above: float | None = None, most: float | None = None
     ) -> float:
-        """Return a number from 0 on, or ``above`` a limit, and at most ``most``."""
+        """Return a number of at least 0, or ``above`` a limit, and at most ``most``."""
         text = self.text(column)
         if not is_number(text):
-            raise CompileError(self.at(column), f"{text!r} is no number")
+            raise CompileError(self.at(column), f"{text!r} is not a number")
         value = float(text)
         if not isfinite(value):
-            raise CompileError(self.at(column), f"{text} is no finite number")
+            raise CompileError(self.at(column), f"{text} is not finite")
         if value < 0 or (above is not None and value <= above):
             limit = "not above" if above == 0 and value == 0 else "below"
             raise CompileError(self.at(column), f"{text} is {limit} 0")
@@ -61,17 +61,17 @@ class Row:
         return value
 
     def whole(self, column: str, least: int) -> int:
-        """Return a whole number from ``least`` on, at most `MOST`."""
+        """Return a whole number of at least ``least`` and at most `MOST`."""
         value = self.number(column, most=MOST)
         if value != int(value) or value < least:
-            problem = f"{self.cells[column]} is no whole number from {least} on"
+            problem = f"{self.cells[column]} is not a whole number of at least {least}"
             raise CompileError(self.at(column), problem)
         return int(value)
 
 
 @dataclass(frozen=True, slots=True)
 class AreaTable:
-    """The rows of one table, where they are from, and the columns that nothing is read from."""
+    """The rows of one table, their source, and the columns that are not read."""
 
     file: SourceFile
     where: str
@@ -80,7 +80,7 @@ class AreaTable:
     unread: tuple[str, ...]
 
     def origins(self) -> str:
-        """Return how often each column is measured, derived, chosen or a placeholder, if told.
+        """Return how often each column is measured, derived, chosen or a placeholder, if stated.
 
         Raises `CompileError` for any other word.
         """
@@ -101,8 +101,8 @@ class AreaTable:
 def read_table(path: str, fact: str, required: Sequence[str], optional: Sequence[str]) -> AreaTable:
     """Read the CSV file ``path``, or the shipped table ``fact`` if there is no path.
 
-    Any other column is unread, but for those that end in ``_source`` and ``_status``. Raises
-    `CompileError` naming file, line and column for what is no table or lacks a required column.
+    Other columns are not read, except those that end in ``_source`` and ``_status``. Raises
+    `CompileError` naming file, line and column if it is not a table or lacks a required column.
     """
     if not path:
         shipped = read_fact(fact)
@@ -132,7 +132,7 @@ def _read(path: str, required: Sequence[str]) -> tuple[SourceFile, list[str], li
     try:
         table = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except csv.Error as error:
-        raise CompileError(f"{path}, line {reader.line_num}", f"is no CSV: {error}") from error
+        raise CompileError(f"{path}, line {reader.line_num}", f"is not CSV: {error}") from error
     names = [name.lower().replace(" ", "_") for name in table[0][1]]
     if twice := sorted(name for name, n in Counter(names).items() if n > 1):
         raise CompileError(f"{path}, line 1", f"column {twice[0]!r} occurs twice")

@@ -28,7 +28,7 @@ ELECTRICAL = "Generic_GJ"
 MOST_BYTES = 1 << 28  # of a file; the largest has 10 MB
 # Of Wang et al. 2024 in cect; the monoamines beside them are those of Bentley et al. 2016.
 ANATOMICAL = ("Acetylcholine", "Glutamate", "GABA", "Betaine")
-# What a connection is: only anatomical ones have a transmitter that acts between these two cells.
+# The kind of connection: only anatomical ones have a transmitter that acts between the two cells.
 Nature = Literal["anatomical", "extrasynaptic", "contact", "functional"]
 
 
@@ -134,7 +134,7 @@ class Matrices:
     names: tuple[str, ...]
     by_class: dict[str, npt.NDArray[np.float64]]
     file: SourceFile
-    version: str  # of cect; empty where nothing tells
+    version: str  # of cect; empty if unknown
 
 
 def read_matrices(reader: str, path: str) -> Matrices:
@@ -149,7 +149,7 @@ def read_matrices(reader: str, path: str) -> Matrices:
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise CompileError(where, f"is no JSON: {error}", f"use {PACKAGE}") from error
+        raise CompileError(where, f"is not JSON: {error}", f"use {PACKAGE}") from error
     nodes = data.get("nodes") if isinstance(data, dict) else None
     given = data.get("connections") if isinstance(data, dict) else None
     if not (isinstance(nodes, list) and isinstance(given, dict)):
@@ -172,7 +172,7 @@ def _matrix(where: str, rows: Any, n: int) -> npt.NDArray[np.float64]:
     try:
         matrix = np.array(rows, dtype=np.float64).reshape(len(rows), -1)
     except (TypeError, ValueError, OverflowError) as error:
-        raise CompileError(where, f"is no matrix of numbers: {error}") from error
+        raise CompileError(where, f"is not a matrix of numbers: {error}") from error
     if matrix.shape != (n, n):
         raise CompileError(where, f"is {matrix.shape[0]} x {matrix.shape[1]}, but has {n} nodes")
     if not np.isfinite(matrix).all():
@@ -183,12 +183,12 @@ def _matrix(where: str, rows: Any, n: int) -> npt.NDArray[np.float64]:
 
 def _installed(name: str) -> tuple[bytes, str]:
     """Read from the installed package; its code is not imported."""
-    hint = f"install it (pip install {PACKAGE}), or give path=FILE, its wheel"
+    hint = f"install it (pip install {PACKAGE}), or set path to its wheel"
     hint += f" (pip download --no-deps {PACKAGE})"
     try:
         package = metadata.distribution("cect")
     except metadata.PackageNotFoundError as error:
-        raise CompileError("cect", "is not installed, and has this data set", hint) from error
+        raise CompileError("cect", "is not installed, but provides this data set", hint) from error
     try:
         content = Path(str(package.locate_file(f"cect/cache/{name}"))).read_bytes()
     except OSError as error:
@@ -211,7 +211,9 @@ def _from_path(path: Path, name: str) -> tuple[bytes, str]:
             content = wheel.read(f"cect/cache/{name}")
             return content, _version(wheel.namelist())
     except BROKEN_ZIP as error:
-        raise CompileError(str(path), "is no wheel", f"pip download --no-deps {PACKAGE}") from error
+        raise CompileError(
+            str(path), "is not a wheel", f"pip download --no-deps {PACKAGE}"
+        ) from error
     except KeyError as error:
         problem = f"has no file cect/cache/{name}"
         raise CompileError(str(path), problem, f"pip download --no-deps {PACKAGE}") from error

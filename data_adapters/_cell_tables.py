@@ -36,7 +36,7 @@ ROLE_WORDS = {
     "sensory_neuron": "sensory",
 }
 
-# Where a neuron's transmitter is taken from, best first; what one column lacks, the next may tell.
+# Columns that give a neuron's transmitter, best first; a later one fills the gaps of earlier ones.
 # Measured and reviewed calls come before the votes of a neuron's own synapses, and these before
 # one word per neuron from a classifier: in FlyWire's annotations top_nt is "dopamine" for every
 # Kenyon cell of the right mushroom body, known_nt acetylcholine.
@@ -46,7 +46,7 @@ TRANSMITTER = (
     *("consensusnt", "nt_type", "nt", VOTES, "top_nt"),
     *("predicted_nt_type", "predictednt", "predicted_nt"),
 )
-CONSENSUS = ("consensus_nt", "consensusnt")  # has weighed the predictions: blank means not known
+CONSENSUS = ("consensus_nt", "consensusnt")  # combines predictions: blank means unknown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +71,7 @@ class CellFile:
         return Cells(self.key, self.as_text, columns, (self,), ())
 
     def refuse_twice(self, kept: Mask | None = None, what: str = "cell") -> None:
-        """Raise `CompileError` if a cell that is ``kept`` (none: any) has another row, too."""
+        """Raise `CompileError` if a cell that is ``kept`` (none: any) occurs in several rows."""
         unique, first, place, times = np.unique(
             self.key, return_index=True, return_inverse=True, return_counts=True
         )
@@ -99,7 +99,7 @@ class Column:
     name: str  # in its file
 
     def where(self, word: str) -> str:
-        """Return where the first row is that has ``word``."""
+        """Return the location of the first row with ``word``."""
         found = self.file.data.column(self.name).cast(pa.string())
         k = pc.index(found, word).as_py()
         return self.file.table.at(int(self.file.row[k]), self.name)
@@ -135,12 +135,12 @@ class Cells:
         return len(self.key)
 
     def find(self, *synonyms: str) -> str | None:
-        """Return the first column that goes by one of the names, in their order."""
+        """Return the first column with one of the names, in their order."""
         spelled = {plain(c): c for c in reversed(self.columns)}
         return next((spelled[s] for s in synonyms if s in spelled), None)
 
     def words(self, *synonyms: str, meaning: Callable[[str], str | None] = str) -> Words | None:
-        """Return what the words of the first such column mean; none if there is no such column."""
+        """Return the meanings of the words in the first such column; none without one."""
         name = self.find(*synonyms)
         return None if name is None else self.columns[name].words(meaning)
 
@@ -175,14 +175,14 @@ def read_cells(
     for table in tables:
         layout = cell_layout(preset, table.columns)
         if named := [c for c in table.columns if plain(c) in PERSONAL]:
-            problem = f"names people (column {named[0]}), and is not read for that"
-            hint = "leave the file out; of Codex, processed_labels has the words without the names"
+            problem = f"names people (column {named[0]}), and is therefore not read"
+            hint = "leave the file out; processed_labels of Codex has the labels without the names"
             raise CompileError(str(table.path), problem, hint)
         file = read_file(db, table, edges, layout)
         if files and file.as_text != files[0].as_text:
             mine, theirs = _ids(file.as_text), _ids(files[0].as_text)
             problem = f"column {file.key_column} holds {mine}, other cell tables {theirs}"
-            raise CompileError(str(table.path), problem, "ids must be written alike in all files")
+            raise CompileError(str(table.path), problem, "write ids in the same way in all files")
         if layout is None or not layout.repeats:
             file.refuse_twice()
         files.append(file)
@@ -215,7 +215,7 @@ def read_file(
     edges: _tables.Edges,
     layout: CellLayout | None = None,
 ) -> CellFile:
-    """Read a table of cells, whose ids are those that ``edges`` uses; no rule but theirs is held.
+    """Read a table of cells by the ids that ``edges`` uses; only ids are checked.
 
     Raises `CompileError` if no column has such ids.
     """
@@ -247,7 +247,7 @@ def read_file(
 
 
 def _trimmed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return texts without the blanks around them, null where nothing else is."""
+    """Return texts stripped of blanks, null where nothing is left."""
     trimmed = pc.utf8_trim(texts, " ")
     return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
 
@@ -271,7 +271,7 @@ def _notes(files: list[CellFile], n: int) -> list[str]:
         if file.n_without_id:
             note += f"; {file.n_without_id:,} rows without an id dropped"
         if n_repeated := len(file.key) - len(np.unique(file.key)):
-            note += f"; {n_repeated:,} further rows of a cell not used"
+            note += f"; {n_repeated:,} additional rows of a cell not used"
         notes.append(note)
         if lacking := n - len(np.unique(file.key)):
             notes.append(f"{lacking:,} cells are not in {file.table.path.name}")
@@ -322,7 +322,7 @@ def neuron_columns(
         notes.append(from_where)
         used.add("neurotransmitter")
     elif species:
-        notes.append(f"no table tells the transmitters of this {species}")
+        notes.append(f"no table gives the transmitters of this {species}")
     if (name := cells.find("sign")) is not None:
         made["sign"] = signs = _own_signs(cells.columns[name])
         notes.append(f"signs of {cells.n - signs.null_count:,} cells from column {name}")
@@ -344,8 +344,8 @@ def neuron_columns(
 
 
 def renamed(name: str, standard: str) -> str:
-    """Return the note that says under which name a column goes on."""
-    return f"column {name} is called {standard} from here on"
+    """Return the note that says how a column was renamed."""
+    return f"column {name} is renamed to {standard}"
 
 
 Found = tuple[Words | None, str, str]  # values, the column they come from, a note
@@ -360,8 +360,8 @@ def _roles(cells: Cells, preset: Preset | None) -> Found:
         if unknown.any():
             word = column.words()[unknown][0]
             known = f"known: {', '.join(ROLE_WORDS)}"
-            problem = f"{word!r} is no role that is known"
-            hint = f"{known}; another name for the column keeps it as it is"
+            problem = f"{word!r} is not a known role"
+            hint = f"{known}; rename the column to keep it as it is"
             raise CompileError(column.where(word), problem, hint)
         return roles, name, f"roles from column {name}"
     name = cells.find("super_class", "superclass") if preset and preset.species == "fly" else None
@@ -370,18 +370,18 @@ def _roles(cells: Cells, preset: Preset | None) -> Found:
     column = cells.columns[name]
     roles = column.words(role_of)
     told = int((~missing(roles)).sum())
-    # The super class itself stays: it says more than the role.
+    # The super class is kept too: it is more specific than the role.
     return roles, "role", f"roles of {told:,} of {cells.n:,} cells from column {name}"
 
 
 def coverage_of(cells: Cells, *synonyms: str) -> Found:
-    """Return how far each axon was followed; raise `CompileError` at a word that does not tell."""
+    """Return how far each axon was proofread; raise `CompileError` at an unknown word."""
     if (name := cells.find(*synonyms)) is None:
         return None, "", ""
     column = cells.columns[name]
     for word in sorted({w for w in column.words() if w is not None}):
         if word.lower() not in COVERAGE_WORDS:
-            problem = f"{word!r} does not tell how far an axon was proofread"
+            problem = f"{word!r} is not a known extent of proofreading"
             raise CompileError(column.where(word), problem, f"known: {', '.join(COVERAGE_WORDS)}")
     return column.words(lambda w: COVERAGE_WORDS[w.lower()]), name, f"axon coverage from {name}"
 
@@ -389,14 +389,14 @@ def coverage_of(cells: Cells, *synonyms: str) -> Found:
 def _transmitters_of(
     cells: Cells, species: str, votes: Words | None, votes_where: str
 ) -> tuple[Words | None, str]:
-    """Return each cell's transmitter as this project spells it, and which columns told how many."""
+    """Return each cell's transmitter in our spelling, and how many came from each column."""
     known: Words = np.full(cells.n, None, object)
     told = []
     for source in TRANSMITTER:
         if source == VOTES:
             if votes is None:
                 continue
-            name, words = "the synapses' own transmitters", votes
+            name, words = "the transmitters of the synapses", votes
             place: Callable[[str], str] = lambda word: votes_where  # noqa: E731
         else:
             found = cells.find(source)
@@ -415,11 +415,11 @@ def _transmitters_of(
     if not told:
         return None, ""
     n = int(missing(known).sum())
-    return known, f"transmitters: {', '.join(told)}; {n:,} not known"
+    return known, f"transmitters: {', '.join(told)}; {n:,} unknown"
 
 
 def _must_be_transmitters(words: Words, species: str, place: Callable[[str], str]) -> None:
-    """Raise `CompileError` at the place of the first word that the species' table lacks."""
+    """Raise `CompileError` at the first word that is not in the table of the species."""
     for word in sorted({w for w in words if w is not None}):
         try:
             signs_of(pa.array([word]), species, "")
@@ -436,8 +436,8 @@ def _own_signs(column: Column) -> pa.Array:
             try:
                 sign = {1.0: 1, -1.0: -1, 0.0: 0}[float(word)]
             except (ValueError, KeyError):
-                hint = "such as 1, -1, + and -, excitatory and inhibitory; blank where not known"
-                raise CompileError(column.where(word), f"{word!r} is no sign", hint) from None
+                hint = "use 1, -1, +, -, excitatory or inhibitory; blank if unknown"
+                raise CompileError(column.where(word), f"{word!r} is not a sign", hint) from None
         values[word] = sign or None
     encoded = column.values.cast(pa.string()).dictionary_encode()
     by_word = pa.array([values[w] for w in encoded.dictionary.to_pylist()], pa.int8())
@@ -467,7 +467,7 @@ def _position(
 ) -> tuple[Axes | None, tuple[str, ...], str]:
     """Return positions in um, the columns that they replace, and a note.
 
-    Nothing where no unit is known: such columns stay as they are.
+    Nothing is returned if the unit is unknown: such columns stay as they are.
     """
     position, names = usual_position(cells, numbers)
     if position is not None:
@@ -503,7 +503,7 @@ def _exact(column: Column) -> pa.Array:
     numbers, wrong = column.numbers()
     if wrong.any():
         word = column.values[int(wrong.argmax())].as_py()
-        raise CompileError(column.where(str(word)), f"{word!r} is no number")
+        raise CompileError(column.where(str(word)), f"{word!r} is not a number")
     return numbers
 
 
@@ -515,5 +515,7 @@ def _triples(column: Column) -> list[pa.Array]:
     bad = pc.and_(text.is_valid(), found.is_null())
     if (k := pc.index(bad, True).as_py()) >= 0:
         word = text[k].as_py()
-        raise CompileError(column.where(word), f"{word!r} is no position", "such as [x y z]")
+        raise CompileError(
+            column.where(word), f"{word!r} is not a position", "use three numbers: [x y z]"
+        )
     return [pc.struct_field(found, axis).cast(pa.float64()) for axis in "xyz"]

@@ -20,12 +20,12 @@ Words = npt.NDArray[np.object_]  # text, or None where it is missing
 
 
 class Kind(StrEnum):
-    """What a cell is, as far as one word of a table tells."""
+    """What a cell is, according to one word of a table."""
 
     EXCITATORY = "excitatory"
     INHIBITORY = "inhibitory"
-    GLIA = "glia"  # and every other cell that is no neuron: pericytes, endothelium
-    UNSURE = "unsure"  # the source's own word for "could not be told"
+    GLIA = "glia"  # and every other cell that is not a neuron: pericytes, endothelium
+    UNSURE = "unsure"  # the source's word for "could not be determined"
 
 
 # Lower case, without "_", "-" and spaces: "aibs_coarse_excitatory" is looked up as
@@ -100,7 +100,7 @@ COVERAGE_WORDS: dict[str, str] = {
     **STRATEGIES,
     "partial": "partial",
     "full": "full",
-    # Proofread or cleaned, but nobody says how far the axon was followed.
+    # Proofread or cleaned, but how far the axon was followed is not stated.
     "t": "partial",
     "true": "partial",
     "f": "none",
@@ -115,11 +115,11 @@ def class_of_word(word: str) -> Kind | None:
 
 
 def signs_by_class(words: Iterable[str], species: str) -> dict[str, Kind]:
-    """Return the words of a column that say excitatory or inhibitory, with what they say.
+    """Return the words of a column that mean excitatory or inhibitory, with their meaning.
 
     An interneuron of the mouse's cortex inhibits, one of a worm need not; glutamate excites in the
-    mouse and not in the fly; "e" may be a letter for anything. So a word counts that spells it out;
-    a letter where all others of its column are classes, too; and any class, of a mouse alone.
+    mouse and not in the fly; "e" may stand for anything. So words count if they spell it out;
+    single letters if all other words in the column are classes too; any class if it is a mouse.
     """
     kind = {word: class_of_word(word) for word in words}
     all_known = None not in kind.values()
@@ -171,7 +171,7 @@ def layer_of_depth(depth_um: Floats) -> npt.NDArray[np.str_]:
 def layers_told(own: Words | None, types: Iterable[Words | None], depth_um: Floats) -> Words:
     """Return each cell's layer: its own, else that of its types, else by its depth, NaN if unknown.
 
-    ``own`` are layers as `layer_of_word` spells them; what nothing tells is None.
+    ``own`` are layers as `layer_of_word` spells them; unknown ones are None.
     """
     by_depth = layer_of_depth(depth_um).astype(object)
     by_depth[np.isnan(depth_um)] = None
@@ -188,7 +188,7 @@ def oriented(x_um: Floats, y_um: Floats, z_um: Floats) -> tuple[Floats, Floats, 
 
 
 def in_prism(x_um: Floats, depth_um: Floats, z_um: Floats, width_um: float) -> Bools:
-    """Return which cells lie in the leaning square prism of the V1 column.
+    """Return which cells lie in the slanted square prism of the V1 column.
 
     Positions as `oriented` gives them. The prism's axis is the mean place of the column's somata
     at each depth (``facts/column_axis.csv``), straight between the depths listed there.
@@ -211,7 +211,7 @@ def column_cells(
     position_um: tuple[Floats, Floats, Floats] | None,
     width_um: float,
 ) -> tuple[Bools | None, str]:
-    """Return which cells belong to the V1 column (none: all of them), and how that was told.
+    """Return which cells belong to the V1 column (none: all of them), and the criterion.
 
     By ``types``, the column is the cells that the table ``cell_type_source`` typed; by ``prism``,
     those whose oriented position lies inside it; ``auto`` takes the first that the data allows.
@@ -223,26 +223,28 @@ def column_cells(
     if choice == "types":
         problem = f"no cell was typed by {cell_type_source!r}"
         found = ", ".join(sorted({str(s) for s in sources if s})) if sources is not None else ""
-        raise CompileError(where, problem, f"cell_type_source names {found or 'no table at all'}")
+        raise CompileError(where, problem, f"cell_type_source names {found or 'no table'}")
     if choice in ("auto", "prism") and position_um is not None:
-        # A position that is not known compares false: such a cell lies outside.
+        # An unknown position compares false: such a cell lies outside.
         inside = in_prism(*position_um, width_um)
-        return inside, f"the V1 column is a leaning prism of {width_um:g} x {width_um:g} um"
+        return inside, f"the V1 column is a slanted prism of {width_um:g} x {width_um:g} um"
     if choice == "prism":
-        raise CompileError(where, "has no positions, so no cell can be told to be in the prism")
-    return None, "no column could be told, or none was wanted: all cells are taken"
+        raise CompileError(
+            where, "has no positions, so the cells in the prism cannot be determined"
+        )
+    return None, "all cells are taken: the column is not known, or was not requested"
 
 
 def believed(coverage: Words, listed: Bools) -> tuple[Words, str]:
-    """Return coverages where outputs of axons that nobody proofread are kept, and a note.
+    """Return coverages with outputs of axons that were not proofread kept, and a note.
 
     ``listed`` says which axons have any synapse in the source, shape ``(n,)``. "none" would say
-    that their outputs are unknown; how far they were followed is what nobody knows: None.
+    that their outputs are unknown; how far they were followed is not known: None.
     """
     unread = listed & np.asarray(coverage == "none", np.bool_)
     note = (
-        f"outputs of {unread.sum():,} axons kept that were not proofread: their coverage counts "
-        "as not known"
+        f"outputs of {unread.sum():,} axons that were not proofread kept: their coverage counts "
+        "as unknown"
     )
     told = coverage.copy()
     told[unread] = None

@@ -1,11 +1,11 @@
-"""What the V1 column of MICrONS is where nobody says otherwise; importing this is light."""
+"""The default definition of the V1 column of MICrONS; importing this is light."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-# How its cells are told: by the table that typed them, by their place in a prism, or by the first
-# of both that the data allow.
+# How its cells are selected: by the table that typed them, by position in a prism, or by the first
+# of these that the data allow.
 Column = Literal["auto", "types", "prism", "all"]
 
 # The table of the release with the manual types of the column's cells.

@@ -15,7 +15,7 @@ from ._ids import refuse_id, refuse_rounded_ends
 from ._names import CHEMICAL, KIND_WORDS, RECEIVED, SIGN_WORDS
 from ._tables import INTEGERS, Edges, Table, arrow, first_row, query, quoted
 
-# What an endpoint of an edge can be, instead of the index of a neuron that is kept.
+# Codes for an end of an edge that is not a kept neuron.
 DROPPED, UNKNOWN, MALFORMED = -1, -2, -3
 BELOW = -4  # both ends of the one row that stands for all pairs below a threshold
 
@@ -25,13 +25,13 @@ class Connections:
     """Connections among the neurons that are kept, sorted by post, then pre (then kind).
 
     Arrays of shape ``(n_connections,)``. ``n_rows`` were read; in ``n_dropped_rows`` one end or
-    both was a cell that is not kept, in ``n_unknown_rows`` one that the cell table does not have.
+    both was a cell that is not kept, in ``n_unknown_rows`` one that is not in the cell table.
     ``weight`` is int32 where it counts synapses, else float64. ``kind`` is `CHEMICAL` or
     `ELECTRICAL`; ``n_received_rows`` were the second mention of a synapse.
     ``size`` is none where the table has none, or lacks it in ``n_rows_without_size``. ``sign`` is
-    none where the table has none, and 0 where no row of a pair tells it, or where the rows of a
-    pair disagree, as in ``n_sign_conflicts`` pairs. ``n_repeated_rows`` have counts and a pair that
-    an earlier row has. ``listed`` are the neurons with any row as pre, whatever its post.
+    none if the table has none, and 0 where no row of a pair gives it, or where the rows of a pair
+    disagree, as in ``n_sign_conflicts`` pairs. ``n_repeated_rows`` have counts and repeat a pair of
+    an earlier row. ``listed`` are the neurons with any row as pre, whatever its post.
     ``n_below`` pairs, of ``weight_below`` in all, were below the threshold.
     """
 
@@ -65,7 +65,7 @@ def read_connections(
     repeated: Literal["sum", "error"] = "sum",
     listed: bool = True,
 ) -> Connections:
-    """Sum the weights of every pair of kept neurons, and keep the pairs of ``at_least`` in size.
+    """Sum the weights of every pair of kept neurons, and keep pairs of magnitude ``at_least``.
 
     Electrical pairs are all kept: both directions must be joined before they are compared.
 
@@ -97,15 +97,15 @@ def read_connections(
         refuse_rounded_ends(db, edges, codes, as_text, column, missing)
         if not drop_unknown:
             row, value = first_row(db, table, column, missing)
-            some = f"in {rows[UNKNOWN]:,} rows an end is none"
-            problem = f"{value} is no cell of the cell table ({some})"
+            some = f"{rows[UNKNOWN]:,} rows have such an end"
+            problem = f"{value} is not in the cell table ({some})"
             hint = "add the cells, or drop such connections with unknown_neurons=drop"
             raise CompileError(table.at(row, column), problem, hint)
     if edges.kind and np.any(got["kind"] < 0):
         row, value = first_row(db, table, edges.kind, f"{_kind(table, edges.kind)} < 0")
         known = ", ".join(w for words in KIND_WORDS.values() for w in words)
-        problem = f"{_shown(value)} is no kind of synapse"
-        hint = f"known: {known}; or kind=none, if the column tells something else"
+        problem = f"{_shown(value)} is not a kind of synapse"
+        hint = f"known: {known}; or kind=none, if the column means something else"
         raise CompileError(table.at(row, edges.kind), problem, hint)
     used = (worst >= DROPPED) | (worst == BELOW)
     if edges.count and got["bad_n"][used].any():
@@ -114,11 +114,13 @@ def read_connections(
         size = table.number(edges.size)
         wrong = f"{table.value(edges.size)} IS NOT NULL AND ({size} >= 0) IS NOT TRUE"
         row, value = first_row(db, table, edges.size, wrong)
-        raise CompileError(table.at(row, edges.size), f"{value!r} is no size (a number, 0 or more)")
+        raise CompileError(
+            table.at(row, edges.size), f"{value!r} is not a size (a number of at least 0)"
+        )
     if edges.sign and got["bad_sign"][used].any():
         row, value = first_row(db, table, edges.sign, f"{_sign(table, edges.sign)} IS NULL")
-        hint = "such as 1, -1 and 0, + and -, excitatory and inhibitory; blank where not known"
-        raise CompileError(table.at(row, edges.sign), f"{value!r} is no sign", hint)
+        hint = "use 1, -1, 0, +, -, excitatory or inhibitory; blank if unknown"
+        raise CompileError(table.at(row, edges.sign), f"{value!r} is not a sign", hint)
 
     kept = (worst >= 0) & (got["kind"] != RECEIVED)
     if repeated == "error" and (got["n_rows"][kept] > 1).any():
@@ -246,7 +248,7 @@ def _grouped(
 
 
 def _malformed(db: duckdb.DuckDBPyConnection, edges: Edges, as_text: bool) -> int:
-    """Return the number of rows in which an id is missing or none."""
+    """Return the number of rows in which an id is missing or invalid."""
     table = edges.table
     wrong = " OR ".join(f"{table.key(c, as_text)} IS NULL" for c in (edges.pre, edges.post))
     ((n,),) = query(db, str(table.path), f"SELECT count(*) FROM {table.name} WHERE {wrong}")
@@ -278,12 +280,12 @@ def _refuse_weight(db: duckdb.DuckDBPyConnection, edges: Edges, are_counts: bool
         pre, post = (first_row(db, table, end, bad)[1] for end in (edges.pre, edges.post))
         place += f", from {pre} to {post}"
     if isinstance(value, bool):
-        hint = "write numbers, or leave the column out: every row counts 1 then"
-        raise CompileError(place, f"{value} is no weight, but true or false", hint)
+        hint = "write numbers, or leave the column out to count each row as 1"
+        raise CompileError(place, f"weights must be numbers, not {value}", hint)
     if are_counts:
-        problem = f"{_shown(value)} is no number of synapses (a whole number, 1 or more)"
+        problem = f"{_shown(value)} is not a synapse count (a whole number of at least 1)"
         raise NoCountError(place, problem)
-    raise CompileError(place, f"{_shown(value)} is no finite number")
+    raise CompileError(place, f"{_shown(value)} is not finite")
 
 
 def _shown(value: Any) -> str:
@@ -291,7 +293,7 @@ def _shown(value: Any) -> str:
 
 
 class NoCountError(CompileError):
-    """A weight is no number of synapses."""
+    """A weight is not a synapse count."""
 
 
 def _refuse_repeated(
@@ -316,7 +318,7 @@ def _refuse_repeated(
 
 
 def _kind(table: Table, column: str) -> str:
-    """Return SQL for the kind of a synapse, -1 where the word is none."""
+    """Return SQL for the kind of a synapse, -1 where the word is unknown."""
     text = f"regexp_replace(lower({table.value(column)}::VARCHAR), '[ -]+', '_', 'g')"
     words = " ".join(
         f"WHEN {text} IN ({', '.join(map(quoted, known))}) THEN {kind}"
@@ -326,7 +328,7 @@ def _kind(table: Table, column: str) -> str:
 
 
 def _sign(table: Table, column: str) -> str:
-    """Return SQL for a sign: 1, -1, 0 where it is not given, null where it is none."""
+    """Return SQL for a sign: 1, -1, 0 where it is not given, null where it is invalid."""
     text = f"lower({table.value(column)}::VARCHAR)"
     words = " ".join(
         f"WHEN {text} IN ({', '.join(map(quoted, known))}) THEN {sign}"

@@ -1,4 +1,4 @@
-"""What a file is, told by how it begins, and how to open it whether or not it is gzip."""
+"""Recognise files by their first bytes, and open them whether or not they are gzipped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HDF5 = b"\x89HDF\r\n\x1a\n"
 
 @contextmanager
 def unzipped(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to read its bytes, unzipped; what goes wrong is a `CompileError`."""
+    """Open a file to read its bytes, unzipped; raise `CompileError` on failure."""
     zipped = False
     must_be_file(path)
     try:
@@ -41,7 +41,7 @@ def unzipped(path: Path) -> Iterator[BinaryIO]:
 
 
 def gunzipped(path: Path) -> Iterator[bytes]:
-    """Yield what a gzip file holds, checked to the checksum and length at the end of each member.
+    """Yield the content of a gzip file, checking the checksum and length of each member.
 
     Raises `CompileError` where it is damaged, cut, or followed by anything else.
     """
@@ -55,7 +55,7 @@ def gunzipped(path: Path) -> Iterator[bytes]:
             if member.eof:
                 piece += file.read(1) if len(piece) < len(GZIP) else b""
                 if not is_gzip(piece):
-                    raise broken("something else follows the zipped data")
+                    raise broken("other data follow the compressed data")
                 member = zlib.decompressobj(wbits=31)
             try:
                 yield member.decompress(piece, UNZIP_BYTES)
@@ -84,7 +84,7 @@ def is_graphml(head: bytes, path: Path) -> bool:
 
 
 def is_hdf5(head: bytes, path: Path) -> bool:
-    """Whether this is HDF5; of what layout, its reader finds out."""
+    """Whether this is HDF5, whatever its layout."""
     return head.startswith(HDF5)
 
 
@@ -99,7 +99,7 @@ def is_workbook(head: bytes, path: Path) -> bool:
         return b"[Content_Types].xml" in head or b"xl/" in head
 
 
-# What the standard library raises at an archive that was cut or altered.
+# What the standard library raises for a truncated or altered archive.
 BROKEN_ZIP = (
     *(zipfile.BadZipFile, zlib.error, OSError, EOFError),
     *(ValueError, NotImplementedError, RuntimeError),  # names, methods, passwords
@@ -116,10 +116,10 @@ def must_not_burst(file: zipfile.ZipFile, where: str, names: Collection[str] = (
     inner = [i for i in file.infolist() if not names or i.filename in names]
     total, packed = (sum(getattr(i, f) for i in inner) for f in ("file_size", "compress_size"))
     if total > MOST_UNPACKED:
-        problem = f"unpacks to {total:,} bytes, at most {MOST_UNPACKED:,} are read"
+        problem = f"unpacks to {total:,} bytes; the limit is {MOST_UNPACKED:,}"
         raise CompileError(where, problem, "export it as CSV")
     if total > MOST_RATIO * packed + (1 << 24):
-        problem = f"unpacks to {total:,} bytes from {packed:,}, as no data do"
+        problem = f"unpacks to {total:,} bytes from {packed:,}, more than real data do"
         raise CompileError(where, problem, FETCH_AGAIN)
 
 
@@ -137,11 +137,11 @@ Layout = Literal["labelled", "plain"]
 
 
 def matrix_layout(lines: list[str], whole: bool) -> Layout | None:
-    """Return how a text matrix is laid out, from its first lines; none: it is no matrix.
+    """Return the layout of a text matrix, from its first lines, or None if it is not one.
 
-    With labels, the header names the columns, and some row is called like one of them, which no
-    row of a table of connections is. Without, all is numbers; three columns or fewer could be a
-    table of connections that lost its header, so then the matrix must be seen to be square.
+    With labels, the header names the columns, and some row has the label of a column, unlike any
+    row of a table of connections. Without, everything is numbers; three columns or fewer could be
+    a table of connections without its header, so then the matrix must be square.
     """
     if len(lines) < 2:
         return None
@@ -158,7 +158,7 @@ def matrix_layout(lines: list[str], whole: bool) -> Layout | None:
 
 
 def first_lines(head: bytes, path: Path) -> tuple[list[str], bool]:
-    """Return the lines in the first bytes of a text, two at the least, and whether it has no more.
+    """Return the lines in the first bytes of a text, at least two, and whether these are all.
 
     The header of a wide matrix alone can be longer than the bytes that were read.
     """
@@ -177,14 +177,14 @@ def first_lines(head: bytes, path: Path) -> tuple[list[str], bool]:
 
 
 def delimiter(line: str) -> str:
-    """Return what stands between the values of a line."""
+    """Return the delimiter of a line."""
     bare = re.sub(r'"[^"]*"', "", line)
     best = max(",\t;|", key=bare.count)
     return best if best in bare else " "
 
 
 def is_number(text: str) -> bool:
-    """Whether a text is a number as tables have it; Python would take 1_000 and other digits."""
+    """Whether a text is a number in ASCII notation; Python would accept 1_000 and other digits."""
     try:
         float(text)
     except ValueError:

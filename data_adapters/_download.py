@@ -35,15 +35,15 @@ TRIFLE = 1 << 18  # bytes; for less, no progress is shown
 BACK_OFF_S = (1.0, 2.0, 4.0)  # waits before the second, third and fourth attempt
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0  # without a byte
-# A transfer may take as long as it likes at `CHUNK` bytes in so many seconds, some 270 bytes/s;
-# and so long may an answer take to begin. What drips on and on would hold the cache for ever.
+# A transfer may take any time at `CHUNK` bytes in this many seconds, about 270 bytes/s; an answer
+# must begin within it. A server that trickles data would otherwise hold the cache forever.
 SLOWEST_S = 60.0
-PASSING = {429, 500, 502, 503, 504}  # statuses that may be gone a moment later
+PASSING = {429, 500, 502, 503, 504}  # statuses that may be transient
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A published file: its name, and by what its content is known."""
+    """A published file: its name, size and hash."""
 
     name: str
     n_bytes: int
@@ -52,7 +52,7 @@ class RemoteFile:
 
 
 class UnreachableError(CompileError):
-    """Not a single byte could be had: no network, no such host, nobody listening."""
+    """Nothing was received: no network, no such host, or connection refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,8 @@ class Downloader:
     def fetch(self, file: RemoteFile, address: str) -> Path:
         """Return the checked file, from the cache or else from ``address``.
 
-        Raises `UnreachableError` if the server cannot be reached at all, `CompileError` for all
-        that is wrong with its answer, with the cache folder or with the disk.
+        Raises `UnreachableError` if the server cannot be reached at all, and `CompileError` for
+        any other failure of the server, the cache folder or the disk.
         """
         target = self.folder / file.name
         self._refuse_open_folders()
@@ -87,7 +87,7 @@ class Downloader:
             except UnreachableError as error:
                 if not altered:
                     raise
-                problem = "was altered after its download, and the network is out of reach"
+                problem = "was altered after its download, and the network cannot be reached"
                 raise CompileError(str(target), problem, f"delete {target}") from error
             with self._disk(file):
                 self._part(file).replace(target)
@@ -105,10 +105,10 @@ class Downloader:
                 part.unlink()
             if not pieced:
                 break
-            # The pieces may come from different states of the server: once more, in one.
+            # The parts may come from different versions on the server: try again in one piece.
         problem = f"the download is not the published file: {found}"
         expected = f"expected {file.n_bytes:,} bytes, sha256 {file.sha256[:16]}"
-        hint = "the publisher changed it, or something on the way did; nothing was kept"
+        hint = "the publisher or something in between changed it; nothing was kept"
         raise CompileError(address, f"{problem}, {expected}", hint)
 
     def _complete(self, file: RemoteFile, address: str) -> bool:
@@ -131,7 +131,9 @@ class Downloader:
             except UnreachableError as error:
                 if attempt == 0:
                     raise
-                raise CompileError(address, f"{error.problem}, after it was there") from error
+                raise CompileError(
+                    address, f"{error.problem}, after it had been reached"
+                ) from error
             else:
                 return bool(resumed or attempt)
         return True
@@ -140,7 +142,7 @@ class Downloader:
         """Append what one request yields; raise `_PassingError` if it stopped early."""
         import requests
 
-        # "identity": a server must not unpack what is published packed.
+        # "identity": the server must not decompress what is published compressed.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
         timeout = (self.connect_timeout_s, self.read_timeout_s)
 
@@ -154,35 +156,35 @@ class Downloader:
                 answer = next(pieces)
                 assert isinstance(answer, requests.Response)
                 if answer.status_code in PASSING:
-                    raise _PassingError(f"the server answers {_status(answer)}")
+                    raise _PassingError(f"the server answered {_status(answer)}")
                 if answer.status_code == requests.codes.requested_range_not_satisfiable:
-                    return  # nothing after the part: size and hash will tell
+                    return  # nothing after the part: size and hash are checked
                 if answer.status_code not in (requests.codes.ok, requests.codes.partial_content):
                     hint = "check the address, or read files of your own with source=files"
-                    raise CompileError(address, f"the server answers {_status(answer)}", hint)
+                    raise CompileError(address, f"the server answered {_status(answer)}", hint)
                 if answer.status_code == requests.codes.ok:
                     start = 0  # the server ignores ranges: begin again
                 self._write(file, cast("Iterator[bytes]", pieces), start)
                 # With a stated length a cut is an error by itself.
                 if "Content-Length" not in answer.headers and not self._is_long_enough(file):
-                    raise _PassingError("the connection broke off")
+                    raise _PassingError("the connection was lost")
         except requests.exceptions.SSLError as error:
-            problem = f"no trusted connection: {error}"
-            raise CompileError(address, problem, "a proxy or firewall may stand between") from error
+            problem = f"the connection is not trusted: {error}"
+            raise CompileError(address, problem, "a proxy or firewall may intercept it") from error
         except requests.exceptions.RequestException as error:
             if _unreachable(error):
                 raise UnreachableError(
                     address, "cannot be reached", "check the network connection"
                 ) from error
             if _stalled(error):
-                problem = f"nothing came for {self.read_timeout_s:g} s"
+                problem = f"nothing was received for {self.read_timeout_s:g} s"
                 raise _PassingError(problem) from error
             broken = (requests.exceptions.ConnectionError, requests.exceptions.ChunkedEncodingError)
             if isinstance(error, broken):
-                raise _PassingError("the connection broke off") from error
+                raise _PassingError("the connection was lost") from error
             raise CompileError(address, f"cannot be fetched: {error}") from error
         except ValueError as error:  # requests lets those of a redirect through
-            problem = f"leads to what is no address: {error}"
+            problem = f"redirects to an invalid address: {error}"
             raise CompileError(address, problem, "check the address") from error
 
     def _write(self, file: RemoteFile, chunks: Iterator[bytes], start: int) -> None:
@@ -193,7 +195,7 @@ class Downloader:
             out = self._open_part(file, start)
         with out, _bar(file, start, self.progress) as advance:
             for chunk in chunks:
-                # One byte too many is enough for the check to refuse it: no server fills the disk.
+                # One excess byte is enough for the check to fail: no server can fill the disk.
                 left = memoryview(chunk)[: file.n_bytes + 1 - out.tell()]
                 while left:
                     with self._disk(file):
@@ -210,11 +212,11 @@ class Downloader:
             part.unlink(missing_ok=True)
         new = 0 if start else os.O_CREAT | os.O_EXCL
         handle = os.open(part, os.O_WRONLY | os.O_APPEND | new | NO_LINK, 0o666)
-        # Unbuffered, so that closing has nothing left to write, on a full disk neither.
+        # Unbuffered, so that closing has nothing left to write, even on a full disk.
         return os.fdopen(handle, "ab", buffering=0)
 
     def _part_size(self, file: RemoteFile) -> int:
-        """Return how much of the file is there; refuse what is not a file of this folder alone."""
+        """Return how much of the file exists; refuse links and files with other names."""
         part = self._part(file)
         try:
             found = part.lstat()
@@ -257,17 +259,17 @@ class Downloader:
             except OSError:
                 continue  # not there yet: it is made
             if stat.S_ISLNK(itself.st_mode) and itself.st_uid not in (os.geteuid(), 0):
-                problem = "is a link that another user made"
-                raise CompileError(str(folder), problem, f"look at it, or {ELSEWHERE}")
+                problem = "is a link made by another user"
+                raise CompileError(str(folder), problem, f"inspect it, or {ELSEWHERE}")
             # With the sticky bit, as in /tmp, what is in a folder stays its owner's.
             guarded = folder != self.folder and found.st_mode & stat.S_ISVTX
             if found.st_mode & stat.S_IWOTH and not guarded:
-                problem = "anyone may write there, and change a file after its check"
+                problem = "is writable by anyone, who could change a file after its check"
                 raise CompileError(str(folder), problem, f"chmod o-w {folder}, or {ELSEWHERE}")
 
     @contextmanager
     def _locked(self, file: RemoteFile) -> Iterator[None]:
-        """Let one process at a time fetch into the folder; the others wait, then find the file.
+        """Let one process at a time download into the folder; the others wait, then find the file.
 
         The kernel frees the lock of a process that dies. Without locks of this kind (Windows, some
         network drives), two processes may spoil each other's part file, which the hash reveals.
@@ -291,7 +293,7 @@ class Downloader:
             os.close(handle)
 
     def _wait_for_lock(self, handle: int, file: RemoteFile) -> None:
-        """Take the lock, and say for whom it waits if another process has it."""
+        """Take the lock, reporting which process holds it while waiting."""
         if sys.platform == "win32":
             return
         import fcntl
@@ -308,7 +310,7 @@ class Downloader:
 
     @contextmanager
     def _named_as_holder(self) -> Iterator[None]:
-        """Leave word of who fetches, for those who wait. A new file: no link is followed."""
+        """Record which process downloads, for those that wait. A new file: no link is followed."""
         path = self.folder / HOLDER
         words = f"process {os.getpid()} on {socket.gethostname()}"
         with contextlib.suppress(OSError):
@@ -323,17 +325,17 @@ class Downloader:
                 path.unlink(missing_ok=True)
 
     def _holder(self) -> str:
-        """Return who holds the lock, or "" if that is not known."""
+        """Return who holds the lock, or "" if unknown."""
         try:
             handle = os.open(self.folder / HOLDER, os.O_RDONLY | NO_LINK)
             with os.fdopen(handle, encoding="utf-8", errors="replace") as file:
-                return printable(" ".join(file.read(200).split()))  # whoever wrote it
+                return printable(" ".join(file.read(200).split()))  # not necessarily text
         except OSError:
             return ""
 
 
 PART, LOCK, HOLDER = ".part", ".lock", ".holder"
-ELSEWHERE = "point CCOMPILE_CACHE to another folder"
+ELSEWHERE = "set CCOMPILE_CACHE to another folder"
 # Neither follow a link nor wait for the other end of a pipe. (Windows has neither flag.)
 NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
@@ -349,12 +351,12 @@ def _open_lock(path: Path) -> int:
 def _refuse_odd(path: Path, found: os.stat_result) -> None:
     """Refuse a link, pipe or device, and a file that has another name elsewhere."""
     if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1:
-        problem = "is not a plain file of its own: something else put it there"
-        raise CompileError(str(path), problem, f"look at it and remove it, or {ELSEWHERE}")
+        problem = "is not a regular file with a single name"
+        raise CompileError(str(path), problem, f"inspect and remove it, or {ELSEWHERE}")
 
 
 class _PassingError(Exception):
-    """What may go well a moment later."""
+    """A failure that may be transient."""
 
 
 def cache_folder() -> Path:
@@ -402,7 +404,7 @@ def _status(answer: object) -> str:
 
 
 def _unreachable(error: Exception) -> bool:
-    """Return whether no connection came about: no name, no route, refused, or no proxy."""
+    """Return whether no connection was established: no name, no route, refused, or no proxy."""
     from requests.exceptions import ConnectTimeout, ProxyError
     from urllib3.exceptions import NewConnectionError
 
@@ -414,7 +416,7 @@ def _unreachable(error: Exception) -> bool:
 
 
 def _stalled(error: Exception) -> bool:
-    """Return whether the server was silent for too long, before or within its answer."""
+    """Return whether the server timed out, before or during its answer."""
     from requests.exceptions import Timeout
     from urllib3.exceptions import ReadTimeoutError
 
@@ -426,9 +428,8 @@ def _stalled(error: Exception) -> bool:
 def _in_time(source: Iterator[T], limit_s: float) -> Iterator[Iterator[T]]:
     """Yield what ``source`` yields; raise `_PassingError` if it takes longer than that for one.
 
-    It runs in a thread: a server that sends a byte now and then keeps every read waiting, and no
-    timeout of the network sees it. A thread that is left behind ends with its connection, or with
-    the process.
+    It runs in a thread, since a server that trickles single bytes never triggers a socket
+    timeout. An abandoned thread ends with its connection, or with the process.
     """
     waiting: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(maxsize=8)
     left = threading.Event()
@@ -455,7 +456,7 @@ def _in_time(source: Iterator[T], limit_s: float) -> Iterator[Iterator[T]]:
             try:
                 item, error = waiting.get(timeout=limit_s)
             except queue.Empty:
-                problem = f"fewer than {CHUNK:,} bytes came in {limit_s:g} s"
+                problem = f"fewer than {CHUNK:,} bytes were received in {limit_s:g} s"
                 raise _PassingError(problem) from None
             if isinstance(error, StopIteration):
                 return
@@ -472,7 +473,7 @@ def _in_time(source: Iterator[T], limit_s: float) -> Iterator[Iterator[T]]:
 
 @contextmanager
 def _bar(file: RemoteFile, start: int, wanted: bool | None) -> Iterator[Callable[[int], None]]:
-    """Show progress on standard error, if that is a terminal and the file is not a trifle."""
+    """Show progress on standard error, if that is a terminal and the file is large."""
     show = sys.stderr.isatty() if wanted is None else wanted
     if not show or file.n_bytes < TRIFLE:
         yield lambda n: None

@@ -1,4 +1,4 @@
-"""How the connections of a file are known: no file vouches for itself, so the user has to say."""
+"""How the connections of a file are known: files cannot say, so the user has to."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Literal
 
 Vouched = Literal["unknown", "measured", "predicted", "modelled"]
 
-# What `Graph.to_networkx` says of a graph is believed where it makes less of it: anybody can write
-# "measured" into a file.
+# The attribute that `Graph.to_networkx` writes is trusted only if it lowers the evidence: anyone
+# can write "measured" into a file.
 LESS_THAN_MEASURED = ("predicted", "modelled")
 
 
 def vouched(evidence: Vouched) -> str:
-    """Return the note that says whose word it is."""
+    """Return the note that says who stated the evidence."""
     if evidence == "unknown":
-        return "the files do not say how the connections are known, nor did anybody else (evidence)"
-    return f"taken for {evidence} on the word of whoever built this (evidence): files do not say"
+        return "neither the files nor the user say how the connections are known (evidence)"
+    return f"{evidence} according to the user (evidence); the files do not say"

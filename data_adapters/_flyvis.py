@@ -33,7 +33,7 @@ Fill = Literal["none", "hull"]
 EXTENT = 15  # the published network: 721 columns, about as many as a fly's eye has
 MAX_BYTES = 100_000_000  # of a connectome file; the published one has 618,148
 MAX_EXTENT = 100  # 30,301 columns; the published file gives 2 million neurons there
-MAX_OFFSET = 2 * MAX_EXTENT  # what lies further off is in no eye
+MAX_OFFSET = 2 * MAX_EXTENT  # offsets beyond it lie outside any eye
 MAX_COUNT = 1e6  # mean synapses; the published ones are at most 144
 FILL_COUNT = 1.0  # synapses assumed in a gap of a filter (n_syn_fill of flyvis)
 
@@ -51,7 +51,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Template:
-    """A file of flyvis: ``strides`` tells in which columns a type has a cell, none: in (0, 0)."""
+    """A file of flyvis: ``strides`` says in which columns a type has a cell; none: in (0, 0)."""
 
     types: tuple[str, ...]
     strides: tuple[tuple[int, int] | None, ...]
@@ -65,7 +65,7 @@ class Template:
         return sum(len(f.counts) for f in self.filters)
 
     def type_signs(self) -> list[int | None]:
-        """Return the one sign of all outputs of each type; None where there is not just one."""
+        """Return the sign of all outputs of each type; None if they differ."""
         signs: list[set[int]] = [set() for _ in self.types]
         for f in self.filters:
             signs[f.pre].add(f.sign)
@@ -107,7 +107,7 @@ class Tiling:
 def tile(template: Template, extent: int) -> Tiling:
     """Repeat a template over all columns within ``extent`` of the middle one.
 
-    Connections whose target would lie outside of the eye do not exist.
+    Connections whose target would lie outside the eye do not exist.
     """
     grids = [_grid(extent, stride) for stride in template.strides]
     sizes = [len(u) for u, _ in grids]
@@ -210,7 +210,9 @@ def read(path: Path, options: ReadOptions) -> Raw:
     with unzipped(path) as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
-        raise CompileError(str(path), f"has more than {MAX_BYTES:,} bytes: is no connectome file")
+        raise CompileError(
+            str(path), f"has more than {MAX_BYTES:,} bytes, too many for a connectome file"
+        )
     template = parse(str(path), content)
     eye = tile(template, EXTENT)
     ids = eye.ids()
@@ -222,7 +224,7 @@ def read(path: Path, options: ReadOptions) -> Raw:
     }
     notes = (
         f"tiled over an eye of extent {EXTENT}; the adapter fly-visual offers others",
-        "weights are mean synapses; no single neuron was seen: the connectivity is modelled",
+        "weights are mean synapse counts over columns: the connectivity is modelled",
     )
     cells = pa.table({"neuron_id": ids, **columns(template, eye)})
     return Raw(cells, pa.table(edges), notes, Evidence.MODELLED)
@@ -281,14 +283,14 @@ def parse(where: str, content: bytes) -> Template:
 def _part(where: str, spec: Any, name: str) -> list[Any]:
     if not isinstance(spec, dict) or not isinstance(spec.get(name), list):
         found = f"it has {', '.join(map(repr, spec))[:200]}" if isinstance(spec, dict) else ""
-        raise CompileError(where, f"is no connectome of flyvis: no list {name!r}", found)
+        raise CompileError(where, f"is not a flyvis connectome: it has no list {name!r}", found)
     return list(spec[name])
 
 
 def _text(where: str, item: Any, key: str) -> str:
     value = item.get(key) if isinstance(item, dict) else None
     if not isinstance(value, str) or not value.strip():
-        raise CompileError(where, f"{key} is {value!r}, expected a cell type's name")
+        raise CompileError(where, f"{key} must be the name of a cell type, not {value!r}")
     return value
 
 
@@ -309,20 +311,20 @@ def _stride(where: str, node: Any) -> tuple[int, int] | None:
             return n, m
         case other:
             hint = 'known: ["stride", [u, v]], ["tile", n], ["single", null]'
-            raise CompileError(where, f"pattern {other!r} is not known", hint)
+            raise CompileError(where, f"unknown pattern {other!r}", hint)
 
 
 def _filter(where: str, edge: Any, pre: int, post: int, seen: set[tuple[int, int]]) -> Filter:
     """Check one pair of types; ``seen`` are its offsets so far, kept up to date."""
     sign = edge.get("alpha")
     if sign not in (1, -1, 0):
-        raise CompileError(where, f"alpha is {sign!r}, expected the sign 1, -1 or 0 (not known)")
+        raise CompileError(where, f"alpha must be 1, -1 or 0 (unknown), not {sign!r}")
     kind = edge.get("edge_type", "chem")
     if kind != "chem":
-        raise CompileError(where, f"edge_type {kind!r} is not known", 'known: "chem"')
+        raise CompileError(where, f"unknown edge_type {kind!r}", 'known: "chem"')
     given = edge.get("offsets")
     if not isinstance(given, list):
-        raise CompileError(where, f"offsets are {given!r}, expected [[[du, dv], count], ...]")
+        raise CompileError(where, f"offsets must be [[[du, dv], count], ...], not {given!r}")
     for k, item in enumerate(given):
         match item:
             case [[int(du), int(dv)], int() | float() as count] if (
@@ -333,8 +335,8 @@ def _filter(where: str, edge: Any, pre: int, post: int, seen: set[tuple[int, int
                     raise CompileError(f"{where}, offsets[{k}]", problem, "sum the counts")
                 seen.add((du, dv))
             case _:
-                hint = "[[du, dv], count]: whole columns, and a count above 0"
-                raise CompileError(f"{where}, offsets[{k}]", f"{item!r} is no offset", hint)
+                hint = "use [[du, dv], count]: integer columns, and a count above 0"
+                raise CompileError(f"{where}, offsets[{k}]", f"{item!r} is not an offset", hint)
     return Filter(
         pre,
         post,

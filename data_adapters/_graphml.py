@@ -1,7 +1,7 @@
 """GraphML: nodes and edges with typed attributes, read as a stream.
 
-http://graphml.graphdrawing.org/specification.html. Document types and entities, by which a small
-file can grow without end, are refused.
+http://graphml.graphdrawing.org/specification.html. Document types and entities, with which a small
+file can expand without bound, are refused.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class _Parser:
             while piece := file.read(PIECE):
                 self._expat.Parse(piece, False)
                 n_read += len(piece)
-                # Older versions of expat read what is open again with every piece.
+                # Older versions of expat rescan open elements with every chunk.
                 if n_read - self._expat.CurrentByteIndex > LONGEST:
                     problem = f"has an element or comment of more than {LONGEST:,} bytes"
                     raise CompileError(self.where, problem, "is it GraphML?")
@@ -117,8 +117,8 @@ class _Parser:
             case "graph":
                 self.n_graphs += 1
                 if self.n_graphs > 1:
-                    problem = "holds a second graph, or one within another"
-                    raise CompileError(self.where, problem, "one graph per file is read")
+                    problem = "contains a second or nested graph"
+                    raise CompileError(self.where, problem, "use one graph per file")
                 self.by_default_undirected = given.get("edgedefault") == "undirected"
             case "node":
                 self.ids.append(self._required(given, "id"))
@@ -137,14 +137,16 @@ class _Parser:
             case "default":
                 self._begin_text()
             case "hyperedge":
-                raise CompileError(self.where, "a hyperedge is no connection of two neurons")
+                raise CompileError(
+                    self.where, "a hyperedge is not a connection between two neurons"
+                )
 
     def _declare(self, given: dict[str, str]) -> None:
         self._key = self._required(given, "id")
         kind = given.get("attr.type", "string")
         if kind not in TYPES:
             known = ", ".join(TYPES)
-            raise CompileError(self.where, f"attr.type {kind!r} is not known", f"known: {known}")
+            raise CompileError(self.where, f"unknown attr.type {kind!r}", f"known: {known}")
         name = given.get("attr.name", self._key)
         self.keys[self._key] = _Key(name, TYPES[kind], given.get("for", "all"))
 
@@ -184,7 +186,7 @@ class _Parser:
         return value
 
     def columns(self, items: _Items, domain: str) -> dict[str, pa.Array]:
-        """Return the attributes of all nodes or edges, null where one lacks them."""
+        """Return the attributes of all nodes or edges, null where missing."""
         made: dict[str, pa.Array] = {}
         for key, declared in self.keys.items():
             if declared.domain not in (domain, "all"):
@@ -194,7 +196,7 @@ class _Parser:
                 continue
             if (name := declared.name) in made:
                 problem = f"two keys of each {domain} have the attr.name {name!r}"
-                hint = "write its values as one type, under one key"
+                hint = "use one key, and one type of values"
                 raise CompileError(str(self.path), problem, hint)
             made[name] = self._column(items, key, declared, texts)
         return made
@@ -245,11 +247,11 @@ def read(path: Path, options: ReadOptions) -> Raw:
     if kind is not None:
         edges["kind"] = kind
     if given:
-        notes.append(f"attributes of edges that are not read: {', '.join(given)}")
+        notes.append(f"edge attributes that are not read: {', '.join(given)}")
     told = parser.of_graph.get("evidence", "")
     evidence = Evidence(told) if told in LESS_THAN_MEASURED else Evidence.UNKNOWN
     if told:
-        notes.append(f"the graph says of itself: evidence {told[:20]!r}")
+        notes.append(f"evidence according to the file: {told[:20]!r}")
     every = _both_ways(parser, pa.table(edges), notes)
     return Raw(pa.table(cells), every, tuple(notes), evidence)
 
@@ -264,13 +266,13 @@ def _known_ends(parser: _Parser, ids: pa.Array) -> None:
         known = pc.is_in(pa.array(ends, pa.string()), value_set=ids)
         if (k := pc.index(known, False).as_py()) >= 0:
             where = f"{parser.path}, line {parser.edges.line[k]}"
-            raise CompileError(where, f"{name} {ends[k]!r} is no node")
+            raise CompileError(where, f"{name} {ends[k]!r} is not a node")
 
 
 def _candidates(
     path: Path, given: dict[str, pa.Array], choice: str, synonyms: tuple[str, ...]
 ) -> list[str]:
-    """Return the attribute that is the user's ``choice``, else those that go by a synonym."""
+    """Return the attribute that the user chose, else those with a usual name."""
     if choice == "none":
         return []
     if not choice:
@@ -283,7 +285,7 @@ def _candidates(
 def _weight(
     path: Path, parser: _Parser, given: dict[str, pa.Array], choice: str, notes: list[str]
 ) -> pa.Array:
-    """Take the weights out of the attributes; every edge counts 1 where there are none."""
+    """Remove and return the weights among the attributes; without any, each edge counts 1."""
     found = _candidates(path, given, choice, COUNT)
     if not found:
         notes.append("edges have no weight: each counts 1")
@@ -308,7 +310,7 @@ def _weight(
 def _kind(
     path: Path, parser: _Parser, given: dict[str, pa.Array], choice: str, notes: list[str]
 ) -> pa.Array | None:
-    """Take chemical or electrical out of the attributes, if one has such words for all edges."""
+    """Remove and return the attribute that says chemical or electrical for all edges."""
     for name in _candidates(path, given, choice, KIND):
         words = given[name].cast(pa.string())
         encoded = pc.fill_null(words, "").dictionary_encode()
@@ -318,7 +320,7 @@ def _kind(
         if None in kinds:
             word = encoded.dictionary[kinds.index(None)].as_py()
             k = pc.index(pc.fill_null(words, ""), word).as_py()
-            problem = f"{name} is {word!r}, which is no kind of synapse"
+            problem = f"{name} is {word!r}, which is not a kind of synapse"
             hint = f"known: {', '.join(KINDS)}"
             raise CompileError(f"{path}, line {parser.edges.line[k]}", problem, hint)
         del given[name]
@@ -328,12 +330,12 @@ def _kind(
 
 
 def _both_ways(parser: _Parser, edges: pa.Table, notes: list[str]) -> pa.Table:
-    """Add the way back of undirected edges, of a neuron with itself but once."""
+    """Add the reverse of undirected edges, except autapses."""
     back = np.array(parser.undirected, np.bool_)
     if not back.any():
         return edges
     apart = pc.not_equal(edges.column("pre"), edges.column("post")).to_numpy()
-    notes.append(f"{int(back.sum()):,} undirected edges taken for connections in both directions")
+    notes.append(f"{int(back.sum()):,} undirected edges read as connections in both directions")
     way = edges.filter(pa.array(back & apart))
     names = ["post", "pre", *way.column_names[2:]]
     return pa.concat_tables([edges, way.rename_columns(names).select(edges.column_names)])

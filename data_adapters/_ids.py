@@ -1,4 +1,4 @@
-"""Ids of cells: whole numbers or text, exact; those that a float rounded are told and refused."""
+"""Ids of cells: exact integers or text; ids rounded by a float are detected and refused."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ._tables import FLOATS, INTEGERS, Edges, Table, arrow, first_row, identifie
 
 SAMPLE_ROWS = 10_000  # of the edge table, to find the column of ids that it uses
 
-# An id of some program that takes all numbers for floats: 7.2057594e+17, 720575940621039145.0.
+# An id written by a program that treats all numbers as floats: 7.2057594e+17, 72057594.0.
 FLOAT_ID = r"^\d(\.\d+)?[eE]\+?\d\d$|^\d+\.0*$"
 
 
 def refuse_id(
     db: duckdb.DuckDBPyConnection, table: Table, column: str, as_text: bool, condition: str = ""
 ) -> None:
-    """Raise `CompileError` at the first id that is none, or that meets an SQL condition."""
+    """Raise `CompileError` at the first invalid id, or that meets an SQL condition."""
     condition = condition or f"{table.key(column, as_text)} IS NULL"
     row, value = first_row(db, table, column, condition)
     where, text = table.at(row, column), str(value).strip()
@@ -32,17 +32,17 @@ def refuse_id(
     if isinstance(value, float) or re.fullmatch(r"\d+(\.\d*)?[eE]\+?\d+|\d+\.\d*", text):
         problem = f"{value} is not an exact id: it was written as a floating-point number"
         raise CompileError(where, problem, "write ids as whole numbers or as text")
-    problem = f"{text!r} is not a number, as other ids are"
+    problem = f"{text!r} is not a number, unlike other ids"
     if re.fullmatch(r"[-+]?\d+", text):
-        problem = f"{text!r} is no int64 in plain digits, as other ids are"
-    raise CompileError(where, problem, "ids are all such numbers, or all text")
+        problem = f"{text!r} is not an int64 in plain digits, unlike other ids"
+    raise CompileError(where, problem, "use such numbers for all ids, or text for all")
 
 
 def how_rounded(ids: npt.NDArray[Any]) -> str:
-    """Say by what whole numbers look rounded, if they do.
+    """Return how integers seem to have been rounded, if they do.
 
     Above 2^53 a float holds multiples of 2, 4, ... 128 (near 7.2e17) only; a spreadsheet keeps 15
-    digits. Ids that are all such multiples have been one: by chance, at most 1 set in a million is.
+    digits. Ids that are all such multiples were one: the chance of a coincidence is below 1e-6.
     """
     if ids.dtype != np.int64:
         return ""
@@ -61,9 +61,9 @@ def how_rounded(ids: npt.NDArray[Any]) -> str:
 
 
 def refuse_rounded(where: str, ids: npt.NDArray[Any]) -> None:
-    """Raise `CompileError` if ids look as if they had been rounded."""
+    """Raise `CompileError` if ids seem to have been rounded."""
     if how := how_rounded(ids):
-        problem = f"ids look rounded {how}: all end like {ids[ids > 2**53][0]}"
+        problem = f"ids seem to be rounded {how}: all end like {ids[ids > 2**53][0]}"
         hint = "export them again as whole numbers or text; pandas needs dtype=str or Int64"
         raise CompileError(where, problem, hint)
 
@@ -152,7 +152,7 @@ def matching_id(db: duckdb.DuckDBPyConnection, cells: Table, edges: Edges) -> tu
     for column in tuple(candidates):
         try:
             as_text = texts[column] = ids_are_text(db, cells, column)
-        except CompileError as error:  # tells more than that no column matches, if none does
+        except CompileError as error:  # a better error than that no column matches
             refused.append(error)
             candidates.remove(column)
             continue
@@ -182,7 +182,7 @@ def matching_id(db: duckdb.DuckDBPyConnection, cells: Table, edges: Edges) -> tu
 def _refuse_mismatch(
     db: duckdb.DuckDBPyConnection, cells: Table, edges: Edges, candidates: dict[str, bool]
 ) -> None:
-    """Raise `CompileError` that tells why no column of ``candidates`` has the ids of ``edges``.
+    """Raise `CompileError` that says why no column of ``candidates`` has the ids of ``edges``.
 
     These are the columns of ids with whether they are text. A wrong id explains itself better than
     a table that does not fit, so such are looked for first.
@@ -198,6 +198,6 @@ def _refuse_mismatch(
         key = f"SELECT {given.key(column, False)} AS key FROM {given.name} LIMIT {SAMPLE_ROWS}"
         sample = arrow(db, where, key).column("key").drop_null()
         refuse_rounded(f"{given.path}, column {column}", sample.to_numpy())
-    problem = f"no end of a connection, such as {pre}, is an id of {cells.path}"
-    hint = f"its columns of ids are {', '.join(candidates)}; do both files belong together?"
+    problem = f"no end of a connection, for example {pre}, is an id of {cells.path}"
+    hint = f"its id columns are {', '.join(candidates)}; do the files belong together?"
     raise CompileError(where, problem, hint)

@@ -1,8 +1,8 @@
 """Adjacency matrices, as text and in Excel workbooks; never held as a whole.
 
 With labels, the first row names the columns and the first column the rows; the workbook of Cook et
-al. (2019, Nature 571:63, SI 5) has its names two cells further in, and presynaptic rows. Which way
-any other matrix runs is for the user to say: no file tells.
+al. (2019, Nature 571:63, SI 5) has its names two cells further in, and presynaptic rows. For any
+other matrix the user has to give the orientation: files do not say.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ COOK = (2, 2)  # where names begin: row 3 from column D, column C from row 4
 
 @dataclass(slots=True)
 class _Found:
-    """The cells of a matrix that are not zero, as they are read."""
+    """The nonzero cells of a matrix, as they are read."""
 
     rows: list[str] = field(default_factory=list)  # labels
     row: list[npt.NDArray[np.int64]] = field(default_factory=list)
     column: list[npt.NDArray[np.int64]] = field(default_factory=list)
     value: list[npt.NDArray[np.float64]] = field(default_factory=list)
     n_rows: int = 0
-    n_told: int = 0  # cells that hold something, be it zero
+    n_told: int = 0  # cells that hold something, even zero
     n_columns: int = 0  # of the widest row, where columns have no names
     n_outside: int = 0  # numbers beyond the rows and columns that have names
 
@@ -120,8 +120,8 @@ def _collect(
         line = found.n_rows + row[k] + 1 + (columns is not None)
         raise CompileError(
             f"{path}, line {line}, column {_called(columns, column[k])}",
-            f"{value[k]} is no weight",
-            "leave the cell blank, or 0, where there is no connection",
+            f"{value[k]} is not a finite weight",
+            "leave the cell blank or 0 if there is no connection",
         )
     found.row.append(row[~blank] + found.n_rows)
     found.column.append(column[~blank])
@@ -132,7 +132,7 @@ def _collect(
 
 @contextmanager
 def _translated(path: Path, columns: Sequence[str] | None) -> Iterator[None]:
-    """Turn what Arrow says about a text into our own error, with line and column."""
+    """Translate Arrow's errors about a text into our own, with line and column."""
     try:
         yield
     except pa.ArrowInvalid as error:
@@ -144,7 +144,7 @@ def _translated(path: Path, columns: Sequence[str] | None) -> Iterator[None]:
         elif bad := re.search(r"column #(\d+): Row #(\d+): .*invalid value '(.*)'", text):
             place = _called(columns, int(bad[1]) - (columns is not None))
             where += f", line {bad[2]}, column {place}"
-            problem = f"{bad[3]!r} is no number"
+            problem = f"{bad[3]!r} is not a number"
         raise CompileError(where, problem) from error
 
 
@@ -174,7 +174,7 @@ def read_workbook(path: Path, options: ReadOptions) -> Raw:
     notes = [f"sheet {sheet.title}"]
     kind = "electrical" if re.search(r"\bgap|electric", sheet.title.lower()) else ""
     if kind:
-        notes.append("connections taken for electrical, by the name of the sheet")
+        notes.append("connections are electrical, by the name of the sheet")
     if cook:
         notes.append("laid out as in Cook et al. 2019: rows presynaptic, headings not read")
     orientation = options.orientation or ("pre-post" if cook else "")
@@ -184,7 +184,7 @@ def read_workbook(path: Path, options: ReadOptions) -> Raw:
 
 @contextmanager
 def _broken(where: str) -> Iterator[None]:
-    """Turn what openpyxl raises at a file that was cut or altered into our own error."""
+    """Translate what openpyxl raises for a truncated or altered file into our own error."""
     try:
         yield
     except (*BROKEN_ZIP, SyntaxError) as error:
@@ -194,10 +194,10 @@ def _broken(where: str) -> Iterator[None]:
 
 
 def _cells(where: str, sheet: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield the rows of a sheet, blank ones where its numbers of rows leave some out.
+    """Yield the rows of a sheet, with blank ones where row numbers are skipped.
 
-    openpyxl's parser is used without what it puts around it: that fills up rows and columns to any
-    number that the file states, and takes a formula without a stored value for a blank cell.
+    openpyxl's parser is used without its worksheet reader, which pads rows and columns to whatever
+    the file declares, and reads a formula without a stored value as a blank cell.
     """
     from openpyxl.worksheet._reader import FORMULA_TAG, WorkSheetParser
 
@@ -273,15 +273,15 @@ def _read_sheet(
         return None, False
     words = {plain(x) for x in top[0] if isinstance(x, str)} if top else set()
     if any(words >= set(ends) for ends in ENDS):
-        hint = "of workbooks matrices are read: export the sheet as CSV"
+        hint = "only matrices are read from workbooks: export the sheet as CSV"
         raise CompileError(where, "is a table of connections", hint)
     corners = ((0, 0), COOK)
     named = (at for at in corners if None not in (cell(at[0], at[1] + 1), cell(at[0] + 1, at[1])))
     at = next(named, None)
     if at is None:
         hint = (
-            "names in row 1 and column A, or in row 3 and column C as in Cook et al. 2019, or "
-            "numbers alone from A1"
+            "expected names in row 1 and column A or in row 3 and column C (Cook et al. 2019), or "
+            "numbers only, from A1"
         )
         raise CompileError(where, "holds no adjacency matrix", hint)
     header = [_blank_is_none(x) for x in top[at[0]][at[1] + 1 :]]
@@ -316,7 +316,7 @@ def _read_rows(
         for j in at:
             if not _is_weight(body[j]):
                 place = f"{_letters(first + j + 1)}{corner[0] + k + 2}"
-                raise CompileError(f"{where}, cell {place}", f"{body[j]!r} is no number")
+                raise CompileError(f"{where}, cell {place}", f"{body[j]!r} is not a number")
         found.rows.append(str(label).strip())
         found.row.append(np.full(len(at), found.n_rows))
         found.column.append(np.array(at, np.int64))
@@ -350,8 +350,8 @@ def _declared(where: str, orientation: Orientation | str) -> str:
     if orientation not in ("pre-post", "post-pre"):
         raise CompileError(
             where,
-            "is a matrix, and no matrix tells which way its connections run",
-            "set orientation=pre-post if row i, column j is the connection from i to j; "
+            "is a matrix, which does not say in which direction connections run",
+            "set orientation=pre-post if row i, column j is the connection from i to j, or "
             "orientation=post-pre if it is the one from j to i",
         )
     return orientation
@@ -367,7 +367,7 @@ def _raw(
     notes: Sequence[str] = (),
     may_differ: bool = False,
 ) -> Raw:
-    """Give the cells that were found the ids of their row and column."""
+    """Give the cells the ids of their row and column."""
     said = [*notes, f"a matrix of {found.n_rows:,} rows and {n:,} columns, {orientation}"]
     row, column, value = (
         np.concatenate(parts) if parts else np.zeros(0)
@@ -375,7 +375,9 @@ def _raw(
     )
     if columns is None:
         if found.n_rows != n:
-            hint = "a matrix without labels is square; is the file complete, has it a header?"
+            hint = (
+                "a matrix without labels must be square: is the file complete, or has it a header?"
+            )
             raise CompileError(where, f"has {found.n_rows:,} rows and {n:,} columns", hint)
         ids = pa.array(np.arange(n))
         said.append("no labels: neurons are numbered from 0")
@@ -388,7 +390,7 @@ def _raw(
     if n_blank := found.n_rows * n - found.n_told:
         said.append(f"{n_blank:,} blank cells: no connection")
     if found.n_outside:
-        said.append(f"{found.n_outside:,} numbers outside of the named rows and columns left out")
+        said.append(f"{found.n_outside:,} numbers outside the named rows and columns left out")
     pre, post = (row, column) if orientation == "pre-post" else (column, row)
     edges = {
         "pre": ids.take(pa.array(pre, pa.int64())),
@@ -408,7 +410,7 @@ def _places(labels: Sequence[str], names: pa.Array) -> npt.NDArray[np.int64]:
 def _names(
     where: str, rows: list[str], columns: Sequence[str], notes: list[str], may_differ: bool
 ) -> list[str]:
-    """Return the labels of all neurons; refuse sides that differ, unless they ``may_differ``."""
+    """Return the labels of all neurons; refuse rows and columns that differ, unless allowed."""
     for side, labels in (("row", rows), ("column", columns)):
         if "" in labels:
             place = f"{where}, {side} {labels.index('') + 1} of the matrix"
@@ -421,16 +423,16 @@ def _names(
         return rows
     if not may_differ:
         differ = (
-            *(f"row {label!r} is no column" for label in rows if label in only_rows),
-            *(f"column {label!r} is no row" for label in columns if label in only_columns),
+            *(f"row {label!r} has no column" for label in rows if label in only_rows),
+            *(f"column {label!r} has no row" for label in columns if label in only_columns),
         )
         raise CompileError(
             where,
             f"{differ[0]} ({len(rows):,} rows, {len(columns):,} columns; {len(differ):,} differ)",
-            "is the file complete? Who has no outputs has a row, or column, of zeros",
+            "is the file complete? A neuron without outputs needs a row or column of zeros",
         )
     notes.append(
-        f"{len(only_rows):,} neurons have a row and no column, {len(only_columns):,} a column and "
+        f"{len(only_rows):,} neurons have a row but no column, {len(only_columns):,} a column but "
         "no row"
     )
     return [*rows, *(label for label in columns if label in only_columns)]
@@ -447,7 +449,7 @@ def _ids(where: str, labels: Sequence[str]) -> pa.Array:
     if bad and all(ROUNDED.fullmatch(label) for label in labels):
         raise CompileError(
             where,
-            f"label {bad!r} is an id that went through a floating-point number",
-            "such ids are rounded above 2**53: export them as whole numbers or text",
+            f"label {bad!r} is an id that was converted to a floating-point number",
+            "such ids are rounded above 2**53: export them as integers or text",
         )
     return pa.array(labels, pa.string())

@@ -1,4 +1,4 @@
-"""The names that columns go by, best first, and the words that stand in them."""
+"""The usual names of columns, best first, and the words in them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ KIND_WORDS: dict[int, tuple[str, ...]] = {
     RECEIVED: ("r", "rp", "receive", "receive_joint"),
 }
 
-# What a sign is written as, besides numbers; lower case. NaN is how pandas writes a missing number.
+# Words for signs, besides numbers; lower case. pandas writes NaN for a missing number.
 SIGN_WORDS: dict[int, tuple[str, ...]] = {
     1: ("+", "excitatory", "exc", "e"),
     -1: ("-", "\u2212", "inhibitory", "inh", "i"),

@@ -1,7 +1,7 @@
-"""Published connectomes whose files the adapter ``table`` knows by their headers.
+"""Published connectomes whose files the adapter ``table`` recognises by their headers.
 
-The headers are those that the releases document; names of files do not matter, since browsers
-change them. A header is spelled as in the file: Codex writes ``pre_root_id`` for FlyWire and
+The headers are those that the releases document; file names do not matter, since browsers change
+them. A header is spelled as in the file: Codex writes ``pre_root_id`` for FlyWire and
 ``Pre Root ID`` for other data sets.
 """
 
@@ -67,7 +67,7 @@ class CellLayout:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """What is known of a data set beyond its columns."""
+    """What is known about a data set beyond its columns."""
 
     name: str
     edges: tuple[EdgeLayout, ...]
@@ -77,7 +77,7 @@ class Preset:
     title: str = ""
     licence: str = ""
     citations: tuple[str, ...] = ()
-    required: str = ""  # column of cells: those without a value there are no neurons
+    required: str = ""  # column of cells: those without a value there are not neurons
     n_sections: int = 0  # of the volume: voxels are 4 x 4 x 40 nm, and a larger z is in nm
 
     def scale(self, largest_z: float) -> Scale | None:
@@ -247,7 +247,7 @@ HEMIBRAIN = Preset(
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {p.name: p for p in (FLYWIRE, CODEX, MALECNS, HEMIBRAIN, NEUPRINT)}
 )
-# The columns of hemibrain are those of neuPrint, so only its name can ask for it.
+# The columns of hemibrain are those of neuPrint, so it must be requested by name.
 AUTOMATIC = (FLYWIRE, CODEX, MALECNS, NEUPRINT)
 
 
@@ -264,7 +264,7 @@ def find_preset(
     if choice == "auto":
         return None
     accepted = "; ".join(f"{x.what}: {', '.join(x.header)}" for x in PRESETS[choice].edges)
-    problem = f"is no table of connections of preset {choice}; its columns are {', '.join(given)}"
+    problem = f"is not a connection table of preset {choice}; its columns are {', '.join(given)}"
     raise CompileError(where, problem, f"accepted: {accepted}; or preset=auto")
 
 
@@ -284,12 +284,12 @@ def _first(layouts: tuple[Layout, ...], columns: list[str]) -> Layout | None:
     return next((x for x in layouts if set(x.header) <= set(columns)), None)
 
 
-# The labels of Codex name the people who wrote them: no such table is read.
+# The labels of Codex name the people who wrote them: such tables are not read.
 PERSONAL = ("user_name", "user_affiliation")
 
 # --- roles ----------------------------------------------------------------------------------------
 
-# What a super class says with certainty (Dorkenwald et al. 2024, Schlegel et al. 2024; MaleCNS
+# Roles that a super class implies (Dorkenwald et al. 2024, Schlegel et al. 2024; MaleCNS
 # writes cb_intrinsic, vnc_motor, ...). Ascending and descending neurons are interneurons between
 # brain and nerve cord; in a brain alone they are its way in and out, which column "flow" tells.
 _INTER = ("optic", "central", "intrinsic", "projection", "centrifugal", "ascending", "descending")

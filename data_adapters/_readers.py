@@ -32,18 +32,18 @@ class ReadOptions:
     sheet: str = ""  # of a workbook
     population: str = ""  # of a file with several
     weight: str = ""  # the attribute of edges that is the weight; "none": each counts 1
-    kind: str = ""  # the one that tells chemical from electrical; "none": all are chemical
+    kind: str = ""  # the attribute that says chemical or electrical; "none": all are chemical
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Raw:
-    """A graph as a file has it, by ids, before its neurons are numbered.
+    """A graph as read from a file, by ids, before its neurons are numbered.
 
     ``cells`` has a column ``neuron_id`` and any others, one row per cell; none: the ends of the
     edges. ``edges`` has columns ``pre`` and ``post`` (ids, int64 or string), ``weight`` (int64 or
     float64), and may have ``kind`` ("chemical" or "electrical") and ``sign`` (int8; 0 = not known).
-    ``notes`` say what was read, dropped and counted. ``evidence`` is what the file itself tells of
-    how its connections are known, where that is less than measured.
+    ``notes`` say what was read, dropped and counted. ``evidence`` is how the connections are known
+    according to the file, where that is less than measured.
     """
 
     cells: pa.Table | None
@@ -59,8 +59,8 @@ Read = Callable[[Path, ReadOptions], Raw]
 class Reader:
     """One format. ``read`` is "module:function", imported only when a file needs it.
 
-    ``options`` names those of `ReadOptions` that it takes. ``has_cells`` is false where a file
-    tells nothing of cells but their names.
+    ``options`` names those of `ReadOptions` that it takes. ``has_cells`` is false if a file has
+    nothing about cells but their names.
     """
 
     what: str  # "an Excel workbook": for people
@@ -70,14 +70,14 @@ class Reader:
     has_cells: bool = True
 
     def load(self, path: Path, options: ReadOptions) -> Raw:
-        """Read the file; raise `CompileError` if it is not what it looked like."""
+        """Read the file; raise `CompileError` if it is not valid."""
         module, _, function = self.read.partition(":")
         read: Read = getattr(import_module(module), function)
         return read(path, options)
 
 
 def whole_numbers(values: pa.Array) -> pa.Array:
-    """Return real numbers as int64 if all are whole ones that it holds, else as they are."""
+    """Return numbers as int64 if all are integers that fit, else as they are."""
     try:
         return values.cast(pa.int64())
     except pa.ArrowInvalid:  # 0.5, 1e19
@@ -100,7 +100,7 @@ READERS: tuple[Reader, ...] = (
 
 
 def reader_of(path: Path) -> Reader | None:
-    """Return the reader that recognises the file; none where it is a plain table."""
+    """Return the reader that recognises the file; none for a plain table."""
     with unzipped(path) as file:
         head = file.read(HEAD_BYTES)
     return next((r for r in READERS if r.recognise(head, path)), None)

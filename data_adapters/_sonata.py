@@ -65,20 +65,20 @@ ACCEPTED = "SONATA has /nodes/<population>/node_type_id, /edges/<population>/sou
 
 @contextmanager
 def _opened(path: Path, h5py: Any) -> Iterator[Any]:
-    """Open an HDF5 file; what h5py says about it becomes our own error."""
+    """Open an HDF5 file, translating h5py's errors into our own."""
     try:
         with h5py.File(path, "r") as file:
             yield file
-    # What is inside is read only on demand, and broken in as many ways.
+    # The content is read only on demand, and can be just as broken.
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
         problem = f"is a broken HDF5 file: {error}"
         raise CompileError(str(path), problem, FETCH_AGAIN) from error
 
 
 def _names(group: Any) -> list[str]:
-    """Return the names of what lies in a group; raise `CompileError` if a part is elsewhere.
+    """Return the names of the members of a group; raise `CompileError` for external links.
 
-    No hash would tell of another file that is read.
+    Another file would be read without its hash being recorded.
     """
     for name in group:
         if type(group.get(name, getlink=True)).__name__ not in ("HardLink", "SoftLink"):
@@ -99,7 +99,7 @@ def _populations(path: Path, file: Any, part: str) -> dict[str, Any]:
         groups |= {f"{part}/{name}": file[part][name] for name in _names(file[part])}
     for place, group in groups.items():
         if not _is_group(group):
-            raise CompileError(f"{path}, /{place}", "is no group", ACCEPTED)
+            raise CompileError(f"{path}, /{place}", "is not a group", ACCEPTED)
     del groups[part]
     return {place.removeprefix(f"{part}/"): group for place, group in groups.items()}
 
@@ -112,25 +112,25 @@ def _read(path: Path, group: Any, name: str) -> Ids:
         raise CompileError(where, f"has no {name}, only {has}", ACCEPTED)
     column = group[name]
     if getattr(column, "ndim", 0) != 1:
-        raise CompileError(f"{where}/{name}", "is no column of numbers")
+        raise CompileError(f"{where}/{name}", "is not a numeric column")
     if not np.issubdtype(column.dtype, np.integer):
         raise CompileError(f"{where}/{name}", f"holds {column.dtype}, expected whole numbers")
     values = _values(path, column)
     if values.dtype == np.uint64 and values.max(initial=0) > MOST_ID:
-        raise CompileError(f"{where}/{name}", f"has {values.max()}, at most {MOST_ID} is read")
+        raise CompileError(f"{where}/{name}", f"has {values.max()}; the limit is {MOST_ID}")
     return np.asarray(values, np.int64)
 
 
 MOST_TYPES = 1 << 26  # bytes of a table of types
 MOST_ID = np.iinfo(np.int64).max
 MOST_VALUES = 1 << 31  # of a column
-MOST_RATIO = 1032  # what deflate packs into a byte, at the most
+MOST_RATIO = 1032  # the highest compression ratio of deflate
 
 
 def _values(path: Path, column: Any) -> Any:
     """Return all values of a column; raise `CompileError` if the file cannot hold so many.
 
-    HDF5 makes up what was never written, so that a small file can declare any number.
+    HDF5 fills in what was never written, so that a small file can declare any number.
     """
     where = f"{path}, {column.name}"
     if column.is_virtual or column.external:
@@ -156,7 +156,7 @@ def _nodes(path: Path, name: str, group: Any, notes: list[str]) -> pa.Table:
     if "node_id" in _names(group):
         ids = _read(path, group, "node_id")
         if len(ids) != n or not np.array_equal(ids, np.arange(n)):
-            problem = f"is not 0 to {n - 1} in order, as SONATA 1.0 has it"
+            problem = f"must be 0 to {n - 1} in order, as in SONATA 1.0"
             raise CompileError(f"{path}, {group.name}/node_id", problem)
     columns: dict[str, pa.Array] = {
         "neuron_id": _named(name, np.arange(n)),
@@ -190,7 +190,7 @@ def _types_beside(path: Path, part: str, notes: list[str]) -> pa.Table | None:
         text = io.StringIO(content.decode("utf-8-sig"), newline="")
         header, *rows = csv.reader(text, delimiter=" ")
     except (ValueError, csv.Error) as error:
-        raise CompileError(str(beside), "is no table of types separated by spaces") from error
+        raise CompileError(str(beside), "is not a table of types separated by spaces") from error
     for k, row in enumerate(rows):
         if len(row) != len(header):
             problem = f"has {len(row)} values, expected {len(header)}"
@@ -254,7 +254,9 @@ def _edges(
         if pa.types.is_integer(weight.type) or pa.types.is_floating(weight.type):
             weight = weight.cast(pa.int64() if pa.types.is_integer(weight.type) else pa.float64())
         else:
-            raise CompileError(f"{path}, {group.name}", f"{chosen} holds {weight.type}, no numbers")
+            raise CompileError(
+                f"{path}, {group.name}", f"{chosen} must hold numbers, not {weight.type}"
+            )
     told = f"weights in {chosen}" if chosen != "none" else "each counts 1"
     notes.append(f"{len(pre):,} edges of population {name}, {' to '.join(joined)}: {told}")
     if unread := [a for a in attributes if a != chosen]:
@@ -278,7 +280,7 @@ def _groups(group: Any) -> dict[int, Any]:
     numbered = [n for n in _names(group) if n.isascii() and n.isdigit() and len(n) < 10]
     for name in numbered:
         if not _is_group(group[name]):
-            raise CompileError(f"{group.file.filename}, {group.name}/{name}", "is no group")
+            raise CompileError(f"{group.file.filename}, {group.name}/{name}", "is not a group")
     return {int(name): group[name] for name in numbered}
 
 
@@ -307,7 +309,7 @@ def _attribute(path: Path, group: Any, name: str, part: str, n: int) -> pa.Array
         raise AssertionError
     where = f"{path}, {group.name}"
     if not len(of) == len(at) == n:
-        raise CompileError(where, f"{part}_group_id or _index has not {n:,} values")
+        raise CompileError(where, f"{part}_group_id or _index does not have {n:,} values")
     if unknown := set(np.unique(of)) - groups.keys():
         raise CompileError(where, f"there is no group {min(unknown)}")
     parts, places = [], np.zeros(n, np.int64)
@@ -318,7 +320,7 @@ def _attribute(path: Path, group: Any, name: str, part: str, n: int) -> pa.Array
             continue
         values = inner[name]
         if getattr(values, "ndim", 0) != 1:
-            raise CompileError(f"{where}/{number}/{name}", "is no column")
+            raise CompileError(f"{where}/{number}/{name}", "is not a column")
         bad = inside & ((at < 0) | (at >= len(values)))
         if bad.any():
             k = int(np.flatnonzero(bad)[0])
@@ -327,7 +329,7 @@ def _attribute(path: Path, group: Any, name: str, part: str, n: int) -> pa.Array
         try:
             parts.append(pa.array(_values(path, values)))
         except pa.ArrowException as error:
-            problem = f"holds {values.dtype}, no numbers and no text"
+            problem = f"must hold numbers or text, not {values.dtype}"
             raise CompileError(f"{where}/{number}/{name}", problem) from error
         places[inside] = start + at[inside]
         start += len(values)

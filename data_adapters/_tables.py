@@ -1,8 +1,8 @@
-"""Open tables of cells and of connections, in whatever format they come, larger than memory too.
+"""Open tables of cells and of connections in any format, even if larger than memory.
 
-A file is recognised by its content, a column by its name (`_names`), and everything that is wrong
-with either is reported with file, row and column. DuckDB does the reading: it filters and counts
-while it reads, within a fixed amount of memory.
+A file is recognised by its content, a column by its name (`_names`), and errors are reported with
+file, row and column. DuckDB reads them: it filters and counts while it reads, within a fixed
+amount of memory.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open an empty database in memory that spills to a temporary folder, removed afterwards."""
     with files.scratch(Path(tempfile.gettempdir())) as scratch:
         folder = str(scratch)
-        # Nothing is fetched, and nothing that lies in someone's home folder is run.
+        # Nothing is downloaded, and no extension from a home folder is run.
         db = duckdb.connect(config=dict.fromkeys(OFF, False))
         try:
             db.execute(f"SET memory_limit='{MEMORY}'; SET temp_directory={quoted(folder)}")
@@ -104,13 +104,13 @@ class Table:
         if kind == "BOOLEAN":  # true is no 1
             return f"NULL::{dtype}"
         cast = f"TRY_CAST({value} AS {dtype})"
-        # DuckDB takes 1_000 for a number, as nobody who writes tables does.
+        # DuckDB reads 1_000 as a number, but tables do not use that notation.
         return (
             f"CASE WHEN NOT contains({value}, '_') THEN {cast} END" if kind == "VARCHAR" else cast
         )
 
     def key(self, column: str, as_text: bool) -> str:
-        """Return SQL for an id as BIGINT or as text; null where it is neither, or not exact."""
+        """Return SQL for an id as BIGINT or as text; null where it is neither, or inexact."""
         value, kind = self.value(column), self.columns[column]
         if as_text or kind == "BOOLEAN":
             return f"{value}::VARCHAR" if as_text else "NULL::BIGINT"
@@ -123,14 +123,14 @@ class Table:
         return f"CASE WHEN TRY_CAST({value} AS BIGINT)::VARCHAR = {value} THEN {value}::BIGINT END"
 
     def at(self, row: int, column: str = "") -> str:
-        """Return where a row is, as people find it: by line in a text file."""
+        """Return the location of a row: by line in a text file."""
         if not self.is_file:
             return str(self.path)
         place = f"line {self._line(row)}" if self.is_text else f"row {row}"
         return f"{self.path}, {place}" + (f", column {column}" if column else "")
 
     def _line(self, row: int) -> int:
-        """Return the line where a row ends: blank lines are no rows, quoted text may have many."""
+        """Return the line where a row ends: blank lines are not rows, quoted text may have many."""
         with unzipped(self.path) as file:
             text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
             reader = csv.reader(text, delimiter=self.delimiter)
@@ -141,7 +141,7 @@ class Table:
 
 
 def open_table(db: duckdb.DuckDBPyConnection, path: str | Path, name: str) -> Table:
-    """Make the file at ``path`` a table of the database; raise `CompileError` if it is none."""
+    """Make the file at ``path`` a table of the database; raise `CompileError` if it is not one."""
     path = Path(path)
     must_be_file(path)
     try:
@@ -153,7 +153,7 @@ def open_table(db: duckdb.DuckDBPyConnection, path: str | Path, name: str) -> Ta
         raise CompileError(str(path), "is empty")
     for magic, what in NOT_READ.items():
         if head.startswith(magic):
-            raise CompileError(str(path), f"is no table that can be read: {what}", FORMATS)
+            raise CompileError(str(path), f"cannot be read as a table: it is {what}", FORMATS)
     if head.startswith(b"PAR1"):
         view(db, name, path, "read_parquet")
         return _described(db, Table(name, path, {}))
@@ -173,9 +173,9 @@ def open_table(db: duckdb.DuckDBPyConnection, path: str | Path, name: str) -> Ta
 def view(
     db: duckdb.DuckDBPyConnection, name: str, path: Path, function: str, options: str = ""
 ) -> None:
-    """Make a file a view of the database: what is in it, and nothing that its path says.
+    """Make a file a view of the database, using its content and nothing of its path.
 
-    DuckDB would take a folder called ``weight=99`` for a column, and ``*`` for many files.
+    DuckDB would read a folder called ``weight=99`` as a column, and ``*`` as a pattern.
     """
     source = quoted(re.sub(r"([*?[])", r"[\1]", str(path)))
     sql = f"SELECT * FROM {function}([{source}], hive_partitioning=false{options})"
@@ -206,7 +206,7 @@ def view_of_text(
 
 MAX_HEADER = 1 << 24
 FORMATS = "CSV, CSV.gz, TSV, Feather (Arrow) and Parquet are read"
-# How files begin that people take for tables.
+# First bytes of files that are often mistaken for tables.
 NOT_READ = {
     b"PK\x03\x04": "a zip or Excel file",
     b"\xd0\xcf\x11\xe0": "an Excel file of the old format (.xls)",
@@ -244,7 +244,7 @@ def _unpacked(db: duckdb.DuckDBPyConnection, path: Path, name: str) -> Path:
             for piece in gunzipped(path):
                 out.write(piece)
                 if out.tell() > most:
-                    problem = f"unpacks to more than {most:,} bytes, as no data do"
+                    problem = f"unpacks to more than {most:,} bytes, more than real data do"
                     raise CompileError(str(path), problem, FETCH_AGAIN)
     except OSError as error:
         problem = f"cannot be unzipped into {folder}: {error.strerror or error}"
@@ -254,11 +254,11 @@ def _unpacked(db: duckdb.DuckDBPyConnection, path: Path, name: str) -> Path:
 
 
 def _header(path: Path) -> tuple[list[str], str]:
-    """Return the column names of a text table and what stands between them."""
+    """Return the column names of a text table and its delimiter."""
     with unzipped(path) as file:
         head = file.read(65536)
         if b"\x00" in head:
-            raise CompileError(str(path), "is no table: it holds binary data", FORMATS)
+            raise CompileError(str(path), "is not a table: it holds binary data", FORMATS)
         if not re.search(rb"[\r\n]", head):  # thousands of columns
             head += file.readline(MAX_HEADER)
     first = head.splitlines()[0] if head.strip() else b""
@@ -275,16 +275,20 @@ def _header(path: Path) -> tuple[list[str], str]:
     try:
         names = [n.strip() for n in next(csv.reader([line], delimiter=delimiter, strict=True))]
     except csv.Error as error:
-        problem = f"is no header: {error}"
+        problem = f"is not a header: {error}"
         if "field larger" in str(error):
             problem = f"has a name of more than {LONGEST_CELL:,} characters"
         if "unexpected end" in str(error):
             problem = "has a quote that is never closed"
-        raise CompileError(f"{path}, line 1", problem, "line 1 has the columns' names") from error
+        raise CompileError(
+            f"{path}, line 1", problem, "line 1 must hold the names of the columns"
+        ) from error
     _refuse_wide(f"{path}, line 1", len(names))
     if all(re.fullmatch(r"[-+.\deE]*", n) for n in names):
         raise CompileError(
-            f"{path}, line 1", f"is no header: {line[:60]!r}", "put the columns' names in line 1"
+            f"{path}, line 1",
+            f"is not a header: {line[:60]!r}",
+            "put the names of the columns in line 1",
         )
     names = [n or f"column{k}" for k, n in enumerate(names)]  # pandas writes its index unnamed
     times = Counter(map(plain, names))
@@ -295,8 +299,8 @@ def _header(path: Path) -> tuple[list[str], str]:
 
 def _refuse_wide(where: str, n_columns: int) -> None:
     if n_columns > MOST_COLUMNS:
-        problem = f"has {n_columns:,} columns, at most {MOST_COLUMNS:,} are read"
-        raise CompileError(where, problem, "leave out those that are not needed")
+        problem = f"has {n_columns:,} columns; the limit is {MOST_COLUMNS:,}"
+        raise CompileError(where, problem, "remove those that are not needed")
 
 
 def _arrow(path: Path) -> Any:
@@ -338,7 +342,7 @@ def arrow(db: duckdb.DuckDBPyConnection, where: str, sql: str) -> pa.Table:
 
 @contextmanager
 def translated(where: str) -> Iterator[None]:
-    """Turn what DuckDB says about a file into our own error."""
+    """Translate DuckDB's errors about a file into our own."""
     try:
         yield
     except (duckdb.Error, pa.ArrowException, RuntimeError) as error:  # RuntimeError: of C++
@@ -352,11 +356,13 @@ def translated(where: str) -> Iterator[None]:
                 problem = "is not UTF-8 text"
             if "unterminated quote" in text:
                 problem = "has a quote that is never closed"
-            problem = problem or " ".join(text.split("\n")[2:3]).strip() or "is no row"
+            problem = problem or " ".join(text.split("\n")[2:3]).strip() or "is not a row"
             raise CompileError(f"{where}, line {line[1]}", problem) from error
         if "Out of Memory" in text or "No space left" in text:
             hint = f"free disk space in {tempfile.gettempdir()}"
-            raise CompileError(where, "too large for memory and temporary folder", hint) from error
+            raise CompileError(
+                where, "too large for memory and the temporary folder", hint
+            ) from error
         hint = FETCH_AGAIN if isinstance(error, duckdb.IOException) else ""
         raise CompileError(where, f"cannot be read: {text.splitlines()[0]}", hint) from error
 
@@ -398,7 +404,7 @@ class Edges:
 
     @property
     def ignored(self) -> list[str]:
-        """The columns that nothing is read from, in their order."""
+        """The columns that are not read, in their order."""
         used = (self.pre, self.post, self.count, self.size, self.sign, self.kind)
         return [c for c in self.table.columns if c not in used]
 
@@ -422,7 +428,7 @@ def first_row(
 
 
 def typed(column: pa.ChunkedArray) -> pa.Array:
-    """Turn text into whole numbers, numbers, or true and false where all of it is.
+    """Convert text to integers, numbers or booleans if all of it allows that.
 
     Blanks become null. "True" and "False" are as pandas writes them.
     """

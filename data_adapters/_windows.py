@@ -1,4 +1,4 @@
-"""What the adapters that lay windows share."""
+"""Shared by the adapters that use windows."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ def window_numbers(adapter: Any, *names: str) -> dict[str, Any]:
         if option.name not in names or option.name in read:
             continue
         if getattr(adapter, option.name) != option.default:
-            where, problem = f"{adapter.name}.{option.name}", f"form {adapter.form!r} has none"
-            raise CompileError(where, problem, f"it has {', '.join(read)}")
+            where, problem = (
+                f"{adapter.name}.{option.name}",
+                f"has no effect with form {adapter.form!r}",
+            )
+            raise CompileError(where, problem, f"options of this form: {', '.join(read)}")
     return read

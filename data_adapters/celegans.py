@@ -61,23 +61,24 @@ class Celegans:
     ``dataset``: ``cook2019`` (hermaphrodite), ``cook2019-male``, ``cook2020-pharynx``,
     ``white-whole``, ``white-n2u``, ``white-jsh``, ``varshney``, ``witvliet1`` to ``witvliet8``,
     ``wang2024``, ``wang2024-male``; contacts: ``brittin2021``, ``yim2024-contacts`` (``-raw``);
-    volumes of active zones: ``yim2024`` (``-raw``); not through synapses: ``bentley-monoamines``,
+    volumes of active zones: ``yim2024`` (``-raw``); extrasynaptic: ``bentley-monoamines``,
     ``bentley-peptides``, ``ripoll-sanchez-short``, ``-mid``, ``-long``; functional: ``randi2023``.
 
     ``signs``: "nt" gives a neuron the sign of its first fast transmitter (Wang et al. 2024;
     acetylcholine and glutamate +, GABA -, a convention); "fenyves" gives connections the signs that
-    Fenyves et al. 2020 predicted from receptors, and falls back to "nt"; "none". What stays without
-    sign is counted. Connections through no synapse and contacts have none; responses their own.
+    Fenyves et al. 2020 predicted from receptors, and falls back to "nt"; "none" gives none.
+    Connections without a sign are counted. Extrasynaptic connections and contacts have none;
+    responses have their own.
 
     ``path`` is a wheel of cect or a folder with its files, to read instead of the installed one.
     """
 
     name: ClassVar[str] = "celegans"
 
-    #: data set of the worm: cook2019 ships, the others need the package cect
+    #: data set of the worm: cook2019 is included, the others need the package cect
     dataset: str = SHIPPED
     cells: Literal["neurons", "neurons+muscles", "all"] = "neurons"  #: which cells become units
-    #: by transmitter (nt), of connections by receptors (fenyves), or none
+    #: signs of neurons by transmitter (nt), of connections by receptors (fenyves), or none
     signs: Literal["nt", "fenyves", "none"] = "nt"
     path: str = ""  #: wheel of cect, or a folder with its files; empty: the installed package
 
@@ -91,7 +92,7 @@ class Celegans:
             raise CompileError(f"{self.name}.signs", f"fenyves: {problem}", "use nt or none")
 
     def load(self) -> Graph:
-        """Return one population; raise `CompileError` if the data set is not at hand."""
+        """Return one population; raise `CompileError` if the data set is not available."""
         meta = DATA_SETS[self.dataset]
         table, cells_file = _facts("celegans_cells")
         if self.dataset == SHIPPED and not self.path:
@@ -101,7 +102,7 @@ class Celegans:
         cells = _of(raw, table)
         keep = np.isin(cells.column("kind").to_numpy(), KINDS[self.cells])
         if not keep.any():
-            raise CompileError(f"{self.name}, {self.dataset}", "has no cell of the kind asked for")
+            raise CompileError(f"{self.name}, {self.dataset}", "has no cells of the requested kind")
         kept = raw.where(keep)
         loops = kept.electrical.loops()
         gaps = kept.electrical.where(~loops)
@@ -154,12 +155,12 @@ class Celegans:
     def _own_signs(
         self, kept: _Raw, meta: DataSet
     ) -> tuple[npt.NDArray[np.int8] | None, tuple[SourceFile, ...], list[str]]:
-        """Return the signs of single connections, the files they are from, and how many there are.
+        """Return the signs of single connections, their files, and notes with counts.
 
         They are in the order of ``kept.chemical``; None where connections have none of their own.
         """
         if self.signs == "none":
-            return None, (), ["no signs, as asked"]
+            return None, (), ["no signs, as requested"]
         if meta.nature == "functional":
             signs = np.sign(kept.chemical.weight).astype(np.int8)
             note = f"signs of responses: {(signs > 0).sum():,} +, {(signs < 0).sum():,} -"
@@ -181,11 +182,11 @@ class Celegans:
         plus, minus, complex_, none = (
             int((found == w).sum()) for w in ("+", "-", "complex", "none")
         )
-        instead = f"{complex_:,} that it calls complex, {none:,} without prediction"
+        instead = f"{complex_:,} that it calls complex, {none:,} without a prediction"
         notes = [
             f"by Fenyves et al. 2020: {plus:,} connections +, {minus:,} -",
             f"by transmitter instead: {instead}, {at.null_count:,} not listed",
-            f"{table.num_rows - n_found:,} of its {table.num_rows:,} connections are not here",
+            f"{table.num_rows - n_found:,} of its {table.num_rows:,} connections are not in it",
         ]
         return signs, (file,), notes
 
@@ -220,7 +221,7 @@ class _Edges:
 class _Raw:
     """A data set as read: its cells, sorted by name, and their connections.
 
-    Electrical connections stand in both directions, a cell's with itself once.
+    Electrical connections are listed in both directions, autapses once.
     """
 
     names: pa.Array
@@ -252,7 +253,7 @@ def _facts(name: str) -> tuple[pa.Table, SourceFile]:
 
 
 def _codes(names: pa.Array, words: pa.ChunkedArray) -> npt.NDArray[np.int32]:
-    """Return the place of each word among ``names``, -1 where it is none of them."""
+    """Return the index of each word in ``names``, -1 if it is not there."""
     codes = pc.index_in(words, value_set=names).fill_null(-1)
     return np.asarray(codes.to_numpy(), np.int32)
 
@@ -283,12 +284,12 @@ def _from_cect(dataset: str, meta: DataSet, path: str) -> _Raw:
     chemical = [k for k in by_class if k != ELECTRICAL]
     used = [k for k in chemical if k in meta.classes or not meta.classes]
     if not used:
-        problem = f"has none of the classes of {dataset}: {', '.join(by_class) or 'no class'}"
+        problem = f"has none of the classes of {dataset}, only {', '.join(by_class) or 'none'}"
         raise CompileError(where, problem, f"expected: {', '.join(meta.classes) or 'any'}")
     notes = []
     if left := [k for k in chemical if k not in used]:
         n = sum(int(np.count_nonzero(by_class[k])) for k in left)
-        notes.append(f"{n:,} connections of {', '.join(left)} left out: no synapse joins them")
+        notes.append(f"{n:,} connections of {', '.join(left)} left out: they are not synaptic")
     stacked = np.stack([by_class[k] for k in used])
     total, times = stacked.sum(axis=0), np.count_nonzero(stacked, axis=0)
     if len(used) > 1:
@@ -316,7 +317,7 @@ def _nonzero(where: str, matrix: npt.NDArray[np.float64], present: Mask, unit: s
     if unit == "synapses":
         bad = (weight < 1) | (weight != np.floor(weight))
         if bad.any():
-            problem = f"{weight[bad][0]:g} is no number of synapses (a whole number, 1 or more)"
+            problem = f"{weight[bad][0]:g} is not a synapse count (a whole number of at least 1)"
             raise CompileError(where, problem)
         return _Edges(post, pre, weight.astype(np.int32))
     return _Edges(post, pre, weight)

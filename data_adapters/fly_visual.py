@@ -42,14 +42,14 @@ class FlyVisual:
     """The motion pathways of the fly's optic lobe, signed, at any size (Lappalainen et al. 2024).
 
     Every column of a hexagonal eye gets the same 65 cell types and the same connections, with the
-    mean synapse counts of a few columns seen under the electron microscope. So the filters are
-    measured and the single neurons are not: each is a copy, and the connectivity counts as
+    mean synapse counts of a few columns reconstructed by electron microscopy. So the filters are
+    measured but individual neurons are not: each is a copy, and the connectivity counts as
     modelled. Signs come from transmitters and receptors, and count as predicted.
 
     ``extent`` is the radius of the eye in columns: 15 gives the published 45,669 neurons, 23 gives
     104,921. ``fill="hull"`` puts one synapse into each gap inside a filter's hull, as the published
-    network does; "none" keeps to what was seen. ``path`` is a connectome file of flyvis (JSON) or
-    its wheel; without it the installed package flyvis is looked up, and not imported.
+    network does; "none" keeps only what was observed. ``path`` is a connectome file of flyvis
+    (JSON) or its wheel; without it the installed package flyvis is looked up, and not imported.
 
     Neurons have the columns ``u`` and ``v`` (axial coordinates of their column of the eye) and
     ``output`` (true for the 34 types that flyvis decodes from). Photoreceptors have the role
@@ -60,7 +60,7 @@ class FlyVisual:
 
     extent: int = EXTENT  #: radius of the eye, in columns
     path: str = ""  #: connectome file of flyvis (JSON), or its wheel; empty: the installed package
-    #: one synapse into every gap inside a filter's hull (hull), or what was seen (none)
+    #: one synapse in every gap inside a filter's hull (hull), or only observed ones (none)
     fill: Fill = "none"
 
     def __post_init__(self) -> None:
@@ -76,7 +76,7 @@ class FlyVisual:
         counted = f"{len(template.filters)} filters with {template.n_offsets:,} offsets"
         notes = [
             f"{len(template.types)} cell types, {counted}",
-            "connectivity counts as modelled: every column is a copy of the mean of few columns",
+            "connectivity counts as modelled: every column is a copy of the mean of a few columns",
             "signs count as predicted, from transmitters and receptors",
             "left out: parameters of flyvis's own model (bias, time_constant, lambda_mult)",
         ]
@@ -91,7 +91,7 @@ class FlyVisual:
         table = neuron_table({"neuron_id": eye.ids(), **columns(template, eye)})
         neurons = Population("neurons", (len(eye.u),), table)
         n_columns = 3 * self.extent * (self.extent + 1) + 1
-        notes.append(f"{n_columns:,} columns; connections end at the border of the eye")
+        notes.append(f"{n_columns:,} columns; connections end at the edge of the eye")
         if n_unsigned := int((eye.sign == 0).sum()):
             notes.append(f"{n_unsigned:,} connections without a sign")
         stem = file_name.removesuffix(".json")
@@ -107,7 +107,7 @@ class FlyVisual:
                 version=stem if published else "",
                 title=f"Visual system of the fly, a template tiled over {n_columns:,} columns",
                 connectivity=Evidence.MODELLED,
-                made="the mean connections of few columns were copied to every column of the eye",
+                made="the mean connections of a few columns were copied to every column of the eye",
                 signs=Evidence.PREDICTED,
                 licence="MIT (flyvis)" if published else "not stated by the file: see its source",
                 citations=papers if published else (),
@@ -133,7 +133,9 @@ def _find(path: str) -> tuple[str, str, bytes]:
         with zipfile.ZipFile(path) as wheel:
             name = _the_one(path, (n for n in wheel.namelist() if _is_connectome(n)))
             if (size := wheel.getinfo(name).file_size) > MAX_BYTES:
-                raise CompileError(f"{path}, {name}", f"has {size:,} bytes: is no connectome file")
+                raise CompileError(
+                    f"{path}, {name}", f"has {size:,} bytes, too many for a connectome file"
+                )
             return f"{path}, {name}", Path(name).name, wheel.read(name)
     except BROKEN_ZIP as error:
         raise CompileError(path, f"is a broken wheel: {error}", "download it again") from error

@@ -1,4 +1,4 @@
-"""Areas and layers of a cortex, joined by laws of probability; the mouse's visual areas ship."""
+"""Areas and layers of a cortex, connected by laws of probability; the mouse's are included."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class Mesoscale:
     """Areas by cortical layers, joined by laws of probability; the mouse's visual areas ship.
 
     Without options: the thalamus (LGNd) and seven visual areas of the mouse, layers 2/3, 4 and 5,
-    729,220 excitatory neurons, from the numbers of Shi et al. 2022 (MouseNet). No neuron and no
-    connection is one that was seen: the connectivity counts as modelled, and nothing has a sign.
+    729,220 excitatory neurons, from the numbers of Shi et al. 2022 (MouseNet). No neuron or
+    connection was observed: the connectivity counts as modelled, and nothing has a sign.
 
     Each table can be a CSV file of your own; ``docs/mousenet.md`` says more:
     ``populations``: area, layer, n_neurons; if known level, surface_mm2, output, also_called.
@@ -55,9 +55,9 @@ class Mesoscale:
     ``interareal``: pre, post, width; unit (um, or px of the source's map), and share (of the inputs
     that the target has from other areas), in_degree, or peak. The image is ``input``.
 
-    ``in_degree`` is what shares are shares of: how many neurons of other areas one target neuron
-    hears. Nobody has measured it; 1000 is a placeholder of the authors. ``input_channels``: 3 for
-    images in colour.
+    ``in_degree`` is the number of sources of one target neuron in other areas, of which shares are
+    fractions. It has not been measured; 1000 is a placeholder of the authors. ``input_channels``:
+    3 for colour images.
     """
 
     name: ClassVar[str] = "mesoscale"
@@ -66,15 +66,17 @@ class Mesoscale:
     populations: str = ""
     interlaminar: str = ""  #: CSV of connection probabilities within areas; empty: the mouse's
     interareal: str = ""  #: CSV of projections between areas; empty: the mouse's
-    #: neurons of other areas that one neuron hears; what shares are shares of
+    #: sources of one neuron in other areas, of which shares are fractions
     in_degree: float = PLACEHOLDER
-    input_channels: int = 3  #: channels of the image: 1 grey, 3 colour
+    input_channels: int = 3  #: channels of the image: 1 (grey) or 3 (colour)
 
     def __post_init__(self) -> None:
         if not (isfinite(self.in_degree) and self.in_degree > 0):
-            raise CompileError(f"{self.name}.in_degree", f"{self.in_degree} is not above 0")
+            raise CompileError(f"{self.name}.in_degree", f"must be positive, not {self.in_degree}")
         if self.input_channels < 1:
-            raise CompileError(f"{self.name}.input_channels", f"{self.input_channels} is under 1")
+            raise CompileError(
+                f"{self.name}.input_channels", f"must be at least 1, not {self.input_channels}"
+            )
 
     def load(self) -> Graph:
         """Return the graph; raise `CompileError` naming file, line and column of what is wrong."""
@@ -102,7 +104,7 @@ class Mesoscale:
         image = Population(INPUT, (self.input_channels,), node=IMAGE, artificial=True)
         within, notes = _within_areas(tables["interlaminar"], people)
         between, more = self._between_areas(tables["interareal"], people)
-        # In the order of the populations: where table rows stand decides nothing.
+        # In the order of the populations: the order of table rows has no effect.
         rank = {name: k for k, name in enumerate((INPUT, *people.cells))}
         laws = sorted((*within, *between), key=lambda law: (rank[law[0]], rank[law[1]]))
         graph = Graph(
@@ -131,10 +133,12 @@ class Mesoscale:
         for row in table.rows:
             pre, post = people.find(row, "pre"), people.find(row, "post")
             if post == INPUT:
-                raise CompileError(row.at("post"), "the input receives nothing", "swap the ends?")
+                raise CompileError(
+                    row.at("post"), "the input cannot be a target", "are the ends swapped?"
+                )
             if pre != INPUT and _place(people.cells[pre]).area == _place(people.cells[post]).area:
-                problem = f"{pre} and {post} are of one area"
-                hint = "connections within areas are the table interlaminar's"
+                problem = f"{pre} and {post} are in the same area"
+                hint = "connections within areas belong in the table interlaminar"
                 raise CompileError(row.at("post"), problem, hint)
             if (first := lines.setdefault((pre, post), row)) is not row:
                 raise CompileError(row.where, f"{pre} -> {post} occurs twice: see {first.where}")
@@ -142,11 +146,11 @@ class Mesoscale:
             n_shares += row.has("share")
         kept = [(*ends, law) for ends, law in laws.items() if law is not None]
         if not any(pre == INPUT for pre, _, _ in kept):
-            problem = f"no row leads from {INPUT}: no image enters"
+            problem = f"no row starts from {INPUT}: there is no image input"
             raise CompileError(table.where, problem, f"add one with pre = {INPUT}")
         notes = [f"between areas and from the image: {len(kept)} projections"]
         if n_none := len(laws) - len(kept):
-            notes.append(f"rows left out, since their share is 0: {n_none}")
+            notes.append(f"rows with share 0 left out: {n_none}")
         if n_shares:
             guessed = ", a placeholder" * (self.in_degree == PLACEHOLDER)
             notes.append(f"in-degrees between areas are shares of {self.in_degree:g}{guessed}")
@@ -156,12 +160,14 @@ class Mesoscale:
         """Return a row's law from the population ``pre``, or the image; None for a share of 0."""
         unit = _unit(row)
         if pre is None and unit == "um":
-            raise CompileError(row.at("unit"), "is um, but an image has no size", "give it in px")
+            raise CompileError(
+                row.at("unit"), "is um, but the image has no physical size", "give it in px"
+            )
         given = [name for name in ("share", "in_degree", "peak") if row.has(name)]
         if not given:
             raise CompileError(row.where, "has no strength", "give share, in_degree or peak")
         if given[0] == "share" and len(given) > 1:
-            problem = f"has {' and '.join(given)}: which of them holds?"
+            problem = f"has {' and '.join(given)}, but only one can apply"
             raise CompileError(row.where, problem, "leave the others blank")
         if given == ["share"] and row.number("share", most=1) == 0:
             return None
@@ -176,9 +182,7 @@ class Mesoscale:
         else:
             density = _density(pre) if unit == "um" else None
         if density is None or peak is None:
-            problem = (
-                f"is blank, and how many neurons of {row.text('pre')} a {unit} holds not known"
-            )
+            problem = f"is blank, and the density of {row.text('pre')} per {unit} is unknown"
             raise CompileError(row.at("in_degree"), problem, "give in_degree beside the peak")
         return GaussianLaw(width, _whole_gaussian(density, width, peak), peak, unit)
 
@@ -213,14 +217,16 @@ def _read_populations(table: AreaTable) -> _People:
         area, layer = row.text("area"), row.cells["layer"]
         name = area + layer
         if name == INPUT:
-            raise CompileError(row.at("area"), f"{INPUT!r} is the image", "rename the area")
+            raise CompileError(
+                row.at("area"), f"{INPUT!r} is the name of the image", "rename the area"
+            )
         if (first := lines.setdefault(name, row)) is not row:
             raise CompileError(row.where, f"{name} occurs twice: see {first.where}")
         n_neurons = row.whole("n_neurons", 1)
         level = row.whole("level", 0) if row.has("level") else None
         known, other = levels.setdefault(area, (level, row))
         if known != level:
-            problem = f"{area} has another level here than in {other.where}"
+            problem = f"{area} has a different level in {other.where}"
             raise CompileError(row.at("level"), problem, "an area has one level")
         surface = row.number("surface_mm2", above=0) if row.has("surface_mm2") else None
         place = Place(area, layer or None, level, n_neurons, surface)
@@ -229,17 +235,21 @@ def _read_populations(table: AreaTable) -> _People:
             output = row.whole("output", 1)
             taken, other = places.setdefault(output, (name, row))
             if taken != name:
-                problem = f"{output} is that of {taken} too: see {other.where}"
-                raise CompileError(row.at("output"), problem, "number the outputs as they are read")
+                problem = f"{output} is also that of {taken}: see {other.where}"
+                raise CompileError(
+                    row.at("output"), problem, "number the outputs in the order of read-out"
+                )
     for row in table.rows:
         if row.has("also_called"):
             alias = row.text("also_called")
             if (first := lines.setdefault(alias, row)) is not row or alias == INPUT:
-                raise CompileError(row.at("also_called"), f"{alias!r} is the name of another one")
+                raise CompileError(
+                    row.at("also_called"), f"{alias!r} is the name of another population"
+                )
             aliases[alias] = row.text("area") + row.cells["layer"]
     if not places:
-        hint = "number the populations that are read, 1 first, in the column output"
-        raise CompileError(table.where, "no population is read", hint)
+        hint = "number the populations that are read out, from 1, in the column output"
+        raise CompileError(table.where, "no population is read out", hint)
     return _People(cells, lines, aliases, tuple(places[k][0] for k in sorted(places)))
 
 
@@ -277,7 +287,7 @@ def _within_areas(table: AreaTable, people: _People) -> tuple[list[Law], list[st
     if unknown:
         notes.append(f"{unknown} pairs of layers without probability or width left out")
     if left:
-        notes.append(f"{', '.join(left)} left out: the surface of the source is not known")
+        notes.append(f"{', '.join(left)} left out: the surface of the source is unknown")
     present = {_place(p).cortical_layer for ps in by_area.values() for p in ps}
     if absent := sorted(layers - {str(layer) for layer in present}):
         n = sum(not {*ends}.isdisjoint(absent) for ends in pairs)
@@ -290,9 +300,9 @@ def _pairs(populations: list[Population]) -> Iterator[tuple[Population, Populati
 
 
 def _peak(row: Row) -> tuple[float, float] | None:
-    """Return width and probability at no distance; None where there is none, or it is not known.
+    """Return width and probability at zero distance; None if there is none, or it is unknown.
 
-    Probabilities are measured between cells some way apart (``at_um``), so the peak is higher.
+    Probabilities are measured between cells at a distance (``at_um``), so the peak is higher.
     """
     if not (row.has("probability") and row.has("width_um")):
         return None
@@ -304,7 +314,7 @@ def _peak(row: Row) -> tuple[float, float] | None:
     if peak > 1:
         problem = (
             f"{probability:g} at {apart:g} um, with a width of {width:g} um, means {peak:.4g} at "
-            "no distance"
+            "zero distance"
         )
         raise CompileError(row.at("probability"), problem, "a probability is at most 1")
     return width, peak
@@ -334,12 +344,12 @@ def _unit(row: Row) -> Literal["um", "px"]:
 
 
 def _origins(tables: dict[str, AreaTable]) -> Iterator[str]:
-    """Say where each table's numbers are from, and which of its columns were not read."""
+    """Report the origin of each table's numbers, and columns that were not read."""
     for table in tables.values():
         if told := table.origins():
             yield f"{table.file.name}: {told}"
         if table.unread:
-            yield f"{table.file.name}: nothing is read from {', '.join(table.unread)}"
+            yield f"{table.file.name}: columns that are not read: {', '.join(table.unread)}"
 
 
 def _provenance(tables: dict[str, AreaTable]) -> Provenance:
@@ -355,7 +365,7 @@ def _provenance(tables: dict[str, AreaTable]) -> Provenance:
         version="" if own else "mousenet-2022",
         title=f"Areas and layers of {stem}" if own else "Visual areas of the mouse by layer",
         connectivity=Evidence.MODELLED,
-        made="areas and layers are joined as tables say, maps by laws of distance and probability",
+        made="areas and layers are connected as tables say, by laws of distance and probability",
         signs=Evidence.NONE,
         licence="; ".join(licences),
         citations=(SHI_2022, *papers) if shipped else (),

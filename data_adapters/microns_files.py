@@ -1,4 +1,4 @@
-"""A table of connections and a table of cells, as scientists have them on disk."""
+"""A table of connections and a table of cells, from your disk."""
 
 from __future__ import annotations
 
@@ -62,23 +62,23 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class MicronsFiles:
-    """The connectome in two files: CSV, CSV.gz, TSV, Feather or Parquet, known by their headers.
+    """A connectome in two files: CSV, CSV.gz, TSV, Feather or Parquet, recognised by headers.
 
     ``edges`` has one row per synapse, or one per connection with a column such as ``n_syn``;
     ``cells`` one row per cell, with an id and an excitatory or inhibitory class or type. Cells that
-    are no neurons, or of no known class, are dropped and counted, with their connections; a neuron
-    that occurs twice is an error.
+    are not neurons, or whose class is unknown, are dropped and counted, with their connections; a
+    neuron that occurs twice is an error.
 
     A column ``sign`` of ``edges`` gives connections signs of their own. ``coverage="all"`` keeps
-    the outputs of axons that nobody proofread; their ``axon_coverage`` is null then, not "none".
+    the outputs of axons that were not proofread; their ``axon_coverage`` is then null, not "none".
     """
 
     name: ClassVar[str] = "microns-files"
 
     edges: str
     cells: str
-    cortical_layer: str | None = None  # of all cells for which the tables tell none
-    column: Column = "auto"  # prism only if asked for: positions of files have no known frame
+    cortical_layer: str | None = None  # of all cells for which the tables give none
+    column: Column = "auto"  # prism only on request: the frame of positions in files is unknown
     cell_type_source: str = CELL_TYPE_SOURCE
     prism_width_um: float = PRISM_WIDTH_UM
     coverage: Literal["proofread", "all"] = "proofread"  # whose output connections are kept
@@ -146,7 +146,7 @@ class MicronsFiles:
         if not neuron.any():
             problem = "no cell is known to be excitatory or inhibitory"
             accepted = ", ".join((*CELL["class"], *CELL["type"], *CELL["mtype"]))
-            raise CompileError(where, problem, f"columns that can tell: {accepted}")
+            raise CompileError(where, problem, f"columns that can say so: {accepted}")
         notes = []
         if lacking := file.n_without_id + int((~rows.has_segment).sum()):
             notes.append(f"{lacking:,} cells without an id dropped")
@@ -179,24 +179,24 @@ class MicronsFiles:
         return kept, notes
 
     def _with_layers(self, graph: Graph, where: str) -> Graph:
-        """Return the graph with the layer that was asked for where the tables tell none.
+        """Return the graph with the requested layer where the tables give none.
 
-        Raises `CompileError` if some layer is not known, and none was asked for.
+        Raises `CompileError` if some layer is unknown, and none was requested.
         """
         (neurons,) = graph.populations
         layers = neurons.column("cortical_layer")
         n, n_none = neurons.n_units, layers.null_count
         if self.cortical_layer is None:
             if n_none:
-                problem = f"the cortical layer of {n_none:,} of {n:,} neurons is not known"
+                problem = f"the cortical layer of {n_none:,} of {n:,} neurons is unknown"
                 first = neurons.column("neuron_id")[pc.index(layers.is_null(), True).as_py()]
-                hint = "give those one layer with cortical_layer=, such as cortical_layer=L2/3"
+                hint = "give those a layer, for example cortical_layer=L2/3"
                 raise CompileError(where, f"{problem}, first that of {first}", hint)
             return graph
         option = f"cortical_layer={self.cortical_layer}"
-        note = f"{n_none:,} of {n:,} neurons given the layer that was asked for"
+        note = f"{n_none:,} of {n:,} neurons given the requested layer"
         if not n_none:
-            note = f"no cell needed {option}: the tables tell the layer of each"
+            note = f"{option} was not needed: the tables give the layer of each cell"
         given = layers.fill_null(layer_of_word(self.cortical_layer))
         step = graph.provenance.steps[-1].then(
             "give-layer", option, n, graph.n_connections, (note,)
@@ -210,7 +210,7 @@ class MicronsFiles:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """Rows of a table of cells, and what they say of each cell."""
+    """Rows of a table of cells, and what they say about each cell."""
 
     file: CellFile
     cells: Cells  # one per row
@@ -220,7 +220,7 @@ class _Rows:
 
     @classmethod
     def of(cls, file: CellFile) -> _Rows:
-        """Return all rows; raise `CompileError` at a word for a class that is not known."""
+        """Return all rows; raise `CompileError` at an unknown class."""
         cells = file.rows()
         position, names = usual_position(cells, _numbers)
         return cls(file, cells, _kinds(cells), position, names)
@@ -256,18 +256,18 @@ class _Rows:
         return (x, y, z) if self.names[0].endswith("_um") else oriented(x, y, z)
 
     def unplaced(self) -> tuple[str, ...]:
-        """Say in how many cells a position or depth holds what is no number, if there are any."""
+        """Say how many cells have a position or depth that is not a number, if any do."""
         depth = self.cells.find("depth_um")
         places = dict.fromkeys((*self.names, *((depth,) if depth else ())))
         wrong = {name: self.cells.columns[name].numbers()[1] for name in places}
         if not (columns := [name for name, bad in wrong.items() if bad.any()]):
             return ()
         n = np.any([wrong[name] for name in columns], axis=0).sum()
-        note = f"{n:,} cells whose position is no number ({', '.join(columns)})"
-        return (f"{note}: taken as not known",)
+        note = f"{n:,} cells whose position is not a number ({', '.join(columns)})"
+        return (f"{note}: taken as unknown",)
 
     def layers(self) -> Words:
-        """Return each cell's layer, by its column, its type, its depth; None if nothing tells."""
+        """Return each cell's layer, by its column, type or depth; None if unknown."""
         depth, name = np.full(self.cells.n, np.nan), self.cells.find("depth_um")
         if name is not None:
             depth = _numbers(self.cells.columns[name]).to_numpy(zero_copy_only=False)
@@ -282,7 +282,7 @@ class _Rows:
         made |= {"cell_class": self.kind, "cortical_layer": self.layers()}
         if coverage is not None:
             made["axon_coverage"] = coverage
-        if self.position is not None:  # the unit is told by all rows, not by the kept alone
+        if self.position is not None:  # the unit is determined from all rows, not only those kept
             made.update(zip(("x_um", "y_um", "z_um"), self.position, strict=True))
         # Nucleus ids, where the table has them, since they survive proofreading.
         name = self.cells.find("nucleus_id", "nuc_id")
@@ -294,18 +294,18 @@ class _Rows:
 
 
 def _numbers(column: CellColumn) -> pa.Array:
-    """Return numbers, null where other text stands: `_Rows.unplaced` counts it."""
+    """Return numbers, null for other text, which `_Rows.unplaced` counts."""
     return column.numbers()[0]
 
 
 def _kinds(cells: Cells) -> Words:
-    """Return each cell's kind; raise `CompileError` at a word for a class that is not known."""
+    """Return each cell's kind; raise `CompileError` at an unknown class."""
     words, types, mtypes = (cells.words(*CELL[m]) for m in ("class", "type", "mtype"))
     for word in sorted({w for w in words if w is not None}) if words is not None else ():
         if class_of_word(word) is None:
             where = cells.columns[str(cells.find(*CELL["class"]))].where(word)
-            hint = "such as excitatory, inhibitory, nonneuron, unsure"
-            raise CompileError(where, f"{word!r} is no class that is known", hint)
+            hint = "known: excitatory, inhibitory, nonneuron, unsure"
+            raise CompileError(where, f"{word!r} is not a known class", hint)
     if words is None and types is None and mtypes is None:
         return np.full(cells.n, None, object)
     return kinds(words, types, mtypes)
@@ -318,15 +318,15 @@ def _edge_list(found: Connections, coverage: Words | None) -> Synapses:
 
 
 def _followed(found: Connections, coverage: Words | None) -> list[str]:
-    """Say how many connections are dropped for the coverage of their axons."""
+    """Report how many connections are dropped because of the coverage of their axons."""
     if coverage is None:
-        return ["axon coverage not known: the tables have no such column"]
+        return ["axon coverage unknown: the tables have no such column"]
     n = int(np.count_nonzero(coverage[found.pre] == "none"))
     return [f"{n:,} connections of axons that were not proofread"]
 
 
 def _counts(edges: Edges, file: CellFile, found: Connections, evidence: Vouched) -> list[str]:
-    """Say what was read of the connections, and what was not kept."""
+    """Report what was read of the connections, and what was not kept."""
     per = f"counts in {edges.count}" if edges.count else "one per synapse"
     notes = [f"{found.n_rows:,} rows, {per}; cells matched by {file.key_column}"]
     notes.append(vouched(evidence))
@@ -347,20 +347,20 @@ def _counts(edges: Edges, file: CellFile, found: Connections, evidence: Vouched)
 
 def _amount(edges: Synapses) -> str:
     autapses = int((edges.post == edges.pre).sum())
-    return f"{int(edges.weight.sum()):,} synapses; {autapses:,} connections of a neuron with itself"
+    return f"{int(edges.weight.sum()):,} synapses; {autapses:,} autapses"
 
 
 def _sign_notes(edges: Edges, found: Connections) -> list[str]:
     assert found.sign is not None
     plus, minus = int((found.sign > 0).sum()), int((found.sign < 0).sum())
     unknown = len(found.sign) - plus - minus
-    told = f"{plus:,} +1, {minus:,} -1, {unknown:,} not known"
+    told = f"{plus:,} +1, {minus:,} -1, {unknown:,} unknown"
     notes = [
         f"signs of connections from column {edges.sign}: {told}",
-        "signs count as predicted: the table does not tell how they were found",
+        "signs count as predicted: the table does not say how they were determined",
     ]
     if found.n_sign_conflicts:
         notes.append(
-            f"{found.n_sign_conflicts:,} connections whose rows disagree on the sign: not known"
+            f"{found.n_sign_conflicts:,} connections whose rows disagree on the sign: unknown"
         )
     return notes

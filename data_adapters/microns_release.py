@@ -1,4 +1,4 @@
-"""The static public export of MICrONS (volume minnie65): measured, and no account is needed.
+"""The static public export of MICrONS (volume minnie65): measured; no account is needed.
 
 The tables are headerless CSV, gzipped; a small file beside each names its columns and types.
 """
@@ -144,7 +144,7 @@ class MicronsRelease:
     The key of a neuron is its nucleus id, which no proofreading changes. Only proofread axons have
     known outputs: in the other neurons, which stay as targets, ``axon_coverage`` is "none".
     ``coverage="all"`` also keeps outputs of axons that were edited again after their proofreading;
-    how far those were followed is not known, so their ``axon_coverage`` is null.
+    how far those were followed is unknown, so their ``axon_coverage`` is null.
     """
 
     name: ClassVar[str] = "microns-release"
@@ -161,7 +161,7 @@ class MicronsRelease:
         """The files of this version; raises `CompileError` if none are known."""
         if self.version not in RELEASES:
             known = ", ".join(map(str, RELEASES))
-            problem = f"no export of version {self.version} is known"
+            problem = f"there is no known export of version {self.version}"
             raise CompileError("microns-v1", problem, f"known versions: {known}")
         return RELEASES[self.version]
 
@@ -178,7 +178,7 @@ class MicronsRelease:
         return [downloader.fetch(f, f"{address.rstrip('/')}/{f.name}") for f in files]
 
     def load(self) -> Graph:
-        """Fetch the files if need be, and read them."""
+        """Download the files if necessary, and read them."""
         self.fetch()
         return self.read()
 
@@ -275,7 +275,7 @@ class MicronsRelease:
         )
         choose("keep-typed-neurons", neuron, *notes)
         if not cells.num_rows:
-            raise CompileError(where, "no neuron is left", f"column={self.column!r} chose none")
+            raise CompileError(where, "no neuron is left", f"column={self.column!r} selects none")
 
         roots = _int(cells, "pt_root_id")
         coverage, found = _coverage(db, release.proofreading.table.name, roots)
@@ -314,11 +314,11 @@ class MicronsRelease:
         n_inside = int(n.sum())
         notes = [
             f"{n_rows:,} synapses of proofread axons, {n_inside:,} of them within the column",
-            f"{(post == pre).sum():,} connections of a neuron with itself",
+            f"{(post == pre).sum():,} autapses",
         ]
         coverage = _words(cells, "_coverage")
         if self.coverage == "all":
-            # An axon without any synapse in the table was left out of it: still unread.
+            # An axon without synapses in the table was not included in it: its outputs are unknown.
             listed = np.zeros(cells.num_rows, np.bool_)
             listed[pairs.column("pre").drop_null().to_numpy()] = True
             coverage, note = believed(coverage, listed)
@@ -357,7 +357,7 @@ class MicronsRelease:
             db, view, self.folder / file.table.name, kinds_, ",",
             header=False, zipped=True, buffer_size=4_194_304,
         )  # fmt: skip
-        if types is None:  # a small one: counted here; the big one while it is read
+        if types is None:  # small tables are counted here, the large one while it is read
             rows = arrow(db, file.table.name, f"SELECT count(*) AS n FROM {view}")
             _check_rows(file.table.name, rows.column("n")[0].as_py(), file.table)
         return columns
@@ -369,7 +369,7 @@ def _check_rows(where: str, n_rows: int, file: RemoteFile) -> None:
 
 
 def _whole(column: str) -> str:
-    """Return SQL for a whole number, null where the text is none; never rounded."""
+    """Return SQL for an integer, null where the text is not one; never rounded."""
     return f"CASE WHEN TRY_CAST({column} AS BIGINT)::VARCHAR = {column} THEN {column}::BIGINT END"
 
 
@@ -384,7 +384,9 @@ def _check_cells(cells: pa.Table, where: str) -> None:
     for word in pa.compute.unique(cells.column("broad_type")).to_pylist():
         if word is not None and class_of_word(word) is None:
             known = "expected excitatory, inhibitory, nonneuron"
-            raise CompileError(f"{where}, column broad_type", f"{word!r} is no class", known)
+            raise CompileError(
+                f"{where}, column broad_type", f"{word!r} is not a known class", known
+            )
     for axis in "xyz":
         column = f"pt_position_{axis}"
         if not np.isfinite(_number(cells, column)).any():
@@ -394,9 +396,9 @@ def _check_cells(cells: pa.Table, where: str) -> None:
 def _coverage(
     db: duckdb.DuckDBPyConnection, where: str, roots: npt.NDArray[np.int64]
 ) -> tuple[Words, list[str]]:
-    """Return how far the axon of each segment was followed, and what was found about it.
+    """Return how far the axon of each segment was followed, and notes.
 
-    A row counts only where ``valid_id`` is the segment of today: an axon that was edited after its
+    A row counts only if ``valid_id`` is the current segment: an axon that was edited after its
     proofreading was assessed may have lost branches or gained false ones.
     """
     columns = f"{_whole('pt_root_id')} AS root, {_whole('valid_id')} AS valid"
@@ -406,10 +408,10 @@ def _coverage(
             raise CompileError(f"{where}, column {column}", f"{n:,} rows have no whole number")
     status = np.array(table.column("status_axon").to_pylist(), object)
     for word in set(status.tolist()) - {"t", "f", None}:
-        raise CompileError(f"{where}, column status_axon", f"{word!r} is neither t nor f")
+        raise CompileError(f"{where}, column status_axon", f"{word!r} must be t or f")
     strategy = np.array(table.column("strategy_axon").to_pylist(), object)
     for word in {w for w in strategy.tolist() if w is not None} - STRATEGIES.keys():
-        raise CompileError(f"{where}, column strategy_axon", f"{word!r} is no strategy")
+        raise CompileError(f"{where}, column strategy_axon", f"{word!r} is not a known strategy")
     covered = words_of(pa.array(strategy, pa.string()), lambda word: STRATEGIES[word])
     rank = np.select([covered == "full", covered == "none"], [2, 0], 1)
     rank[status != "t"] = 0

@@ -78,7 +78,7 @@ LAYER_BOTTOM_UM = {"L1": 60.0, "L2/3": 262.0, "L4": 388.0, "L5": 500.0, "L6": 71
 
 @dataclass(frozen=True, slots=True)
 class ExcitatoryType:
-    """What the tables call a manual type of the release."""
+    """The names of a manual type of the release in the tables."""
 
     cortical_layer: str
     kind: str  # in pmax_v1dd
@@ -111,13 +111,13 @@ class MicronsStatistics:
 
     ``calibrated`` scales the connection probabilities, which were measured in another mouse
     (V1DD), to the numbers of connections counted in the MICrONS column. The totals by class then
-    agree with MICrONS by construction, so they are no evidence for the model.
+    agree with MICrONS by construction, so they are not evidence for the model.
     """
 
     name: ClassVar[str] = "microns-v1-surrogate"
 
-    seed: int = 0  #: seed of cells and connections: equal seeds give equal graphs
-    calibrated: bool = True  #: scale connections to the numbers that were counted in MICrONS
+    seed: int = 0  #: seed of cells and connections
+    calibrated: bool = True  #: scale connections to the numbers counted in MICrONS
 
     def load(self) -> Graph:
         """Draw the column: one population of neurons and one projection onto itself.
@@ -183,7 +183,7 @@ class Cells:
                 "x_um": (self.x_um + axis_x).round(2),
                 "y_um": self.depth_um,
                 "z_um": (self.z_um + axis_z).round(2),
-                "axon_coverage": np.full(n, "full"),  # a modelled axon hides nothing
+                "axon_coverage": np.full(n, "full"),  # the outputs of a modelled axon are all known
             }
         )
 
@@ -273,8 +273,8 @@ def _draw_inhibitory(
 ) -> tuple[list[str], Floats]:
     """Draw the layers and soma depths of ``n`` cells of an inhibitory M-type.
 
-    Layers as counted. Within a layer the depth is uniform, as far as the type was seen: its
-    quantiles say little there (neurogliaform cells lie in layers 1 and 6 and not between).
+    Layers as counted. Within a layer the depth is uniform over the range of the type, whose
+    quantiles say little there (neurogliaform cells lie in layers 1 and 6, but not between).
     """
     counted = next(r for r in facts["column_mtype_by_layer"].rows if r["mtype"] == mtype)
     seen = next(r for r in facts["column_mtype_summary"].rows if r["mtype"] == mtype)
@@ -314,11 +314,11 @@ def connection_probabilities(
 def _draw_synapses(
     facts: Mapping[str, Fact], cells: Cells, calibrated: bool, rng: np.random.Generator
 ) -> tuple[Synapses, tuple[str, ...]]:
-    """Draw connections, then the number and the size of their synapses; count what was done."""
+    """Draw connections, then the number and size of their synapses; return notes."""
     excitatory = is_excitatory(cells.kind)
     p = connection_probabilities(facts, cells.kind, cells.x_um, cells.z_um)
     p *= _propensity(facts, cells.cell_type, rng)[:, None]
-    p, scaled = np.minimum(p, 1.0), "probabilities of V1DD as they are"
+    p, scaled = np.minimum(p, 1.0), "probabilities of V1DD, not scaled"
     if calibrated:
         p, scaled = _calibrate(facts, p, excitatory)
 
@@ -376,14 +376,14 @@ def _calibrate(facts: Mapping[str, Fact], p: Floats, excitatory: Bools) -> tuple
     for (pre, post), chosen in classes.items():
         target, values = counted[pre, post], p[chosen]
         factors.append(f"{pre} -> {post} {target / values.sum():.3f}")
-        for _ in range(8):  # what is clipped at 1 must come from the others
+        for _ in range(8):  # what is clipped at 1 is made up by the others
             values = np.minimum(values * (target / values.sum()), 1.0)
         p[chosen] = values
     return p, "probabilities scaled to the counts of MICrONS: " + ", ".join(factors)
 
 
 def _reciprocity(facts: Mapping[str, Fact], p: Floats) -> float:
-    """Return how much oftener both directions of a pair must occur than ``p`` alone would give.
+    """Return how much more often reciprocal pairs must occur than ``p`` alone would give.
 
     Published is the excess over a graph of the same degrees. Types and distance, which are in
     ``p``, explain most of it; the rest is what the pairs themselves must add.
@@ -436,8 +436,8 @@ def _from_histogram(
 ) -> npt.NDArray[np.int64]:
     """Draw ``n`` counts from a published histogram.
 
-    What it lacks of the published totals of connections and synapses lies above its last bar, and
-    is spread geometrically there, so that the mean is the published one.
+    Counts above its last bar, known from the published totals of connections and synapses, are
+    distributed geometrically, so that the mean is the published one.
     """
     pair = "->".join(classes)
     bars = {

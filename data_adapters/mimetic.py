@@ -25,7 +25,7 @@ PAPERS = {"2d": (SAIGA_2025,), "diagonal": (MIZUTANI_2022,)}
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """The units of one layer, and how those of the layer before drive them.
+    """The units of one layer, and how those of the previous layer drive them.
 
     ``shape`` is ``(n,)`` or, of maps, ``(channels, height, width)``. A convolution has a square
     ``kernel`` and torch's other numbers. Where ``window``, only units (of a convolution, channels)
@@ -52,15 +52,17 @@ class Layer:
     def __post_init__(self) -> None:
         where = f"layer {self.name}"
         if len(self.shape) not in (1, 3) or min(self.shape) < 1:
-            hint = "[n] units, or maps: [channels, height, width]"
-            raise CompileError(where, f"shape {list(self.shape)} is none", hint)
+            hint = "use [n] for units, or [channels, height, width] for maps"
+            raise CompileError(where, f"invalid shape {list(self.shape)}", hint)
         if len(self.widths) not in (0, 2):
-            raise CompileError(where, f"widths {list(self.widths)}: of inputs and of outputs")
+            raise CompileError(
+                where, f"widths must be two, of inputs and outputs, not {list(self.widths)}"
+            )
         if self.widths and not self.window:
-            raise CompileError(where, "has widths of grids, but no window", "window = true")
+            raise CompileError(where, "has grid widths, but no window", "set window = true")
 
     def made_operator(self) -> Operator:
-        """Return how the weights act; raise `CompileError` for a geometry that is none."""
+        """Return how the weights act; raise `CompileError` for an invalid geometry."""
         if self.operator == "linear":
             return LINEAR
         numbers: dict[str, Any] = {
@@ -80,8 +82,8 @@ class Mimetic:
     joins units less than ``radius`` of the grid's side apart, in the ``mode`` "paper" by the rule
     that ran in the published layers, or "clean" by the exact distance, with opposite sides joined
     where ``torus``. "diagonal" keeps a band, "random" single weights and "kernel" single kernels,
-    all less ``reduction``, the share to leave out; the last two are drawn with ``seed``, plus one
-    for each layer before. What the form does not read must be left as it is.
+    all minus ``reduction``, the fraction to leave out; the last two are drawn with ``seed``, plus
+    one for each previous layer. Options that the form does not use must not be set.
 
     Layers that a window leads to or from count as neurons, the others as artificial: their weights
     are those of ordinary layers.
@@ -89,17 +91,17 @@ class Mimetic:
 
     name: ClassVar[str] = "mimetic"
 
-    #: tables of layers, the first being the input: name, shape, window, activation, ...
+    #: tables of layers, the first is the input: name, shape, window, activation, ...
     layers: tuple[Layer, ...]
     form: Literal["2d", "diagonal", "random", "kernel"] = "2d"  #: form of all windows
-    radius: float = 0.4  #: radius of 2d windows, as a share of the grid's side
+    radius: float = 0.4  #: radius of 2d windows, as a fraction of the grid's side
     #: rule of 2d windows: as published (paper), or by exact distance (clean)
     mode: Literal["paper", "clean"] = "paper"
     torus: bool = False  #: join opposite sides of the grid (2d)
-    reduction: float = 0.5  #: share of weights to leave out, 0 to 1 (diagonal, random, kernel)
-    seed: int = 0  #: seed of random windows, plus one for each layer before
+    reduction: float = 0.5  #: fraction of weights to leave out, 0 to 1 (diagonal, random, kernel)
+    seed: int = 0  #: seed of random windows, plus one for each previous layer
     dataset: str = "windowed-network"  #: name of the network in its provenance
-    title: str = "A network with windowed layers"  #: one line of text about the network
+    title: str = "A network with windowed layers"  #: one-line description of the network
 
     def __post_init__(self) -> None:
         names = [layer.name for layer in self.layers]
@@ -111,7 +113,7 @@ class Mimetic:
         self._numbers()
 
     def load(self) -> Graph:
-        """Return the graph; raise `CompileError` for layers that do not fit each other."""
+        """Return the graph; raise `CompileError` for layers that do not match."""
         joined = {
             name
             for pre, post in pairwise(self.layers)
@@ -144,7 +146,7 @@ class Mimetic:
                 dataset=self.dataset,
                 title=self.title,
                 connectivity=Evidence.MODELLED,
-                made="units are joined where windows over their places say so",
+                made="units are connected within windows over their positions",
                 licence="none needed: made by a rule",
                 citations=PAPERS.get(self.form, ()),
             ),
@@ -180,7 +182,7 @@ class Mimetic:
         return Window.of(f"layer {post.name}", form=self.form, **numbers)
 
     def _notes(self, graph: Graph, q: Projection, layer: Layer) -> Iterator[str]:
-        """Yield how much a projection keeps, and what is odd about it."""
+        """Yield the fraction of weights that a projection keeps, and anomalies."""
         n_post, n_pre = graph.shape(q)
         n_kept = graph.count(q)
         yield f"{q.key}: {q.connectivity.describe()}, {n_kept / (n_post * n_pre):.2%} kept"
@@ -192,8 +194,8 @@ class Mimetic:
         if unfed or unread:
             yield f"{q.key}: {unfed:,} outputs without input, {unread:,} inputs without output"
         if layer.widths and self.form != "2d":
-            yield f"{q.key}: form {self.form!r} has no grids, so their widths are not read"
+            yield f"{q.key}: form {self.form!r} has no grids, so grid widths are ignored"
 
     def _numbers(self) -> dict[str, Any]:
-        """Return the options that the form reads."""
+        """Return the options that the form uses."""
         return window_numbers(self, "radius", "mode", "torus", "reduction", "seed")

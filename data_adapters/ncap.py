@@ -28,19 +28,19 @@ class Ncap:
 
     At every joint a dorsal and a ventral B-type motor neuron drive the muscle of their own side and
     inhibit that of the other; the torque is dorsal less ventral. Motor neurons sense the bend of
-    the joint ahead, those at the head hear an oscillator of ``oscillator_period`` steps, those of
-    the first ``n_turn_joints`` joints a command to turn, and all a brake, which a command of speed
-    releases. So Bhattasali, Zador & Engel (2022).
+    the joint ahead; those at the head receive an oscillator of ``oscillator_period`` steps, those
+    of the first ``n_turn_joints`` joints a turn command, and all a brake, which the speed command
+    releases (Bhattasali, Zador & Engel 2022).
 
     ``mechanism`` is how weights keep their sign: "clamp" is that of the paper, where a weight of
-    the wrong sign acts as 0 and learns no more; with "abs" it acts by its size, with "smooth" by a
-    softplus that leaves +1 and -1 where they are.
+    the wrong sign acts as 0 and stops learning; with "abs" it acts by its magnitude, with "smooth"
+    through a softplus that maps +1 and -1 to themselves.
     """
 
     name: ClassVar[str] = "ncap"
 
     n_joints: int = 5  #: number of joints of the body
-    n_turn_joints: int = 1  #: number of joints, from the head, that hear the command to turn
+    n_turn_joints: int = 1  #: number of joints, from the head, that receive the turn command
     oscillator_period: int = 60  #: period of the head's oscillator, in steps
     #: how weights keep their sign in training
     mechanism: Literal["clamp", "abs", "smooth"] = "clamp"
@@ -48,14 +48,16 @@ class Ncap:
     def __post_init__(self) -> None:
         for field in ("n_joints", "n_turn_joints", "oscillator_period"):
             if not 1 <= (value := getattr(self, field)) < 2**31:
-                problem = f"{value} is no integer from 1 to {2**31 - 1}"
+                problem = f"must be an integer from 1 to {2**31 - 1}, not {value}"
                 raise CompileError(f"{self.name}.{field}", problem)
         if self.n_turn_joints > self.n_joints:
-            problem = f"{self.n_turn_joints} of {self.n_joints} joints cannot turn"
-            raise CompileError(f"{self.name}.n_turn_joints", problem, "at most as many as joints")
+            problem = f"must be at most n_joints, {self.n_joints}, not {self.n_turn_joints}"
+            raise CompileError(
+                f"{self.name}.n_turn_joints", problem, "lower n_turn_joints, or raise n_joints"
+            )
 
     def load(self) -> Graph:
-        """Return the whole motif, all parts switched on."""
+        """Return the complete motif, with all parts switched on."""
         n, period = self.n_joints, self.oscillator_period
         must_fit(f"{self.name}.n_joints", units=10 * n)  # before any law lists its connections
         wave = SquareWave(period)
@@ -119,7 +121,7 @@ class Ncap:
 
 
 def _fixed() -> tuple[Projection, ...]:
-    """Return what joins inputs to cells, and muscles to torques: weights of +1 and -1."""
+    """Return the projections of inputs to cells, and muscles to torques: weights of +1 and -1."""
     ends = (
         ("joints", "proprioceptor.d", OneToOne(), 1),
         ("joints", "proprioceptor.v", OneToOne(), -1),

@@ -1,4 +1,4 @@
-"""Networks of no brain: neurons on grids, joined by windows."""
+"""Networks of no brain: neurons on grids, connected within windows."""
 
 from __future__ import annotations
 
@@ -26,56 +26,61 @@ Grid = tuple[int, int]  # rows, columns
 
 @dataclass(frozen=True, slots=True)
 class Synthetic:
-    """Sheets of excitatory and inhibitory neurons on grids, each joined to those near it.
+    """Sheets of excitatory and inhibitory neurons on grids, each connected to its neighbours.
 
     ``layers`` names the sheets in the order of flow, ``grids`` are their rows and columns: one for
     all, or one for each. Every sheet fills a square of ``side_um``. Connections run ``within`` each
-    sheet, forward to the next, and with ``feedback`` back from it; none joins a neuron to itself.
-    Without the first and the last it is a feed-forward chain.
+    sheet, forward to the next, and with ``feedback`` back from it; there are no autapses. Without
+    ``within`` and ``feedback`` it is a feed-forward chain.
 
     ``form`` "2d" joins neurons less than ``radius`` apart, as a fraction of the sheet's side, with
     opposite sides joined where ``torus``; "diagonal" keeps a band around the diagonal, "random"
-    single connections, both less ``reduction``, the share to leave out. A share ``exc_fraction`` of
-    each sheet is excitatory, in places drawn with ``seed``, and the rest inhibitory. Every
-    connection is one synapse. What the form does not read must be left as it is.
+    single connections, both minus ``reduction``, the fraction to leave out. A fraction
+    ``exc_fraction`` of each sheet is excitatory, at positions drawn with ``seed``, and the rest
+    inhibitory. Every connection has one synapse. Options that the form does not use must not be
+    set.
     """
 
     name: ClassVar[str] = "synthetic"
 
     layers: tuple[str, ...] = ("L1",)  #: names of the sheets, in the order of flow
     grids: tuple[Grid, ...] = ((16, 16),)  #: rows and columns of each sheet, or of all: [[16, 16]]
-    within: bool = True  #: connect each sheet within itself
-    feedback: bool = True  #: connect each sheet back to the one before
+    within: bool = True  #: connect neurons within each sheet
+    feedback: bool = True  #: connect each sheet back to the previous one
     #: which neurons are connected: near ones (2d), a band, or random ones
     form: Literal["2d", "diagonal", "random"] = "2d"
-    radius: float = 0.25  #: radius of 2d windows, as a share of the sheet's side
+    radius: float = 0.25  #: radius of 2d windows, as a fraction of the sheet's side
     torus: bool = True  #: join opposite sides of the sheets (2d)
-    reduction: float = 0.5  #: share of connections to leave out, 0 to 1 (diagonal, random)
-    exc_fraction: float = 0.8  #: share of the neurons that is excitatory, 0 to 1
+    reduction: float = 0.5  #: fraction of connections to leave out, 0 to 1 (diagonal, random)
+    exc_fraction: float = 0.8  #: fraction of the neurons that is excitatory, 0 to 1
     side_um: float = 500.0  #: side of the square that each sheet fills, in um
     seed: int = 0  #: seed of signs, and of random connections
 
     def __post_init__(self) -> None:
         if not self.layers or len(set(self.layers)) < len(self.layers):
             raise CompileError(
-                f"{self.name}.layers", f"{list(self.layers)}: give names that differ"
+                f"{self.name}.layers", f"must be different names, not {list(self.layers)}"
             )
         if len(self.grids) not in (1, len(self.layers)):
             problem = f"{len(self.grids)} grids for {len(self.layers)} layers"
-            raise CompileError(f"{self.name}.grids", problem, "one for all, or one for each")
+            raise CompileError(f"{self.name}.grids", problem, "give one for all, or one for each")
         for grid in self.grids:
             if min(grid) < 1:
-                raise CompileError(f"{self.name}.grids", f"{grid} is no grid: (rows, columns)")
+                raise CompileError(f"{self.name}.grids", f"{grid} is not a grid (rows, columns)")
         if not 0 <= self.exc_fraction <= 1:
-            problem = f"{self.exc_fraction} is no share: 0 to 1"
+            problem = f"must be between 0 and 1, not {self.exc_fraction}"
             raise CompileError(f"{self.name}.exc_fraction", problem)
         if not 0 < self.side_um < float("inf"):
-            raise CompileError(f"{self.name}.side_um", f"{self.side_um} is no length")
+            raise CompileError(
+                f"{self.name}.side_um", f"must be positive and finite, not {self.side_um}"
+            )
         if self.seed < 0:
             raise CompileError(f"{self.name}.seed", f"{self.seed} is negative")
         if len(self.layers) == 1 and not self.within:
             raise CompileError(
-                f"{self.name}.within", "is false with one layer: nothing is joined", "name more"
+                f"{self.name}.within",
+                "is false, but there is only one layer: nothing would be connected",
+                "name more layers",
             )
         self._numbers()
 
@@ -112,9 +117,9 @@ class Synthetic:
             Provenance(
                 dataset="synthetic-window",
                 version=f"seed-{self.seed}",
-                title=f"{first[-1]:,} neurons on {_counted(len(grids))}, joined by windows",
+                title=f"{first[-1]:,} neurons on {_counted(len(grids))}, connected within windows",
                 connectivity=Evidence.MODELLED,
-                made="neurons on grids are joined where windows over their places say so",
+                made="neurons on grids are connected within windows over their positions",
                 signs=Evidence.MODELLED,
                 licence="none needed: made by a rule",
                 citations=(SAIGA_2025,) if self.form == "2d" else (),
@@ -125,7 +130,7 @@ class Synthetic:
         return graph
 
     def _pairs(self) -> Iterator[tuple[int, int]]:
-        """Yield the sheets that are joined, (source, target)."""
+        """Yield the sheets that are connected, (source, target)."""
         for k in range(len(self.layers)):
             if self.within:
                 yield k, k
@@ -135,18 +140,16 @@ class Synthetic:
                     yield k + 1, k
 
     def _refuse_empty(self, layer: str, grid: Grid) -> NoReturn:
-        """Raise `CompileError` for a sheet whose window joins each neuron to itself alone."""
-        hint = "a smaller reduction"
+        """Raise `CompileError` for a sheet whose window contains only the neuron itself."""
+        hint = "use a smaller reduction"
         if max(grid) == 1:
-            hint = "more than one neuron, or within=false"
+            hint = "use more than one neuron, or within=false"
         elif self.form == "2d":
-            hint = (
-                f"a radius of more than {1 / max(grid):g}, which the nearest neighbours are apart"
-            )
-        raise CompileError(self.name, f"nothing is joined within {layer}", hint)
+            hint = f"use a radius above {1 / max(grid):g}, the distance of nearest neighbours"
+        raise CompileError(self.name, f"no neurons are connected within {layer}", hint)
 
     def _numbers(self) -> dict[str, Any]:
-        """Return the options that the form reads, but for the seed, which signs are drawn with."""
+        """Return the options that the form uses, except the seed, which signs need in any case."""
         return window_numbers(self, "radius", "torus", "reduction")
 
     def _window(self, pre: Grid, post: Grid, number: int) -> Window:

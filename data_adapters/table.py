@@ -1,4 +1,4 @@
-"""Any connectome that is a file: a table of connections, and tables of cells if there are some."""
+"""Any connectome in files: a table of connections, and optionally tables of cells."""
 
 from __future__ import annotations
 
@@ -46,66 +46,66 @@ OF_TABLES = ("preset", "pre", "post", "weight", "kind")  # options that tables o
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A connectome from files: tables, matrices, GraphML, SONATA, flyvis; known by their content.
+    """A connectome from files: tables, matrices, GraphML, SONATA, flyvis, recognised by content.
 
     ``edges`` is a table of connections in CSV, TSV (also gzipped), Feather or Parquet; or a square
     matrix in CSV, TSV or Excel; GraphML; SONATA (HDF5); or the JSON of flyvis. A table has one row
     per connection, per connection and region, or per synapse. ``cells`` are tables of cells (or
     GraphML, SONATA), joined on the id, separated by commas; without any, the neurons are the ends
-    of the connections. ``unknown_neurons`` says what becomes of connections with other ends:
-    "error", or "drop".
+    of the connections. ``unknown_neurons`` says what to do with connections to other cells: "error"
+    or "drop".
 
-    Columns are known by the headers of published data sets (``preset``), else by usual names.
+    Columns are recognised by the headers of published data sets (``preset``), else by usual names.
     ``pre``, ``post``, ``weight`` and ``kind`` name them, ``weight`` and ``kind`` also attributes of
     GraphML, ``weight`` one of SONATA; "none": there is no such column. ``orientation`` says
-    which way a matrix runs: "pre-post" has presynaptic rows. ``sheet`` chooses one of a workbook,
+    the direction of a matrix: "pre-post" has presynaptic rows. ``sheet`` selects one of a workbook,
     ``population`` one of the edge populations of SONATA. An option that a file cannot use is
     an error.
 
     Where ``unit`` is synapses, weights are whole numbers from 1; in other units any number. Rows
     of a pair are summed, or refused with ``duplicates="error"``; then pairs below ``min_weight``
-    (in size) are dropped. Rows of electrical synapses become connections in both directions.
+    (in magnitude) are dropped. Rows of electrical synapses become connections in both directions.
 
     With ``species`` neurons get signs from their transmitters; a preset of the fly implies it.
-    A class that says excitatory or inhibitory gives a sign where nothing else does. "none" wants
-    neither. ``dataset``, ``title``, ``licence``, ``citation`` and ``evidence`` (how
-    the connections are known) travel into every module that is made.
+    A class that says excitatory or inhibitory gives a sign where nothing else does. "none" uses
+    neither. ``dataset``, ``title``, ``licence``, ``citation`` and ``evidence`` (how the connections
+    are known) are written into every module.
     """
 
     name: ClassVar[str] = "table"
 
     edges: str  #: file of connections: table, matrix, GraphML, SONATA, or JSON of flyvis
     cells: str = ""  #: files of cells, separated by commas; empty: the ends of the connections
-    #: data set whose headers the files have
+    #: published data set that the files come from
     preset: Literal["auto", "none", "flywire", "codex", "malecns", "hemibrain", "neuprint"] = "auto"
-    pre: str = ""  #: column of the presynaptic neuron; empty: by its usual names
-    post: str = ""  #: column of the postsynaptic neuron; empty: by its usual names
-    weight: str = ""  #: column of the weight; empty: by its usual names; none: one synapse a row
-    kind: str = ""  #: column that tells chemical from electrical; empty: by its usual names
+    pre: str = ""  #: column of the presynaptic neuron; empty: recognised by name
+    post: str = ""  #: column of the postsynaptic neuron; empty: recognised by name
+    weight: str = ""  #: column of the weight; empty: recognised by name; none: one synapse per row
+    kind: str = ""  #: column that says chemical or electrical; empty: recognised by name
     unit: str = SYNAPSES  #: unit of the weights; synapses are whole numbers from 1
-    #: least weight of a pair, all its rows summed, in the unit given; 0 keeps all
+    #: smallest weight of a pair, summed over rows, in the given unit; 0 keeps all
     min_weight: float = 0
-    #: animal whose transmitters give neurons their signs; none: no signs
+    #: species whose transmitters give neurons their signs; none: no signs
     species: Literal["", "none", "worm", "fly", "mouse"] = ""
-    duplicates: Literal["sum", "error"] = "sum"  #: rows of a pair that an earlier row has
-    #: what becomes of connections with cells that are not in the tables
+    duplicates: Literal["sum", "error"] = "sum"  #: what to do with several rows of one pair
+    #: what to do with connections to cells that are not in the tables
     unknown_neurons: Literal["error", "drop"] = "error"
-    orientation: Orientation = ""  #: which way a matrix runs: pre-post has presynaptic rows
+    orientation: Orientation = ""  #: direction of a matrix: pre-post has presynaptic rows
     sheet: str = ""  #: sheet of a workbook
     population: str = ""  #: edge population of a SONATA file
-    dataset: str = ""  #: name of the data set; empty: the file's
-    title: str = ""  #: one line of text about the data set
+    dataset: str = ""  #: name of the data set; empty: that of the file
+    title: str = ""  #: one-line description of the data set
     licence: str = ""  #: licence of the data
     citation: str = ""  #: paper to cite
-    evidence: Vouched = "unknown"  #: how the connections are known; you vouch for it
+    evidence: Vouched = "unknown"  #: how the connections are known, on your word
 
     def __post_init__(self) -> None:
         if not self.edges.strip():
             raise CompileError("table.edges", "is empty", "name a file of connections")
         if not (isfinite(self.min_weight) and self.min_weight >= 0):
-            raise CompileError("table.min_weight", f"is {self.min_weight}, expected 0 or more")
+            raise CompileError("table.min_weight", f"must be at least 0, not {self.min_weight}")
         if not self.unit.strip():
-            raise CompileError("table.unit", "is empty", "such as synapses, sections, um2")
+            raise CompileError("table.unit", "is empty", "for example synapses, sections or um2")
 
     @property
     def are_counts(self) -> bool:
@@ -134,12 +134,12 @@ class Table:
     # --- opening ----------------------------------------------------------------------------------
 
     def _refuse_useless(self, path: Path, reader: Reader | None) -> None:
-        """Raise `CompileError` at an option that the file has no use for."""
+        """Raise `CompileError` for an option that does not apply to the file."""
         used, what = (reader.options, reader.what) if reader else (OF_TABLES, "a table")
         for name in dict.fromkeys((*OF_TABLES, *(f.name for f in fields(ReadOptions)))):
             if name not in used and getattr(self, name) not in ("", "auto"):
-                problem = f"has no meaning for {path.name}, which is {what}"
-                hint = f"leave it out; {what} takes {', '.join(used) or 'no such option'}"
+                problem = f"does not apply to {path.name}, which is {what}"
+                hint = f"leave it out; options for {what}: {', '.join(used) or 'none'}"
                 raise CompileError(f"table.{name}", problem, hint)
 
     def _open_raw(
@@ -150,7 +150,7 @@ class Table:
         raw = reader.load(path, options)
         steps.append(_read_step(path, reader.what, raw.notes))
         if not raw.edges.num_rows:
-            raise CompileError(str(path), "has no connection", "; ".join(raw.notes))
+            raise CompileError(str(path), "has no connections", "; ".join(raw.notes))
         table = registered(db, "edges", path, raw.edges)
         sign, kind = (c if c in table.columns else None for c in ("sign", "kind"))
         edges = Edges(table, "pre", "post", "weight", None, sign, kind)
@@ -167,8 +167,8 @@ class Table:
         weight = self._column(table, "weight", COUNT, ready)
         kind = self._column(table, "kind", KIND, ready)
         if weight is None and not self.are_counts:
-            problem = f"no column of weights, so rows would be counted, not {self.unit}"
-            raise CompileError(str(path), problem, "name it with weight=")
+            problem = f"no column of weights, so rows would be counted instead of {self.unit}"
+            raise CompileError(str(path), problem, "name it with weight=COLUMN")
         sign = layout.sign or None if layout else table.find(*SIGN)
         size = table.find(*SIZE) if layout is None else None
         if size == weight:
@@ -176,7 +176,9 @@ class Table:
         roles = [c for c in (pre, post, weight, kind) if c]
         if twice := [c for c in roles if roles.count(c) > 1]:
             problem = "cannot be two of pre, post, weight and kind"
-            raise CompileError(f"{path}, column {twice[0]}", problem, "name one column for each")
+            raise CompileError(
+                f"{path}, column {twice[0]}", problem, "name a different column for each"
+            )
         edges = Edges(table, pre, post, weight, size, sign, kind)
         return _Given(edges, preset, layout)
 
@@ -197,7 +199,9 @@ class Table:
         if len(ends) > 1:
             spelled = " or ".join(" and ".join(pair) for pair in ends)
             problem = f"the ends of a connection could be {spelled}"
-            raise CompileError(str(table.path), problem, "name them with pre= and post=")
+            raise CompileError(
+                str(table.path), problem, "name them with pre=COLUMN and post=COLUMN"
+            )
         if not ends:
             raise _unknown_layout(table)
         return ends[0]
@@ -222,7 +226,9 @@ class Table:
         """Give neurons their numbers, and put them into table ``codes`` of the database."""
         if not tables:
             keys, as_text = _ends_of(db, given.edges)
-            notes = [f"{len(keys):,} neurons: the ends of the connections, as no cells were given"]
+            notes = [
+                f"{len(keys):,} neurons: the ends of the connections, since no cells were given"
+            ]
             register_codes(db, keys, keys[:0])
             return _Source(given, Cells(keys, as_text, {}, (), tuple(notes)), len(keys), False)
         every = read_cells(db, tables, given.edges, given.preset)
@@ -231,7 +237,7 @@ class Table:
         if given.preset is not None and (required := given.preset.required):
             if (name := every.find(required)) is not None:
                 kept = np.asarray(every.columns[name].values.is_valid())
-                notes.append(f"{(~kept).sum():,} cells without a {name} dropped: no neurons")
+                notes.append(f"{(~kept).sum():,} cells without a {name} dropped: not neurons")
             else:
                 notes.append(f"no column {required}: every cell counts as a neuron")
         if not kept.any():
@@ -257,7 +263,7 @@ class Table:
                 listed=False,
             )
         except NoCountError as error:
-            hint = "if weights are no counts, say what they are, as in unit=um2"
+            hint = "if weights are not counts, give their unit, for example unit=um2"
             raise CompileError(error.where, error.problem, hint) from error
 
     # --- assembling -------------------------------------------------------------------------------
@@ -276,7 +282,7 @@ class Table:
         chemical, electrical, pair_notes = self._split(cells.key, found, path)
         notes += pair_notes
         if not (len(chemical.post) or len(electrical.post)):
-            raise CompileError(str(path), "no connection is left", "; ".join(notes))
+            raise CompileError(str(path), "no connections are left", "; ".join(notes))
         linked = np.zeros(cells.n, np.bool_)
         for e in (chemical, electrical):
             linked[e.post] = linked[e.pre] = True
@@ -298,7 +304,7 @@ class Table:
             columns["axon_coverage"], note = believed(columns["axon_coverage"], listed)
             notes.append(note)
         else:
-            notes.append("axon coverage not known: all connections are believed")
+            notes.append("axon coverage unknown: all connections are trusted")
         neurons = Population("neurons", (cells.n,), neuron_table(columns))
         every = (
             Projection("neurons", "neurons", chemical),
@@ -326,7 +332,7 @@ class Table:
         return ", ".join([f"edges={Path(self.edges).name}", *spelled])
 
     def _notes(self, given: _Given, found: Connections) -> list[str]:
-        """Say what was read and what was not kept."""
+        """Report what was read and what was not kept."""
         e = given.edges
         known = f", {given.layout.what}" if given.layout else ""
         per = f"weights in {e.count}" if e.count else "one per synapse"
@@ -334,18 +340,18 @@ class Table:
         if given.preset is not None:
             notes.append(f"preset {given.preset.name}: {given.preset.title}")
             if given.preset.name == "neuprint":
-                notes.append("hemibrain has the same columns: preset=hemibrain says it is that")
+                notes.append("hemibrain has the same columns: set preset=hemibrain if it is that")
         if given.evidence is Evidence.UNKNOWN:
             notes.append(vouched(self.evidence))
         for n, what in (
             (found.n_dropped_rows, "rows from or to cells that are not kept"),
             (found.n_unknown_rows, "rows from or to cells not in the cell table"),
-            (found.n_received_rows, "rows left out that tell a synapse again, from its target"),
+            (found.n_received_rows, "rows left out that repeat a synapse, as seen from its target"),
             (found.n_repeated_rows, "rows repeat a pair: their weights are summed"),
             (found.n_rows_without_size, "rows without a size: sizes left out"),
-            (found.n_sign_conflicts, "connections whose rows disagree on the sign: not known"),
+            (found.n_sign_conflicts, "connections whose rows disagree on the sign: unknown"),
             (int((found.weight == 0).sum()), "connections of weight 0: kept"),
-            (int((found.weight < 0).sum()), "negative weights: not taken as signs"),
+            (int((found.weight < 0).sum()), "negative weights: not used as signs"),
         ):
             if n:
                 notes.append(f"{n:,} {what}")
@@ -354,7 +360,7 @@ class Table:
         if found.sign is not None:
             electric = found.kind == ELECTRICAL
             plus, minus, unknown = (int((found.sign[~electric] == s).sum()) for s in (1, -1, 0))
-            told = f"{plus:,} +1, {minus:,} -1, {unknown:,} not known"
+            told = f"{plus:,} +1, {minus:,} -1, {unknown:,} unknown"
             notes.append(f"signs of connections from column {e.sign}: {told}")
             if lost := int((found.sign[electric] != 0).sum()):
                 notes.append(f"{lost:,} signs of electrical connections left out: they have none")
@@ -375,7 +381,7 @@ class Table:
         chemical = whole.keep(~electric)
         both, n_single = _symmetric(whole.keep(electric), keys, path)
         notes = [_count(chemical, "chemical connections")]
-        notes.append(f"{n_single:,} electrical pairs given in one direction, taken for both")
+        notes.append(f"{n_single:,} electrical pairs given in one direction, used for both")
         strong = np.abs(both.weight) >= self.min_weight
         electrical = both.keep(strong)
         once = electrical.keep(electrical.pre <= electrical.post)
@@ -390,12 +396,12 @@ class Table:
         return f"{below}, {weight:,.15g} {self.unit} in all"
 
     def _evidence(self, given: _Given) -> Evidence:
-        """Return how the connections are known: what the file tells, else what the user says."""
+        """Return how the connections are known, according to the file, else to the user."""
         told, said = given.evidence, Evidence(self.evidence)
         if told is Evidence.UNKNOWN or said is Evidence.MODELLED:
             return said
         if said not in (Evidence.UNKNOWN, told):
-            problem = f"is {said}, but {given.edges.table.path.name} says that it is {told}"
+            problem = f"is {said}, but {given.edges.table.path.name} says {told}"
             raise CompileError("table.evidence", problem, "leave it out")
         return told
 
@@ -407,7 +413,7 @@ class Table:
         stem = paths[0].name.split(".")[0]
         dataset = preset.dataset if preset else f"table:{stem}"
         evidence = self._evidence(given)
-        if evidence is Evidence.MODELLED:  # must not go by the name of the measured one
+        if evidence is Evidence.MODELLED:  # must not have the name of the measured data set
             dataset += "-modelled"
         cited: tuple[str, ...] = (self.citation,) if self.citation else ()
         if preset is not None and layout is not None:
@@ -461,7 +467,7 @@ def _unknown_layout(table: _tables.Table) -> CompileError:
     formats = ", ".join(reader.what for reader in READERS)
     also = f"; or {formats}" if formats else ""
     problem = f"no columns for both ends of a connection among: {', '.join(table.columns)}"
-    hint = f"name them with pre= and post=; known are {names} ({', '.join(PRESETS)} included){also}"
+    hint = f"name them with pre=COLUMN and post=COLUMN; known: {names} ({', '.join(PRESETS)}){also}"
     return CompileError(str(table.path), problem, hint)
 
 
@@ -472,11 +478,11 @@ def _open_cells(
     if (reader := reader_of(path)) is None:
         return open_table(db, path, name)
     if not reader.has_cells:
-        raise CompileError(str(path), f"is {reader.what}, no table of cells", "export it as CSV")
+        raise CompileError(str(path), f"is {reader.what}, not a table of cells", "export it as CSV")
     raw = reader.load(path, ReadOptions(weight="none", kind="none"))
     if raw.cells is None:
         raise CompileError(str(path), f"is {reader.what} without cells")
-    unread = f"{raw.edges.num_rows:,} connections in it are not read: it was given for its cells"
+    unread = f"{raw.edges.num_rows:,} connections in it are not read: it was given as cells"
     notes = (*raw.notes, unread) if raw.edges.num_rows else raw.notes
     steps.append(_read_step(path, reader.what, notes))
     return registered(db, name, path, raw.cells)
@@ -487,7 +493,7 @@ def _read_step(path: Path, what: str, notes: tuple[str, ...]) -> Step:
 
 
 def _signing(neurons: Population, species: str) -> Iterator[AssignSigns]:
-    """Yield the passes that give neurons signs, by what the tables tell: transmitters first."""
+    """Yield the passes that assign signs, by what the tables give: transmitters first."""
     assert neurons.neurons is not None
     table = neurons.neurons
     if species and "neurotransmitter" in table.column_names:
@@ -521,10 +527,10 @@ def _ends_of(db: duckdb.DuckDBPyConnection, edges: Edges) -> tuple[Keys, bool]:
 
 
 def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
-    """Return each neuron's transmitter by its output synapses, or none if no column tells it.
+    """Return each neuron's transmitter by its output synapses, or none without such a column.
 
-    The word that most synapses have, or the one with the highest mean score of all synapses; all
-    rows count, whatever their target. Equals go by the alphabet.
+    The word of most synapses, or the one with the highest mean score over all synapses; all rows
+    count, whatever their target. Ties are resolved alphabetically.
     """
     edges, layout = source.given.edges, source.given.layout
     if layout is None or not (layout.transmitter or layout.scores):
@@ -542,7 +548,7 @@ def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
         code, first = np.unique(found.column("code").to_numpy(), return_index=True)
         votes[code] = found.column("word").to_numpy()[first]
         return votes
-    # Decimals: their sums do not depend on the order of rows.
+    # Decimals, whose sums do not depend on the order of rows.
     scores = ", ".join(
         f"coalesce(sum(({weight})::DECIMAL(10, 0) * "
         f"TRY_CAST({table.value(column)} AS DECIMAL(9, 8))), 0)::DOUBLE AS {word}"
@@ -564,7 +570,7 @@ def _votes_where(given: _Given) -> str:
 
 
 def _symmetric(one_way: Synapses, keys: Keys, path: Path) -> tuple[Synapses, int]:
-    """Return electrical connections in both directions, and how many were given in one only."""
+    """Return electrical connections in both directions, and how many were given in only one."""
     low, high = np.minimum(one_way.post, one_way.pre), np.maximum(one_way.post, one_way.pre)
     pair = low.astype(np.int64) * len(keys) + high
     order = np.argsort(pair, kind="stable")
@@ -576,7 +582,9 @@ def _symmetric(one_way: Synapses, keys: Keys, path: Path) -> tuple[Synapses, int
         a, b = (keys[i] for i in divmod(int(pair[k]), len(keys)))
         problem = f"the electrical connection of {a} and {b} has weight {weight[k]} in one "
         problem += f"direction and {weight[k + 1]} in the other ({differ.sum():,} such pairs)"
-        raise CompileError(str(path), problem, "give one direction only, or both with one weight")
+        raise CompileError(
+            str(path), problem, "give only one direction, or the same weight in both"
+        )
     first = np.concatenate([[True], ~twice])
     low, high, weight = low[order][first], high[order][first], weight[first]
     apart = low != high
@@ -593,4 +601,4 @@ def _symmetric(one_way: Synapses, keys: Keys, path: Path) -> tuple[Synapses, int
 def _count(edges: Synapses, what: str) -> str:
     total = f"{edges.weight.sum():,.15g} {edges.unit}"
     autapses = int((edges.post == edges.pre).sum())
-    return f"{len(edges.post):,} {what}, {total}; {autapses:,} of a neuron with itself"
+    return f"{len(edges.post):,} {what}, {total}; {autapses:,} autapses"

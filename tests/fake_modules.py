@@ -8,7 +8,7 @@ from connectome_compiler.statement import MARK
 
 
 def fake(arrays: bytes | None, remark: str = "") -> Emission:
-    """Make a module that is no network; ``remark`` is more source."""
+    """Make a module that is not a network; ``remark`` is more source."""
     stated = f'ARRAYS_SHA256 = "{hashlib.sha256(arrays).hexdigest()}"\n' if arrays else ""
     source = code(
         "{}\n{}{}\n\n\nclass Net:\n    {}\n\n\n{}{}\n",

@@ -52,7 +52,7 @@ class InPlace(Small):
 
 
 class Bent(Small):
-    """A tanh is no piecewise-linear function."""
+    """A tanh is not a piecewise-linear function."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tanh(x * self.a)

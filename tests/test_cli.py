@@ -62,7 +62,7 @@ def must_fail(said: Said, *words: str, code: int = 1) -> None:
     if code == 1:
         assert lines[0].startswith("Error: ")
         assert all(line.startswith("  ") for line in lines[1:]), lines
-        assert len(lines) <= 3 or lines[0].endswith("faults:")
+        assert len(lines) <= 3 or lines[0].endswith("errors:")
     for word in words:
         assert word in said.err
 
@@ -317,9 +317,9 @@ BAD_BUILDS: list[tuple[Sequence[str], Sequence[str]]] = [
     (["mine.toml", "--set", "policy=drop"], ["apply-dale and fold", "set apply-dale.policy or"]),
     (
         ["mine.toml", "--set", "skip=x", "--set", "classes=0", "--set", "split-flow.within=y"],
-        ["Error: 3 faults:\n  ", "  skip: is 'x'", "  split-flow.within: is 'y'", "  classes: "],
+        ["Error: 3 errors:\n  ", "  skip: is 'x'", "  split-flow.within: is 'y'", "  classes: "],
     ),
-    (["mine.toml", "--pass", "keep-core"], ["--pass 'keep-core'", "such as --pass 'keep-core"]),
+    (["mine.toml", "--pass", "keep-core"], ["--pass 'keep-core'", "for example --pass 'keep-core"]),
     (["mine.toml", "--pass", "keep-core after dale"], ["stage 'dale'", "'apply-dale'"]),
     (["mine.toml", "--set", "noise_std=nan"], ["noise_std", "nan"]),
     (["mine.toml", "--set", "steps"], ["--set steps", "not key=value"]),
@@ -327,9 +327,12 @@ BAD_BUILDS: list[tuple[Sequence[str], Sequence[str]]] = [
         ["mine.toml", "--set", "where=cell_typ == 4"],
         ["column 'cell_typ'", "did you mean 'cell_type'"],
     ),
-    (["mine.toml", "--set", "where=x_um > "], ["not an expression", "such as"]),
+    (["mine.toml", "--set", "where=x_um > "], ["not an expression", "for example"]),
     (["mine.toml", "--set", "where=__import__('os')"], ["does not allow"]),
-    (["mine.toml", "--set", "where=x_um > 1e9"], ["no neuron of 1,347", "in pass select-neurons"]),
+    (
+        ["mine.toml", "--set", "where=x_um > 1e9"],
+        ["none of 1,347 neurons", "in pass select-neurons"],
+    ),
     (["mine.toml", "--set", "laminar-partition.order=L4"], ["neurons of L2/3", "others"]),
     (["mine.toml", "--print-after", "split"], ["--print-after: pass 'split'", "'split-flow'"]),
     (["mine.toml", "--save-after", "nope"], ["--save-after: pass 'nope'"]),
@@ -497,7 +500,7 @@ def test_a_terminal_obeys_no_data(tmp_path: Path) -> None:
     ],
 )
 def test_no_path_has_a_nul(words: list[str], tmp_path: Path) -> None:
-    must_fail(run_inside(words, tmp_path), "has a NUL character in it", code=2)
+    must_fail(run_inside(words, tmp_path), "contains a NUL character", code=2)
 
 
 def test_a_lack_of_memory_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -566,7 +569,7 @@ def test_interrupt_leaves_nothing_behind(moment: str, name: str, tmp_path: Path)
     said_out, said_err = running.communicate(timeout=30)
     assert running.returncode == 1
     assert said_out == ""
-    assert said_err == "Error: interrupted: nothing half-written is left; run it again\n"
+    assert said_err == "Error: interrupted: no partial files are left; run it again\n"
     assert not out.exists()
     assert list(temporary.iterdir()) == []
 

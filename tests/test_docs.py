@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import connectome_compiler as cc
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -57,3 +59,26 @@ def test_notebooks_run(notebook: Path, tmp_path: Path) -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+def test_the_readme_shows_the_module_that_is_built(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """``pytest --update-golden`` takes as many lines from where each part begins."""
+    page = ROOT / "README.md"
+    text = page.read_text(encoding="utf-8")
+    found = re.search(r"<!-- worm.py -->\n```py\n(.*?)\n```\n", text, re.DOTALL)
+    assert found
+    shown = [part.split("\n") for part in found[1].split("\n...\n")]
+
+    cc.build("celegans-cook2019", tmp_path / "worm.py", verify=False)
+    lines = (tmp_path / "worm.py").read_text(encoding="utf-8").split("\n")
+
+    starts = [lines.index(part[0]) for part in shown]
+    built = [lines[k : k + len(part)] for k, part in zip(starts, shown, strict=True)]
+    assert starts == sorted(starts)
+    if request.config.getoption("--update-golden"):
+        now = "\n...\n".join("\n".join(part) for part in built)
+        page.write_text(text.replace(found[1], now), encoding="utf-8")
+    else:
+        assert shown == built

@@ -78,7 +78,7 @@ def test_errors_are_collected_and_shown_together() -> None:
             raise error
     with pytest.raises(RecipeError) as caught:
         faults.raise_any()
-    lines = ["3 faults:", "  a: is wrong", "    hint: mend it", "  b: is bad", "  c: is worse"]
+    lines = ["3 errors:", "  a: is wrong", "    hint: mend it", "  b: is bad", "  c: is worse"]
     assert str(caught.value).splitlines() == lines
     alone = Faults()
     with alone.noted():

@@ -85,7 +85,7 @@ def test_who_holds_a_folder_stops_nobody(tmp_path: Path, caplog: pytest.LogCaptu
     assert time.monotonic() - began < 10
     assert names(tmp_path) == [DRAFT, "file"]
     who = f"process {os.getpid()}" if sys.platform == "linux" else "another process"
-    assert f"{tmp_path}: {who} has locked it; going on beside it" in caplog.text
+    assert f"{tmp_path}: locked by {who}; continuing without the lock" in caplog.text
 
 
 DATA = b"arrays"

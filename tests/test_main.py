@@ -108,7 +108,7 @@ def test_ctrl_c_during_imports_shows_no_traceback(tmp_path: Path) -> None:
 
 def test_no_memory_to_start_is_said_in_words() -> None:
     done = run(COMMAND.format(does="raise MemoryError"))
-    assert (done.returncode, done.stderr) == (1, "Error: there is not enough memory to start\n")
+    assert (done.returncode, done.stderr) == (1, "Error: not enough memory to start\n")
 
 
 def test_a_bug_keeps_its_traceback(tmp_path: Path) -> None:

@@ -145,8 +145,8 @@ def test_unknown_options_are_answered_with_the_nearest() -> None:
         ("policy", Raw("kep"), "did you mean 'keep'?"),
         ("policy", "dro", "did you mean 'drop'?"),
         ("policy", "zebra", ""),
-        ("pair", Raw("8x16"), "such as pair=[8, 16]"),
-        ("layers", 5, 'such as layers=["L4"]'),
+        ("pair", Raw("8x16"), "for example pair=[8, 16]"),
+        ("layers", 5, 'for example layers=["L4"]'),
         ("count", "x", ""),
     ],
 )
@@ -173,7 +173,7 @@ def test_what_has_no_default_must_be_given() -> None:
 
 
 def test_a_stage_is_a_dataclass() -> None:
-    with pytest.raises(CompileError, match="int: is no dataclass"):
+    with pytest.raises(CompileError, match="int: is not a dataclass"):
         configure("x", int, {})
 
 
@@ -230,13 +230,13 @@ def test_lists_as_spelled_are_read_back(layers: list[str]) -> None:
 @pytest.mark.parametrize(
     ("option", "given", "words"),
     [
-        ("count", 10**30, "about 31 digits, too large for int64"),
-        pytest.param("count", 10**6_000, "digits, too large", id="thousands of digits"),
-        ("extra", [1, 2**63], "too large for int64"),
-        ("pair", (1, -(2**63) - 1), "too large for int64"),
-        ("word", "x" * 70_000, "has 70,000 characters, at most 65,536"),
-        ("word", Raw("x" * 70_000), "has 70,000 characters, at most 65,536"),
-        ("layers", ("x",) * 10_001, "has 10,001 items, at most 10,000"),
+        ("count", 10**30, "about 31 digits, too many for int64"),
+        pytest.param("count", 10**6_000, "digits, too many", id="thousands of digits"),
+        ("extra", [1, 2**63], "too many for int64"),
+        ("pair", (1, -(2**63) - 1), "too many for int64"),
+        ("word", "x" * 70_000, "has 70,000 characters; the limit is 65,536"),
+        ("word", Raw("x" * 70_000), "has 70,000 characters; the limit is 65,536"),
+        ("layers", ("x",) * 10_001, "has 10,001 items; the limit is 10,000"),
         ("pair", Raw("[" * 2_000), "stage.pair"),
         ("extra", Raw("[" + "9" * 5_000 + "]"), "stage.extra"),
     ],

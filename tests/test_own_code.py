@@ -99,7 +99,7 @@ def test_a_file_that_changed_is_run_anew(code: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("takes_all", "does not take a graph and options by name"),
+        ("takes_all", "must take a graph, and options by name"),
         ("Plain", "mine.py:Plain: is not a dataclass"),
         ("Emty", r"class or function 'Emty'.*\n.*'Empty'"),
         ("Graph", "no such name"),  # it is imported, not of this file

@@ -77,16 +77,16 @@ def test_no_more_is_read_than_was_meant(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"x" * 11)
     assert read_bytes(path, 11) == b"x" * 11
-    with pytest.raises(CompileError, match="has 11 bytes, at most 10 are read"):
+    with pytest.raises(CompileError, match="has 11 bytes; the limit is 10"):
         read_bytes(path, 10)
     with pytest.raises(CompileError, match="Is a directory"):
         read_bytes(tmp_path, 10)
 
 
 def test_messages_leave_out_the_middle_of_what_is_long() -> None:
-    error = CompileError("where", "x" * 10**6 + " is no id", "y" * LONGEST)
+    error = CompileError("where", "x" * 10**6 + " is not an id", "y" * LONGEST)
     assert len(str(error)) < 3 * LONGEST
     assert str(error).startswith("where: xxx")
     assert "characters left out ...] xxx" in str(error)
-    assert "x is no id\n  hint: " + "y" * LONGEST in str(error)
+    assert "x is not an id\n  hint: " + "y" * LONGEST in str(error)
     assert len(error.problem) > 10**6  # the error itself keeps all

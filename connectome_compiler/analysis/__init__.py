@@ -1,4 +1,4 @@
-"""What parts of an emitted module do nothing: inert parameters, saturated units, zero gradients."""
+"""Find parts of a module without effect: inert parameters, saturated units, zero gradients."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,8 +1,8 @@
-"""Follow a small network operation by operation: what can reach its output, and by what formula.
+"""Trace a small network operation by operation: what can reach its output, by which formula.
 
 The network runs once on real numbers; beside them go bounds, or formulas, of every number. So it is
-the module's own code that is read, in any style, as long as the operations have a rule here.
-Whatever has none ends in `NoFormula`, never in a guess.
+the module's own code that is traced, in any style, as long as its operations have a rule here.
+Any other operation ends in `NoFormula`, never in a guess.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from connectome_compiler.analysis.inputs import Call, first_output
 from connectome_compiler.analysis.ramps import INF, Formula, NoFormula, Variable
 
 Array = npt.NDArray[Any]
-MOST_NUMBERS = 4096  # parameters, inputs or outputs that are followed one by one
+MOST_NUMBERS = 4096  # parameters, inputs or outputs that are traced individually
 MOST_CASES = 256
-MOST_SPLIT = 6  # inputs of one output whose signs are told apart: 64 cases
+MOST_SPLIT = 6  # inputs of one output whose signs are distinguished: 64 cases
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Between what a number lies, and the names of what it may depend on.
+    """The interval in which a number lies, and the names of what it may depend on.
 
     What can only have one value depends on nothing. Numbers are finite: 0 times any is 0.
     """
@@ -134,7 +134,7 @@ class Follower(TorchDispatchMode):
         elif name in RULES:
             made = RULES[name](*tree_map(self.values, args), **tree_map(self.values, kwargs))
         else:
-            raise NoFormula(f"it uses {name}, which is not followed here")
+            raise NoFormula(f"it uses {name}, which cannot be traced")
         results = result if isinstance(result, list | tuple) else [result]
         for tensor, values in zip(results, made if results is result else [made], strict=True):
             array = np.empty(tuple(tensor.shape), object)
@@ -210,7 +210,7 @@ class Follower(TorchDispatchMode):
         if isinstance(value, Bounds) and value.low == value.high:
             return value.low
         if isinstance(value, Formula | Bounds):
-            raise NoFormula("what it computes depends on a number that it looks at")
+            raise NoFormula("its control flow depends on a computed number")
         return value
 
 
@@ -228,7 +228,7 @@ def _each(function: Callable[..., Value]) -> Callable[..., Array]:
 def _clip(value: Value, low: float | None, high: float | None) -> Value:
     low, high = (-INF if low is None else low), (INF if high is None else high)
     if any(isinstance(end, Bounds | Formula) for end in (low, high)):
-        raise NoFormula("a clamp has an end that changes")
+        raise NoFormula("a clamp has a variable bound")
     if isinstance(value, Bounds | Formula):
         return value.clip(float(low), float(high))
     return min(max(float(value), low), high)
@@ -245,14 +245,14 @@ def _through(text: str, function: Callable[[Any], Any]) -> Callable[[Value], Val
 
 def _remainder(x: Array, period: Any) -> Array:
     if isinstance(period, np.ndarray | Bounds | Formula):
-        raise NoFormula("a remainder of what changes is taken")
+        raise NoFormula("it takes a remainder of a variable")
     return _each(_through(f"{{}} mod {period:g}", lambda v: np.mod(v, period)))(x)
 
 
 def _divided(x: Array, by: Any) -> Array:
     def one(a: Value, b: Value) -> Value:
         if isinstance(b, Bounds | Formula):
-            raise NoFormula("it divides by what changes")
+            raise NoFormula("it divides by a variable")
         return a * (1.0 / b)
 
     return _each(one)(x, by)
@@ -262,7 +262,7 @@ def _copied(x: Array, dtype: torch.dtype | None = None, **rest: Any) -> Array:
     if dtype is None or dtype == torch.bool:
         return x
     if not dtype.is_floating_point:
-        raise NoFormula("it turns numbers into whole ones")
+        raise NoFormula("it converts numbers to integers")
     return _each(lambda v: float(v) if isinstance(v, bool) else v)(x)
 
 
@@ -373,7 +373,7 @@ def too_large(network: Any, call: Call) -> str:
     }
     for what, n in sizes.items():
         if n > MOST_NUMBERS:
-            return f"{n:,} {what} are too many to be followed one by one"
+            return f"{n:,} {what} are too many to be traced individually"
     if any(len(tensor) != 1 for tensor in call.tensors.values()):
         return "its samples are not along the first dimension"
     return ""

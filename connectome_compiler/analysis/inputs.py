@@ -24,14 +24,14 @@ class Call:
 
 
 def first_output(network: Any, call: Call) -> Tensor:
-    """Return what the network answers, its state put back first; of several answers the first."""
+    """Return the output of the network, after resetting its state; the first of several outputs."""
     reset = getattr(network, "reset", None)
     if callable(reset):
         reset()
     answer = network(**call.tensors)
     first = answer[0] if isinstance(answer, tuple | list) else answer
     if not isinstance(first, Tensor):
-        raise CompileError("forward", f"returned {type(first).__name__}, no tensor")
+        raise CompileError("forward", f"returned {type(first).__name__}, not a tensor")
     return first
 
 
@@ -74,7 +74,7 @@ def draw(network: Any, n: int, seed: int) -> Call:
             call = Call({**tensors, **{c: drawn[c].to(like) for c in chosen}})
             if _takes(network, call) or not commands:
                 return call
-    return Call(tensors)  # it refuses all of them: whoever calls it will see why
+    return Call(tensors)  # it refuses all of them: calling it will show why
 
 
 def _takes(network: nn.Module, call: Call) -> bool:

@@ -1,4 +1,4 @@
-"""Put an emitted module to the test: which of its numbers act, and which units still answer."""
+"""Measure an emitted module: which of its parameters have an effect, and which units respond."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def analyse(
     n_changes: int = 4,
     say: Callable[[str], None] = lambda words: None,
 ) -> Report:
-    """Find what does nothing in a module that ccompile emitted.
+    """Find what has no effect in a module that ccompile emitted.
 
     ``module`` is a file, which is imported and so run, an imported module, or a network, whose
     parameters are then taken as they are. ``options`` go to ``build()``: by name, or
@@ -115,7 +115,11 @@ def _starts(
     """Return the name of the module, and a network for every seed."""
     if isinstance(module, nn.Module):
         if options:
-            raise CompileError("options", "a network is built already", "give the module instead")
+            raise CompileError(
+                "options",
+                "has no effect on a network, which is already built",
+                "give the module instead",
+            )
         copies = [copy.deepcopy(module).eval() for _ in range(n_seeds)]
         return type(module).__name__, copies
     if isinstance(module, ModuleType):
@@ -265,7 +269,7 @@ def _forward(network: nn.Module) -> Any:
 
 
 class _Watch(TorchDispatchMode):
-    """Sees what is cut off: parameters before they act, and activity, by the line of the source."""
+    """Records what is clipped: parameters before they act, and activity, by line of source."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What the worm's connectome says for the edges of a motor motif.
+"""Support for the edges of a motor motif in the worm's connectome.
 
 A motif has cell classes; the worm has cells. `RULES` says which cells stand for the two ends of
 each edge, by the name of its weight, and between which cells an edge runs in two steps. The rest is
@@ -67,7 +67,7 @@ RULES: dict[str, Rule] = {
         B_TYPE,
         B_TYPE,
         "Wen et al. 2012, Neuron 76:750",
-        remark="no synapse is meant: B-type neurons sense the bend ahead themselves; below, what"
+        remark="not a synapse: B-type neurons sense the bend ahead themselves; below, what"
         " joins them",
         by_synapse=False,
     ),
@@ -157,13 +157,13 @@ class Support:
         if not self.by_synapse:
             return "not by synapses"
         if not self.known:
-            return "not known: the data set has no such cells"
+            return "unknown: the data set has no such cells"
         if not self.paths:
             return "none"
         if not self.signs:
-            return "gap junctions alone, without sign"
+            return "only gap junctions, which have no sign"
         if self.polarity not in self.signs:
-            return "of another sign alone"
+            return "only with another sign"
         chemical = (path for path in self.paths if path[0].kind == "chemical")
         right = [p for p, sign in zip(chemical, self.signs, strict=True) if sign == self.polarity]
         return "direct" if any(len(path) == 1 for path in right) else "in two steps"
@@ -232,7 +232,7 @@ def segment_gains(worm: Graph, n_joints: int) -> dict[str, npt.NDArray[np.float6
     synapses.
     """
     if n_joints < 1:
-        raise CompileError("n_joints", f"{n_joints} is under 1")
+        raise CompileError("n_joints", f"must be at least 1, not {n_joints}")
     cells = _Cells.of(worm)
     weight = {side: np.zeros(MUSCLE_ROWS) for side in B_TYPE}
     for side, rows in weight.items():
@@ -243,7 +243,7 @@ def segment_gains(worm: Graph, n_joints: int) -> dict[str, npt.NDArray[np.float6
     reached = np.flatnonzero(sum(weight.values()))
     if any(not rows.any() for rows in weight.values()):
         problem = "has no synapses of DB and VB onto body wall muscles"
-        hint = 'take cook2019 or cook2019-male, with cells="neurons+muscles"'
+        hint = 'use cook2019 or cook2019-male, with cells="neurons+muscles"'
         raise CompileError(worm.provenance.source, problem, hint)
     first, last = reached[0], reached[-1] + 1
     ends = np.linspace(first, last, n_joints + 1)
@@ -266,7 +266,7 @@ class _Cells:
         """Take a graph as an adapter loads it; raise `CompileError` for one cut into parts."""
         if len(worm.populations) != 1 or worm.populations[0].neurons is None:
             problem = "is not one population of named cells"
-            raise CompileError(worm.provenance.source, problem, "take it as its adapter loads it")
+            raise CompileError(worm.provenance.source, problem, "use it as its adapter loads it")
         return _Cells(worm, worm.populations[0].column("neuron_id").to_pylist())
 
     def _chosen(self, pattern: str) -> npt.NDArray[np.bool_]:

@@ -23,7 +23,7 @@ class NoFormula(Exception):  # noqa: N818  not an error: an outcome
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Variable:
-    """What a formula is about: an input, or something computed of one that is no clamp.
+    """What a formula is about: an input, or something computed of one that is not a clamp.
 
     Two variables of one text are the same.
     """

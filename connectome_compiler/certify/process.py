@@ -156,7 +156,7 @@ def _notes(case: Case) -> Iterator[str]:
     unread = sum(p["units"] - p["axons_read"] for p in populations if p["axons_read"] is not None)
     unknown = all(p["axons_read"] is None for p in populations)
     if unknown and case.meaning.reads_neurons:
-        yield "axon coverage not known: absent connections may be unread ones"
+        yield "axon coverage unknown: absent connections may be unread ones"
     elif unread:
         yield f"{unread:,} of {units:,} axons not proofread: their outputs are missing, not zero"
     chemical = [p for p in stated["projections"] if not p["key"].endswith(":electrical")]

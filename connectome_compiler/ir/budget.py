@@ -1,4 +1,4 @@
-"""How large a network may be: a slip of the pen must not fill the memory, or run for days."""
+"""How large a network may be: a typo must not fill the memory, or run for days."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ def must_fit(where: str, *, units: int = 0, weights: int = 0) -> None:
     """Raise `CompileError` for more units, or more weights by a law, than can be compiled."""
     for n, most, what in ((units, MOST_UNITS, "units"), (weights, MOST_WEIGHTS, "weights")):
         if n > most:
-            raise CompileError(where, f"would have {n:,} {what}, at most {most:,} are compiled")
+            raise CompileError(where, f"would have {n:,} {what}; the limit is {most:,}")

@@ -28,7 +28,7 @@ class Synapses:
 
     ``weight`` is an integer count where ``unit`` is "synapses", else a real number. ``size`` is the
     summed synapse size in the source's unit. ``sign`` is the sign of single connections (+1, -1, or
-    0 where not known); without it the sign of the presynaptic neuron counts.
+    0 where unknown); without it the sign of the presynaptic neuron applies.
     """
 
     post: Index
@@ -123,7 +123,7 @@ def edge_order(post: npt.NDArray[Any], pre: npt.NDArray[Any]) -> npt.NDArray[np.
 
 
 def _owned(name: str, values: npt.ArrayLike, dtype: Any) -> npt.NDArray[Any]:
-    """Return ``values`` as a read-only array that nobody else can write to."""
+    """Return ``values`` as a read-only array that no other reference can write to."""
     given = np.asarray(values)
     if given.dtype == dtype and type(values) is np.ndarray and _frozen(values):
         return values
@@ -135,7 +135,7 @@ def _owned(name: str, values: npt.ArrayLike, dtype: Any) -> npt.NDArray[Any]:
 
 
 def _frozen(array: npt.NDArray[Any]) -> bool:
-    """Whether neither ``array`` nor what it is a view of can be written to."""
+    """Whether neither ``array`` nor any array it is a view of is writeable."""
     base: Any = array
     while type(base) is np.ndarray and not base.flags.writeable:
         if base.base is None:
@@ -145,7 +145,7 @@ def _frozen(array: npt.NDArray[Any]) -> bool:
 
 
 def _must_fit(where: str, given: npt.NDArray[Any], dtype: np.dtype[Any]) -> None:
-    """Refuse what a cast would change without a word: fractions, words, numbers too large."""
+    """Refuse what a cast would change silently: fractions, text, numbers out of range."""
     if given.dtype.kind not in ("iu" if dtype.kind == "i" else "biuf"):
         raise CompileError(where, f"holds {given.dtype}, expected {dtype}")
     if dtype.kind != "i" or given.dtype == dtype:

@@ -19,8 +19,8 @@ from connectome_compiler.ir.neurons import is_supported
 def digest(graph: Graph) -> str:
     """Return the sha256 of populations, projections and ports, in their order, to the bit.
 
-    Provenance is left out: two ways to the same graph have the same digest. Every record says how
-    long it is, so no two graphs are the same bytes.
+    Provenance is left out: however a graph was made, its digest is the same. Every record states
+    its length, so no two graphs hash the same bytes.
     """
     sha = hashlib.sha256()
     for p in graph.populations:
@@ -65,8 +65,8 @@ def array_digest(*arrays: np.ndarray[Any, Any]) -> str:
 def _fields(value: Any) -> dict[str, Any]:
     """Return the options of a model or law that are not at their defaults.
 
-    So an option that is added later leaves digests as they are. A whole float is spelled as the
-    integer.
+    So a field that is added later leaves existing digests unchanged. A whole float is spelled as
+    an integer.
     """
     given = {f.name: getattr(value, f.name) for f in fields(value)}
     return {f.name: _plain(given[f.name]) for f in fields(value) if given[f.name] != f.default}
@@ -92,7 +92,7 @@ def _array(sha: Any, name: str, array: np.ndarray[Any, Any] | None) -> None:
 
 
 def _column(sha: Any, where: str, column: pa.Array) -> None:
-    """Hash type, nulls and values; what lies under a null is undefined and left out."""
+    """Hash type, nulls and values; the undefined values under nulls are left out."""
     dtype, n = column.type, len(column)
     if not is_supported(dtype):
         raise CompileError(where, f"a column of {dtype} cannot be hashed", "use numbers or text")

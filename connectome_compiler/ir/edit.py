@@ -1,4 +1,4 @@
-"""Ways to make a graph from a graph that several passes share; all pure."""
+"""Graph transformations that several passes share; all pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def keep_neurons(graph: Graph, kept: Mapping[str, Mask]) -> Graph:
     """Return the graph with the neurons of each population where ``kept[name]`` is true.
 
     A population that is not named is kept whole. Connections of lost neurons go with them;
-    populations stay, even empty, so that their order and names are not lost in silence.
+    populations stay, even if empty, so that neither their order nor their names are lost silently.
     """
     places = {}
     populations = []
@@ -35,7 +35,10 @@ def keep_neurons(graph: Graph, kept: Mapping[str, Mask]) -> Graph:
             populations.append(p)
             continue
         if len(p.shape) > 1:
-            raise CompileError(f"population {p.name}", f"is a map of {p.shape}, not single neurons")
+            raise CompileError(
+                f"population {p.name}",
+                f"is a feature map of shape {p.shape}, not a list of neurons",
+            )
         places[p.name] = np.where(mask, np.cumsum(mask) - 1, -1).astype(np.int32)
         table = None if p.neurons is None else p.neurons.filter(pa.array(mask))
         populations.append(replace(p, shape=(int(mask.sum()),), neurons=table))
@@ -62,8 +65,8 @@ def _renumbered(q: Projection, places: Mapping[str, npt.NDArray[np.int32]]) -> P
             selected = getattr(law, side)
             new = places[name] if selected is None else places[name][np.array(selected, np.intp)]
             if isinstance(law, OneToOne) and ((new < 0).any() or (np.diff(new) < 0).any()):
-                problem = f"is {law.describe()}: units of {name} would change partners"
-                hint = "choose and sort neurons before inputs and outputs are attached"
+                problem = f"is {law.describe()}: units of {name} would be paired differently"
+                hint = "select and sort neurons before inputs and outputs are attached"
                 raise CompileError(f"projection {q.key}", problem, hint)
             if selected is not None:
                 ends[side] = tuple(np.sort(new[new >= 0]).tolist())
@@ -116,7 +119,7 @@ def reorder(graph: Graph, order: Mapping[str, npt.NDArray[np.intp]]) -> Graph:
     """Return the graph with the neurons of each named population in another order.
 
     ``order[name][k]`` is the present index of the neuron that becomes neuron ``k``. Connections
-    stay those of the same neurons. Raises `CompileError` for what is no permutation, and for laws
+    stay with their neurons. Raises `CompileError` if an order is not a permutation, and for laws
     that pair units by their order.
     """
     moved = {}
@@ -126,14 +129,14 @@ def reorder(graph: Graph, order: Mapping[str, npt.NDArray[np.intp]]) -> Graph:
         if asked.shape == (n,) and (not n or 0 <= asked.min() <= asked.max() < n):
             place[asked] = np.arange(n)
         if (place < 0).any() or asked.shape != (n,):
-            raise CompileError(f"reorder, population {name}", f"no permutation of {n} neurons")
+            raise CompileError(f"reorder, population {name}", f"not a permutation of {n} neurons")
         if (place != np.arange(n)).any():
             moved[name] = place
     populations = []
     for p in graph.populations:
         if p.name in moved:
             if len(p.shape) > 1:
-                problem = f"is a map of {p.shape}, not single neurons"
+                problem = f"is a feature map of shape {p.shape}, not a list of neurons"
                 raise CompileError(f"population {p.name}", problem)
             table = None if p.neurons is None else p.neurons.take(pa.array(order[p.name]))
             p = replace(p, neurons=table)
@@ -152,8 +155,8 @@ def regroup(graph: Graph, label: npt.NDArray[np.intp], names: Sequence[str]) -> 
     the graph's present populations. Within a new population neurons keep their order; a projection
     is made for every pair of populations that any connection joins.
 
-    Raises `CompileError` if there is anything that cannot be cut and joined anew: images and
-    classes, ports, populations without neuron table or of different node models, laws.
+    Raises `CompileError` if there is anything that cannot be repartitioned: images and classes,
+    ports, laws, populations without a neuron table or with different node models.
     """
     node, joined = _one_table(graph)
     _must_label(graph, label, names)
@@ -188,7 +191,7 @@ def _one_table(graph: Graph) -> tuple[Node, pa.Table]:
         raise CompileError(f"port {graph.ports[0].name}", "would lose its population", hint)
     for p in graph.populations:
         if p.artificial:
-            raise CompileError(f"population {p.name}", "is no population of neurons", hint)
+            raise CompileError(f"population {p.name}", "is not a population of neurons", hint)
         if p.neurons is None:
             raise CompileError(f"population {p.name}", "has no neuron table")
     nodes = list(dict.fromkeys(p.node for p in graph.populations))
@@ -199,7 +202,7 @@ def _one_table(graph: Graph) -> tuple[Node, pa.Table]:
     try:
         return nodes[0], pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
-        raise CompileError("regroup", f"the neuron tables do not fit together: {error}") from error
+        raise CompileError("regroup", f"the neuron tables cannot be joined: {error}") from error
 
 
 def _must_label(graph: Graph, label: npt.NDArray[np.intp], names: Sequence[str]) -> None:
@@ -218,17 +221,17 @@ def _must_match(where: str, mask: Mask, n: int) -> None:
 
 
 def _unique_keys(projections: Iterable[Projection]) -> None:
-    """Refuse connections of one pair that differ in what one projection has in common."""
+    """Refuse connections of one pair that differ in what a projection must share."""
     seen: set[str] = set()
     for p in projections:
         if p.key in seen:
-            problem = "its connections differ in unit, delay, weights, or in having a size"
-            raise CompileError(f"projection {p.key}", problem, "make them alike, then partition")
+            problem = "its connections differ in unit, delay or weights, or only some have a size"
+            raise CompileError(f"projection {p.key}", problem, "make them uniform, then partition")
         seen.add(p.key)
 
 
 def _alike(projections: Iterable[Projection]) -> list[list[Projection]]:
-    """Group projections that may be mixed and cut anew: same kind, unit, weights and delay."""
+    """Group projections that can be pooled and split again: same kind, unit, weights and delay."""
     groups: dict[object, list[Projection]] = {}
     for p in projections:
         e = p.synapses
@@ -243,12 +246,12 @@ def _blocks(
     place: npt.NDArray[np.int32],
     names: Sequence[str],
 ) -> list[Projection]:
-    """Cut the edges of ``many`` projections into one projection per pair of new populations."""
+    """Split the edges of ``many`` projections into one projection per pair of new populations."""
     model = many[0]
     post = np.concatenate([p.synapses.post + offset[p.post] for p in many])
     pre = np.concatenate([p.synapses.pre + offset[p.pre] for p in many])
     # Neurons keep their order within a population. So edges sorted by post, then pre stay sorted
-    # inside each block: a stable sort by block is all (and a fast one, of small integers).
+    # inside each block: a stable sort by block is enough (and fast, since it sorts small integers).
     order = np.arange(len(post)) if len(many) == 1 else edge_order(post, pre)
     groups = len(names)
     small = np.min_scalar_type(groups**2)
@@ -270,7 +273,7 @@ def _blocks(
 
 
 def _values(many: list[Projection]) -> dict[str, npt.NDArray[Any]]:
-    """Return weight, size and sign of all edges; a sign not given is 0, not known."""
+    """Return weight, size and sign of all edges; a sign that is not given is 0 (unknown)."""
     edges = [p.synapses for p in many]
     values: dict[str, npt.NDArray[Any]] = {"weight": np.concatenate([e.weight for e in edges])}
     if edges[0].size is not None:

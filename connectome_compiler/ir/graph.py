@@ -34,11 +34,11 @@ Kind = Literal["chemical", "electrical"]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in the brain a population lies, where it is known by its area and not by its cells.
+    """Where in the brain a population lies, for populations described by area rather than by cell.
 
     ``level`` is that of the area in the hierarchy of areas, 0 first. ``n_neurons`` is how many
     neurons the units stand for, ``surface_mm2`` the surface of the layer on a flat map, in square
-    millimetres. What is not known is None.
+    millimetres. Unknown values are None.
     """
 
     area: str
@@ -56,11 +56,11 @@ class Population:
     """Units treated alike: ``L4.exc``, or the pixels of an image.
 
     ``shape`` is ``(n,)`` for cells and ``(channels, height, width)`` for maps. ``neurons`` has one
-    row per unit where the units are neurons of the data set. ``artificial`` marks what no brain
-    has: the image that is shown, the classes that are read out.
+    row per unit where the units are neurons of the data set. ``artificial`` marks units that no
+    brain has: the pixels of an input image, the classes of a read-out.
 
-    ``stage`` is the place in the flow of information, where a pass has given it one: populations of
-    one stage act side by side (L1 goes with L2/3, which it modulates). ``place`` is its area.
+    ``stage`` is the position in the flow of information, once a pass has set it: populations of
+    one stage act in parallel (L1 goes with L2/3, which it modulates). ``place`` is its area.
 
     The table is kept in the plain form of `canonical`: one chunk, no dictionaries, no metadata.
     """
@@ -94,7 +94,7 @@ class Population:
         """Return which neurons' output connections are known, shape ``(n_units,)``.
 
         An axon that was not proofread has ``axon_coverage`` "none": its targets are unknown, which
-        is not the same as having none. Where coverage is not known, the source is believed.
+        is not the same as having none. Where coverage is unknown, the source is trusted.
         """
         if self.neurons is None:
             return np.ones(self.n_units, dtype=np.bool_)
@@ -102,7 +102,7 @@ class Population:
         return ~np.asarray(unread.to_numpy(zero_copy_only=False), np.bool_)
 
     def attenuation(self) -> npt.NDArray[np.float32]:
-        """Return by what share each neuron is inhibited, 0 to 1, shape ``(n_units,)``."""
+        """Return how strongly each neuron is inhibited, 0 to 1, shape ``(n_units,)``."""
         held = self.column("inhibition").fill_null(0.0).to_numpy(zero_copy_only=False)
         return np.asarray(held, np.float32)
 
@@ -112,10 +112,10 @@ class Projection:
     """All connections of one kind from population ``pre`` to population ``post``.
 
     ``delay`` 0 acts within a sweep through the populations, in their order; 1 acts on the activity
-    of the sweep before. Within a population, delay 1 is one settling pass of the same sweep.
+    of the previous sweep. Within a population, delay 1 is one settling step in the same sweep.
 
-    An "electrical" connection is a gap junction. It stands in the list in both directions, with one
-    weight, its conductance, which is never negative and has no sign: ``g (r_pre - r_post)``.
+    An "electrical" connection is a gap junction. It is listed in both directions, with one weight,
+    its conductance, which is never negative and has no sign: ``g (r_pre - r_post)``.
 
     ``operator`` says how connections act: between units, or as a convolution between the channels
     of two maps, where each has as many weights as the kernel has positions.
@@ -195,14 +195,14 @@ class Graph:
 
     @property
     def biological(self) -> tuple[Population, ...]:
-        """The populations that are neurons, without images and classes."""
+        """The populations of neurons, without images and classes."""
         return tuple(p for p in self.populations if not p.artificial)
 
     @property
     def connectome(self) -> tuple[Projection, ...]:
         """The projections between neurons, without read-in and read-out.
 
-        An image whose wiring onto neurons is that of a brain counts as their source.
+        An image whose connections onto neurons come from a brain counts as a source of neurons.
         """
         return tuple(
             p
@@ -236,18 +236,18 @@ class Graph:
         return projection.operator.pairs(post.shape, pre.shape)
 
     def count(self, projection: Projection) -> int:
-        """Return the number of connections of ``projection``: of a convolution, between channels.
+        """Return the number of connections of ``projection``: for a convolution, between channels.
 
-        One of a convolution has ``projection.operator.area`` weights.
+        Each connection of a convolution has ``projection.operator.area`` weights.
         """
         return projection.connectivity.count(*self.shape(projection))
 
     def density(self, projection: Projection) -> float:
         """Return connections per possible connection, 0 to 1.
 
-        Neurons whose axons were not proofread are left out, with what they contact: their absent
-        outputs are unknown, not absent. A neuron is not its own possible partner, so connections of
-        a neuron with itself do not count.
+        Neurons whose axons were not proofread are left out, with their connections: outputs that
+        the data lack are unknown, not absent. Autapses do not count, neither as connections nor
+        as possible ones.
         """
         n_post, n_pre = self.shape(projection)
         if not isinstance(projection.operator, Linear):  # channels have no axons
@@ -258,7 +258,7 @@ class Graph:
         if not possible:
             return 0.0
         law = projection.connectivity
-        bare = isinstance(law, Law) and not law.has_list  # there is nothing to look into
+        bare = isinstance(law, Law) and not law.has_list  # no possible connection
         if bare or (known.all() and not within):
             return self.count(projection) / possible  # a law need not list its connections
         post, pre = law.entries(n_post, n_pre)
@@ -268,10 +268,10 @@ class Graph:
         return int(counted.sum()) / possible
 
     def own_signs(self, projection: Projection) -> npt.NDArray[np.int8]:
-        """Return the sign of every connection as data say it; 0 = not known.
+        """Return the sign of every connection according to the data; 0 = unknown.
 
         The connection's own sign where the source has one, else that of its presynaptic neuron. Gap
-        junctions have none, and channels are no neurons.
+        junctions have none, and channels are not neurons.
         """
         if projection.kind == "electrical":
             return np.zeros(self.count(projection), np.int8)
@@ -289,15 +289,15 @@ class Graph:
         return signs
 
     def signs(self, projection: Projection) -> npt.NDArray[np.int8]:
-        """Return the sign of every connection, shape ``(n_connections,)``; 0 = not known.
+        """Return the sign of every connection, shape ``(n_connections,)``; 0 = unknown.
 
-        Where data do not say it, it is the polarity of the projection's weights.
+        Where the data do not give it, it is the polarity of the projection's weights.
         """
         signs, polarity = self.own_signs(projection), projection.weights.polarity
         return np.where(signs != 0, signs, np.int8(polarity)) if polarity else signs
 
     def enforced_signs(self, projection: Projection) -> npt.NDArray[np.int8]:
-        """Return the signs that the weights must keep, 0 where they are free to take any."""
+        """Return the signs that the weights must keep; 0 where they may take any."""
         signs = self.signs(projection)
         return signs if projection.weights.holds_signs else np.zeros_like(signs)
 
@@ -306,11 +306,11 @@ class Graph:
         return replace(self, projections=tuple(projections))
 
     def map_populations(self, change: Callable[[Population], Population]) -> Graph:
-        """Return the graph with ``change(p)`` in the place of every population ``p``."""
+        """Return the graph with every population ``p`` replaced by ``change(p)``."""
         return replace(self, populations=tuple(change(p) for p in self.populations))
 
     def map_connectome(self, change: Callable[[Projection], Projection]) -> Graph:
-        """Return the graph with ``change(q)`` in the place of every projection between neurons.
+        """Return the graph with every projection ``q`` between neurons replaced by ``change(q)``.
 
         Read-in and read-out stay as they are; see `connectome`.
         """
@@ -324,7 +324,7 @@ class Graph:
         return run(self, passes)
 
     def __eq__(self, other: object) -> bool:
-        """Whether both have the same content, to the bit, whatever made them: see `digest`."""
+        """Whether both have the same content, to the bit, however they were made: see `digest`."""
         if not isinstance(other, Graph):
             return NotImplemented
         return self is other or self.digest() == other.digest()
@@ -383,8 +383,8 @@ class Graph:
 
         try:
             self.verify()
-        except CompileError as error:  # a debugger must be able to show it all the same
-            return f"<Graph that breaks a rule: {error}>"
+        except CompileError as error:  # a debugger must still be able to show it
+            return f"<invalid Graph: {error}>"
         return as_text(self)
 
     def _repr_html_(self) -> str:
@@ -395,5 +395,5 @@ class Graph:
         try:
             self.verify()
         except CompileError as error:
-            return f"<p>A graph that breaks a rule: {escape(str(error))}</p>"
+            return f"<p>Invalid graph: {escape(str(error))}</p>"
         return as_html(self)

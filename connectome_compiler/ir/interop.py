@@ -81,10 +81,10 @@ def to_networkx(graph: Graph, level: Literal["population", "neuron"]) -> nx.DiGr
     """Return a directed networkx graph, edges from presynaptic to postsynaptic.
 
     Level "population": nodes are populations, edges carry ``n_connections`` and ``density``. Level
-    "neuron": nodes are neuron ids with what is known of them, edges carry ``weight`` and ``sign``.
-    The graph's own attributes tell its source, licence and evidence, which `Table` reads again.
-    Electrical connections are a ``kind`` of their own, so the graph is a multigraph where there are
-    any.
+    "neuron": nodes are neuron ids with the columns of their table, edges ``weight`` and ``sign``.
+    The attributes of the networkx graph hold source, licence and evidence, which `Table` reads
+    back. Electrical connections have a ``kind`` of their own; if there are any, the result is a
+    multigraph.
     """
     if level not in ("population", "neuron"):
         raise UnknownNameError.among("level", level, ("population", "neuron"))
@@ -108,8 +108,8 @@ def to_networkx(graph: Graph, level: Literal["population", "neuron"]) -> nx.DiGr
         return view
     if graph.n_connections > MANY_EDGES:
         warnings.warn(
-            f"{graph.n_connections:,} connections: networkx will need minutes and gigabytes;"
-            " graph.connections() or the arrays of a projection are lighter",
+            f"{graph.n_connections:,} connections: networkx will take minutes and gigabytes;"
+            " graph.connections() or the arrays of a projection take less",
             stacklevel=3,
         )
     for p in graph.biological:

@@ -1,8 +1,8 @@
-"""Laws: which connections there are, said in a few numbers and listed when somebody asks.
+"""Laws: connectivity given by a few numbers instead of a list, and listed only on demand.
 
-`AllToAll`, `OneToOne` and `Shift` pair units by their place in the population's list, `Window` by a
-rule on these places or on grids; the Gaussian ones are laws of probability. Another package's law
-is a `Law` as well, listed by the name of its class under the entry points
+`AllToAll`, `OneToOne` and `Shift` pair units by their index in the population, `Window` by a rule
+on indices or on grids; the Gaussian ones are laws of probability. A law of another package is a
+`Law` as well, listed by the name of its class under the entry points
 ``connectome_compiler.laws``.
 """
 
@@ -31,9 +31,9 @@ HINT = 'add [[pass]] use = "materialise-laws"'
 
 @dataclass(frozen=True, slots=True)
 class Law(ABC):
-    """What a law is: a frozen dataclass whose fields, plain numbers and words, say all of it.
+    """What a law is: a frozen dataclass, defined entirely by its fields, plain numbers and words.
 
-    Sizes are those of `Graph.shape`: of units, or of a convolution's channels.
+    Sizes are those of `Graph.shape`: units, or the channels of a convolution.
     """
 
     has_list: ClassVar[bool] = True  # a law of probability has none until it is drawn
@@ -58,13 +58,13 @@ class Law(ABC):
         self.count(n_post, n_pre)
 
     def drawn_anew(self, further: int) -> Self:
-        """Return the law with its seed ``further`` on, if it has one."""
+        """Return the law with ``further`` added to its seed, if it has one."""
         return self
 
     def synapses(self, n_post: int, n_pre: int, generator: Generator) -> Synapses:
         """Return the connections as a list, of one synapse each.
 
-        What a law leaves to chance is drawn from ``generator``.
+        Random choices are drawn from ``generator``.
         """
         post, pre = self.entries(n_post, n_pre)
         return Synapses(post, pre, np.ones(len(post), np.int32))
@@ -95,7 +95,7 @@ class AllToAll(Law):
         return "all to all" + _selected(self.post_units, self.pre_units)
 
     def check(self, n_post: int, n_pre: int, operator: Operator) -> None:
-        """Refuse what would not fit into memory."""
+        """Refuse what would not fit in memory."""
         must_fit("all to all", weights=n_post * n_pre * operator.area)
         self.count(n_post, n_pre)
 
@@ -123,7 +123,7 @@ class OneToOne(Law):
             _n_units(self.pre_units, n_pre, "pre"),
         )
         if post != pre:
-            raise CompileError("one-to-one", f"{pre} units cannot pair with {post}")
+            raise CompileError("one-to-one", f"{pre} units cannot be paired with {post}")
         return post
 
     def describe(self) -> str:
@@ -135,7 +135,7 @@ class OneToOne(Law):
 class Shift(Law):
     """Unit ``i`` of ``pre`` to unit ``i + by`` of ``post``; both have as many: body segments.
 
-    Those that would be beyond the end have no partner.
+    Units that would be beyond the end have no partner.
     """
 
     by: int
@@ -149,7 +149,7 @@ class Shift(Law):
     def count(self, n_post: int, n_pre: int) -> int:
         """Return the number of pairs."""
         if n_post != n_pre:
-            raise CompileError("shift", f"{n_pre} units cannot pair with {n_post}")
+            raise CompileError("shift", f"{n_pre} units cannot be paired with {n_post}")
         return max(0, n_post - abs(self.by))
 
     def describe(self) -> str:
@@ -161,16 +161,16 @@ class Shift(Law):
 class Window(Law):
     """The units, or channels, that ``rule`` joins.
 
-    A law: no connection is listed until somebody asks. A rule that draws has its own seed.
+    No connection is listed until it is needed. A random rule has its own seed.
     """
 
     rule: WindowRule
 
     @classmethod
     def of(cls, where: str, **numbers: Any) -> Window:
-        """Return the window of a rule; raise `CompileError` at ``where`` for numbers without one.
+        """Return the window of a rule; raise `CompileError` at ``where`` for invalid numbers.
 
-        Numbers are the fields of `WindowRule`.
+        ``numbers`` are the fields of `WindowRule`.
         """
         try:
             return cls(WindowRule(**numbers))
@@ -178,9 +178,9 @@ class Window(Law):
             raise CompileError(where, str(error)) from error
 
     def check(self, n_post: int, n_pre: int, operator: Operator) -> None:
-        """Refuse a rule that would make another mask in the layer than in the graph."""
+        """Refuse a rule that would make a different mask in the layer than in the graph."""
         rule, kind = self.rule, type(operator).__name__
-        must_fit("window", weights=n_post * n_pre * operator.area)  # it goes through all pairs
+        must_fit("window", weights=n_post * n_pre * operator.area)  # it visits all pairs
         if rule.transposed != isinstance(operator, ConvTranspose2d):
             problem = f"transposed={rule.transposed} does not fit the operator, {kind}"
             raise CompileError("window", problem, "transposed convolutions have transposed windows")
@@ -191,11 +191,11 @@ class Window(Law):
                 raise CompileError("window", problem, hint)
             if operator.per_position and (rule.form not in PER_WEIGHT or rule.transposed):
                 problem = f"form {rule.form!r} joins whole channels, not single weights of a kernel"
-                raise CompileError("window", problem, "leave out per_position")
+                raise CompileError("window", problem, "set per_position to false")
         self.count(n_post, n_pre)
 
     def drawn_anew(self, further: int) -> Window:
-        """Return the window of a seed ``further`` on, if its rule draws; else the same."""
+        """Return the window with ``further`` added to its seed, if its rule is random."""
         if "seed" not in FORMS[self.rule.form]:
             return self
         return Window(replace(self.rule, seed=(self.rule.seed + further) % SEEDS))
@@ -203,7 +203,7 @@ class Window(Law):
     def synapses(self, n_post: int, n_pre: int, generator: Generator) -> Synapses:
         """Return the connections as a list; those of a Gaussian window have its factor as weight.
 
-        A rule that draws has a seed of its own.
+        A random rule has a seed of its own.
         """
         post, pre = self.entries(n_post, n_pre)
         if self.rule.form != "gaussian":
@@ -234,12 +234,12 @@ class Window(Law):
 
 @dataclass(frozen=True, slots=True)
 class GaussianLaw(Law):
-    """Contacts whose probability falls off with distance as a Gaussian, on a sheet of neurons.
+    """Connections whose probability falls off with distance as a Gaussian, on a sheet of neurons.
 
-    ``width`` is its standard deviation, in micrometres, or in pixels of the map that the sources
-    are. ``in_degree`` is the mean number of sources of a target, over the whole Gaussian. ``peak``
-    is the probability at no distance, where that is what was measured: then a kernel keeps the
-    peak, else it keeps the in-degree.
+    ``width`` is its standard deviation, in micrometres or in pixels of the source map.
+    ``in_degree`` is the mean number of sources of a target, over the whole Gaussian. ``peak`` is
+    the probability at zero distance, if that is what was measured: a kernel then keeps the peak,
+    otherwise the in-degree.
     """
 
     has_list: ClassVar[bool] = False
@@ -254,13 +254,13 @@ class GaussianLaw(Law):
         _positive("Gaussian law, width", self.width)
         _positive("Gaussian law, in_degree", self.in_degree)
         if self.peak is not None and not 0 < self.peak <= 1:
-            problem = f"{self.peak} is no probability above 0"
+            problem = f"must be a probability above 0, not {self.peak}"
             raise CompileError("Gaussian law, peak", problem, "0 < peak <= 1")
         if self.unit not in ("um", "px"):
-            raise CompileError("Gaussian law, unit", f"{self.unit!r} is neither um nor px")
+            raise CompileError("Gaussian law, unit", f"must be um or px, not {self.unit!r}")
 
     def entries(self, n_post: int, n_pre: int) -> NoReturn:
-        """Raise `CompileError`: neurons have no places yet."""
+        """Raise `CompileError`: neurons have no positions yet."""
         hint = "give it a kernel first: size-maps, lay-kernels, then materialise-laws"
         raise CompileError("Gaussian law", f"{self.describe()} has no list of connections", hint)
 
@@ -276,11 +276,11 @@ class GaussianLaw(Law):
 
 @dataclass(frozen=True, slots=True)
 class GaussianKernel(Law):
-    """Weights of a kernel that are open with the probability of a Gaussian around its centre.
+    """Weights of a kernel, each open with a probability that is Gaussian around the centre.
 
-    ``peak`` is the probability at the centre, and may be above 1 where a kernel is too small for
-    its in-degree: what is above 1 is cut. ``width`` is the standard deviation in pixels, ``kernel``
-    the size (height, width), as the operator has it. Each pair of channels is drawn for itself.
+    ``peak`` is the probability at the centre, and may exceed 1 where a kernel is too small for
+    its in-degree: probabilities are clipped at 1. ``width`` is the standard deviation in pixels,
+    ``kernel`` the size (height, width) of the operator. Each pair of channels is drawn separately.
     """
 
     has_list: ClassVar[bool] = False
@@ -294,10 +294,13 @@ class GaussianKernel(Law):
         _positive("Gaussian kernel, peak", self.peak)
         _positive("Gaussian kernel, width", self.width)
         if min(self.kernel) < 1:
-            raise CompileError("Gaussian kernel", f"{self.kernel} is no size (height, width)")
+            raise CompileError(
+                "Gaussian kernel",
+                f"kernel must be (height, width), both at least 1, not {self.kernel}",
+            )
 
     def gaussian(self) -> npt.NDArray[np.float64]:
-        """Return ``peak * exp(-(x^2 + y^2) / (2 width^2))`` at every position, uncut."""
+        """Return ``peak * exp(-(x^2 + y^2) / (2 width^2))`` at every position, not clipped."""
         y, x = (np.arange(k) - (k - 1) / 2 for k in self.kernel)
         squared: npt.NDArray[np.float64] = y[:, None] ** 2 + x**2
         return self.peak * np.exp(-squared / (2 * self.width**2))
@@ -307,7 +310,7 @@ class GaussianKernel(Law):
         return np.minimum(self.gaussian(), 1.0)
 
     def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
-        """Raise `CompileError`: which weights are open is drawn by a pass that owns the seed."""
+        """Raise `CompileError`: the open weights are drawn by a pass, which has the seed."""
         raise CompileError("Gaussian kernel", f"{self.describe()} is a law of probability", HINT)
 
     def count(self, n_post: int, n_pre: int) -> int:
@@ -324,14 +327,16 @@ class GaussianKernel(Law):
             problem = f"its operator is {operator}"
             raise CompileError("Gaussian kernel", problem, "a convolution with per_position")
         if self.kernel != operator.kernel:
-            problem = f"is one of {self.kernel}, but its convolution is one of {operator.kernel}"
-            raise CompileError("Gaussian kernel", problem, "both have one kernel")
+            problem = (
+                f"has size {self.kernel}, but the kernel of its convolution has {operator.kernel}"
+            )
+            raise CompileError("Gaussian kernel", problem, "use one size for both")
         self.count(n_post, n_pre)
 
     def synapses(self, n_post: int, n_pre: int, generator: Generator) -> Synapses:
-        """Draw each weight: target channel by source channel by position, in this order.
+        """Draw the weights: target channel by source channel by position, in this order.
 
-        It is open where a uniform number of ``generator`` is below its probability.
+        A weight is open where a uniform number of ``generator`` is below its probability.
         """
         chance = self.probability().reshape(-1)
         drawn = generator.random((n_post, n_pre // len(chance), len(chance)))
@@ -355,7 +360,7 @@ def units(selected: tuple[int, ...] | None, n: int, side: str) -> Index:
         return np.arange(n, dtype=np.int32)
     chosen = np.array(selected, np.int64)
     if chosen.size and (chosen[0] < 0 or chosen[-1] >= n or (np.diff(chosen) <= 0).any()):
-        problem = f"the selected units do not ascend within 0..{n - 1}"
+        problem = f"the selected units must be ascending indices within 0..{n - 1}"
         raise CompileError(f"selected {side} units", problem)
     return chosen.astype(np.int32)
 
@@ -381,5 +386,5 @@ def _fits(check: Callable[[int, int], None], n_post: int, n_pre: int) -> None:
 
 
 def _positive(where: str, value: float) -> None:
-    if not 0 < value < 2.0**63:  # counts that are made of it stay finite
-        raise CompileError(where, f"{value} is not a positive number")
+    if not 0 < value < 2.0**63:  # so that counts computed from it stay finite
+        raise CompileError(where, f"must be positive and finite, not {value}")

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from connectome_compiler.errors import CompileError
 
-# The columns that passes know; every table has them. More columns are welcome and survive.
+# The columns that passes use; every table has them. Any other columns are kept as they are.
 STANDARD: dict[str, pa.DataType] = {
     "cell_type": pa.string(),
     "cell_class": pa.string(),  # "excitatory", "inhibitory", or the source's word
@@ -29,7 +29,7 @@ COVERAGES = ("none", "partial", "full")
 
 
 def neuron_table(columns: Mapping[str, Any]) -> pa.Table:
-    """Make a neuron table from arrays of equal length; ``neuron_id`` is the one that must be there.
+    """Make a neuron table from arrays of equal length; only ``neuron_id`` is required.
 
     Ids become int64 or strings. Standard columns are cast to their types; those not given are null.
     """
@@ -51,10 +51,10 @@ def neuron_table(columns: Mapping[str, Any]) -> pa.Table:
 
 
 def canonical(table: pa.Table) -> pa.Table:
-    """Return ``table`` in the one form in which equal tables are equal bytes.
+    """Return ``table`` in the canonical form, in which equal tables are equal bytes.
 
     Each column is one chunk; dictionaries and the large and view kinds of strings become plain
-    strings, times the types that Parquet has; metadata, such as that of pandas, goes.
+    strings, times the types that Parquet has; metadata, such as that of pandas, is removed.
     """
     columns = []
     for column in table.columns:
@@ -109,7 +109,7 @@ def _ids(values: Any) -> pa.Array:
         dtype = pa.string()
     else:  # 864691135000000001 as a float is another neuron's id
         hint = "read them as int64 or as text: floats above 2**53 are not exact"
-        raise CompileError(where, f"ids are {ids.type}, neither integers nor text", hint)
+        raise CompileError(where, f"ids must be integers or text, not {ids.type}", hint)
     try:
         return ids.cast(dtype)
     except pa.ArrowException as error:

@@ -1,7 +1,7 @@
 """Node models: how a unit turns its summed input, its drive, into activity.
 
-A record for each kind of unit, with the fields that this kind has and no others. Another package's
-record is a `Node` as well, listed by the name of its class under the entry points
+One record for each kind of unit, with the fields of that kind and no others. A record of another
+package is a `Node` as well, listed by the name of its class under the entry points
 ``connectome_compiler.nodes``: a spiking unit brings its threshold, its reset and its refractory
 period.
 """
@@ -26,7 +26,7 @@ BUILTIN = {
 
 @runtime_checkable
 class Node(Protocol):
-    """What a node model is: a frozen dataclass whose fields, plain numbers and words, say all."""
+    """What a node model is: a frozen dataclass, defined entirely by its plain fields."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -53,11 +53,11 @@ class Attenuation:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """A unit without memory: its activity follows its drive, once in each sweep of the network.
+    """A unit without memory: its activity follows from its drive, once per sweep of the network.
 
     The drive is normalised, rectified (or whatever ``activation`` names) and attenuated by
     ``inhibition``, and noise is added in training. Normalisation "layer" and "rms" is over the
-    population, "batch" over samples (and the places of a map), for each unit or channel.
+    population, "batch" over samples (and the positions of a map), for each unit or channel.
     """
 
     activation: Literal["relu", "linear", "tanh", "sigmoid", "softplus"] = "relu"
@@ -68,15 +68,15 @@ class Swept:
     def __post_init__(self) -> None:
         check_fields(self)
         if not (isfinite(self.noise_std) and self.noise_std >= 0):
-            problem = f"must be a standard deviation, finite and not negative, not {self.noise_std}"
+            problem = f"must be finite and at least 0, not {self.noise_std}"
             raise CompileError("Swept.noise_std", problem)
 
     def check(self, population: Population) -> None:
-        """Refuse graded inhibition of units for which no table says how strong it is."""
+        """Refuse graded inhibition where no table gives its strength."""
         table = population.neurons
         if self.inhibition and (table is None or "inhibition" not in table.column_names):
             problem = "has graded inhibition, but no column 'inhibition'"
-            hint = 'add [[pass]] use = "fold-inhibition", which makes it'
+            hint = 'add [[pass]] use = "fold-inhibition", which adds it'
             raise VerifyError(f"population {population.name}", problem, hint)
 
 
@@ -87,9 +87,9 @@ SWEPT = Swept()
 class Leaky:
     """A leaky rate unit: ``tau dr/dt = -r + activation(drive + bias)``.
 
-    Its time constant starts at ``tau_ms`` and, like its bias, is trained one for all neurons of the
-    population ("shared"), one per "cell_type", or one per "neuron". "fixed" keeps tau as it is,
-    "none" leaves the bias out.
+    The time constant starts at ``tau_ms``. Like the bias, it is trained, with one value for the
+    population ("shared"), one per "cell_type", or one per "neuron". "fixed" keeps tau at its
+    start, "none" omits the bias.
     """
 
     tau_ms: float  # milliseconds
@@ -104,17 +104,17 @@ class Leaky:
             raise CompileError("Leaky.tau_ms", problem)
 
     def check(self, population: Population) -> None:
-        """Refuse constants per cell type of units without types."""
+        """Refuse constants per cell type where units have no types."""
         if population.neurons is None and "cell_type" in (self.tau_per, self.bias_per):
             problem = "has constants per cell type, but no neuron table"
-            raise VerifyError(f"population {population.name}", problem, "share them, or use neuron")
+            raise VerifyError(f"population {population.name}", problem, "use shared, or neuron")
 
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """A non-spiking unit of a motif: its activity follows its drive within the same step.
+    """A non-spiking unit of a motif: its activity is a function of its drive in the same step.
 
-    "graded" is the drive between 0 and 1, cut off outside. ``rest`` is the drive without any input.
+    "graded" is the drive clipped to 0..1. ``rest`` is the drive without any input.
     """
 
     activation: Literal["graded", "relu", "linear", "tanh", "sigmoid", "softplus"] = "graded"
@@ -126,12 +126,12 @@ class Graded:
             raise CompileError("Graded.rest", f"must be finite, not {self.rest}")
 
     def check(self, population: Population) -> None:
-        """Any unit can be of this kind."""
+        """Accept any units."""
 
 
 @dataclass(frozen=True, slots=True)
 class SquareWave:
-    """Two units of a motif that take turns; their drive is a count of steps.
+    """Two units of a motif that alternate; their drive is a step counter.
 
     The first is 1 during the first ``period_steps // 2`` steps of a period, the second during the
     others.
@@ -146,14 +146,14 @@ class SquareWave:
             raise CompileError("SquareWave.period_steps", problem)
 
     def check(self, population: Population) -> None:
-        """Refuse all but two units."""
+        """Refuse any number of units but two."""
         if population.shape != (2,):
-            problem = f"has shape {population.shape}: a square wave has two units"
+            problem = f"must have two units for a square wave, not shape {population.shape}"
             raise VerifyError(f"population {population.name}", problem)
 
 
 def words(node: Node) -> dict[str, Any]:
-    """Return what modules state of units of this kind: its fields, and what stands for them."""
+    """Return what modules state of units of this kind: its fields, and their values."""
     told = asdict(node)
     if isinstance(node, Swept):
         held = node.inhibition

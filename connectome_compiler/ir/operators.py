@@ -22,7 +22,7 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Linear:
-    """A weight for every connection between two units; maps count as the list of their units."""
+    """A weight for every connection between two units; maps count as lists of units."""
 
     @property
     def area(self) -> int:
@@ -39,11 +39,11 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Conv2d:
-    """A convolution of maps ``(channels, height, width)``, as `torch.nn.Conv2d` has it.
+    """A convolution of maps ``(channels, height, width)``, as `torch.nn.Conv2d` computes it.
 
     ``kernel``, ``stride``, ``padding`` and ``dilation`` are of (height, width). With ``groups``,
-    each group of post channels sees its own group of pre channels. ``end_padding`` is what is added
-    beyond ``padding`` below and at the right.
+    each group of post channels sees its own group of pre channels. ``end_padding`` is additional
+    padding at the bottom and at the right.
     """
 
     kernel: Pair
@@ -87,9 +87,9 @@ class Conv2d:
 
 @dataclass(frozen=True, slots=True)
 class ConvTranspose2d:
-    """A transposed convolution of maps, as `torch.nn.ConvTranspose2d` has it.
+    """A transposed convolution of maps, as `torch.nn.ConvTranspose2d` computes it.
 
-    As for `Conv2d`; ``output_padding`` adds rows and columns at one side of the result. With
+    Fields are those of `Conv2d`; ``output_padding`` extends one side of the result. With
     ``groups``, each group of pre channels drives its own group of post channels.
     """
 
@@ -105,7 +105,9 @@ class ConvTranspose2d:
         _own_numbers(self)
         for k in range(2):
             if self.output_padding[k] >= max(self.stride[k], self.dilation[k]):
-                problem = f"output_padding {self.output_padding} is not under stride or dilation"
+                problem = (
+                    f"output_padding {self.output_padding} must be smaller than stride or dilation"
+                )
                 raise CompileError("ConvTranspose2d", problem)
 
     @property
@@ -142,13 +144,13 @@ OPERATORS: dict[str, type[Any]] = {
 
 
 def _own_numbers(geometry: Conv2d | ConvTranspose2d) -> None:
-    """Make pairs of whole numbers of what was given; refuse what no convolution has."""
+    """Turn what was given into pairs of integers; refuse values that no convolution can have."""
     kind = type(geometry).__name__
     for field in fields(geometry):
         value = getattr(geometry, field.name)
         if field.name == "per_position":
             if not isinstance(value, bool):
-                raise CompileError(kind, f"per_position {value!r} is neither true nor false")
+                raise CompileError(kind, f"per_position must be true or false, not {value!r}")
             continue
         try:
             if field.name == "groups":
@@ -157,11 +159,15 @@ def _own_numbers(geometry: Conv2d | ConvTranspose2d) -> None:
                 both = value if isinstance(value, Sequence) else (value, value)
                 numbers = tuple(index(v) for v in both)
         except TypeError:
-            raise CompileError(kind, f"{field.name} {value!r} is no whole number") from None
+            raise CompileError(
+                kind, f"{field.name} must be a whole number, not {value!r}"
+            ) from None
         least = 0 if field.name.endswith("padding") else 1
         flat = (numbers,) if field.name == "groups" else numbers
         if (field.name != "groups" and len(flat) != 2) or min(flat, default=0) < least:
-            raise CompileError(kind, f"{field.name} {value!r} is none: two numbers from {least} on")
+            raise CompileError(
+                kind, f"{field.name} must be two numbers of at least {least}, not {value!r}"
+            )
         object.__setattr__(geometry, field.name, numbers)
 
 
@@ -171,14 +177,14 @@ def _positions(geometry: Conv2d | ConvTranspose2d) -> int:
 
 
 def _channels(geometry: Conv2d | ConvTranspose2d, post: Shape, pre: Shape) -> Pair:
-    """Return the channels of both maps; refuse what has none, or not a multiple of the groups."""
+    """Return the channels of both maps; refuse non-maps and uneven groups."""
     kind = type(geometry).__name__
     for end, shape in (("post", post), ("pre", pre)):
         if len(shape) != 3:
-            problem = f"{end} population of shape {shape} is no map"
-            raise CompileError(kind, problem, "shapes of maps are (channels, height, width)")
+            problem = f"{end} population of shape {shape} is not a map"
+            raise CompileError(kind, problem, "a map has the shape (channels, height, width)")
         if shape[0] % geometry.groups:
-            problem = f"{shape[0]} {end} channels are no multiple of {geometry.groups} groups"
+            problem = f"{shape[0]} {end} channels cannot be divided into {geometry.groups} groups"
             raise CompileError(kind, problem)
     return post[0], pre[0]
 

@@ -1,4 +1,4 @@
-"""One screen about a graph, as text and as HTML for notebooks."""
+"""A one-screen summary of a graph, as text and as HTML for notebooks."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def _types(p: Population) -> str:
 
 def _density(graph: Graph, q: Projection) -> str:
     if isinstance(q.connectivity, GaussianLaw) and q.connectivity.unit == "px":
-        return "-"  # there is no map yet whose pixels they are
+        return "-"  # the map whose pixels they are does not exist yet
     return f"{graph.density(q):.4f}"
 
 
@@ -150,6 +150,6 @@ def _weight(q: Projection) -> str:
     total = q.connectivity.weight.sum()
     if q.kind == "chemical":
         return f"{total:,.0f} {q.connectivity.unit}"
-    if q.pre == q.post:  # every junction stands there twice, but for those of a cell with itself
+    if q.pre == q.post:  # every junction is listed twice, except autapses
         total -= q.connectivity.weight[q.connectivity.pre < q.connectivity.post].sum()
     return f"{total:,.0f} {q.connectivity.unit}, {n_junctions(q):,} junctions"

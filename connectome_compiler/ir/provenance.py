@@ -9,7 +9,7 @@ from typing import Any
 
 from connectome_compiler.ir.records import check_fields, made
 
-FALLBACK = "fall-back-to-statistics"  # the step by which an adapter owns up to a substitute
+FALLBACK = "fall-back-to-statistics"  # the step with which an adapter declares a substitute
 NULL_MODEL = "null-model"  # the step that randomises the wiring; its first note says how
 
 
@@ -19,7 +19,7 @@ class Evidence(StrEnum):
     MEASURED = "measured"
     PREDICTED = "predicted"  # by a classifier or from a transmitter, cell by cell
     MODELLED = "modelled"  # drawn from statistics: no such neuron exists
-    UNKNOWN = "unknown"  # nothing says how it came about, and nobody vouches for it
+    UNKNOWN = "unknown"  # neither the source nor the user says how it was obtained
     NONE = "none"  # the graph does not have the property
 
 
@@ -32,12 +32,12 @@ def standing(connectivity: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file that was read: its name, never its path, so that builds agree between machines."""
+    """A file that was read: its name, never its path, so that builds agree across machines."""
 
     name: str
     sha256: str
     n_bytes: int
-    address: str = ""  # where it can be had, if it is public
+    address: str = ""  # where it can be downloaded, if it is public
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -45,7 +45,7 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One adapter or pass, with what it did to the numbers of neurons and connections."""
+    """One adapter or pass, with its effect on the numbers of neurons and connections."""
 
     name: str
     options: str  # "min_synapses=2", as the recipe would spell it
@@ -62,13 +62,13 @@ class Step:
     def first(
         cls, name: str, options: str, n_neurons: int, n_connections: int, notes: Iterable[str] = ()
     ) -> Step:
-        """Return a step that begins with nothing: what an adapter does first."""
+        """Return a step that starts from nothing: the first one of an adapter."""
         return cls(name, options, 0, n_neurons, 0, n_connections, tuple(notes))
 
     def then(
         self, name: str, options: str, n_neurons: int, n_connections: int, notes: Iterable[str] = ()
     ) -> Step:
-        """Return the step that begins where this one ended."""
+        """Return the step that starts where this one ended."""
         n, m = self.n_neurons_after, self.n_connections_after
         return Step(name, options, n, n_neurons, m, n_connections, tuple(notes))
 
@@ -91,7 +91,7 @@ class Provenance:
 
     ``dataset`` is the data set's name ("microns-v1"); a modelled data set has a name of its own
     ("microns-v1-surrogate"), so that it can never be taken for the measured one. Whoever models
-    connections says in ``made`` how: an adapter, or a pass that draws them anew.
+    connections, an adapter or a pass that redraws them, says in ``made`` how.
     """
 
     dataset: str
@@ -103,14 +103,14 @@ class Provenance:
     citations: tuple[str, ...] = ()
     files: tuple[SourceFile, ...] = ()
     steps: tuple[Step, ...] = ()
-    made: str = ""  # how connections that are modelled came about, a clause: "they follow a rule"
+    made: str = ""  # how modelled connections were made, as a clause: "they follow a rule"
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     @property
     def measured(self) -> bool:
-        """Whether every connection was seen, not predicted or drawn, and somebody says so."""
+        """Whether every connection was observed, not predicted or drawn, and stated to be."""
         return self.connectivity is Evidence.MEASURED
 
     @property
@@ -128,7 +128,7 @@ class Provenance:
         return f"{self.source} is {standing(self.connectivity)}{because}"
 
     def first_notes(self, *names: str) -> list[str]:
-        """Return the first note of every step of these names that has any."""
+        """Return the first note of every step with one of these names, if it has any."""
         return [s.notes[0] for s in self.steps if s.name in names and s.notes]
 
     def with_step(self, step: Step) -> Provenance:

@@ -1,7 +1,8 @@
-"""What a record's fields hold is checked where the record is made, whoever makes it.
+"""The fields of a record are checked when it is made, wherever that is.
 
-A record is a frozen dataclass of the IR; its annotations say what its fields hold. Numbers of numpy
-become plain ones and lists become tuples, so that equal records are stored and hashed alike.
+A record is a frozen dataclass of the IR, whose annotations give the types of its fields. numpy
+scalars become plain numbers and lists become tuples, so that equal records are stored and hashed
+alike.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from connectome_compiler.text import cut
 
 T = TypeVar("T")
 
-LIMIT = 2**63  # whole numbers are below it in size: they are stored and hashed as 64 bits
+LIMIT = 2**63  # integers are smaller in magnitude: they are stored and hashed as 64 bits
 LONGEST = 60  # characters of a value, in an error
 WORDS: dict[Any, str] = {
     str: "text",
@@ -36,7 +37,7 @@ WORDS: dict[Any, str] = {
 
 
 def check_fields(record: Any) -> None:
-    """Make every field of ``record`` what its annotation says; else raise `CompileError`."""
+    """Convert every field of ``record`` to its annotated type, or raise `CompileError`."""
     kind = type(record)
     for name, hint in _hints(kind).items():  # type: ignore[arg-type]  # types can be hashed
         held = getattr(record, name)
@@ -46,7 +47,7 @@ def check_fields(record: Any) -> None:
 
 
 def made(where: str, kind: type[T], entry: Any) -> T:
-    """Return the record whose fields a file spells; raise `CompileError` at what is no such one."""
+    """Return the record that a file describes; raise `CompileError` if it is not valid."""
     if not isinstance(entry, dict):
         raise CompileError(where, f"is {shown(entry)}, expected a table")
     hints = _hints(kind)  # type: ignore[arg-type]
@@ -60,12 +61,12 @@ def made(where: str, kind: type[T], entry: Any) -> T:
     given = {n: _spelled(f"{where}.{n}", hints[n], value) for n, value in entry.items()}
     try:
         return kind(**given)
-    except ValueError as error:  # numbers that this kind refuses
+    except ValueError as error:  # values that this kind of record refuses
         raise CompileError(where, str(error)) from error
 
 
 def _spelled(where: str, hint: Any, value: Any) -> Any:
-    """Return a field of a record, which may be a record itself."""
+    """Return a field of a record, which may itself be a record."""
     if isinstance(value, dict):
         for kind in get_args(hint) or (hint,):  # a record, or nothing
             if isinstance(kind, type) and is_dataclass(kind):
@@ -74,7 +75,7 @@ def _spelled(where: str, hint: Any, value: Any) -> Any:
 
 
 def must_be_record(where: str, value: Any) -> None:
-    """Refuse what another package brings as a record, and nobody could save or hash."""
+    """Refuse a record of another package that could be neither saved nor hashed."""
     kind = type(value)
     if "__dataclass_fields__" not in vars(kind) or not kind.__dataclass_params__.frozen:
         problem = f"{kind.__name__} is not a frozen dataclass"
@@ -82,7 +83,7 @@ def must_be_record(where: str, value: Any) -> None:
 
 
 def fitted(where: str, hint: Any, value: Any) -> Any:
-    """Return ``value`` as ``hint`` wants it; raise `CompileError` at ``where`` if it is no such."""
+    """Return ``value`` as the type ``hint``; raise `CompileError` at ``where`` if it is not one."""
     origin, inside = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         if value is None and NoneType in inside:
@@ -118,12 +119,12 @@ def fitted(where: str, hint: Any, value: Any) -> Any:
         try:
             plain.encode()
         except UnicodeEncodeError as error:
-            raise CompileError(where, f"holds no text: {shown(plain)}") from error
+            raise CompileError(where, f"is not valid text: {shown(plain)}") from error
     return plain
 
 
 def shown(value: Any) -> str:
-    """Return a value from a file as an error may show it: whatever it is, a few words."""
+    """Return a value from a file as an error shows it: a few words, whatever it is."""
     if isinstance(value, str | int | float | None):
         return cut(repr(value), LONGEST)
     return WORDS.get(type(value), f"a {type(value).__name__}")
@@ -160,7 +161,7 @@ def _member(where: str, kind: type[Enum], word: str) -> Enum:
         return kind(word)
     except ValueError:
         known = ", ".join(str(member.value) for member in kind)
-        raise CompileError(where, f"is {shown(word)}, none of {known}") from None
+        raise CompileError(where, f"must be one of {known}, not {shown(word)}") from None
 
 
 def _named(hint: Any) -> str:

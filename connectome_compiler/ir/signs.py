@@ -1,4 +1,4 @@
-"""How many connections have a sign that is known, and how many are held to it."""
+"""How many connections have a known sign, and for how many it is enforced."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from connectome_compiler.ir.operators import Linear
 class SignCount:
     """Chemical connections by their sign; gap junctions have none.
 
-    A sign is known where the biology says it, of the connection or of its neuron. It is enforced
-    where the weight cannot change it, which no unknown one is.
+    A sign is known where the data give it, for the connection or for its neuron. It is enforced
+    where training cannot change it; an unknown sign never is.
     """
 
     excitatory: int = 0
@@ -31,7 +31,7 @@ class SignCount:
 
     @property
     def free(self) -> int:
-        """Number of connections whose sign is known, and which training may flip all the same."""
+        """Number of connections whose sign is known, but which training may flip."""
         return self.known - self.enforced
 
     def __add__(self, other: SignCount) -> SignCount:
@@ -46,7 +46,7 @@ class SignCount:
         )
 
     def notes(self) -> Iterator[str]:
-        """Say which weights are free, and why."""
+        """List which weights are free, and why."""
         if self.unknown:
             yield f"{self.unknown:,} connections have no known sign: their weights are free"
         if self.free:

@@ -20,10 +20,10 @@ Keep = Callable[[str, Graph], Path]
 
 @contextlib.contextmanager
 def kept_stages(folder: Path) -> Iterator[Keep]:
-    """Yield a function that saves the graph of a stage, by name, and returns where it will stand.
+    """Yield a function that saves the graph of a stage, by name, and returns its final path.
 
-    When the body ends well, the stages take the place of those of an earlier build in ``folder``;
-    else that is left as it was. Nothing is made where no stage is kept.
+    If the body succeeds, the stages replace those of an earlier build in ``folder``; otherwise
+    that is left as it was. If no stage is saved, no folder is made.
     """
     with contextlib.ExitStack() as stack:
         drafts: list[Path] = []
@@ -43,22 +43,22 @@ def kept_stages(folder: Path) -> Iterator[Keep]:
 
 
 def _must_be_free(place: Path) -> None:
-    """Refuse a place where something stands that is no stage of an earlier build."""
+    """Refuse a path that exists and is not a stage of an earlier build."""
     if place.parent.exists() and not place.parent.is_dir():
         raise CompileError(str(place.parent), "is a file, not a folder", "move it away")
     if not os.path.lexists(place):
         return
     if not place.is_symlink():
         must_be_ours(place, f"move {place.parent} away")
-    # Without a page it is what a kill left of one: `must_be_ours` has seen that no more is in it.
+    # Without a page it is the remains of a killed save: `must_be_ours` saw nothing else in it.
     if place.is_symlink() or ((place / PAGE).exists() and not _is_stage(place)):
-        raise CompileError(str(place), "is no stage that ccompile saved", "move it away")
+        raise CompileError(str(place), "is not a stage that ccompile saved", "move it away")
 
 
 def _swap(drafts: Path, folder: Path) -> None:
-    """Save the graphs in ``drafts`` to ``folder``, then take earlier stages away.
+    """Save the graphs in ``drafts`` to ``folder``, then remove earlier stages.
 
-    Graph by graph: a kill leaves stages of two builds, each of them whole.
+    Graph by graph: a kill may leave stages of two builds, but each is complete.
     """
     new = sorted(p.name for p in drafts.iterdir())
     for name in new:
@@ -69,7 +69,7 @@ def _swap(drafts: Path, folder: Path) -> None:
 
 
 def _is_stage(folder: Path) -> bool:
-    """Return whether a folder is the graph of a build's stage, with the name that it was given."""
+    """Return whether a folder is the saved stage of a build, under its original name."""
     match = STAGE.fullmatch(folder.name)
     if match is None or folder.is_symlink():
         return False

@@ -1,9 +1,9 @@
-"""A graph as a folder that a person can look into.
+"""A graph as a folder that people can read.
 
-``graph.json`` names populations, projections, ports and provenance; the tables lie beside it, with
-the hash of their content in their names: ``neurons/<population>.<hash>.parquet`` and
-``connections/<projection>.<hash>.parquet``. So a graph is replaced by replacing its page. Equal
-graphs make equal files, byte for byte (with one version of pyarrow).
+``graph.json``, the page, lists populations, projections, ports and provenance; the tables are
+beside it, with the hash of their content in their names: ``neurons/<population>.<hash>.parquet``
+and ``connections/<projection>.<hash>.parquet``. So a graph is replaced by replacing its page. Equal
+graphs give equal files, byte for byte (with the same version of pyarrow).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from connectome_compiler.ir.weights import Weights
 from connectome_compiler.registry import HOME, find
 
 T = TypeVar("T")
-Record = Literal["law", "node", "weights"]  # what other packages may bring to a graph
+Record = Literal["law", "node", "weights"]  # records that other packages may define
 RECORDS: dict[Record, Any] = {"law": Law, "node": Node, "weights": Weights}
 
 FORMAT = 6
@@ -55,11 +55,11 @@ COLUMNS = {"post", "pre", "weight", "size", "sign"}  # of a table of connections
 
 
 def save(graph: Graph, folder: Path) -> Path:
-    """Write ``graph`` to ``folder``, whole or not at all; a graph that stands there is replaced."""
+    """Write ``graph`` to ``folder``, completely or not at all, replacing a graph saved there."""
     graph.verify()
     try:
         tables, page = _write(graph)
-        target = Path(os.path.realpath(folder))  # of a link, what it points to is replaced
+        target = Path(os.path.realpath(folder))  # the target of a link is replaced, not the link
         if target.exists():
             must_be_ours(folder)
         _put(target, tables, page)
@@ -68,18 +68,20 @@ def save(graph: Graph, folder: Path) -> Path:
         hint = files.way_out(error, "choose another folder")
         raise CompileError(str(folder), problem, hint) from error
     except UnicodeEncodeError as error:
-        raise CompileError(str(folder), f"provenance holds no text: {error.object!r}") from error
+        raise CompileError(
+            str(folder), f"provenance is not valid text: {error.object!r}"
+        ) from error
     return folder
 
 
 def move(draft: Path, folder: Path) -> None:
-    """Save the graph in ``draft``, which is ours alone, to ``folder`` as `save` would."""
+    """Move the graph in ``draft``, a private folder, to ``folder`` as `save` would."""
     tables = {p.relative_to(draft).as_posix(): p.read_bytes() for p in draft.glob("*/*")}
     _put(folder, tables, (draft / PAGE).read_bytes())
 
 
 def remove(folder: Path) -> None:
-    """Take away the saved graph in ``folder``, and nothing that somebody has put beside it."""
+    """Remove the saved graph in ``folder``, and nothing else that is in it."""
     with files.locked(folder, _is_named) as desk:
         with contextlib.suppress(OSError):
             (folder / PAGE).unlink()
@@ -90,7 +92,7 @@ def remove(folder: Path) -> None:
 
 def _put(folder: Path, tables: Mapping[str, bytes], page: bytes) -> None:
     with files.locked(folder, _is_named) as desk:
-        must_be_ours(folder)  # another process may have been there
+        must_be_ours(folder)  # another process may have removed it
         for name, data in tables.items():
             desk.add(name, data)
         desk.swap(PAGE, page)
@@ -99,7 +101,7 @@ def _put(folder: Path, tables: Mapping[str, bytes], page: bytes) -> None:
 
 
 def _sweep(desk: files.Folder, named: Collection[str]) -> None:
-    """Take away the tables of the graph that was replaced, and of saves that were killed."""
+    """Remove the tables of the graph that was replaced, and those of killed saves."""
     if not desk.alone:
         return
     for name in FOLDERS:
@@ -113,7 +115,7 @@ def _sweep(desk: files.Folder, named: Collection[str]) -> None:
 
 
 def _is_named(table: Path) -> bool:
-    """Return whether the page that stands there now names a table."""
+    """Return whether the current page names a table."""
     try:
         page = (table.parents[1] / PAGE).read_bytes()
     except FileNotFoundError:
@@ -122,7 +124,7 @@ def _is_named(table: Path) -> bool:
 
 
 def load(folder: Path) -> Graph:
-    """Read the graph in ``folder``; raise `CompileError` if it is none, or was altered."""
+    """Read the graph in ``folder``; raise `CompileError` if there is none, or if it was altered."""
     page = _page(folder)
     try:
         origin = Provenance.from_dict(page["provenance"], f"{folder / PAGE}: provenance")
@@ -133,7 +135,7 @@ def load(folder: Path) -> Graph:
             tuple(made(at, Port, p) for at, p in _listed(folder, page, "ports")),
         )
         if graph.digest() != page["digest"]:
-            problem = "the tables do not belong to the digest in graph.json"
+            problem = "the tables do not match the digest in graph.json"
             raise CompileError(str(folder), problem, ALTERED)
         graph.verify()
     except CompileError as error:
@@ -143,7 +145,7 @@ def load(folder: Path) -> Graph:
 
 
 def _page(folder: Path) -> dict[str, Any]:
-    """Return what ``graph.json`` says; raise `CompileError` unless it is as it was written."""
+    """Return the content of ``graph.json``; raise `CompileError` if it was altered."""
     where = str(folder / PAGE)
     if not (folder / PAGE).exists():
         raise CompileError(str(folder), "is not a saved graph", f"it has no {PAGE}")
@@ -154,28 +156,28 @@ def _page(folder: Path) -> dict[str, Any]:
         raise CompileError(at, error.msg, ALTERED) from error
     except RecursionError as error:
         raise CompileError(where, "is nested too deeply", ALTERED) from error
-    except (OSError, ValueError) as error:  # ValueError: bytes that are no text, endless numbers
+    except (OSError, ValueError) as error:  # ValueError: bytes that are not text, endless numbers
         raise CompileError(where, f"cannot be read: {_reason(error)}") from error
     found = page.get("format") if isinstance(page, dict) else None
     if type(found) is not int or found != FORMAT:
-        problem = f"format {shown(found)}, this version reads {FORMAT}"
+        problem = f"has format {shown(found)}; this version reads format {FORMAT}"
         raise CompileError(where, problem, _made_anew(page))
     for name, kind in (("digest", str), ("sha256", str), ("provenance", dict)):
         _entry(where, page, name, kind)
     if page["sha256"] != statement_digest(page):
-        problem = "was altered: it does not have the hash that it was written with"
+        problem = "was altered: its hash is not the one it was written with"
         raise CompileError(where, problem, "save the graph again")
     return dict(page)
 
 
 def _listed(folder: Path, page: dict[str, Any], name: str) -> list[tuple[str, Any]]:
-    """Return the entries of a list in the page, each with where it stands."""
+    """Return the entries of a list in the page, each with its location."""
     where = str(folder / PAGE)
     return [(f"{where}: {name}[{k}]", v) for k, v in enumerate(_entry(where, page, name, list))]
 
 
 def _made_anew(page: Any) -> str:
-    """Return how to make a graph of another format again, as far as it tells what it is."""
+    """Return how to remake a graph of another format, as far as its provenance can be read."""
     command = "ccompile build RECIPE --save-after all"
     origin = page.get("provenance") if isinstance(page, dict) else None
     try:
@@ -192,7 +194,7 @@ def file_name(name: str, taken: set[str]) -> str:
     plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in plain).lstrip(".")[:50]
     plain = plain or "unnamed"
     unique, k = plain, 1
-    # Some file systems do not tell L4 from l4, nor the two spellings of an accented letter.
+    # Some file systems do not distinguish L4 from l4, nor the two encodings of an accented letter.
     while (key := unicodedata.normalize("NFKC", unique).casefold()) in taken:
         k += 1
         unique = f"{plain}-{k}"
@@ -206,20 +208,20 @@ def must_be_ours(folder: Path, hint: str = "choose another folder, or remove it"
         raise CompileError(str(folder), "is a file, not a folder", hint)
     inside = sorted(p.name for p in folder.iterdir() if not files.DRAFT.fullmatch(p.name))
     if strange := [name for name in inside if name not in (PAGE, *FOLDERS)]:
-        raise CompileError(str(folder), f"holds {strange[0]}, which is no part of a graph", hint)
+        raise CompileError(str(folder), f"holds {strange[0]}, which is not part of a graph", hint)
     if PAGE in inside:
         found = _format(folder / PAGE)
-        if found not in (None, FORMAT):  # whose tables this version cannot tell from others
+        if found not in (None, FORMAT):  # this version cannot identify its tables
             raise CompileError(str(folder), f"holds a graph of format {found!r}", hint)
         ours = found == FORMAT
-    else:  # a save may have been killed before it wrote its page
+    else:  # a save may have been killed before it wrote the page
         ours = all(files.is_hashed(p) for name in inside for p in (folder / name).iterdir())
     if not ours:
         raise CompileError(str(folder), "exists and is not a saved graph", hint)
 
 
 def _format(path: Path) -> int | None:
-    """Return the format of a graph's page; None if it is none."""
+    """Return the format of a graph's page; None if it is not one."""
     if not path.is_file():
         return None
     try:
@@ -291,20 +293,20 @@ def _write(graph: Graph) -> tuple[dict[str, bytes], bytes]:
         "ports": [asdict(p) for p in graph.ports],
         "provenance": graph.provenance.to_dict(),
     }
-    page["sha256"] = statement_digest(page)  # no word of origin changes unseen
+    page["sha256"] = statement_digest(page)  # so that no change of origin goes unnoticed
     text = json.dumps(page, indent=1, ensure_ascii=False) + "\n"
     return tables, text.encode()
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Return a file of the folder; raise `CompileError` if it is none, or lies elsewhere."""
+    """Return a file of the folder; raise `CompileError` if it does not exist or lies elsewhere."""
     where = f"{folder / PAGE}: {shown(name)}"
     try:
         path = (folder / name).resolve()
         if not path.is_relative_to(folder.resolve()):
             raise CompileError(where, "lies outside the folder", ALTERED)
-        if not S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
-            raise CompileError(where, "is no regular file", ALTERED)
+        if not S_ISREG(path.stat().st_mode):  # a pipe would block forever
+            raise CompileError(where, "is not a regular file", ALTERED)
     except (OSError, RuntimeError, ValueError) as error:  # links in a circle; a byte 0 in the name
         raise CompileError(where, f"cannot be read: {_reason(error)}", ALTERED) from error
     return path
@@ -313,22 +315,22 @@ def _inside(folder: Path, name: str) -> Path:
 def _read_table(folder: Path, name: str) -> pa.Table:
     path = _inside(folder, name)
     try:
-        # Not read_table: it would take a folder called "seed=1" on the way for a column.
+        # Not read_table: it would read a parent folder called "seed=1" as a column.
         with pq.ParquetFile(path) as file:
             table = file.read()
-        table.validate(full=True)  # text that is none, lengths that point beyond it
+        table.validate(full=True)  # invalid text, lengths that point beyond it
         return canonical(table)
     except (OSError, MemoryError, ValueError, pa.ArrowException) as error:
         raise CompileError(str(path), f"cannot be read: {_reason(error)}", ALTERED) from error
 
 
 def _reason(error: Exception) -> str:
-    """Return what a library says of a file, no longer than a person reads."""
+    """Return a library's message about a file, shortened."""
     return str(getattr(error, "strerror", None) or error)[:200]
 
 
 def _entry(where: str, entry: Any, name: str, kind: type) -> Any:
-    """Return ``entry[name]``; raise `CompileError` unless it is there, and of this kind."""
+    """Return ``entry[name]``; raise `CompileError` if it is missing, or of another type."""
     if not isinstance(entry, dict):
         raise CompileError(where, f"is {shown(entry)}, expected a table", ALTERED)
     if name not in entry:
@@ -377,7 +379,7 @@ def _synapses(folder: Path, where: str, entry: dict[str, Any]) -> Synapses:
 
 
 def _spelled(where: str, what: Record, record: Law | Node | Weights) -> dict[str, Any]:
-    """Return a record of the IR as a page holds it; refuse one that could not be loaded again."""
+    """Return a record of the IR as written to a page; refuse one that could not be loaded again."""
     kind = type(record)
     with contextlib.suppress(UnknownNameError):
         if find(what, kind.__name__) is kind:
@@ -389,7 +391,7 @@ def _spelled(where: str, what: Record, record: Law | Node | Weights) -> dict[str
 
 
 def _record(where: str, what: Record, entry: dict[str, Any]) -> Any:
-    """Return the record that a page holds, of whatever package's kind."""
+    """Return the record that a page describes, of this or another package."""
     name = _entry(where, entry, "kind", str)
     try:
         kind = find(what, name, where)
@@ -399,8 +401,8 @@ def _record(where: str, what: Record, entry: dict[str, Any]) -> Any:
         raise CompileError(where, problem, hint) from None
     record = _made_of(where, kind, entry) if is_dataclass(kind) else None
     if not isinstance(record, RECORDS[what]):
-        problem = f"holds the {what} {shown(name)}, but {kind!r} makes none"
-        raise CompileError(where, problem, "tell the authors of the package that lists it")
+        problem = f"holds the {what} {shown(name)}, but {kind!r} does not make one"
+        raise CompileError(where, problem, "report it to the authors of the package that lists it")
     return record
 
 
@@ -419,5 +421,5 @@ def _numpy(where: str, column: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     if column.null_count:
         raise CompileError(where, "a connection has a missing value")
     array: np.ndarray[Any, Any] = column.to_numpy()
-    array.setflags(write=False)  # ours alone: Synapses need not copy it
+    array.setflags(write=False)  # not shared: Synapses need not copy it
     return array

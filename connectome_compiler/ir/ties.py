@@ -19,7 +19,7 @@ Groups = npt.NDArray[np.int32]
 
 
 def scale(projection: Projection) -> npt.NDArray[np.float32]:
-    """Return by what each connection multiplies a shared weight: the size of its own."""
+    """Return the factor by which each connection scales a shared weight: its own weight's size."""
     return np.abs(projection.synapses.weight).astype(np.float32)
 
 
@@ -29,8 +29,8 @@ def groups(graph: Graph, projection: Projection) -> Groups | None:
     None where every connection has a weight of its own, in the order of the connections. Both
     directions of a gap junction share one, and so do a projection and its mirror image. Groups are
     numbered by type of post, type of pre, and distance, in ascending order; neurons without a type
-    are a type of their own, the first. Gap junctions have no sender: types of both ends count. The
-    one weight of a name is that of other projections as well.
+    form a type of their own, the first. Gap junctions have no presynaptic side: the types of both
+    ends count. A named weight is shared with other projections of that name.
     """
     held, edges = projection.weights, projection.synapses
     electrical = projection.kind == "electrical"
@@ -41,12 +41,12 @@ def groups(graph: Graph, projection: Projection) -> Groups | None:
     pre, post = (graph.population(name) for name in (projection.pre, projection.post))
     type_of_pre, type_of_post = _codes(pre, post, held.column)
     sender, target = type_of_pre[edges.pre], type_of_post[edges.post]
-    if electrical:  # a junction has no sender
+    if electrical:  # a junction has no presynaptic side
         sender, target = np.minimum(sender, target), np.maximum(sender, target)
     keys = [sender] if held.by == "pre-type" and not electrical else [target, sender]
     if held.by == "kernel":
         if electrical:
-            problem = "gap junctions conduct both ways: a kernel has a direction"
+            problem = "gap junctions conduct both ways, but a kernel has a direction"
             raise CompileError(f"projection {projection.key}", problem, "tie them by type-pair")
         for axis in ("u", "v"):
             place_pre, place_post = (_places(p, axis) for p in (pre, post))
@@ -55,7 +55,7 @@ def groups(graph: Graph, projection: Projection) -> Groups | None:
 
 
 def n_weights(graph: Graph) -> int:
-    """Return the number of weights of the connectome: a shared one counts once, a kernel whole."""
+    """Return the number of weights of the connectome, each shared one counted once."""
     total, named = 0, set()
     for q in graph.connectome:
         if is_mirror(q):
@@ -70,7 +70,7 @@ def n_weights(graph: Graph) -> int:
 
 
 def n_junctions(projection: Projection) -> int:
-    """Return the number of gap junctions: of an electrical projection's pairs, not directions."""
+    """Return the number of gap junctions of an electrical projection, each counted once."""
     edges = projection.synapses
     if projection.pre != projection.post:
         return len(edges.post)
@@ -78,7 +78,7 @@ def n_junctions(projection: Projection) -> int:
 
 
 def is_mirror(projection: Projection) -> bool:
-    """Whether the projection's weights are those of its mirror image, which comes first by name."""
+    """Whether the weights are held by the projection's mirror image, which sorts first by name."""
     return projection.kind == "electrical" and projection.pre > projection.post
 
 
@@ -86,7 +86,7 @@ def constants(graph: Graph, field: Literal["tau_per", "bias_per"]) -> Groups:
     """Return the index of each leaky unit's trained time constant, or bias, in graph order.
 
     Each population has values of its own: one for all, one per cell type (neurons without one are a
-    type of their own), or one per neuron. Empty if there is nothing to train.
+    type of their own), or one per neuron. Empty if nothing is trained.
     """
     index, used = [np.zeros(0, np.int32)], 0
     for p in graph.biological:
@@ -108,7 +108,7 @@ def _junctions(projection: Projection) -> Groups:
     if projection.pre == projection.post:
         low, high = np.minimum(edges.pre, edges.post), np.maximum(edges.pre, edges.post)
         return _ranked([low, high])
-    if not is_mirror(projection):  # of two mirror images, one sets the order
+    if not is_mirror(projection):  # one of the two mirror images sets the order
         return np.arange(len(edges.post), dtype=np.int32)
     rank = np.empty(len(edges.post), np.int32)
     rank[edge_order(edges.pre, edges.post)] = np.arange(len(edges.post))
@@ -132,7 +132,7 @@ def _codes(
 
 
 def _places(population: Population, axis: str) -> npt.NDArray[np.int64]:
-    hint = "a kernel needs the columns u and v, whole numbers: a place on a grid for every neuron"
+    hint = "a kernel needs integer columns u and v: a grid position for every neuron"
     if population.neurons is None or axis not in population.neurons.column_names:
         raise CompileError(f"{population.name}.{axis}", "there is no such column", hint)
     column: Any = population.column(axis)

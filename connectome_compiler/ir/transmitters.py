@@ -1,7 +1,7 @@
 """Words for transmitters, and the sign that a transmitter has in a species.
 
-A transmitter has no sign of its own: the receptor has. The tables hold what is usual in a species,
-and where that is a convention, it says so.
+The sign depends on the receptor, not on the transmitter. The tables hold the usual sign in a
+species; comments mark those that are conventions.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _SPELLINGS: dict[str, tuple[str, ...]] = {
 _NOT_KNOWN = ("", "unknown", "unclear", "none", "null", "nan", "n/a", "na", "undefined", "orphan")
 _SEPARATOR = re.compile(r"[,;+/]")
 
-# Transmitters that act through G proteins, hold for seconds, or were seen taken up only: they are
-# known, and give no fast sign.
+# Known transmitters without a fast sign: they act through G proteins, last for seconds, or are only
+# known to be taken up.
 _SLOW = dict.fromkeys(
     (
         *("dopamine", "serotonin", "octopamine", "tyramine", "noradrenaline", "adrenaline"),
@@ -101,7 +101,7 @@ def canonical(words: pa.Array) -> pa.Array:
     """Return transmitters as this project spells them: ``ACH``, ``ach`` become ``acetylcholine``.
 
     Several, joined by ``,`` ``;`` ``+`` or ``/``, come out joined by ``+`` in their order, each
-    once. Empty, unknown, unclear and the like become null. Other words are only made lower case:
+    once. Empty, "unknown" and "unclear" become null. Other words are only lower-cased:
     `signs_of` refuses them.
     """
     return _by_word(words, pa.string(), lambda word, row: "+".join(_parts(word)) or None)
@@ -110,8 +110,8 @@ def canonical(words: pa.Array) -> pa.Array:
 def signs_of(words: pa.Array, species: str, where: str) -> pa.Array:
     """Return the sign of each transmitter, int8, in a species of `SPECIES`: its first fast one's.
 
-    Null where the word is, or where all its transmitters are slow. Raises `CompileError` at
-    ``where`` naming the first row (from 1) whose word the table of the species lacks.
+    Null where the word is null, or all its transmitters are slow. Raises `CompileError` at
+    ``where`` naming the first row (from 1) whose word is not in the table of the species.
     """
     if species not in SPECIES:
         raise UnknownNameError.among(f"{where}: species", species, SPECIES)
@@ -121,7 +121,7 @@ def signs_of(words: pa.Array, species: str, where: str) -> pa.Array:
         parts = _parts(word)
         for part in parts:
             if part not in table:
-                problem = f"{word!r}: the transmitters of the {species} lack {part!r}"
+                problem = f"{word!r}: {part!r} is not a known transmitter of the {species}"
                 known = {w: name for w, name in _WORDS.items() if name in table}
                 close = get_close_matches(_plain(part), sorted(known), n=1)
                 hint = f"did you mean {known[close[0]]!r}? " if close else ""

@@ -62,12 +62,12 @@ def _population(population: Population) -> None:
     where = f"population {name}"
     if not name:
         raise VerifyError("populations", "a population has no name")
-    # What follows a projection's key must not be taken for its kind, nor its kind for a name.
+    # The kind at the end of a projection's key must not be mistaken for part of a name.
     if not name.isprintable() or "->" in name or name.endswith(":electrical"):
-        hint = "a name is one line of printable text without '->', and no kind of connection"
+        hint = "a name is one line of printable text without '->', and not a kind of connection"
         raise VerifyError(f"population {name!r}", "is not a name", hint)
     if any(n < 0 for n in population.shape) or not population.shape:
-        raise VerifyError(where, f"shape {population.shape} is not a shape")
+        raise VerifyError(where, f"invalid shape {population.shape}")
     must_be_record(f"{where}, node", population.node)
     population.node.check(population)
     if population.place is not None:
@@ -82,7 +82,7 @@ def _place(where: str, place: Place) -> None:
             raise VerifyError(where, f"{field} {number} is negative")
     surface = place.surface_mm2
     if surface is not None and not (isfinite(surface) and surface > 0):
-        raise VerifyError(where, f"surface_mm2 {surface} is no surface")
+        raise VerifyError(where, f"surface_mm2 must be positive and finite, not {surface}")
 
 
 def _neurons(where: str, table: pa.Table, n_units: int) -> None:
@@ -94,11 +94,11 @@ def _neurons(where: str, table: pa.Table, n_units: int) -> None:
         raise VerifyError(where, f"neuron table lacks {', '.join(missing)}", "use neuron_table()")
     for name, dtype in STANDARD.items():
         if table.schema.field(name).type != dtype:
-            problem = f"is {table.schema.field(name).type}, not {dtype}"
+            problem = f"must be {dtype}, not {table.schema.field(name).type}"
             raise VerifyError(f"{where}.{name}", problem, "use neuron_table()")
     ids = table.column("neuron_id")
     if ids.type not in (pa.int64(), pa.string()):
-        problem = f"is {ids.type}, neither int64 nor string"
+        problem = f"must be int64 or string, not {ids.type}"
         raise VerifyError(f"{where}.neuron_id", problem, "use neuron_table()")
     _no_row(f"{where}.neuron_id", ids.is_null(), "an id is missing")
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -115,11 +115,11 @@ def _neurons(where: str, table: pa.Table, n_units: int) -> None:
 
 
 def _no_row(where: str, bad: Any, problem: str, but: Any = None) -> None:
-    """Refuse the first row where ``bad`` is true, unless it is excused by ``but``."""
+    """Refuse the first row where ``bad`` is true and ``but`` is not."""
     if but is not None:
         bad = pc.and_not(bad, but)
     if (row := pc.index(bad, True).as_py()) >= 0:
-        hint = "missing values are null" if problem == "NaN" else ""
+        hint = "use null for missing values" if problem == "NaN" else ""
         raise VerifyError(f"{where}, row {row}", problem, hint)
 
 
@@ -128,12 +128,12 @@ def _among(where: str, table: pa.Table, name: str, allowed: tuple[Any, ...]) -> 
     for value in pc.unique(column).to_pylist():
         if value is not None and value not in allowed:
             row = pc.index(column, value).as_py()
-            problem = f"{value!r} is none of {', '.join(map(str, allowed))}"
-            raise VerifyError(f"{where}.{name}, row {row}", problem, "not known is null")
+            problem = f"must be one of {', '.join(map(str, allowed))}, not {value!r}"
+            raise VerifyError(f"{where}.{name}, row {row}", problem, "use null where it is unknown")
 
 
 def _neuron_ids(graph: Graph) -> None:
-    """Refuse an id that stands for two neurons, in one population or in two."""
+    """Refuse an id of two neurons, within a population or across populations."""
     with_ids = [p for p in graph.populations if p.neurons is not None]
     columns = [p.column("neuron_id") for p in with_ids]
     if len({c.type for c in columns}) > 1:
@@ -166,8 +166,8 @@ def _projection(graph: Graph, projection: Projection, by_key: Mapping[str, Proje
     except CompileError as error:  # a geometry that does not fit these populations
         raise VerifyError(where, f"{error.where} {error.problem}", error.hint) from error
     if projection.kind == "electrical" and not isinstance(projection.operator, Linear):
-        problem = "is a convolution: its channels have no gap junctions"
-        raise VerifyError(where, problem, "kind chemical")
+        problem = "is a convolution, whose channels have no gap junctions"
+        raise VerifyError(where, problem, "use kind chemical")
     n_post, n_pre = graph.shape(projection)
     law = projection.connectivity
     if isinstance(law, Synapses):
@@ -176,9 +176,9 @@ def _projection(graph: Graph, projection: Projection, by_key: Mapping[str, Proje
             _electrical(where, projection, by_key)
         return
     if projection.kind == "electrical":
-        problem = f"is {law.describe()}: gap junctions stand in an edge list"
+        problem = f"is {law.describe()}, but gap junctions need an edge list"
         raise VerifyError(where, problem)
-    # Of a class that is no dataclass itself, the numbers would be neither hashed nor saved.
+    # The numbers of a class that is not itself a dataclass would be neither hashed nor saved.
     must_be_record(f"{where}, connectivity", law)
     try:
         law.check(n_post, n_pre, projection.operator)
@@ -195,7 +195,7 @@ def _synapses(where: str, edges: Synapses, n_post: int, n_pre: int) -> None:
     for name, values, limit in (("post", edges.post, n_post), ("pre", edges.pre, n_pre)):
         if n and (values.min() < 0 or values.max() >= limit):
             at = _first((values < 0) | (values >= limit))
-            hint = "post and pre look swapped" if _fits_swapped(edges, n_post, n_pre) else ""
+            hint = "post and pre seem to be swapped" if _fits_swapped(edges, n_post, n_pre) else ""
             problem = f"{name} index {values[at]} is outside 0..{limit - 1}"
             raise VerifyError(f"{where}, connection {at}", problem, hint)
     post, pre = edges.post, edges.pre
@@ -220,13 +220,13 @@ def _synapses(where: str, edges: Synapses, n_post: int, n_pre: int) -> None:
             raise VerifyError(f"{where}, connection {at}", f"{edges.weight[at]} synapses")
     if edges.sign is not None and n and not -1 <= edges.sign.min() <= edges.sign.max() <= 1:
         at = _first(abs(edges.sign) > 1)
-        problem = f"sign {edges.sign[at]} is none of +1, -1, 0 (not known)"
+        problem = f"sign must be +1, -1 or 0 (unknown), not {edges.sign[at]}"
         raise VerifyError(f"{where}, connection {at}", problem)
 
 
 def _electrical(where: str, projection: Projection, by_key: Mapping[str, Projection]) -> None:
-    """Refuse a gap junction that conducts in one direction alone, or not equally in both."""
-    hint = "gap junctions stand in the list in both directions, with one conductance"
+    """Refuse a gap junction that conducts in only one direction, or not equally in both."""
+    hint = "list gap junctions in both directions, with the same conductance"
     back = f"{projection.post}->{projection.pre}:electrical"
     if (mirror := by_key.get(back)) is None:
         raise VerifyError(where, f"has no mirror image {back}", hint)
@@ -234,7 +234,9 @@ def _electrical(where: str, projection: Projection, by_key: Mapping[str, Project
     if edges.unit != other.unit or projection.weights != mirror.weights:
         raise VerifyError(where, f"and {back} differ in their unit or weights", hint)
     if edges.sign is not None and edges.sign.any():
-        raise VerifyError(where, "has signs: current flows through a gap junction both ways")
+        raise VerifyError(
+            where, "has signs, but current flows through a gap junction in both directions"
+        )
     turned = edge_order(other.pre, other.post)
     n = len(edges.post)
     if (
@@ -245,11 +247,14 @@ def _electrical(where: str, projection: Projection, by_key: Mapping[str, Project
         raise VerifyError(where, f"is not the mirror image of {back}", hint)
     if n and edges.weight.min() < 0:
         at = _first(edges.weight < 0)
-        raise VerifyError(f"{where}, connection {at}", f"conductance {edges.weight[at]} is below 0")
+        raise VerifyError(
+            f"{where}, connection {at}", f"conductance {edges.weight[at]} is negative"
+        )
     unequal = edges.weight != other.weight[turned]
     if unequal.any():
         at = _first(unequal)
-        problem = f"conducts {edges.weight[at]} one way, {other.weight[turned[at]]} the other"
+        both = f"{edges.weight[at]} in one direction and {other.weight[turned[at]]} in the other"
+        problem = f"conducts {both}"
         raise VerifyError(f"{where}, connection {at}", problem, hint)
 
 
@@ -262,7 +267,7 @@ def _first(bad: npt.NDArray[np.bool_]) -> int:
 
 
 def _no_instant_cycle(graph: Graph) -> None:
-    """Refuse populations that would need their own activity before it exists."""
+    """Refuse populations that would need activity before it is computed."""
     order: dict[str, set[str]] = {}
     for p in graph.projections:
         if p.delay == 0:
@@ -278,5 +283,5 @@ def _no_instant_cycle(graph: Graph) -> None:
             raise VerifyError(
                 f"projection {p.key}",
                 f"has no delay, but {p.pre} is evaluated after {p.post}",
-                "populations stand in the order of evaluation",
+                "list populations in the order of evaluation",
             )

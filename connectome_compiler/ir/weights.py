@@ -1,7 +1,7 @@
 """Weights: how the strengths of a projection's connections are held, and where training starts.
 
-A record for each way, with the fields that this way has and no others. Another package's record is
-one of `Weights` as well, listed by the name of its class under the entry points
+One record for each way, with the fields of that way and no others. A record of another package is
+a `Weights` as well, listed by the name of its class under the entry points
 ``connectome_compiler.weights``.
 """
 
@@ -26,13 +26,13 @@ BUILTIN = {
 
 @runtime_checkable
 class Weights(Protocol):
-    """What a way of holding weights is: a frozen dataclass of plain numbers and words."""
+    """How weights are held: a frozen dataclass of plain numbers and words."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def polarity(self) -> int:
-        """The sign of all connections, where neither they nor neurons have one; 0: not known."""
+        """The sign of all connections where neither they nor their neurons have one; 0: unknown."""
 
     @property
     def trained(self) -> bool:
@@ -40,24 +40,24 @@ class Weights(Protocol):
 
     @property
     def holds_signs(self) -> bool:
-        """Whether no training step can flip a sign that is known."""
+        """Whether no training step can flip a known sign."""
 
     def holding_signs(self) -> Weights:
-        """Return the same, held to the signs that are known."""
+        """Return the same, with known signs enforced."""
 
     def check(self, graph: Graph, projection: Projection) -> None:
-        """Raise `VerifyError` where the weights of ``projection`` cannot be held so."""
+        """Raise `VerifyError` if the weights of ``projection`` cannot be held in this way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _OfSynapses:
-    """Weights whose signs, where they have any, are data.
+    """Weights whose signs, where they have any, come from the data.
 
     ``sign`` "none": free real numbers. "abs": ``sign * |w|``, the sign being that of the
     connection, else of its presynaptic neuron, else ``polarity``, so that no training step can flip
-    it; a connection whose sign is not known stays free, and is counted. ``polarity`` is the sign of
-    all connections, +1 or -1, where neither they nor neurons have one of their own; 0: not known.
-    Without ``trained`` weights stay at their start.
+    it; a connection of unknown sign stays free, and is counted. ``polarity`` is the sign of all
+    connections, +1 or -1, where neither they nor their neurons have one; 0: unknown. If
+    ``trained`` is false, weights stay at their start.
     """
 
     sign: Literal["none", "abs"] = "none"
@@ -70,15 +70,15 @@ class _OfSynapses:
 
     @property
     def holds_signs(self) -> bool:
-        """Whether no training step can flip a sign that is known."""
+        """Whether no training step can flip a known sign."""
         return self.sign != "none"
 
     def holding_signs(self) -> Self:
-        """Return the same, held to the signs that are known."""
+        """Return the same, with known signs enforced."""
         return replace(self, sign="abs")
 
     def check(self, graph: Graph, projection: Projection) -> None:
-        """Refuse a polarity beside signs from data."""
+        """Refuse a polarity together with signs from data."""
         _one_sign(graph, projection)
 
 
@@ -110,7 +110,7 @@ class LowRank(_OfSynapses):
 
 @dataclass(frozen=True, slots=True)
 class Tied(_OfSynapses):
-    """Connections of one type share a weight; each acts by that, times its own synapse count.
+    """Connections of one type share a weight; each acts by it times its own synapse count.
 
     ``by`` "type-pair": those from one value of ``column`` in the neuron table to one other;
     "pre-type": those from one value; "kernel": those of a type pair whose ends are equally far
@@ -122,17 +122,17 @@ class Tied(_OfSynapses):
     column: str = "cell_type"
 
     def check(self, graph: Graph, projection: Projection) -> None:
-        """Refuse channels, which have no types, and a polarity beside signs from data."""
+        """Refuse channels, which have no types, and a polarity together with signs from data."""
         _between_units(projection)
         _one_sign(graph, projection)
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """Of a motif: all connections of all projections with one ``name`` share one number.
+    """In a motif, all connections of all projections with the same ``name`` share one number.
 
-    It starts at its ``polarity``, +1 or -1, and keeps that sign. ``sign`` is how: "abs" is
-    ``sign * |w|``; with "clamp" a number of the wrong sign acts as 0, and gets no gradient from
+    It starts at its ``polarity``, +1 or -1, and keeps that sign. ``sign`` says how: "abs" is
+    ``sign * |w|``; with "clamp" a number of the wrong sign acts as 0 and gets no gradient from
     then on; "smooth" is ``sign * softplus(sign w) / softplus(1)``.
     """
 
@@ -155,23 +155,23 @@ class Named:
         return self
 
     def check(self, graph: Graph, projection: Projection) -> None:
-        """Refuse projections that share a number and differ in how they hold it."""
+        """Refuse projections that share a number but differ in how it is held."""
         where = f"projection {projection.key}"
         if projection.kind == "electrical":
-            problem = "shares its weights by name: gap junctions have conductances of their own"
+            problem = "shares its weights by name, but gap junctions need their own conductances"
             raise VerifyError(where, problem)
         _between_units(projection)
         _one_sign(graph, projection)
         for other in graph.projections:
             held = other.weights
             if isinstance(held, Named) and held.name == self.name and held != self:
-                problem = f"and {other.key} share the weight {self.name!r}, but differ in it"
-                raise VerifyError(where, problem, "give them two names")
+                problem = f"and {other.key} share the weight {self.name!r}, but hold it differently"
+                raise VerifyError(where, problem, "give them different names")
 
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """Every weight is ``polarity``, +1 or -1, and stays so: what enters and leaves a motif."""
+    """Every weight is fixed at ``polarity``, +1 or -1: the inputs and outputs of a motif."""
 
     trained: ClassVar[bool] = False
     holds_signs: ClassVar[bool] = True
@@ -187,34 +187,38 @@ class Fixed:
         return self
 
     def check(self, graph: Graph, projection: Projection) -> None:
-        """Refuse a polarity beside signs from data."""
+        """Refuse a polarity together with signs from data."""
         _one_sign(graph, projection)
 
 
 def _must_be_sign(weights: Weights, allowed: tuple[int, ...]) -> None:
     if weights.polarity not in allowed:
-        words = "+1 or -1" + (", or 0 where it is not known" if 0 in allowed else "")
+        words = "+1 or -1" + (", or 0 where it is unknown" if 0 in allowed else "")
         problem = f"must be {words}, not {weights.polarity}"
         raise CompileError(f"{type(weights).__name__}.polarity", problem)
 
 
 def _between_units(projection: Projection) -> None:
     if not isinstance(projection.operator, Linear):
-        problem = "is a convolution: its channels have no types, and share no weights"
+        problem = "is a convolution, whose channels have no types and cannot share weights"
         raise VerifyError(f"projection {projection.key}", problem, "use PerConnection weights")
 
 
 def _one_sign(graph: Graph, projection: Projection) -> None:
-    """Refuse a sign for all where there are signs of connections or neurons, or can be none."""
+    """Refuse a polarity where connections or neurons have signs, or cannot have any."""
     if not projection.weights.polarity:
         return
     where = f"projection {projection.key}"
     if projection.kind == "electrical":
-        raise VerifyError(where, "has a polarity: current flows through a gap junction both ways")
+        raise VerifyError(
+            where, "has a polarity, but current flows through a gap junction in both directions"
+        )
     law = projection.connectivity
-    listed = not isinstance(law, Law) or law.has_list  # what is drawn later is looked at then
+    listed = (
+        not isinstance(law, Law) or law.has_list
+    )  # connections that are drawn later are checked then
     if listed and graph.own_signs(projection).any():
-        problem = "has a polarity, and connections or neurons with signs of their own"
+        problem = "has a polarity, but its connections or neurons have signs of their own"
         raise VerifyError(where, problem, "leave one of them out")
 
 

@@ -1,4 +1,4 @@
-"""Put windows into a network that exists, and count what it uses.
+"""Put windows into an existing network, and count the weights it uses.
 
 plan(net, rules)           the table of what would be used, without building anything
 mimic(net, rules)          a copy of the network whose chosen layers are windowed
@@ -59,7 +59,7 @@ def mimic(module: ModuleT, rules: Rule | Sequence[Rule], *, inplace: bool = Fals
             if c.layer is module:
                 raise CompileError("mimic", "the module is itself the layer to replace inplace")
             if c.kernel == "patches":
-                problem = "patches need another parameter, which an optimiser would not know"
+                problem = "patches need a different parameter, which an optimiser would not know"
                 raise CompileError(f"layer {c.name!r}", problem, 'kernel="dense", or a copy')
         chosen = [replace(c, kernel="dense") for c in chosen]
     else:
@@ -156,7 +156,7 @@ def _as_rules(rules: Rule | Sequence[Rule]) -> tuple[Rule, ...]:
     for rule in rules:
         if not isinstance(rule, Rule):
             raise CompileError(
-                "mimic", f"{rule!r} is no rule", "Rule('names', form='2d', radius=0.4)"
+                "mimic", f"{rule!r} is not a rule", "Rule('names', form='2d', radius=0.4)"
             )
     return rules
 
@@ -177,7 +177,7 @@ def _choose(module: nn.Module, rules: tuple[Rule, ...]) -> list[_Choice]:
             known = ", ".join(n or "." for ns in names.values() for n in ns[:1])
             raise CompileError(
                 rule.where,
-                "it fits no layer: check names, kinds, min_channels and positions",
+                "it matches no layer: check names, kinds, min_channels and positions",
                 f"there are {known or 'no linear or convolution layers'}",
             )
         for key in fit:
@@ -218,7 +218,7 @@ def _fits(rule: Rule, layer: nn.Module, names: list[str]) -> bool:
 
 
 def _in_plain_lists(module: nn.Module) -> dict[int, str]:
-    """Return which lists, tuples and dicts hold which layers behind torch's back."""
+    """Return the lists, tuples and dicts that hold layers unknown to torch."""
     found = {}
     for name, owner in module.named_modules():
         for key, value in vars(owner).items():
@@ -248,12 +248,12 @@ def _refuse(
         found = f"{type(layer).__module__}.{type(layer).__qualname__}"
         problem = f"it is a {found}, not a torch.nn.{cls.__name__}"
     elif "forward" in vars(layer):
-        problem = "its forward was replaced on the instance, which would pass the window by"
+        problem = "its forward was replaced on the instance, which would bypass the window"
     elif own := sorted(OURS & {*vars(layer), *layer._buffers, *layer._parameters, *layer._modules}):
-        problem = f"it has {' and '.join(own)} of its own, names that the window needs"
+        problem = f"it has {' and '.join(own)}, names that the window needs"
     elif id(layer) in elsewhere:
         problem = (
-            f"it is also in {elsewhere[id(layer)]!r}, no list of torch's, and would stay there"
+            f"it is also in {elsewhere[id(layer)]!r}, not a torch container, and would stay there"
         )
         hint = f"make that an nn.ModuleList or an nn.ModuleDict; or {hint}"
     elif len(tied := owners[id(layer.weight)]) > 1:

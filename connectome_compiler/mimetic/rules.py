@@ -72,7 +72,7 @@ class Rule:
             given = getattr(self, name)
             words = (given,) if isinstance(given, str) else given
             if not isinstance(words, Sequence) or not all(isinstance(w, str) for w in words):
-                raise CompileError("rule", f"{name} must be text, one or several, found {given!r}")
+                raise CompileError("rule", f"{name} must be one or several strings, not {given!r}")
             object.__setattr__(self, name, tuple(words))
         named = [("window form", self.form, (*FORMS, KEEP)), ("gain", self.gain, GAINS)]
         named += [("kernel", self.kernel, WINDOW_KERNELS)]
@@ -84,7 +84,7 @@ class Rule:
                 raise UnknownNameError.among(what, name, known)
         for name, least in (("min_channels", 1), ("skip_first", 0), ("skip_last", 0), ("every", 1)):
             if not isinstance(value := getattr(self, name), int) or value < least:
-                problem = f"{name} must be a whole number of {least} or more, found {value!r}"
+                problem = f"{name} must be a whole number of at least {least}, not {value!r}"
                 raise CompileError(self.where, problem)
         numbers = [] if self.form == KEEP else [*FORMS[self.form], "gain", "kernel"]
         if self.form == "2d":
@@ -96,7 +96,7 @@ class Rule:
                 problem = f"form {self.form!r} has no {option.name}"
                 raise CompileError(self.where, problem, f"it has {', '.join(numbers) or 'none'}")
         if self.form == "gaussian" and self.kernel == "patches":
-            problem = "form 'gaussian' leaves nothing out, so that there are no patches"
+            problem = "form 'gaussian' keeps all weights, so there are no patches"
             raise CompileError(self.where, problem, "kernel='auto'")
         if self.form != KEEP:
             self._check_numbers()
@@ -105,7 +105,7 @@ class Rule:
         """Refuse what no layer could use."""
         widths = (1, 1) if isinstance(self.grid_widths, str) else self.grid_widths
         if not isinstance(widths, Sequence) or len(widths) != 2:
-            problem = f"grid_widths {widths!r} are not two, of inputs and of outputs"
+            problem = f"grid_widths must be two, of inputs and outputs, not {widths!r}"
             raise CompileError(self.where, problem, "such as (16, 16), or 'root'")
         try:
             self.window(*widths)

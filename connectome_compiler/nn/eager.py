@@ -8,12 +8,12 @@ in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: Fal
 
 
 def has_shape(x: Tensor) -> bool:
-    """Say whether ``x`` has a shape in numbers; a `torch.fx` proxy or nested tensor has none."""
+    """Return whether ``x`` has a numeric shape; a `torch.fx` proxy or nested tensor does not."""
     return not isinstance(x, torch.fx.Proxy) and not x.is_nested
 
 
 def runs_eagerly(x: Tensor, weight: Tensor) -> bool:
-    """Say whether torch runs step by step on the CPU, where functions of our own may stand in."""
+    """Return whether torch runs eagerly on the CPU, where our own functions can be used."""
     return (
         has_shape(x)
         and x.device.type == weight.device.type == "cpu"

@@ -39,10 +39,9 @@ def _operator(
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Make a function differentiable by ``formula``, in two ways that compute the same.
 
-    As the torch operator of its name, which `torch.compile` and `torch.export` see as one step (an
-    operator that is registered already is used again); and as an autograd function for all other
-    calls, since torch needs longer to reach an operator written in Python than a small layer needs
-    to run.
+    As a torch operator of that name, which `torch.compile` and `torch.export` see as one step (an
+    operator that is already registered is reused); and as an autograd function for all other calls,
+    since the overhead of an operator written in Python exceeds the run time of a small layer.
     """
 
     def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -80,7 +79,7 @@ def _operator(
                 return formula(ctx, grad, connection_product, connection_gradient)
 
         class Transformed(torch.autograd.Function):
-            """`Eager` in the form that `torch.func` asks for, which is slower to call."""
+            """`Eager` in the form that `torch.func` requires, which is slower to call."""
 
             forward = staticmethod(in_full_precision)
             setup_context = staticmethod(save)
@@ -323,13 +322,13 @@ class EdgeLinear(SameStructure):
     in ascending order. The weight that acts is ``sign * |weight|`` where a connection has a sign,
     and ``weight`` itself where ``sign`` is 0: no update can flip it.
 
-    ``kernel`` says how the product is computed, never what: "edges" works on the list of
-    connections; "dense" writes it, strip by strip, into the part of the matrix that the strip
-    uses, which is faster when more than about a third of all connections exist.
+    ``kernel`` selects how the product is computed, with the same result: "edges" uses the list of
+    connections; "dense" writes it, strip by strip, into a dense matrix, which is faster when more
+    than about a third of all possible connections exist.
 
-    ``start`` gives the weights to start from, ``(n_connections,)``; without it they are drawn by
-    `reset_parameters`. The layer is made on the device of ``ptr`` unless ``device`` says another.
-    Raises `ValueError` if the connections are malformed; on "meta" there are no numbers to check.
+    ``start`` gives the initial weights, ``(n_connections,)``; without it they are drawn by
+    `reset_parameters`. The layer is made on the device of ``ptr`` unless ``device`` is given.
+    Raises `ValueError` if the connections are malformed; on "meta" there are no values to check.
     """
 
     weight: nn.Parameter  # (n_connections,), before the sign is applied
@@ -450,7 +449,7 @@ class EdgeLinear(SameStructure):
         return self.multiply(x, self.effective_weight())
 
     def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`forward` with an `effective_weight` at hand, to compute that once before a time loop."""
+        """`forward` with a given `effective_weight`, to compute that once before a time loop."""
         if x.shape[-1:] != (self.n_pre,):
             raise ValueError(f"activity is {tuple(x.shape)}, expected (..., {self.n_pre})")
         dtype = torch.promote_types(x.dtype, weight.dtype)

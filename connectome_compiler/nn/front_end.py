@@ -1,7 +1,8 @@
 """How an image becomes the input of a cortical column. No connectome says how: all of it is free.
 
-A proposed reading of BioNIC's front end (Prasanth & Tivnan 2026, arXiv 2601.20876), whose equations
-were not at hand: 3 x 3 convolutions of 8 and 16 filters, each followed by 2 x 2 max pooling.
+Our interpretation of BioNIC's front end (Prasanth & Tivnan 2026, arXiv 2601.20876), whose
+equations were not available: 3 x 3 convolutions of 8 and 16 filters, each followed by 2 x 2 max
+pooling.
 """
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 class LateralInhibition(nn.Module):
     """Rectified difference to the neighbours: ``relu(x - strength * mean of the 8 around)``.
 
-    Maps ``(batch, channels, height, width)`` to the same shape; beyond the border all is silent.
+    Maps ``(batch, channels, height, width)`` to the same shape, with zero padding.
     """
 
     def __init__(self, strength: float = 0.1) -> None:
@@ -29,7 +30,7 @@ class LateralInhibition(nn.Module):
 
 
 class Attention(nn.Module):
-    """Weigh channels, then places, by what they hold (CBAM; Woo et al. 2018, arXiv 1807.06521).
+    """Channel attention, then spatial attention (CBAM; Woo et al. 2018, arXiv 1807.06521).
 
     Maps ``(batch, channels, height, width)`` to the same shape.
     """
@@ -42,7 +43,7 @@ class Attention(nn.Module):
         self.place = nn.Conv2d(2, 1, 7, padding=3, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the weighed maps."""
+        """Return the weighted maps."""
         pooled = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, batch, channels)
         of_channel = self.excite(torch.relu(self.squeeze(pooled))).sum(0).sigmoid()
         x = x * of_channel[:, :, None, None]

@@ -1,19 +1,19 @@
-"""Where the weights of a layer of ReLU units can start."""
+"""Initial weights for a layer of ReLU units."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-CUT_SPREAD = 0.87962566103423978  # standard deviation of N(0, 1) cut off at -2 and 2
+CUT_SPREAD = 0.87962566103423978  # standard deviation of N(0, 1) truncated at -2 and 2
 
 
 @torch.no_grad()
 def draw_he_normal(layer: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """Draw weights as the initialiser ``he_normal`` of Keras does, biases at 0.
+    """Draw weights like the initialiser ``he_normal`` of Keras, and set biases to 0.
 
-    A normal distribution cut off at two standard deviations, of variance 2 / fan-in (He et al.
-    2015, ICCV). Fan-in is that of torch, without a window; a layer that has one keeps what is on
+    A normal distribution truncated at two standard deviations, of variance 2 / fan-in (He et al.
+    2015, ICCV). Fan-in is that of torch, ignoring windows; a windowed layer keeps the weights on
     its mask, times its gain.
     """
     mask: Tensor | None = getattr(layer, "mask", None)

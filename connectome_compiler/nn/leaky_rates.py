@@ -1,4 +1,4 @@
-"""Leaky rate units, rolled through time over the connections of a whole nervous system.
+"""Leaky rate units, rolled out in time over the connections of a whole nervous system.
 
 All steps run in one operator. Its backward pass goes back through the steps once and leaves the
 gradient of the weights to the end, as few wide products at the connections: memory grows with
@@ -76,7 +76,7 @@ def _in_full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
 def _adder(
     weight: Tensor, structure: Sequence[Tensor], like: Tensor, dense: bool, transposed: bool
 ) -> Callable[[Tensor, Tensor], object]:
-    """Return what adds to its second argument the product of all connections with its first.
+    """Return a function that adds the connections times its first argument to its second.
 
     Both are ``(n, columns)`` as ``like`` is.
     """
@@ -107,7 +107,7 @@ def _current_adder(
     dense: bool,
     transposed: bool = False,
 ) -> Callable[[Tensor, Tensor], object]:
-    """`_adder`, less what flows out through gap junctions."""
+    """`_adder`, minus the current that flows out through gap junctions."""
     add_product = _adder(weight, structure, like, dense, transposed)
     if not conductance.numel():
         return add_product
@@ -373,14 +373,14 @@ class _Rollout(torch.autograd.Function):
 
 
 class _TransformedRollout(_Rollout):
-    """`_Rollout` in the form that `torch.func` asks for, which is slower to call."""
+    """`_Rollout` in the form that `torch.func` requires, which is slower to call."""
 
     forward = staticmethod(_roll)
     setup_context = staticmethod(_save_rollout)
 
 
 class _RollBack(torch.autograd.Function):
-    """The backward pass as a function of its own, whose gradient is asked for in vain."""
+    """The backward pass as a function of its own, which cannot be differentiated again."""
 
     forward = staticmethod(_roll_back)
 
@@ -475,11 +475,13 @@ class LeakyRates(SameStructure):
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
-            raise ValueError(f"no activation {activation!r}; there are {', '.join(ACTIVATIONS)}")
+            raise ValueError(
+                f"activation must be one of {', '.join(ACTIVATIONS)}, not {activation!r}"
+            )
         if not (0 < tau_ms < math.inf and 0 < dt_ms < math.inf):
-            raise ValueError(f"tau_ms is {tau_ms}, dt_ms is {dt_ms}: both must be above 0")
+            raise ValueError(f"tau_ms and dt_ms must be positive, not {tau_ms} and {dt_ms}")
         if any(layer.bias is not None for layer, *_ in layers):
-            raise ValueError("a layer has a bias: units have their own, bias_of")
+            raise ValueError("layers must not have a bias: units have their own, bias_of")
         self.n, self.activation, self.dt_ms, self.dense = n, activation, dt_ms, dense
         self.start_tau_ms = tau_ms
         self.register_buffer("tau_of", tau_of)
@@ -532,14 +534,14 @@ class LeakyRates(SameStructure):
         self.register_buffer("gap_post", gap_post, persistent=False)
 
     def reset_parameters(self) -> None:
-        """Set every time constant to its start, and every bias to 0."""
+        """Reset every time constant to its initial value, and every bias to 0."""
         with torch.no_grad():
             self.log_tau.fill_(self.start_tau_ms).log_()
             if self.bias is not None:
                 self.bias.zero_()
 
     def alpha(self) -> Tensor:
-        """Return how far each unit goes towards its drive in one step, ``(n,)``, 0 to 1."""
+        """Return the fraction by which each unit approaches its drive in one step, ``(n,)``."""
         alpha = -torch.expm1(-self.dt_ms * torch.exp(-self.log_tau))
         if self.tau_of is None:
             return alpha.expand(self.n)

@@ -189,7 +189,7 @@ class _Masked(SameStructure):
         return torch.where(self.mask, self.weight, 0)
 
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Do it in torch's own way."""
+        """Use torch's own convolution."""
         if self._transposed:
             return nn.functional.conv_transpose2d(
                 x, weight, bias, self.stride, self.padding, self.output_padding
@@ -210,7 +210,7 @@ class _Masked(SameStructure):
         return sizes[0], sizes[1]
 
     def _lists(self, x: Tensor) -> bool:
-        """Say whether the list of open entries is used; else torch also says what is wrong."""
+        """Return whether the list of open entries is used; else torch also reports errors."""
         return (
             self.kernel == "open"
             and runs_eagerly(x, self.weight)
@@ -255,14 +255,14 @@ class MaskedConv2d(_Masked, nn.Conv2d):
     entry is open. ``end_padding`` are rows and columns of zeros more at the bottom and at the right
     than ``padding`` says. ``sign`` has +1, -1 or 0 (free) for each input channel, or each open
     entry in the order of the mask, or in the shape of the mask; what acts is ``sign * |weight|``.
-    What is open stays so: ``mask`` and ``sign`` of the layer are there to be read and saved, not to
-    be written in; `set_weight` can make entries zero.
+    Open entries stay open: ``mask`` and ``sign`` of the layer can be read and saved, but must not
+    be written to; `set_weight` can set entries to zero.
 
     Weights and biases are drawn as `nn.Conv2d` does, uniformly up to 1 / sqrt(fan-in), where
     ``fan_in`` counts all entries ("dense"), or those of each output channel that are open.
 
-    ``kernel`` says how the product is computed, never what: "dense" masks the weight and calls
-    torch; "open" multiplies by the open entries only, where torch runs step by step on the CPU;
+    ``kernel`` selects how the product is computed, with the same result: "dense" masks the weight
+    and calls torch; "open" multiplies by the open entries only, if torch runs eagerly on the CPU;
     "auto" does so where few entries of a large kernel are open. `convolve_together` shares work
     between layers that read the same map.
 

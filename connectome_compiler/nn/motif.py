@@ -1,4 +1,4 @@
-"""What motifs over repeated joints are made of: scalar weights, square waves, checked inputs."""
+"""Parts of motifs over repeated joints: scalar weights, square waves, checked inputs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def square_wave(step: Tensor, period: int) -> Tensor:
 
 
 def whole_number(name: str, value: int, most: int = 2**31 - 1) -> int:
-    """Return an option that counts; raise `ValueError` unless it is an integer from 1 to `most`."""
+    """Return an integer option; raise `ValueError` unless it is from 1 to ``most``."""
     try:
         whole = -1 if isinstance(value, bool) else value.__index__()
     except (AttributeError, TypeError):
@@ -72,7 +72,7 @@ def read_command(name: str, x: Tensor | None, joints: Tensor) -> Tensor:
 
 
 class Term(NamedTuple):
-    """A projection of a motif: joint ``i`` hears joint ``i - shift`` of ``pre``, or one unit."""
+    """A projection of a motif: from joint ``i - shift`` of ``pre``, or one unit, to joint ``i``."""
 
     pre: str
     post: str
@@ -80,7 +80,7 @@ class Term(NamedTuple):
     side: str
     shift: int | None = None
     unit: int = 0
-    units: int = 0  # of ``pre``, where all joints hear one
+    units: int = 0  # of ``pre``, if all joints receive from one
 
 
 def joined(weights: list[Tensor]) -> Tensor:
@@ -89,7 +89,7 @@ def joined(weights: list[Tensor]) -> Tensor:
 
 
 class Connections:
-    """Connections of a projection with the weights of now, to be called on rates of its sources.
+    """Connections of a projection with its current weights, to be called on rates of its sources.
 
     ``weight`` is as it is trained, one number for each connection, or one for all. Connection ``k``
     runs from unit ``pre[k]`` to unit ``post[k]``.

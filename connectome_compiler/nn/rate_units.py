@@ -16,8 +16,8 @@ class RateUnits(SameStructure):
     the rates are rectified again.
 
     ``normalisation`` is "layer" (Ba et al. 2016), "rms" (division by the population's root mean
-    square, without gain: no drive changes sign, but a unit that gets more leaves less to the
-    others, as in Carandini & Heeger 2012, Nat. Rev. Neurosci. 13:51) or "none".
+    square, without gain: no drive changes sign, but units compete, as in Carandini & Heeger 2012,
+    Nat. Rev. Neurosci. 13:51) or "none".
     """
 
     inhibition: Tensor | None  # (n,), a saved buffer: never trained
@@ -39,11 +39,15 @@ class RateUnits(SameStructure):
             "none": nn.Identity(),
         }
         if normalisation not in normalisers:
-            raise ValueError(f"no normalisation {normalisation!r}: {', '.join(normalisers)}")
+            raise ValueError(
+                f"normalisation must be one of {', '.join(normalisers)}, not {normalisation!r}"
+            )
         if form not in ("multiplicative", "subtractive"):
-            raise ValueError(f"inhibition is multiplicative or subtractive, not {form!r}")
+            raise ValueError(f"inhibition must be multiplicative or subtractive, not {form!r}")
         if not (noise_std >= 0 and 0 <= strength <= 1):
-            raise ValueError(f"noise_std is {noise_std} (>= 0), strength {strength} (0 to 1)")
+            raise ValueError(
+                f"need noise_std >= 0 and strength in 0..1, not {noise_std} and {strength}"
+            )
         self.normalise = normalisers[normalisation]
         self.noise_std, self.form, self.strength = noise_std, form, strength
         self.register_buffer("inhibition", inhibition)

@@ -1,4 +1,4 @@
-"""A layer's numbers mean nothing without its structure: states of another one are refused."""
+"""A layer's weights mean nothing without its structure: states of another one are refused."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ class SameStructure(nn.Module):
     advice = ""  # what to do with the weights of another layer
 
     def _own_structure(self) -> dict[str, Tensor | None]:
-        """Return what a saved state must agree in, by name."""
+        """Return the parts of a saved state that must match, by name."""
         return {name: getattr(self, name) for name in self.structure}
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Load a state, or report in what it is of another structure."""
+        """Load a state, or report how its structure differs."""
         for name, own in self._own_structure().items():
             if problem := self._foreign(state_dict.get(prefix + name), own):
                 errors: list[str] = rest[-1]
@@ -33,7 +33,7 @@ class SameStructure(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _foreign(self, stored: Any, own: Tensor | None) -> str:
-        """Say why one part of a state is not this layer's, or return "" if it is."""
+        """Return why one part of a state is not this layer's, or "" if it is."""
         if own is None:
             return "" if stored is None else "is not of this layer, which has none"
         if stored is None:
@@ -45,7 +45,7 @@ class SameStructure(nn.Module):
         return self._difference(stored, own)
 
     def _difference(self, stored: Tensor, own: Tensor) -> str:
-        """Say in what a part of a state differs from this layer's, or return "" if in nothing."""
+        """Return how a part of a state differs from this layer's, or "" if it does not."""
         dtype, where = own.dtype, ""
         if stored.is_floating_point() and own.is_floating_point():
             # In the precision of the less precise one: a layer rounds buffers with its weights.

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 
 def clamp_to_sign(weight: Tensor, sign: int) -> Tensor:
-    """Let a weight of the wrong sign act as 0; it gets no gradient, but for 0 itself."""
+    """Let a weight of the wrong sign act as 0, without a gradient except at 0 itself."""
     return weight.clamp(min=0) if sign > 0 else weight.clamp(max=0)
 
 
 def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -> Tensor:
-    """Let a weight act by its size, with the sign that it must have: ``sign * |weight|``.
+    """Let a weight act by its magnitude, with its prescribed sign: ``sign * |weight|``.
 
-    Where ``sign`` is 0 the weight is free and acts as it is; ``any_free`` says that there are such.
+    Where ``sign`` is 0 the weight is free and acts as it is; ``any_free`` says if there are any.
     """
     # Written as weight * 1 or weight * -1, since `abs` has no slope at zero.
     signed = weight.detach() * sign
@@ -25,7 +25,7 @@ def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -
 
 
 def smooth_with_sign(weight: Tensor, sign: int) -> Tensor:
-    """Let a weight act by ``softplus(sign w) / softplus(1)``, with the sign that it must have.
+    """Let a weight act by ``softplus(sign w) / softplus(1)``, with its prescribed sign.
 
     So +1 and -1 act as themselves, and a weight of the wrong sign acts a little, and learns.
     """

@@ -1,4 +1,4 @@
-"""The weights of dense layers as sparse tensors, for those who ask which connections there are."""
+"""The weights of dense layers as sparse tensors, which show the connections."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Where the weights of a recurrent network can start."""
+"""Initial weights of a recurrent network."""
 
 import math
 
@@ -14,7 +14,7 @@ KRYLOV = 64  # vectors of the Arnoldi process, and multiplications before it
 
 @torch.no_grad()
 def draw_low_rank(layer: EdgeLinear, rank: int) -> None:
-    """Start at the entries of a random matrix of ``rank``, scaled to the in-degrees.
+    """Initialise with the entries of a random matrix of ``rank``, scaled to the in-degrees.
 
     The matrix is never made: only its entries at the connections are. Where every connection has a
     sign, its factors are positive: so the weights that act are of this rank, too, if each neuron
@@ -50,7 +50,7 @@ def scale_to_radius(units: LeakyRates, layers: list[EdgeLinear], radius: float) 
         ],
     )
     if not found:
-        raise ValueError("spectral radius: is 0, since no activity comes back to where it started")
+        raise ValueError("the spectral radius is 0: the network has no cycle")
     for layer in chemical:
         layer.weight.mul_(radius / found)
     return found
@@ -95,7 +95,7 @@ def spectral_radius(units: LeakyRates, weights: list[Tensor]) -> float:
 
 
 def _has_cycle(units: LeakyRates, weights: list[Tensor]) -> bool:
-    """Whether activity can come back to where it started."""
+    """Whether the network has a cycle."""
     present = [(w != 0).to(units.log_tau) for w in weights]
     fed = torch.ones(units.n, 1).to(units.log_tau)
     while fed.any():  # those that get input from one of them

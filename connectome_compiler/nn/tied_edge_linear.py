@@ -87,7 +87,7 @@ class GapJunctions(TiedEdgeLinear):
     """Electrical connections: symmetric, with conductances ``|weight|`` that no update can flip.
 
     Both directions of a junction are in the list, and share a weight. ``forward`` gives the current
-    that flows in, ``sum over j of g[i, j] * x[j]``; what flows out is for the units to subtract.
+    that flows in, ``sum over j of g[i, j] * x[j]``; the units subtract the current that flows out.
     """
 
     kind = "electrical"

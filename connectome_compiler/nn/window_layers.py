@@ -225,11 +225,11 @@ class WindowLinear(_Windowed, nn.Linear):
     ``weight`` is a list of numbers and not a matrix; `effective_weight`, `set_weight`, ``mask`` and
     the state are dense either way, and a state of one kernel loads into the other.
 
-    The weights that act are those of `effective_weight`; ``weight`` is raw, and off the mask it may
-    hold anything after an initialiser has been at it. What reads it without calling the layer goes
-    past the mask. `nn.TransformerEncoderLayer` does so when it is evaluated, but not where a layer
-    has a hook, and hence this one has. `nn.MultiheadAttention` always does: do not put a windowed
-    layer in place of its ``out_proj``.
+    The weights that act are those of `effective_weight`; ``weight`` is raw, and may hold anything
+    off the mask after an initialiser has changed it. Code that reads it without calling the layer
+    bypasses the mask. `nn.TransformerEncoderLayer` does so in evaluation, except for layers with a
+    hook, which is why this one has one. `nn.MultiheadAttention` always does: do not replace its
+    ``out_proj`` by a windowed layer.
 
     ``gain`` multiplies the weights once, when they are drawn: "1/usage" is that of the papers,
     "1/sqrt(usage)" keeps the variance, "fan-in" does so for each output by itself.
@@ -263,7 +263,7 @@ class WindowLinear(_Windowed, nn.Linear):
         mask = self._add_window(window, gain, kernel)
         self.kernel, self.sizes = "dense", ()
         if self.values is not None and kernel == "patches":
-            raise ValueError("form 'gaussian' leaves nothing out: use kernel='auto'")
+            raise ValueError("form 'gaussian' keeps all weights: use kernel='auto'")
         if self.values is None and kernel != "dense":
             plan = patches_of(window, mask)
             large = mask.numel() >= LARGE_CELLS

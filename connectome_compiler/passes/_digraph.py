@@ -1,6 +1,6 @@
 """Algorithms on directed graphs given as arrays: neurons ``0..n-1``, connections ``pre -> post``.
 
-No loop runs over neurons or connections: whole fronts are taken off at once.
+There are no loops over neurons or connections: whole fronts are processed at once.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from connectome_compiler.errors import CompileError
 
 Ints = npt.NDArray[np.integer[Any]]
 Places = npt.NDArray[np.intp]
-BATCH = 200  # of that many neurons left one is placed at a time; fewer are faster, and worse
-DECIMALS = 6  # of the signal flow: sums differ in their last bits between machines
-SMALL = 1000  # neurons, for which a dense system is solved where iterations fail
+BATCH = 200  # one is placed at a time once so few neurons are left; fewer: faster, and worse
+DECIMALS = 6  # of the signal flow: the last bits of sums differ between machines
+SMALL = 1000  # neurons, up to which a dense system is solved if iterations fail
 
 
 def strong_components(
@@ -71,14 +71,14 @@ def levels(n: int, pre: Ints, post: Ints) -> npt.NDArray[np.int32]:
 
 
 def feedback_order(n: int, pre: Ints, post: Ints) -> Places:
-    """Return each neuron's position in an order that few connections run against; no autapses.
+    """Return each neuron's position in an order with few connections running back; no autapses.
 
     The greedy heuristic of Eades, Lin & Smyth 1993 (Inf. Process. Lett. 47:319), taken in batches:
     sources go to the front and sinks to the back; where there are none, the neurons whose outputs
     most outnumber their inputs go to the front, and those of the reverse kind to the back. Batches
-    are a `BATCH`-th of the neurons left, one neuron when few are left. Ties fall to the neuron of
-    the lower number. Of two neurons connected both ways one connection runs back in any order:
-    such pairs are left out first.
+    are a `BATCH`-th of the remaining neurons, one neuron when few remain. Ties go to the lower
+    index. Of a reciprocal pair one connection runs back in any order: such pairs are left out
+    first.
     """
     from scipy.sparse import csr_array
 
@@ -117,11 +117,11 @@ def feedback_order(n: int, pre: Ints, post: Ints) -> Places:
 
 
 def sifted(n: int, pre: Ints, post: Ints, position: Places, sweeps: int) -> Places:
-    """Return an order against which fewer connections run, or as many; no autapses.
+    """Return an order with as many connections running back, or fewer; no autapses.
 
-    In each sweep the neurons that gain most by it move to the place that is best for them while all
-    others stay: half of those that gain at first, fewer where so many get in each other's way. Ends
-    when no single move helps, or after that many sweeps.
+    In each sweep the neurons that gain most move to their best position given that all others
+    stay: at first half of those that gain, fewer if that many interfere with each other. Ends when
+    no single move helps, or after ``sweeps`` sweeps.
     """
     fewest = (position[pre] > position[post]).sum()
     share = 0.5
@@ -137,7 +137,7 @@ def sifted(n: int, pre: Ints, post: Ints, position: Places, sweeps: int) -> Plac
             key[moved] = target[moved]
             trial = inverse(np.argsort(key, kind="stable"))
             back = (trial[pre] > trial[post]).sum()
-            if back < fewest:  # always so where one moves alone
+            if back < fewest:  # always true for a single move
                 break
             share /= 2
         position, fewest, share = trial, back, min(share * 1.5, 0.5)
@@ -147,18 +147,18 @@ def sifted(n: int, pre: Ints, post: Ints, position: Places, sweeps: int) -> Plac
 def _best_places(
     n: int, pre: Ints, post: Ints, position: Places
 ) -> tuple[Ints, npt.NDArray[np.float64]]:
-    """Return what each neuron gains by moving alone, in connections, and the place to move to."""
+    """Return what each neuron gains by moving alone, in connections, and its best position."""
     from scipy.sparse import coo_array
 
     # Column v lists the neighbours of v from front to back: +1 if v must come before, -1 if after.
-    # A pair connected both ways adds up to 0: one of the two runs back wherever v is.
+    # A reciprocal pair adds up to 0: one of the two runs back wherever v is.
     step = np.repeat(np.array([1, -1], np.int8), len(pre))
     ends = (position[np.concatenate([post, pre])], np.concatenate([pre, post]))
     by_column = coo_array((step, ends), (n, n)).tocsr().tocsc()
     start, place = by_column.indptr, by_column.indices
     own = np.repeat(np.arange(n), np.diff(start))
     total = np.concatenate([[0], np.cumsum(by_column.data, dtype=np.int32)])
-    cost = total[1:] - total[start[own]]  # of standing right behind a neighbour; at the front: 0
+    cost = total[1:] - total[start[own]]  # of the position right behind a neighbour; 0 at the front
     now = np.zeros(n, np.int64)
     before = place < position[own]
     np.add.at(now, own[before], by_column.data[before])
@@ -166,12 +166,12 @@ def _best_places(
     np.minimum.at(best, own, cost)
     target = np.full(n, -0.5)
     there = np.flatnonzero((cost == best[own]) & (cost < 0))[::-1]
-    target[own[there]] = place[there] + 0.5  # the first of equally good places is written last
+    target[own[there]] = place[there] + 0.5  # of equally good positions, the first is written last
     return now - best, target
 
 
 def inverse(order: Ints) -> Places:
-    """Return the place of each element of a permutation."""
+    """Return the inverse of a permutation."""
     place = np.empty(len(order), np.intp)
     place[order] = np.arange(len(order))
     return place
@@ -184,8 +184,8 @@ def signal_flow(n: int, pre: Ints, post: Ints, weight: npt.NDArray[Any]) -> npt.
     as Varshney et al. 2011 (PLoS Comput. Biol. 7:e1001066) use it on the worm. With ``w_ij`` half
     the weight between ``i`` and ``j`` in both directions, it minimises ``sum w_ij (v_i - v_j -
     s_ij)^2``, ``s_ij`` being +1 if more runs from ``i`` to ``j``, -1 if less, 0 if the same: a
-    Laplacian system. The mean is 0 in each part of the network that nothing joins with the others.
-    Weights count by size, not by sign. Rounded to `DECIMALS` decimals.
+    Laplacian system. The mean is 0 in each connected component. Absolute values of weights are
+    used. Rounded to `DECIMALS` decimals.
     """
     from scipy.sparse import csr_array, diags_array
     from scipy.sparse.linalg import cg
@@ -210,10 +210,10 @@ def signal_flow(n: int, pre: Ints, post: Ints, weight: npt.NDArray[Any]) -> npt.
 
 
 def in_core(n: int, ends: list[tuple[Ints, Ints]], k: int) -> npt.NDArray[np.bool_]:
-    """Return who is in the k-core, shape ``(n,)``: the largest set where all have degree ``k``.
+    """Return which neurons are in the k-core, shape ``(n,)``: the largest set of degree ``k``.
 
-    The degree of a neuron is the number of its entries in ``ends``: each pair of arrays lists a
-    neuron that counts, and the neuron it counts, connection by connection.
+    Within it, each neuron has degree ``k`` or more. Each pair of arrays in ``ends`` lists, by
+    connection, a neuron whose degree it raises, and the neuron at the other end.
     """
     who = np.concatenate([a for a, _ in ends])
     degree = np.bincount(who, minlength=n)
@@ -244,7 +244,7 @@ class _Neighbours:
         return np.diff(self.start)
 
     def of(self, rows: Places) -> Ints:
-        """Return the entries of some rows, one after the other."""
+        """Return the entries of some rows, concatenated."""
         start = self.start[rows]
         count = self.start[rows + 1] - start
         skip = np.repeat(start - np.cumsum(count) + count, count)
@@ -253,8 +253,8 @@ class _Neighbours:
 
 
 def _largest(values: Ints, k: int) -> Places:
-    """Return where the ``k`` largest values above 0 are, large ones first; ties in order."""
-    # argpartition would be shorter, but which of equal values it takes differs between machines.
+    """Return the indices of the ``k`` largest values above 0, descending; ties in order."""
+    # argpartition would be shorter, but its choice among equal values differs between machines.
     least = max(np.partition(values, -k)[-k], 1)
     above = np.flatnonzero(values > least)
     above = above[np.argsort(-values[above], kind="stable")]

@@ -1,4 +1,4 @@
-"""All connections of a graph as one edge list, whatever populations they join."""
+"""All connections of a graph as one edge list, across populations."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class EdgeList:
         return EdgeList(self.n, self.pre[kept], self.post[kept], self.weight[kept])
 
     def renumbered(self, number: npt.NDArray[np.integer[Any]]) -> EdgeList:
-        """Return the same connections; neuron ``i`` is called ``number[i]``."""
+        """Return the same connections, with neuron ``i`` renumbered to ``number[i]``."""
         new = np.asarray(number, np.int32)
         return EdgeList(self.n, new[self.pre], new[self.post], self.weight)
 
 
 def edge_list(graph: Graph, kinds: Collection[Kind] = CHEMICAL) -> EdgeList:
-    """Return the connections of some kinds; neurons are numbered through `Graph.biological`.
+    """Return the connections of some kinds; neurons are numbered across `Graph.biological`.
 
     Raises `CompileError` if one of the projections is a law, not an edge list.
     """
@@ -58,28 +58,28 @@ def edge_list(graph: Graph, kinds: Collection[Kind] = CHEMICAL) -> EdgeList:
 
 
 def starts(graph: Graph) -> dict[str, np.int32]:
-    """Return the number of each population's first neuron."""
+    """Return the index of each population's first neuron."""
     sizes = [p.n_units for p in graph.biological]
     first = np.cumsum([0, *sizes], dtype=np.int32)
     return {p.name: k for p, k in zip(graph.biological, first, strict=False)}
 
 
 def by_population(graph: Graph, values: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-    """Cut values of all neurons, shape ``(n_neurons,)``, into those of each population."""
+    """Split values of all neurons, shape ``(n_neurons,)``, by population."""
     first = starts(graph)
     return {p.name: values[first[p.name] :][: p.n_units] for p in graph.biological}
 
 
 def rank_of_ids(graph: Graph) -> npt.NDArray[np.int32]:
-    """Return each neuron's place among all neurons sorted by id, shape ``(n_neurons,)``.
+    """Return each neuron's rank by id among all neurons, shape ``(n_neurons,)``.
 
-    What is computed on neurons numbered so does not depend on the order in which tables list them.
+    Results computed with this numbering do not depend on the order of the neuron tables.
     """
     for p in graph.biological:
         if p.neurons is None:
             raise CompileError(f"population {p.name}", "has no neuron table")
     rank = np.empty(graph.n_neurons, np.int32)
-    if len(rank):  # arrays of no neurons may be of another type
+    if len(rank):  # empty arrays may be of another type
         ids = [p.column("neuron_id") for p in graph.biological if p.n_units]
         rank[pc.sort_indices(pa.chunked_array(ids)).to_numpy()] = np.arange(len(rank))
     return rank

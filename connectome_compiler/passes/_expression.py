@@ -1,4 +1,4 @@
-"""A small, safe language to choose neurons: columns, comparisons, ``and``, ``or``, ``not``, ``in``.
+"""A small, safe language to select neurons: columns, comparisons, ``and``, ``or``, ``not``, ``in``.
 
 ``cortical_layer == "L4" and not cell_type in ("BC", "MC")``. The text is parsed, never run.
 """
@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.graph import Graph, Population
 
-LONGEST = 10_000  # characters; a recipe is untrusted, and deep nesting exhausts the parser
-DEEPEST = 50  # levels of nesting; what reads the tree is recursive
-POPULATION = "population"  # a column that every table has, unless the data have their own
+LONGEST = 10_000  # characters; recipes are untrusted, and deep nesting exhausts the parser
+DEEPEST = 50  # levels of nesting; evaluation is recursive
+POPULATION = "population"  # a column that is added to every table, unless the data have one
 COMPARE: dict[type[ast.cmpop], Any] = {
     ast.Eq: pc.equal,
     ast.NotEq: pc.not_equal,
@@ -35,7 +35,7 @@ def matches(table: pa.Table, expression: str) -> npt.NDArray[np.bool_]:
     """Return the rows of ``table`` for which ``expression`` holds, shape ``(n_rows,)``.
 
     A comparison with a missing value does not hold, nor does its opposite; ``is None`` finds
-    missing values. Raises `CompileError` for what the language does not have.
+    missing values. Raises `CompileError` for anything outside the language.
     """
     where = _where(expression)
     tree = parsed(expression)
@@ -55,20 +55,20 @@ def select(where: str, graph: Graph, expression: str) -> dict[str, npt.NDArray[n
     """
     found = {p.name: matches(table, expression) for p, table in _tables(graph)}
     if not any(np.any(mask) for mask in found.values()):
-        problem = f"no neuron of {graph.n_neurons:,} fits {expression!r}"
+        problem = f"none of {graph.n_neurons:,} neurons matches {expression!r}"
         said = "; ".join(strangers_in(graph, expression))
         raise CompileError(where, problem, said or "ccompile inspect shows the columns")
     return found
 
 
 def parsed(expression: str) -> ast.expr:
-    """Return the syntax tree; raise `CompileError` for what is no expression. Runs nothing."""
+    """Return the syntax tree; raise `CompileError` for what is not an expression. Runs no code."""
     where = _where(expression)
     if len(expression) > LONGEST:
         raise CompileError(where, f"is longer than {LONGEST:,} characters")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of unknown escapes in strings
+            warnings.simplefilter("ignore")  # about unknown escapes in strings
             tree = ast.parse(expression.strip(), mode="eval").body
     except SyntaxError as error:
         problem = f"is not an expression: {error.msg}"
@@ -85,7 +85,7 @@ def parsed(expression: str) -> ast.expr:
 
 
 def strangers(table: pa.Table, expression: str) -> list[str]:
-    """Return the words that an expression compares a column with, and that occur nowhere in it."""
+    """Return the words that an expression compares a column with and that the column lacks."""
     found = []
     for node in ast.walk(parsed(expression)):
         if not isinstance(node, ast.Compare) or not isinstance(node.left, ast.Name):
@@ -99,7 +99,7 @@ def strangers(table: pa.Table, expression: str) -> list[str]:
 
 
 def strangers_in(graph: Graph, expression: str) -> list[str]:
-    """Return the `strangers` of an expression among all neurons that have a table."""
+    """Return the `strangers` of an expression, over all neurons that have a table."""
     tables = [table for _, table in _tables(graph)]
     if not tables or not expression.strip():
         return []
@@ -107,7 +107,7 @@ def strangers_in(graph: Graph, expression: str) -> list[str]:
 
 
 def _tables(graph: Graph) -> Iterator[tuple[Population, pa.Table]]:
-    """Yield the tables of neurons, with the name of the population as a column of its own."""
+    """Yield the neuron tables, with the name of the population as an additional column."""
     for p in graph.biological:
         if (table := p.neurons) is not None:
             if POPULATION not in table.column_names:
@@ -131,7 +131,7 @@ def _kind(dtype: pa.DataType) -> str | None:
     return "a number" if pa.types.is_integer(dtype) or pa.types.is_floating(dtype) else None
 
 
-_HINT = 'such as: cortical_layer == "L4" and not cell_type in ("BC", "MC")'
+_HINT = 'for example: cortical_layer == "L4" and not cell_type in ("BC", "MC")'
 
 
 class _Reader:
@@ -163,12 +163,12 @@ class _Reader:
     def compare(self, left: ast.expr, op: ast.cmpop, right: ast.expr) -> pa.Array:
         if isinstance(op, ast.Is | ast.IsNot):
             if not (isinstance(right, ast.Constant) and right.value is None):
-                raise CompileError(self.where, "`is` compares with None alone", "use ==")
+                raise CompileError(self.where, "`is` compares only with None", "use ==")
             missing = pc.is_null(self.named(left))
             return missing if isinstance(op, ast.Is) else pc.invert(missing)
         if isinstance(op, ast.In | ast.NotIn):
             if not isinstance(right, ast.Tuple | ast.List | ast.Set):
-                raise CompileError(self.where, "`in` wants a list", 'such as ("L4", "L5")')
+                raise CompileError(self.where, "`in` needs a list", 'for example ("L4", "L5")')
             column = self.named(left)
             inside = pc.if_else(pc.is_null(column), None, pa.scalar(False))
             for element in right.elts:
@@ -183,16 +183,16 @@ class _Reader:
         return COMPARE[type(op)](a, b)
 
     def must_be_alike(self, a: Any, b: Any, left: ast.expr, right: ast.expr) -> None:
-        """Refuse text with a number: it would never be equal."""
+        """Refuse to compare text with a number: they are never equal."""
         kinds = [_kind(side.type) for side in (a, b)]
         if kinds[0] != kinds[1] and None not in kinds:
             one, other = (ast.unparse(node)[:60] for node in (left, right))
             problem = f"compares {one} ({kinds[0]}) with {other} ({kinds[1]})"
-            raise CompileError(self.where, problem, 'text is quoted: "L4"')
+            raise CompileError(self.where, problem, 'quote text: "L4"')
 
     def named(self, node: ast.expr) -> pa.Array:
         if not isinstance(node, ast.Name):
-            problem = f"has {ast.unparse(node)[:60]!r} where a column must be"
+            problem = f"expected a column, not {ast.unparse(node)[:60]!r}"
             raise CompileError(self.where, problem, _HINT)
         return self.column(node.id)
 

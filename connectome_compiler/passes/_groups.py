@@ -1,4 +1,4 @@
-"""Cut a graph into named groups of neurons, and each by sign: what the partition passes share."""
+"""Split a graph into named groups of neurons, and each by sign; shared by the partition passes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def into_groups(
     """Return the graph with one population per group that has neurons, or per group and sign.
 
     ``group[i]``, shape ``(n_neurons,)``, is the index in ``names`` of neuron ``i``, counted through
-    the populations. Without ``stages`` populations have none, and stand in the order of ``names``;
-    else in the order of stage, sign and name.
+    the populations. Without ``stages`` populations have no stage, and the order of ``names``;
+    otherwise they are ordered by stage, sign and name.
     """
     n = len(names)
     stage = np.arange(n) if stages is None else np.array(stages, np.intp)
@@ -37,7 +37,7 @@ def into_groups(
     label = (stage[group] * len(KINDS) + kind) * n + group
     present, label = np.unique(label, return_inverse=True)
     if len(present) > MOST:
-        problem = f"would make {len(present):,} populations, more than {MOST:,}"
+        problem = f"would make {len(present):,} populations; the limit is {MOST:,}"
         raise CompileError(where, problem, "group the neurons more coarsely")
     made = [names[k % n] + (f".{KINDS[k // n % len(KINDS)]}" if by_sign else "") for k in present]
     cut = regroup(graph, label.astype(np.intp), made)

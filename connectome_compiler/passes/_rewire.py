@@ -1,8 +1,8 @@
-"""Random wirings that keep what a null model promises, for the connections of one projection.
+"""Random wirings that preserve what a null model promises, for one projection.
 
-Every function takes the connections' ends and returns new ones: connection ``k`` has another place,
-and whatever belongs to it (weight, size) goes there with it. No pair occurs twice, none joins a
-neuron to itself. There is no loop over connections and no array over all pairs of neurons.
+Every function takes the ends of the connections and returns new ones: connection ``k`` moves, and
+its attributes (weight, size) move with it. No pair occurs twice, and there are no autapses. There
+are no loops over connections and no arrays over all pairs of neurons.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ Numbers = npt.NDArray[np.int64]
 Positions = npt.NDArray[np.float64]  # in um, (n_neurons, 3)
 Ends = tuple[npt.NDArray[Any], npt.NDArray[Any]]  # (post, pre), each (n_connections,)
 
-BATCH = 1 << 18  # pairs drawn at once: their positions stay in the cache
-TRIES = 32  # pairs drawn per connection before the rare bins are listed in full
+BATCH = 1 << 18  # pairs drawn at once: their positions fit in the cache
+TRIES = 32  # pairs drawn per connection before rare bins are enumerated
 FEWEST_TRIES = 1_000_000
-CHUNK = 128  # presynaptic neurons whose partners are listed at once
+CHUNK = 128  # presynaptic neurons whose partners are enumerated at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
     """The pairs of neurons that the connections of one projection may join.
 
-    ``post`` and ``pre`` are the indices of those that may take part. ``within``: of one population,
-    where a neuron is not its own partner. ``mutual``: there, (i, j) and (j, i) are one junction.
+    ``post`` and ``pre`` are the indices of eligible neurons. ``within``: both are of the same
+    population, and autapses are excluded. ``mutual``: (i, j) and (j, i) are the same junction.
     """
 
     post: Index
@@ -41,19 +41,19 @@ class Pairs:
     mutual: bool
 
     def key(self, post: npt.NDArray[Any], pre: npt.NDArray[Any]) -> Numbers:
-        """Return one number per pair; equal numbers are equal pairs."""
+        """Return a unique number for each pair."""
         if self.mutual:
             post, pre = np.maximum(post, pre), np.minimum(post, pre)
         key: Numbers = post.astype(np.int64) * self.n_pre + pre
         return key
 
     def ends(self, key: Numbers) -> Ends:
-        """Undo `key`; of a junction, the end with the higher index is ``post``."""
+        """Invert `key`; for a junction, the end with the higher index is ``post``."""
         post, pre = np.divmod(key, max(self.n_pre, 1))
         return post.astype(np.int32), pre.astype(np.int32)
 
     def allowed(self, post: npt.NDArray[Any], pre: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Return which pairs are of two neurons."""
+        """Return which pairs join two different neurons."""
         two: npt.NDArray[np.bool_] = (post != pre) | (not self.within)
         return two
 
@@ -61,14 +61,14 @@ class Pairs:
 def swap_ends(
     pairs: Pairs, post: Index, pre: Index, swaps: float, rng: np.random.Generator
 ) -> Ends:
-    """Let connections exchange their postsynaptic ends, two by two: all degrees stay.
+    """Let pairs of connections exchange their postsynaptic ends: all degrees are preserved.
 
     ``swaps`` are proposed per connection, after Maslov & Sneppen 2002 (Science 296:910), but many
-    at once: in a round, connections are paired at random, and each two of a pair exchange ends if
-    the four pairs of neurons concerned (two old, two new) are not those of any other connection
-    or proposal. A round and its reverse are then equally probable, so all wirings that can be
-    reached become equally probable. Out of reach are those that differ only in the sense of rings
-    of three neurons which no other connection can open (Rao et al. 1996, Sankhya A 58:225).
+    at once: in a round, connections are paired at random, and a pair exchanges ends if the four
+    pairs of neurons involved (two old, two new) belong to no other connection or proposal. A
+    round and its reverse are then equally probable, so the chain samples all reachable wirings
+    uniformly. Unreachable are wirings that differ only in the direction of 3-cycles that no other
+    connection can open (Rao et al. 1996, Sankhya A 58:225).
     """
     post, pre = post.copy(), pre.copy()
     n = len(post)
@@ -76,8 +76,8 @@ def swap_ends(
         return post, pre
     every = np.arange(n, dtype=np.int32)
     density = n * (1 + pairs.mutual) / (len(pairs.post) * len(pairs.pre))
-    # The share that is paired: proposals must not crowd each other out, and some rounds must leave
-    # out some, or two connections would always change places.
+    # The fraction that is paired: proposals must not block each other, and some rounds must leave
+    # connections out, or two connections would always exchange.
     share = (1 - 1 / n) / (1 + 4 * density)
     rounds = ceil(2 * swaps / share)
     share = 2 * swaps / rounds
@@ -105,9 +105,9 @@ def scatter(
     group_pre: npt.NDArray[np.intp],
     rng: np.random.Generator,
 ) -> Ends:
-    """Draw pairs anew, all equally probable that join the same two groups.
+    """Redraw pairs, uniformly among those that join the same two groups.
 
-    ``group_post`` and ``group_pre`` number the groups of all neurons of both populations.
+    ``group_post`` and ``group_pre`` are the group indices of all neurons of both populations.
     """
     if pairs.mutual:  # the end in the higher group first, so that a pair of groups is one block
         turned = group_post[post] < group_pre[pre]
@@ -122,17 +122,17 @@ def scatter(
         same = row == column
         room -= np.where(same, np.minimum(rows.size[row], columns.size[column]), 0)
         room //= np.where(same & pairs.mutual, 2, 1)
-    full = 2 * wanted > room  # where a drawn pair would often be taken
+    full = 2 * wanted > room  # where a drawn pair would often be taken already
 
     def draw(k: Numbers) -> Numbers:
-        """Return a random pair of the block of each connection ``k``, -1 where it is none."""
+        """Return a random pair in the block of each connection ``k``, -1 where it is not valid."""
         b = which[k]
         i, j = rows.draw(row[b], rng), columns.draw(column[b], rng)
         return np.where(pairs.allowed(i, j), pairs.key(i, j), -1)
 
     place = np.empty(len(post), np.int64)
     slots = np.flatnonzero(~full[which])
-    place[full[which]] = -2 - np.arange(full[which].sum())  # not equal, and no pair: left alone
+    place[full[which]] = -2 - np.arange(full[which].sum())  # unequal and not a pair: left alone
     while len(slots):
         place[slots] = draw(slots)
         slots = _repeated(place)
@@ -141,7 +141,7 @@ def scatter(
     if len(crowded):
         label, i, j = _all_pairs(rows, columns, row[crowded], column[crowded])
         valid = pairs.allowed(i, j)
-        if pairs.mutual:  # within a group every junction is met twice
+        if pairs.mutual:  # within a group every junction occurs twice
             valid &= (row[crowded][label] != column[crowded][label]) | (i > j)
         listed = pairs.key(i, j)[valid]
         slots = np.flatnonzero(full[which])
@@ -159,7 +159,7 @@ def scatter_by_distance(
     n_bins: int,
     rng: np.random.Generator,
 ) -> Ends:
-    """Draw pairs anew, all equally probable whose distance is in the same bin.
+    """Redraw pairs, uniformly among those whose distance is in the same bin.
 
     ``at_post`` and ``at_pre`` are the positions of all neurons of both populations. The bins hold
     equal numbers of connections; they begin at 0 and end at the longest.
@@ -173,11 +173,11 @@ def scatter_by_distance(
     place = np.full(len(post), -1)
     slots = np.arange(len(post))
     tries = max(TRIES * len(post), FEWEST_TRIES)
-    tries = min(tries, len(pairs.post) * len(pairs.pre))  # to list all pairs costs no more
+    tries = min(tries, len(pairs.post) * len(pairs.pre))  # listing all pairs costs no more
     while len(slots) and tries > 0:
         place[slots], tries = bins.draw(wanted[slots], tries, rng)
         slots = _repeated(place)
-    if len(slots):  # bins of few pairs, or with hardly a pair that is not taken
+    if len(slots):  # bins with few pairs, or few that are not taken
         rare = np.unique(wanted[slots])
         label, listed = bins.list_pairs(rare)
         redrawn = np.isin(wanted, rare)
@@ -215,10 +215,10 @@ class _Groups:
 
 
 def _repeated(place: Numbers) -> Numbers:
-    """Return, ascending, the slots to draw again: an earlier one has their place, or it is -1.
+    """Return, ascending, the slots to redraw: an earlier one has their place, or it is -1.
 
-    The choice does not depend on what the places are. So if those drawn again and again are equally
-    probable, all ways to fill the slots with different places are.
+    The choice does not depend on the places. So if draws are uniform, all ways to fill the slots
+    with different places are equally probable.
     """
     order = np.argsort(place, kind="stable")
     ordered = place[order]
@@ -243,7 +243,7 @@ def _sample(
     wanted: npt.NDArray[np.intp],
     rng: np.random.Generator,
 ) -> Numbers:
-    """Choose ``wanted[c]`` of the places ``listed`` under label ``c``; those of label 0 first."""
+    """Choose ``wanted[c]`` of the places ``listed`` with label ``c``; label 0 first."""
     order = np.lexsort((rng.random(len(label)), label))
     rank, size = _rank(label[order], len(wanted))
     chosen: Numbers = listed[order[rank < np.repeat(wanted, size)]]
@@ -251,7 +251,7 @@ def _sample(
 
 
 def _rank(label: npt.NDArray[np.intp], n: int) -> tuple[Numbers, Numbers]:
-    """Return the place of each of the sorted labels among its equals, and how many of each."""
+    """Return the rank of each sorted label among its equals, and the count of each."""
     size = np.bincount(label, minlength=n)
     return np.arange(len(label)) - np.repeat(np.cumsum(size) - size, size), size
 
@@ -282,13 +282,13 @@ class _Bins:
     limits: npt.NDArray[np.float64]
 
     def of(self, post: npt.NDArray[Any], pre: npt.NDArray[Any]) -> Numbers:
-        """Return the bin of each pair, ``len(limits)`` where it is longer than all of them."""
+        """Return the bin of each pair, ``len(limits)`` beyond the last limit."""
         return np.searchsorted(self.limits, _lengths(self.at_post[post] - self.at_pre[pre]))
 
     def draw(self, wanted: Numbers, tries: int, rng: np.random.Generator) -> tuple[Numbers, int]:
         """Return a random pair in each of the bins ``wanted``, ascending, and the tries left.
 
-        Where no try is left the pair is -1.
+        When no tries are left, the pair is -1.
         """
         n = len(self.limits)
         found = np.full(len(wanted), -1)
@@ -315,7 +315,7 @@ class _Bins:
         """List all pairs in ``bins``, ascending: the index of their bin there, and their keys."""
         from scipy.spatial import cKDTree
 
-        reach = self.limits[bins[-1]] * (1 + 1e-9)  # the tree rounds in its own way
+        reach = self.limits[bins[-1]] * (1 + 1e-9)  # the tree rounds differently
         tree = cKDTree(self.at_post[self.pairs.post])
         labels, keys = [], []
         for k in range(0, len(self.pairs.pre), CHUNK):
@@ -338,7 +338,7 @@ def _limits(distance: npt.NDArray[np.float64], n_bins: int) -> npt.NDArray[np.fl
 
 def _lengths(apart: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return the lengths of vectors, shape ``(n, 3)``."""
-    # Not einsum, whose last digit may depend on where a row lies in memory.
+    # Not einsum, whose last digit may depend on memory alignment.
     x, y, z = apart.T
     squares: npt.NDArray[np.float64] = x * x + y * y + z * z
     return np.sqrt(squares)

@@ -1,4 +1,4 @@
-"""Remove neurons or connections that an expression describes, as a control."""
+"""Remove neurons or connections that an expression selects, as a control."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from connectome_compiler.passes._expression import parsed, select, strangers_in
 
 @dataclass(frozen=True, slots=True)
 class Ablate:
-    """Remove the neurons for which ``where`` holds, or what they send or receive.
+    """Remove the neurons for which ``where`` holds, or only their outputs or inputs.
 
-    ``what`` "neurons": they go with all their connections. "outputs", "inputs": they stay, and the
-    connections that they send or receive go. "connections": those from neurons for which ``pre``
-    holds to neurons for which ``post`` holds go; an empty one holds for all. Expressions are those
-    of select-neurons.
+    ``what`` "neurons" removes them with all their connections. "outputs" and "inputs" keep the
+    neurons and remove the connections that they send or receive. "connections" removes those from
+    neurons for which ``pre`` holds to neurons for which ``post`` holds; an empty expression holds
+    for all. Expressions are those of select-neurons.
 
-    ``kind`` says which connections go: chemical, electrical or both. A gap junction is one thing
-    with two ends: it goes if either direction of it does. Raises `CompileError` if an expression
-    holds for no neuron.
+    ``kind`` says which connections are removed: chemical, electrical or both. A gap junction is
+    removed if either of its directions is. Raises `CompileError` if an expression holds for no
+    neuron.
     """
 
     name: ClassVar[str] = "ablate"
 
     where: str = ""  #: neurons to ablate: cell_type == "AVA"
-    #: what goes: these neurons, what they receive or send, or connections by pre and post
+    #: what is removed: the neurons, their inputs or outputs, or connections by pre and post
     what: Literal["neurons", "inputs", "outputs", "connections"] = "neurons"
-    pre: str = ""  #: presynaptic neurons of the connections that go; empty: all
-    post: str = ""  #: postsynaptic neurons of the connections that go; empty: all
-    kind: Literal["chemical", "electrical", "both"] = "both"  #: which connections go
+    pre: str = ""  #: presynaptic neurons of the connections to remove; empty: all
+    post: str = ""  #: postsynaptic neurons of the connections to remove; empty: all
+    kind: Literal["chemical", "electrical", "both"] = "both"  #: which connections are removed
 
     def __post_init__(self) -> None:
         ends = self.what == "connections"
         asked, other = (("pre", "post"), ("where",)) if ends else (("where",), ("pre", "post"))
         if not any(getattr(self, field).strip() for field in asked):
-            hint = "to ablate everything is no experiment"
-            raise CompileError(f"{self.name}.{asked[0]}", "says nothing", hint)
+            hint = "say what to ablate: an empty expression would remove everything"
+            raise CompileError(f"{self.name}.{asked[0]}", "is empty", hint)
         for field in other:
             if getattr(self, field).strip():
-                problem = f'means nothing where {self.name}.what is "{self.what}"'
+                problem = f'has no effect with {self.name}.what="{self.what}"'
                 raise CompileError(f"{self.name}.{field}", problem, f"set {' or '.join(asked)}")
         if self.what == "neurons" and self.kind != "both":
-            problem = f'"{self.kind}": neurons go with all their connections'
+            problem = f'is "{self.kind}", but neurons are removed with all their connections'
             raise CompileError(f"{self.name}.kind", problem, 'set what to "inputs" or "outputs"')
         for field in asked:
             if getattr(self, field).strip():
-                parsed(getattr(self, field))  # a slip shows before any data are read
+                parsed(getattr(self, field))  # so that a typo shows before any data are read
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph without them."""
@@ -96,7 +96,7 @@ def _count(graph: Graph, kind: str) -> int:
 
 
 def _between(q: Projection, senders: Mapping[str, Mask], receivers: Mapping[str, Mask]) -> Mask:
-    """Return which connections run from a sender to a receiver; gap junctions in either way."""
+    """Return which connections run from ``pre`` to ``post`` neurons; gap junctions either way."""
     e = q.synapses
     forth = senders[q.pre][e.pre] & receivers[q.post][e.post]
     if q.kind == "chemical":

@@ -1,4 +1,4 @@
-"""Hold every neuron to one sign, and count what breaks it."""
+"""Give every neuron one sign, and count the connections that violate it."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.signs import count_signs
 
-Signs = dict[str, npt.NDArray[np.int8]]  # of each population, shape (n_units,); 0 = not known
+Signs = dict[str, npt.NDArray[np.int8]]  # of each population, shape (n_units,); 0 = unknown
 
 
 @dataclass(frozen=True, slots=True)
 class ApplyDale:
     """Apply Dale's principle (Eccles et al. 1954, J. Physiol. 126:524): one sign per neuron.
 
-    A connection breaks it whose own sign is not that of its neuron. Policy "majority": the neuron
-    takes the sign of most of its signed connections, and all follow; "drop": connections that
-    disagree with the majority are removed; "report": they are counted and stay. A neuron's own
-    sign, where it is known, outvotes its connections.
+    A connection violates it if its own sign differs from that of its neuron. Policy "majority":
+    the neuron takes the sign of most of its signed connections, and all take that; "drop":
+    connections that disagree with the majority are removed; "report": they are counted and kept.
+    A neuron's own sign, where known, takes precedence over its connections.
 
-    Weights become ``sign * |w|``, so that training cannot flip them. Connections whose sign is not
-    known stay free, or are removed with ``unsigned`` "drop". Electrical connections have no
-    transmitter, so all this leaves them alone. Idempotent.
+    Weights become ``sign * |w|``, so that training cannot flip them. Connections of unknown sign
+    stay free, or are removed with ``unsigned`` "drop". Electrical connections are not affected.
+    Idempotent.
     """
 
     name: ClassVar[str] = "apply-dale"
 
-    #: connections that break Dale's principle: overruled, dropped, or kept and counted
+    #: connections that violate Dale's principle: overruled, dropped, or kept and counted
     policy: Literal["majority", "drop", "report"] = "majority"
-    unsigned: Literal["keep", "drop"] = "keep"  #: what becomes of connections without known sign
+    unsigned: Literal["keep", "drop"] = "keep"  #: what to do with connections of unknown sign
 
     def __call__(self, graph: Graph) -> Graph:
-        """Return the graph with one sign per neuron, held by its weights.
+        """Return the graph with one sign per neuron, enforced by its weights.
 
-        Raises `CompileError` for convolutions: their channels are no neurons.
+        Raises `CompileError` for convolutions: their channels are not neurons.
         """
         for p in chemical(graph):
             if not isinstance(p.operator, Linear):
-                problem = "joins channels, which are no neurons with a transmitter"
+                problem = "joins channels, not neurons with a transmitter"
                 raise CompileError(f"projection {p.key}", problem, "use sign-channels")
         if self.policy != "report":
             graph = self._one_sign(graph)
@@ -84,20 +84,18 @@ class ApplyDale:
         signs = majority(before)
         broken = sum(int(breaks(signs, p).sum()) for p in chemical(before))
         done = {"majority": "overruled", "drop": "dropped", "report": "kept as they are"}
-        yield f"{broken:,} connections break Dale's principle" + f" ({done[self.policy]})" * bool(
+        yield f"{broken:,} connections violate Dale's principle" + f" ({done[self.policy]})" * bool(
             broken
         )
         if tied := _n_tied(before, signs):
-            yield f"{tied:,} neurons have as many positive as negative connections: no sign"
+            yield f"{tied:,} neurons have as many excitatory as inhibitory connections: no sign"
         if self.unsigned == "drop":
             lost = before.n_connections - after.n_connections
             lost -= broken * (self.policy == "drop")
-            yield f"{lost:,} connections without known sign dropped"
+            yield f"{lost:,} connections of unknown sign dropped"
         else:
             free = count_signs(after).unknown
-            yield f"{free:,} connections without known sign" + "; their weights are free" * bool(
-                free
-            )
+            yield f"{free:,} connections of unknown sign" + "; their weights are free" * bool(free)
 
 
 def chemical(graph: Graph) -> list[Projection]:
@@ -121,7 +119,7 @@ def majority(graph: Graph) -> Signs:
 
 
 def breaks(signs: Signs, projection: Projection) -> npt.NDArray[np.bool_]:
-    """Return which connections of ``projection`` have another sign than their neuron."""
+    """Return which connections of ``projection`` differ in sign from their neuron."""
     own, edges = projection.synapses.sign, projection.synapses
     if own is None:
         return np.zeros(len(edges.pre), np.bool_)
@@ -131,7 +129,7 @@ def breaks(signs: Signs, projection: Projection) -> npt.NDArray[np.bool_]:
 
 
 def _n_tied(graph: Graph, signs: Signs) -> int:
-    """Count the neurons that have signed connections, and yet no majority."""
+    """Count the neurons that have signed connections but no majority."""
     voted = {p.name: np.zeros(p.n_units, np.bool_) for p in graph.biological}
     for q in chemical(graph):
         if q.synapses.sign is not None:

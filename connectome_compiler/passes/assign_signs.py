@@ -1,4 +1,4 @@
-"""Give neurons their sign by transmitter or by class."""
+"""Assign signs to neurons by transmitter or by class."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from connectome_compiler.ir.graph import Graph, Population
 from connectome_compiler.ir.provenance import Evidence
 from connectome_compiler.ir.transmitters import SPECIES, signs_of
 
-MOST_WORDS = 5  # named in the report, of those that gave no sign
+MOST_WORDS = 5  # of words without a sign that the report names
 EXCITATORY, INHIBITORY = ("excitatory",), ("inhibitory",)
 
 
 @dataclass(frozen=True, slots=True)
 class AssignSigns:
-    """Set the ``sign`` of neurons from a column of words; a sign that is known already stays.
+    """Set the ``sign`` of neurons from a column of words; signs that are already known stay.
 
-    With a ``species`` the words are transmitters, and a neuron has the sign that its first fast
-    one usually has there. Else they are classes, ``excitatory`` and ``inhibitory``. Neurons with
-    any other word keep no sign, and are counted. In a modelled data set the signs are modelled
-    too; else those given here are predicted, since neither a transmitter nor a class is a
+    With a ``species`` the words are transmitters, and a neuron has the usual sign, in that
+    species, of its first fast one. Otherwise they are classes, ``excitatory`` and ``inhibitory``.
+    Neurons with any other word have no sign, and are counted. In a modelled data set the signs
+    are modelled too; otherwise they are predicted, since neither a transmitter nor a class is a
     recording. Idempotent.
     """
 
     name: ClassVar[str] = "assign-signs"
 
-    column: str = ""  #: column of words that tell the sign; empty: neurotransmitter or cell_class
-    excitatory: tuple[str, ...] = EXCITATORY  #: words of excitatory neurons
-    inhibitory: tuple[str, ...] = INHIBITORY  #: words of inhibitory neurons
-    #: whose transmitters the words are; none: they are classes
+    column: str = ""  #: column that gives the sign; empty: neurotransmitter or cell_class
+    excitatory: tuple[str, ...] = EXCITATORY  #: words for excitatory neurons
+    inhibitory: tuple[str, ...] = INHIBITORY  #: words for inhibitory neurons
+    #: species whose transmitters the words are; none: the words are classes
     species: Literal["", "worm", "fly", "mouse", "mammal"] = ""
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class AssignSigns:
         if self.species and self.species not in SPECIES:
             raise UnknownNameError.among(f"{self.name}.species", self.species, SPECIES)
         if self.species and (self.excitatory, self.inhibitory) != (EXCITATORY, INHIBITORY):
-            problem = "classes and a species are given, and a column holds classes or transmitters"
+            problem = "has both classes and a species, but a column holds one or the other"
             raise CompileError(self.name, problem, "use the pass twice")
 
     def __call__(self, graph: Graph) -> Graph:
@@ -59,7 +59,7 @@ class AssignSigns:
         )
         known, left = n_unsigned(graph), n_unsigned(changed)
         if left == known and (graph.provenance.signs != Evidence.NONE or left == _n(graph)):
-            return changed  # the source knew all that this pass could tell
+            return changed  # the source already gave all signs
         modelled = graph.provenance.connectivity is Evidence.MODELLED
         signs = Evidence.MODELLED if modelled else Evidence.PREDICTED
         return replace(changed, provenance=replace(graph.provenance, signs=signs))
@@ -70,10 +70,12 @@ class AssignSigns:
         return self.column or ("neurotransmitter" if self.species else "cell_class")
 
     def _told(self, population: Population) -> pa.Array:
-        """Return the signs that the words tell, null where they tell none."""
+        """Return the signs that the words stand for; null where they have none."""
         words = population.column(self._words)
         if not pa.types.is_string(words.type):
-            raise CompileError(f"{self.name}.column", f"{self._words} holds {words.type}, no words")
+            raise CompileError(
+                f"{self.name}.column", f"{self._words} must hold text, not {words.type}"
+            )
         if self.species:
             where = f"population {population.name}, column {self._words}"
             return signs_of(words, self.species, where)
@@ -104,9 +106,9 @@ class AssignSigns:
         if self.species:
             usual = SPECIES[self.species].items()
             plus, minus = (", ".join(w for w, sign in usual if sign == s) for s in (1, -1))
-            yield f"as is the convention for the {self.species}: {plus} +; {minus} -"
+            yield f"convention for the {self.species}: {plus} +; {minus} -"
         if differ:
-            yield f"{differ:,} signs that were known already differ from those, and stay"
+            yield f"{differ:,} signs that were already known differ from these, and are kept"
         if words:
             most = words.most_common(MOST_WORDS)
             more = f" and {len(words) - len(most)} more" if len(words) > len(most) else ""
@@ -114,7 +116,7 @@ class AssignSigns:
 
 
 def n_unsigned(graph: Graph) -> int:
-    """Return the number of neurons without sign."""
+    """Return the number of neurons without a sign."""
     return sum(p.column("sign").null_count for p in graph.biological if _has_neurons(p))
 
 

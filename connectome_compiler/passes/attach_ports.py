@@ -1,4 +1,4 @@
-"""Attach the channels, or the image, by which a nervous system is driven, and what is read."""
+"""Attach an input, channels or an image, and an output to a nervous system."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from connectome_compiler.passes._expression import parsed, select, strangers_in
 from connectome_compiler.passes.split_flow import stages
 
 AUTO = "auto"
-Chosen = dict[str, tuple[int, ...] | None]  # units of each population that has any; None is all
+Chosen = dict[str, tuple[int, ...] | None]  # selected units of each population; None is all
 How = Literal["linear", "direct"]
 
 
@@ -26,28 +26,28 @@ class AttachPorts:
     """Add a population ``input`` that drives some neurons, and ``output`` that reads some.
 
     ``into`` and ``out_of`` select the neurons: an expression on the neuron table, as in
-    `select-neurons`. "auto" takes sensory and motor neurons (the column role), or all neurons where
+    `select-neurons`. "auto" selects sensory and motor neurons (column role), or all neurons if
     none has that role. ``read_in`` "linear": ``inputs`` channels, each with a weight to every
     selected neuron; "direct": one channel per neuron, its current. ``read_out`` "linear":
-    ``outputs`` sums over the selected neurons; "direct": their rates. Direct channels have the
-    order of the neurons.
+    ``outputs`` weighted sums over the selected neurons; "direct": their rates. Direct channels
+    are in the order of the neurons.
 
     With an ``image``, (channels, height, width), the populations are ``image`` and ``classes``, and
-    "auto" takes those of the first layer in the order of flow, and the excitatory ones of the last.
+    "auto" selects the first layer in the order of flow, and the excitatory neurons of the last.
 
-    What is linear stands for no connection: no connectome says how an image enters or a class
-    leaves.
+    Linear read-in and read-out do not represent connections: no connectome says how an image
+    enters or a class is read.
     """
 
     name: ClassVar[str] = "attach-ports"
 
-    inputs: int = 8  #: number of input channels, where read_in is linear and there is no image
-    outputs: int = 4  #: number of output channels, or of classes, where read_out is linear
+    inputs: int = 8  #: number of input channels, if read_in is linear and there is no image
+    outputs: int = 4  #: number of output channels, or of classes, if read_out is linear
     into: str = AUTO  #: neurons that get input: role == "sensory"; auto: sensory ones, else all
     out_of: str = AUTO  #: neurons that are read: role == "motor"; auto: motor ones, else all
-    #: mix input channels by weights (linear), or give each neuron its own (direct)
+    #: weighted input channels (linear), or one channel per neuron (direct)
     read_in: How = "linear"
-    #: mix rates into outputs by weights (linear), or give each neuron's (direct)
+    #: weighted sums of rates (linear), or the rates themselves (direct)
     read_out: How = "linear"
     image: tuple[int, ...] = ()  #: channels, height and width in pixels; empty: no image
 
@@ -55,13 +55,17 @@ class AttachPorts:
         sizes = [("inputs", self.inputs), ("outputs", self.outputs)]
         for field, size in (*sizes, *(("image", size) for size in self.image)):
             if size < 1:
-                raise CompileError(f"{self.name}.{field}", f"{size} is not positive")
+                raise CompileError(f"{self.name}.{field}", f"must be positive, not {size}")
         if len(self.image) not in (0, 3):
-            problem = f"has {len(self.image)} numbers, not 3: channels, height and width"
+            problem = f"must be 3 numbers, channels, height and width, not {len(self.image)}"
             raise CompileError(f"{self.name}.image", problem, "such as [1, 48, 48]")
         if self.image and self.read_in == "direct":
-            problem = "an image has a weight to every neuron that sees it"
-            raise CompileError(f"{self.name}.read_in", problem, "use linear, or leave image out")
+            problem = (
+                "must be linear with an image, which has a weight to every neuron that sees it"
+            )
+            raise CompileError(
+                f"{self.name}.read_in", problem, "set read_in=linear, or do not set image"
+            )
         for where in (self.into, self.out_of):
             if where.strip():
                 parsed(where)  # a slip shows before any data are read
@@ -75,9 +79,9 @@ class AttachPorts:
         """Return the graph with ports; raise `CompileError` if nothing is selected."""
         here, there = self._names
         if graph.ports:
-            raise CompileError(self.name, "the graph has ports already", "use the pass once")
+            raise CompileError(self.name, "the graph already has ports", "use the pass once")
         if {here, there} & {p.name for p in graph.populations}:
-            raise CompileError(self.name, f"a population is called {here} or {there} already")
+            raise CompileError(self.name, f"a population is already called {here} or {there}")
         if not graph.n_neurons:
             raise CompileError(self.name, "the graph has no neurons", "keep some")
         driven, read = self._driven(graph), self._read(graph)
@@ -117,7 +121,7 @@ class AttachPorts:
         return self._selected(graph, "out_of", self.out_of, "motor")
 
     def _selected(self, graph: Graph, field: str, where: str, role: str) -> Chosen:
-        """Return the units that fit ``where``."""
+        """Return the units for which ``where`` holds."""
         for p in graph.biological:
             if p.neurons is None:
                 raise CompileError(f"population {p.name}", "has no neuron table to select from")
@@ -139,7 +143,7 @@ class AttachPorts:
             (self.out_of, self._read(before), "motor", "read", self.read_out),
         ):
             n = _count(after, chosen)
-            note = ", through a channel each" if how == "direct" else ""
+            note = ", through one channel each" if how == "direct" else ""
             if where == AUTO and self.image:
                 note += f": {', '.join(chosen)}"
             elif where == AUTO and not _has_role(before, role):
@@ -197,7 +201,7 @@ def _law(
 
 
 def _reached(projection: Projection, n: int) -> npt.NDArray[np.integer[Any]] | slice:
-    """Return the units of the postsynaptic population, ``n`` in all, that have an input."""
+    """Return the units of the postsynaptic population, of ``n``, that have an input."""
     law = projection.connectivity
     if isinstance(law, Synapses):
         return law.post

@@ -1,4 +1,4 @@
-"""Remove connections of a neuron with itself."""
+"""Remove autapses, the connections of neurons onto themselves."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from connectome_compiler.ir.graph import Graph
 
 @dataclass(frozen=True, slots=True)
 class DropAutapses:
-    """Remove self-connections; keep all neurons. Idempotent.
+    """Remove autapses; keep all neurons. Idempotent.
 
-    In electron microscopy most of them are errors of segmentation, which is why the field's
-    analyses leave them out (Schneider-Mizell et al. 2025, Nature 640:448).
+    In electron microscopy most of them are segmentation errors, so they are commonly excluded
+    (Schneider-Mizell et al. 2025, Nature 640:448).
     """
 
     name: ClassVar[str] = "drop-autapses"
 
     def __call__(self, graph: Graph) -> Graph:
-        """Return the graph without self-connections."""
+        """Return the graph without autapses."""
         kept = {
             p.key: p.synapses.post != p.synapses.pre for p in graph.connectome if p.pre == p.post
         }

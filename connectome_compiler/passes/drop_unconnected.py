@@ -1,4 +1,4 @@
-"""Drop neurons that no connection joins to the network."""
+"""Drop neurons without connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from connectome_compiler.passes._edge_list import BOTH, by_population, edge_list
 class DropUnconnected:
     """Drop neurons without any connection, chemical or electrical. Idempotent.
 
-    A connection with itself counts: `drop-autapses` before this pass takes it away.
+    Autapses count as connections: run `drop-autapses` first to ignore them.
     """
 
     name: ClassVar[str] = "drop-unconnected"

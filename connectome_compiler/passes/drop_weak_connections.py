@@ -16,17 +16,18 @@ from connectome_compiler.ir.graph import Graph
 class DropWeakConnections:
     """Remove connections weaker than ``min_weight``; keep all neurons. Idempotent.
 
-    The weight is in the source's own unit (synapses in MICrONS); of real weights the size counts.
+    The weight is in the source's unit (synapses in MICrONS); real weights count by magnitude.
     """
 
     name: ClassVar[str] = "drop-weak-connections"
 
-    min_weight: float = 2  #: least weight that is kept, in the source's unit (synapses in MICrONS)
+    #: smallest weight that is kept, in the source's unit (synapses in MICrONS)
+    min_weight: float = 2
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_weight < float("inf"):
             raise CompileError(
-                f"{self.name}.min_weight", f"{self.min_weight} is negative or infinite"
+                f"{self.name}.min_weight", f"must be finite and at least 0, not {self.min_weight}"
             )
 
     def __call__(self, graph: Graph) -> Graph:

@@ -19,29 +19,32 @@ from connectome_compiler.ir.nodes import Attenuation, Swept
 
 @dataclass(frozen=True, slots=True)
 class FoldInhibition:
-    """Replace inhibitory populations by what they do to each excitatory neuron.
+    """Replace inhibitory populations by their effect on each excitatory neuron.
 
     Policy "graded" (BioNIC-style): neuron ``j`` gets ``inhibition`` ``r_j``, its inhibitory
     in-degree (``measure``: synapses or connections) divided by the largest of its population, and
     its activity becomes ``a (1 - strength r)`` (form "multiplicative") or ``a - strength r``
-    ("subtractive"). No inhibitory input, no attenuation. "drop": inhibition is left out. "units":
-    nothing is folded, inhibitory neurons stay units of their own, and Dale's principle holds.
+    ("subtractive"). Without inhibitory input there is no attenuation. "drop": inhibition is left
+    out. "units": nothing is folded, inhibitory neurons stay units, and Dale's principle holds.
 
-    The connections onto inhibitory neurons (E -> I, I -> I) go with them, counted.
+    Connections onto removed inhibitory neurons (E -> I, I -> I) are removed and counted.
     """
 
     name: ClassVar[str] = "fold-inhibition"
 
-    #: inhibitory neurons: folded into their targets, units of their own, or dropped
+    #: inhibitory neurons: folded into their targets, kept as units, or dropped
     policy: Literal["graded", "units", "drop"] = "graded"
-    measure: Literal["synapses", "connections"] = "synapses"  #: what inhibitory in-degrees count
-    #: how inhibition acts on activity a: a (1 - strength r), or a - strength r
+    #: what the inhibitory in-degree counts
+    measure: Literal["synapses", "connections"] = "synapses"
+    #: effect of inhibition on activity a: a (1 - strength r), or a - strength r
     form: Literal["multiplicative", "subtractive"] = "multiplicative"
     strength: float = 0.5  #: strength of folded inhibition, 0 to 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
-            raise CompileError(f"{self.name}.strength", f"{self.strength} is outside 0..1")
+            raise CompileError(
+                f"{self.name}.strength", f"must be between 0 and 1, not {self.strength}"
+            )
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph without inhibitory populations, unless ``policy`` is "units"."""
@@ -63,8 +66,8 @@ class FoldInhibition:
         if most == 0:
             return population
         if not isinstance(population.node, Swept):
-            problem = f"has {population.node}: only units without memory have graded inhibition"
-            hint = "policy=units or drop, or leave out what made them so, such as set-dynamics"
+            problem = f"has {population.node}: only units without memory can have graded inhibition"
+            hint = "policy=units or drop, or leave out the pass that set it, such as set-dynamics"
             raise CompileError(f"population {population.name}", problem, hint)
         inhibition = Attenuation(self.form, float(self.strength))
         node = replace(population.node, inhibition=inhibition)
@@ -90,9 +93,9 @@ class FoldInhibition:
             yield f"{electrical:,} electrical connections of inhibitory neurons dropped"
         none = sum(p.n_units for p in after.biological if not getattr(p.node, "inhibition", None))
         if self.policy == "graded" and none:
-            yield f"{none:,} neurons in populations that have no inhibitory input: no attenuation"
+            yield f"{none:,} neurons in populations without inhibitory input: no attenuation"
         if mixed := sum(signs.count(-1) for signs in _signs(after).values()):
-            yield f"{mixed:,} inhibitory neurons share a population with others: not folded"
+            yield f"{mixed:,} inhibitory neurons not folded: their populations are mixed"
 
 
 def inhibitory_populations(graph: Graph) -> list[str]:

@@ -22,14 +22,14 @@ class KeepCore:
     """Keep the k-core: the largest set in which each neuron has degree ``k`` or more. Idempotent.
 
     ``degree`` counts connections within the set: the inputs ("in"), the outputs ("out"), or both
-    ("total": a pair that is connected both ways counts twice). Chemical and electrical connections
-    count (a gap junction is an input and an output), autapses do not. Raises `CompileError` if no
-    neuron is in it (Seidman 1983, Soc. Networks 5:269).
+    ("total": reciprocal pairs count twice). Chemical and electrical connections count (a gap
+    junction is an input and an output), autapses do not. Raises `CompileError` if the core is
+    empty (Seidman 1983, Soc. Networks 5:269).
     """
 
     name: ClassVar[str] = "keep-core"
 
-    k: int = 2  #: least number of connections of a neuron that is kept
+    k: int = 2  #: smallest degree of a neuron that is kept
     degree: Literal["total", "in", "out"] = "total"  #: which connections of a neuron count
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Keep the largest part of the network that hangs together."""
+"""Keep the largest connected component."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class KeepLargestComponent:
     """Keep the largest component and drop all other neurons. Idempotent.
 
     "weak": neurons joined by connections in any direction; "strong": each reaches every other along
-    the direction of connections. Chemical and electrical connections count. Of equally large
-    components the one of the first neuron is kept.
+    the direction of connections. Chemical and electrical connections count. Among components of
+    equal size the one with the first neuron is kept.
     """
 
     name: ClassVar[str] = "keep-largest-component"
 
-    #: joined in any direction (weak), or each reaching every other (strong)
+    #: weakly or strongly connected component
     connection: Literal["weak", "strong"] = "weak"
 
     def __call__(self, graph: Graph) -> Graph:

@@ -22,16 +22,16 @@ class LaminarPartition:
 
     ``order`` is the flow of information through the layers, by default the canonical circuit's
     (Douglas & Martin 2004, Annu. Rev. Neurosci. 27:419): L4 -> L2/3 -> L5 -> L6. Layers joined by
-    "+" share a stage of it: L1 goes with L2/3, so that its few cells do not cut the way to L5.
+    "+" share a stage: L1 goes with L2/3, so that its few cells do not interrupt the path to L5.
     Within a stage inhibition comes first, so that feed-forward inhibition acts in the same sweep.
-    Neurons of other layers, or of none, are refused or dropped (``others``).
+    Neurons of other layers, or without a layer, are refused or dropped (``others``).
     """
 
     name: ClassVar[str] = "laminar-partition"
 
-    #: cortical layers in the order of flow; a + joins layers to one stage
+    #: cortical layers in the order of flow; + joins layers into one stage
     order: tuple[str, ...] = ("L4", "L2/3+L1", "L5", "L6")
-    #: what becomes of neurons of other layers, or of none
+    #: what to do with neurons of other layers, or without a layer
     others: Literal["error", "drop"] = "error"
 
     def __post_init__(self) -> None:
@@ -42,7 +42,7 @@ class LaminarPartition:
             or not layers
         ):
             raise CompileError(
-                f"{self.name}.order", f"{list(self.order)} names a layer twice or none"
+                f"{self.name}.order", f"must name layers, each once, not {list(self.order)}"
             )
 
     def stage_of(self) -> dict[str, int]:
@@ -77,7 +77,7 @@ class LaminarPartition:
         return into_groups(self.name, graph, group, list(stage_of), stages, by_sign=True)
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """List the populations, and the layers that have no cell."""
+        """List the populations, and the layers without cells."""
         yield from sizes(after)
         lost = before.n_neurons - after.n_neurons
         if lost:

@@ -16,30 +16,30 @@ from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Pair
 
 @dataclass(frozen=True, slots=True)
 class LayKernels:
-    """Lay every Gaussian law between maps out as a kernel whose weights are open by chance.
+    """Turn every Gaussian law between maps into a kernel whose weights are open at random.
 
     A map's pixels per micrometre are ``sqrt(neurons / channels)`` over the side of a square of its
     surface. The kernel reaches ``floor(z * width)`` pixels to each side; its stride is the ratio
-    of the maps' sizes, and what padding cannot share equally goes below and right. A law keeps its
-    peak where it has one. Else the peak is such that the kernel's probabilities, over all source
-    channels, sum to the in-degree; where it comes out above 1 the probability is cut, and the
-    in-degree falls short, which is reported.
+    of the maps' sizes, and uneven padding is added at the bottom and right. A law keeps its peak,
+    if it has one. Otherwise the peak is chosen such that the kernel's probabilities, over all
+    source channels, sum to the in-degree; if it exceeds 1, probabilities are clipped, and the
+    shortfall of the in-degree is reported.
 
-    Where the target's map is the larger (feedback), the convolution is transposed and the width
-    counts in pixels of the target. A target unit then sees one in ``stride^2`` positions of the
-    kernel, so a peak that follows from the in-degree is as much higher.
+    If the target's map is larger (feedback), the convolution is transposed and the width counts
+    in pixels of the target. A target unit then sees one in ``stride^2`` positions of the kernel,
+    so a peak derived from the in-degree is higher by that factor.
     """
 
     name: ClassVar[str] = "lay-kernels"
 
-    z: float = 1.0  #: where kernels end, in standard deviations
+    z: float = 1.0  #: extent of kernels, in standard deviations
 
     def __post_init__(self) -> None:
         if not (isfinite(self.z) and self.z > 0):
-            raise CompileError(f"{self.name}.z", f"{self.z} is no positive number")
+            raise CompileError(f"{self.name}.z", f"must be positive and finite, not {self.z}")
 
     def __call__(self, graph: Graph) -> Graph:
-        """Return the graph of convolutions; raise `CompileError` for what does not fit a map."""
+        """Return the graph of convolutions; raise `CompileError` for what is not a map."""
         return graph.with_projections(
             self._laid(graph, q, q.connectivity) if isinstance(q.connectivity, GaussianLaw) else q
             for q in graph.projections
@@ -50,10 +50,12 @@ class LayKernels:
         pre, post = graph.population(q.pre), graph.population(q.post)
         for p in (pre, post):
             if len(p.shape) != 3:
-                problem = f"{p.name} of shape {p.shape} is no map"
-                raise CompileError(where, problem, 'add [[pass]] use = "size-maps" before')
+                problem = f"{p.name} of shape {p.shape} is not a map"
+                raise CompileError(
+                    where, problem, 'add [[pass]] use = "size-maps" before this pass'
+                )
         stride, transposed = _stride(where, pre, post)
-        grid = post if transposed else pre  # whose pixels the kernel's positions are
+        grid = post if transposed else pre  # the map whose pixels are the kernel's positions
         if law.unit == "um":
             width = law.width * pixels_per_um(where, grid)
         else:
@@ -61,7 +63,7 @@ class LayKernels:
         half = int(self.z * width)
         if half >= min(grid.shape[1:]):
             problem = f"a kernel reaching {half:,} pixels to each side of a map of {grid.shape[1:]}"
-            hint = "check the width and its unit, and surface_mm2; or lower z"
+            hint = "check the width, its unit and surface_mm2, or lower z"
             raise CompileError(where, problem, hint)
         kernel = (2 * half + 1, 2 * half + 1)
         operator = _operator(kernel, stride, transposed)
@@ -72,7 +74,7 @@ class LayKernels:
         return replace(q, connectivity=GaussianKernel(peak, width, kernel), operator=operator)
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """Count the kernels, and the inputs that are missing where probability was cut at 1."""
+        """Count the kernels, and the inputs that are missing where probability was clipped at 1."""
         laid = [
             (q, law, old.connectivity)
             for old, q in zip(before.projections, after.projections, strict=True)
@@ -86,16 +88,16 @@ class LayKernels:
         n_open = sum(prod(after.shape(q)) * law.probability().mean() for q, law, _ in laid)
         yield (
             f"{len(laid)} kernels of {min(sides)} to {max(sides)} pixels: {n_open:,.0f} of "
-            f"{n_weights:,} weights open in the mean ({n_open / n_weights:.2%})"
+            f"{n_weights:,} weights open on average ({n_open / n_weights:.2%})"
         )
-        yield "a connection is from here on one weight of a kernel, shared by all places of a map"
+        yield "from here on a connection is one kernel weight, shared by all positions of a map"
         shares = [
             law.gaussian().sum() / (2 * pi * law.peak * law.width**2)
             for _, law, given in laid
             if isinstance(given, GaussianLaw) and given.peak is not None
         ]
         if shares:
-            some = f"{len(shares)} keep their peak and hold"
+            some = f"{len(shares)} keep their peak and cover"
             yield f"{some} {min(shares):.0%} to {max(shares):.0%} of their Gaussian"
         yield from _shortfalls(after, [(q, law) for q, law, _ in laid])
 
@@ -105,8 +107,10 @@ def pixels_per_um(where: str, population: Population) -> float:
     place = population.place
     for field in ("n_neurons", "surface_mm2"):
         if place is None or not getattr(place, field):
-            problem = f"{field} of {population.name} is not known: the width has no pixels"
-            raise CompileError(where, problem, "give it in the source, or the width in px")
+            problem = (
+                f"{field} of {population.name} is unknown: the width cannot be converted to pixels"
+            )
+            raise CompileError(where, problem, "give it in the source, or give the width in px")
     assert place is not None
     assert place.n_neurons is not None
     assert place.surface_mm2 is not None
@@ -120,12 +124,12 @@ def _stride(where: str, pre: Population, post: Population) -> tuple[Pair, bool]:
         return (sizes[0][0] // sizes[0][1], sizes[1][0] // sizes[1][1]), False
     if all(b % a == 0 for a, b in sizes):
         return (sizes[0][1] // sizes[0][0], sizes[1][1] // sizes[1][0]), True
-    problem = f"maps of {pre.shape[1:]} do not tile maps of {post.shape[1:]}"
-    raise CompileError(where, problem, "sizes must be multiples of each other")
+    problem = f"maps of {pre.shape[1:]} do not divide maps of {post.shape[1:]}"
+    raise CompileError(where, problem, "one size must be a multiple of the other")
 
 
 def _operator(kernel: Pair, stride: Pair, transposed: bool) -> Conv2d | ConvTranspose2d:
-    """Return the convolution whose maps' sizes are in the ratio ``stride`` exactly."""
+    """Return the convolution whose map sizes are exactly in the ratio ``stride``."""
     excess = [k - s for k, s in zip(kernel, stride, strict=True)]
     if transposed:
         sides = [max(0, (e + 1) // 2) for e in excess]
@@ -138,13 +142,13 @@ def _operator(kernel: Pair, stride: Pair, transposed: bool) -> Conv2d | ConvTran
 
 
 def _in_degree(summed: float, pre: Population, operator: Conv2d | ConvTranspose2d) -> float:
-    """Return the sources of a target neuron, if a kernel's probabilities sum to ``summed``."""
+    """Return the sources of a target neuron if a kernel's probabilities sum to ``summed``."""
     unseen = prod(operator.stride) if isinstance(operator, ConvTranspose2d) else 1
     return pre.shape[0] * summed / unseen
 
 
 def _shortfalls(graph: Graph, laid: list[tuple[Projection, GaussianKernel]]) -> Iterator[str]:
-    """Say which targets get fewer inputs than their laws say, and by which kernels."""
+    """List targets that get fewer inputs than their laws say, and the kernels responsible."""
     wanted, found = defaultdict[str, float](float), defaultdict[str, float](float)
     n, cut = defaultdict[str, int](int), defaultdict[str, list[str]](list)
     for q, law in laid:
@@ -158,4 +162,4 @@ def _shortfalls(graph: Graph, laid: list[tuple[Projection, GaussianKernel]]) -> 
             cut[target].append(f"{q.key} at {law.peak:.3g}")
     for target, keys in cut.items():
         inputs = f"{found[target]:,.1f} of {wanted[target]:,.1f} inputs per neuron"
-        yield f"{target}: {inputs}, {len(keys)} of {n[target]} kernels cut: {', '.join(keys)}"
+        yield f"{target}: {inputs}, {len(keys)} of {n[target]} kernels clipped: {', '.join(keys)}"

@@ -1,4 +1,4 @@
-"""Give every area its level in the hierarchy."""
+"""Assign every area its level in the hierarchy."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from connectome_compiler.passes._places import levels, listed, places
 
 @dataclass(frozen=True, slots=True)
 class LevelAreas:
-    """Give every area its level in the hierarchy, 0 first; all layers of an area share it.
+    """Assign every area its level in the hierarchy, from 0; all layers of an area share it.
 
-    By "table" an area has the level that the source gives any of its populations. By "flow" it has
-    the length of the longest way from an area that receives nothing, over the projections between
-    areas; areas that project in a cycle have none, and are refused.
+    By "table" an area has the level that the source gives any of its populations. By "flow" it is
+    the length of the longest path from an area without input, along the projections between
+    areas; areas that project in a cycle are refused.
     """
 
     name: ClassVar[str] = "level-areas"
 
-    #: levels of areas: as the source gives them (table), or by the longest way there (flow)
+    #: levels of areas: from the source (table), or the longest path to each (flow)
     by: Literal["table", "flow"] = "table"
 
     def __call__(self, graph: Graph) -> Graph:
-        """Return the graph with levels; raise `CompileError` naming areas that have none."""
+        """Return the graph with levels; raise `CompileError` naming areas without one."""
         level = self._by_flow(graph) if self.by == "flow" else self._by_table(graph)
         return graph.map_populations(
             lambda p: (
@@ -45,11 +45,11 @@ class LevelAreas:
                 found.add(place.level)
         if lost := [area for area, found in given.items() if not found]:
             problem = f"the source gives no level for {listed(lost)}"
-            raise CompileError(f"{self.name}.by", problem, "add them there, or set by=flow")
+            raise CompileError(f"{self.name}.by", problem, "add them to the source, or set by=flow")
         for area, found in given.items():
             if len(found) > 1:
                 problem = f"populations of {area} have levels {listed(map(str, sorted(found)))}"
-                raise CompileError(f"{self.name}.by", problem, "an area has one level")
+                raise CompileError(f"{self.name}.by", problem, "give an area one level")
         return {area: found.pop() for area, found in given.items()}
 
     def _by_flow(self, graph: Graph) -> dict[str, int]:
@@ -62,7 +62,7 @@ class LevelAreas:
             order = tuple(TopologicalSorter(sources).static_order())
         except CycleError as error:
             problem = f"areas project in a cycle: {' -> '.join(error.args[1])}"
-            hint = "set by=table and give levels, or leave out the projections that run back"
+            hint = "set by=table and give levels, or leave out feedback projections"
             raise CompileError(f"{self.name}.by", problem, hint) from None
         level: dict[str, int] = {}
         for area in order:

@@ -17,35 +17,35 @@ from connectome_compiler.ir.laws import GaussianKernel
 
 @dataclass(frozen=True, slots=True)
 class MaterialiseLaws:
-    """List the connections of the connectome that are given by a law: windows, all to all, kernels.
+    """List the connections of the connectome that laws define: windows, all to all, kernels.
 
-    Each becomes a connection of one synapse; those of a Gaussian window get its factor as their
-    weight. A rule that draws has a seed of its own: ``seed`` is added to it, and the number of the
-    projection in the graph, so that projections of one rule are drawn independently. Read-in and
+    Each connection has one synapse; those of a Gaussian window have its factor as their weight.
+    A random rule has a seed of its own, to which ``seed`` and the index of the projection in the
+    graph are added, so that projections with the same rule are drawn independently. Read-in and
     read-out stay laws.
 
     The weights of a Gaussian kernel are drawn one by one, target channel by source channel by
-    position: open where a uniform number is below the probability. ``stream`` "fast" has a
-    generator for every projection, of ``seed`` and its number. "legacy" has one old generator of
-    numpy (Mersenne Twister) for the whole graph, projections in their order: seed 2021 draws the
-    masks of the published MouseNet code (Shi et al. 2022, PLoS Comput. Biol. 18:e1010427).
+    position: open where a uniform number is below the probability. ``stream`` "fast" uses one
+    generator per projection, seeded with ``seed`` and its index. "legacy" uses one Mersenne
+    Twister of numpy for the whole graph, projections in order: seed 2021 draws the masks of the
+    published MouseNet code (Shi et al. 2022, PLoS Comput. Biol. 18:e1010427).
     """
 
     name: ClassVar[str] = "materialise-laws"
 
-    seed: int = 0  #: seed of the connections that are drawn
-    #: generator: one per projection (fast), or that of the published script (legacy)
+    seed: int = 0  #: seed of random connections
+    #: generator: one per projection (fast), or that of the published code (legacy)
     stream: Literal["fast", "legacy"] = "fast"
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise CompileError(f"{self.name}.seed", f"{self.seed} is negative")
         if self.stream == "legacy" and self.seed >= 2**32:
-            problem = f"{self.seed} is above {2**32 - 1}, the last of the legacy generator"
+            problem = f"must be at most {2**32 - 1} for the legacy generator, not {self.seed}"
             raise CompileError(f"{self.name}.seed", problem, "set stream=fast")
 
     def __call__(self, graph: Graph) -> Graph:
-        """Return the graph with edge lists; what is a list already stays as it is."""
+        """Return the graph with edge lists; existing lists are unchanged."""
         inner = {q.key for q in graph.connectome}
         legacy = np.random.RandomState(self.seed) if self.stream == "legacy" else None
         return graph.with_projections(
@@ -63,11 +63,11 @@ class MaterialiseLaws:
         return replace(q, connectivity=law.synapses(*graph.shape(q), generator))
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """Name the laws, and count what came of them."""
+        """Name the laws, and count their connections."""
         kernels = []
         for q, listed in zip(before.projections, after.projections, strict=True):
             if q is not listed and isinstance(q.connectivity, GaussianKernel):
-                kernels.append(listed)  # often many, and alike: their sum will do
+                kernels.append(listed)  # often many and similar: only their sum is reported
             elif q is not listed:
                 n = f"{after.count(listed):,} connections"
                 yield f"{q.key}: {q.connectivity.describe()}, {n}"

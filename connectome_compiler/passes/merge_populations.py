@@ -1,4 +1,4 @@
-"""Make one population of all neurons again."""
+"""Merge all populations into one."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from connectome_compiler.passes._groups import must_be_name
 
 @dataclass(frozen=True, slots=True)
 class MergePopulations:
-    """Join all populations into one called ``population``, as a loaded connectome is. Idempotent.
+    """Merge all populations into one called ``population``, as in a loaded connectome. Idempotent.
 
-    Neurons keep their order. Raises `CompileError` where populations or projections differ in what
-    one of them has in common: node models, delays, weights, units.
+    Neurons keep their order. Raises `CompileError` if populations or projections differ in what
+    must be common: node models, delays, weights, units.
     """
 
     name: ClassVar[str] = "merge-populations"
 
-    population: str = "neurons"  #: name of the population that all become
+    population: str = "neurons"  #: name of the merged population
 
     def __post_init__(self) -> None:
         must_be_name(f"{self.name}.population", self.population)
@@ -33,6 +33,6 @@ class MergePopulations:
         return regroup(graph, np.zeros(graph.n_neurons, np.intp), [self.population])
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """Count what was joined."""
+        """Count what was merged."""
         populations, projections = len(before.biological), len(before.connectome)
-        yield f"{populations:,} populations and {projections:,} projections joined"
+        yield f"{populations:,} populations and {projections:,} projections merged"

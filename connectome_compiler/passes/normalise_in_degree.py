@@ -1,4 +1,4 @@
-"""Give the neurons of every population the same number of inputs."""
+"""Scale in-degrees so that neurons of every population have the same number of inputs."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.ir.laws import GaussianLaw
 
-Target = tuple[str, bool]  # population, and whether what reaches it is feedback
+Target = tuple[str, bool]  # population, and whether the projection is feedback
 
 
 @dataclass(frozen=True, slots=True)
 class NormaliseInDegree:
     """Scale the in-degrees of Gaussian laws so that they sum to ``total`` for every target.
 
-    What acts within a sweep and what acts on the sweep before (feedback) sum to ``total`` each. A
-    law with a peak is a measured probability, and stays. 1,000 is the placeholder of Shi et al.
-    2022 (PLoS Comput. Biol. 18:e1010427): shares of sources are measured, their sum is not.
+    Projections that act within a sweep and those that act on the previous sweep (feedback) sum to
+    ``total`` separately. A law with a peak is a measured probability, and is not scaled. 1,000 is
+    the placeholder of Shi et al. 2022 (PLoS Comput. Biol. 18:e1010427): the relative numbers of
+    sources are measured, their sum is not.
     """
 
     name: ClassVar[str] = "normalise-in-degree"
 
-    total: float = 1000.0  #: sources that each target neuron hears, summed over projections
+    total: float = 1000.0  #: number of inputs of each target neuron, summed over projections
 
     def __post_init__(self) -> None:
         if not (isfinite(self.total) and self.total > 0):
-            raise CompileError(f"{self.name}.total", f"{self.total} is no positive number")
+            raise CompileError(
+                f"{self.name}.total", f"must be positive and finite, not {self.total}"
+            )
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with scaled laws."""
@@ -43,7 +46,7 @@ class NormaliseInDegree:
         )
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """Say what the in-degrees of each target summed to."""
+        """Report the sum of in-degrees of each target before scaling."""
         number = defaultdict[Target, int](int)
         for q in before.projections:
             if target := _target(q):
@@ -55,7 +58,7 @@ class NormaliseInDegree:
 
 
 def _target(q: Projection) -> Target | None:
-    """Return what the in-degree of ``q`` counts towards; None if it is not to be scaled."""
+    """Return the sum to which the in-degree of ``q`` belongs; None if it is not scaled."""
     law = q.connectivity
     return (q.post, q.delay > 0) if isinstance(law, GaussianLaw) and law.peak is None else None
 

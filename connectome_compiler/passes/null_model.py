@@ -1,4 +1,4 @@
-"""Randomise the wiring, and keep what a null model promises to keep."""
+"""Randomise the wiring, preserving what a null model promises."""
 
 from __future__ import annotations
 
@@ -20,56 +20,57 @@ from connectome_compiler.passes._rewire import Pairs
 
 SUFFIX = "-null"  # of the data set's name
 AXES = ("x_um", "y_um", "z_um")
-Known = dict[str, npt.NDArray[np.bool_]]  # of each population: whose outputs are known, (n_units,)
+Known = dict[str, npt.NDArray[np.bool_]]  # for each population, which outputs are known, (n_units,)
 
 
 @dataclass(frozen=True, slots=True)
 class NullModel:
-    """Replace the connections by random ones; ``model`` says what stays exactly as it is.
+    """Replace the connections by random ones; ``model`` says what is exactly preserved.
 
     "none": everything; nothing is done.
-    "degrees": how many connections each neuron makes and receives in each projection. The weights
-    of a neuron's outgoing connections stay its own, and so does their sum. ``swaps`` are proposed
-    per connection.
+    "degrees": the in- and out-degree of each neuron in each projection. A neuron keeps the weights
+    of its outgoing connections, and so their sum. ``swaps`` are proposed per connection.
     "density": the number of connections of each projection.
-    "blocks": that of connections from each group of neurons to each other one, in each projection;
-    groups are the values of ``column``, and neurons without value are a group too.
-    "distance": that of connections in each of ``bins`` bins of the distance between somata, which
-    hold equal numbers of them; none becomes longer than the longest.
-    "weights": who contacts whom; only the weights change places within each projection.
+    "blocks": the number of connections between each pair of groups of neurons, in each projection;
+    groups are the values of ``column``, and neurons without a value form a group too.
+    "distance": the number of connections in each of ``bins`` bins of the distance between somata,
+    which hold equal numbers of them; none becomes longer than the longest.
+    "weights": which neurons are connected; only the weights are permuted within each projection.
 
-    In all of them neurons and their signs stay, and in each projection (in each block or bin) the
-    same weights, with their sizes. Nothing occurs twice. Connections of a neuron with itself and
-    those from axons that were not read stay where they are, and no others are put there. Signs of
-    single connections go with the presynaptic neuron: "degrees" moves them with the connections,
-    "weights" leaves them, the others draw from the signs of that neuron's connections. Electrical
-    connections stay symmetric: a junction moves as one, and what is said of degrees, blocks and
-    bins holds for junctions, whichever end is called presynaptic.
+    All of them preserve neurons and their signs, and in each projection (in each block or bin) the
+    set of weights, with their sizes. No pair occurs twice. Autapses and connections from axons
+    that were not proofread stay where they are, and none are added. Signs of single connections
+    belong to the presynaptic neuron: "degrees" moves them with the connections, "weights" leaves
+    them, and the others draw from the signs of that neuron's connections. Electrical connections
+    stay symmetric: a junction moves as a whole, and degrees, blocks and bins are those of
+    junctions, whichever end is called presynaptic.
 
-    The result depends on ``seed`` alone. It is modelled, not measured: the data set's name gets the
-    suffix "-null".
+    The result depends on ``seed`` alone. It is modelled, not measured: the name of the data set
+    gets the suffix "-null".
     """
 
     name: ClassVar[str] = NULL_MODEL
 
-    #: what the randomised connections keep of the data; none: nothing is randomised
+    #: what the randomised connections preserve; none: nothing is randomised
     model: Literal["none", "degrees", "density", "blocks", "distance", "weights"] = "none"
     seed: int = 0  #: seed of the random connections
     swaps: float = 10.0  #: proposed swaps per connection (degrees)
     column: str = "cell_type"  #: column whose values are the groups (blocks)
-    bins: int = 20  #: number of bins of distance (distance)
+    bins: int = 20  #: number of distance bins (distance)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise CompileError(f"{self.name}.seed", f"{self.seed} is negative")
         if not (isfinite(self.swaps) and self.swaps > 0):
             hint = "10 swaps per connection are usual"
-            raise CompileError(f"{self.name}.swaps", f"{self.swaps} is no positive number", hint)
+            raise CompileError(
+                f"{self.name}.swaps", f"must be positive and finite, not {self.swaps}", hint
+            )
         if self.bins < 1:
-            raise CompileError(f"{self.name}.bins", f"{self.bins} is under 1")
+            raise CompileError(f"{self.name}.bins", f"must be at least 1, not {self.bins}")
 
     def __call__(self, graph: Graph) -> Graph:
-        """Return the graph with other connections; raise `CompileError` where data are missing."""
+        """Return the graph with random connections; raise `CompileError` if data are missing."""
         if self.model == "none":
             return graph
         rng = np.random.default_rng(self.seed)
@@ -105,7 +106,7 @@ class NullModel:
         )
 
     def _made(self, before: Provenance) -> str:
-        """Say how the connections came about, of data or of what was modelled before."""
+        """Say how the connections were made, from data or from an earlier model."""
         control = "this is a null model, a control, not the connectome; its neurons are those of"
         made = f"{control} the data, its {self._words()}"
         return f"{made}; before that, {before.made}" if before.made else made
@@ -142,7 +143,7 @@ class NullModel:
         return *new, drawn
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """Say by which model, and count what changed and what could not."""
+        """Name the model, and count what changed and what could not."""
         if self.model == "none":
             return
         yield self._words()
@@ -150,13 +151,13 @@ class NullModel:
         pairs = list(zip(before.connectome, after.connectome, strict=True))
         if self.model == "weights":
             n = sum(int((a.synapses.weight != b.synapses.weight).sum()) for a, b in pairs)
-            yield f"{_share(n, total)} have another weight than in the data"
+            yield f"{_share(n, total)} have a different weight than in the data"
         else:
             n = sum(_n_new(a.synapses, b.synapses) for a, b in pairs)
             yield f"{_share(n, total)} are not in the data"
         known = _known(before)
         if n := total - sum(len(_movable(known, q, both=True)) for q in before.connectome):
-            yield f"{_share(n, total)} stay: of a neuron with itself, or from an axon not read"
+            yield f"{_share(n, total)} stay: autapses, or from axons that were not proofread"
         if self.model == "blocks":
             columns = [p.column(self.column) for p in before.biological if p.neurons is not None]
             if missing := sum(c.null_count for c in columns):
@@ -165,7 +166,7 @@ class NullModel:
 
 @dataclass(slots=True, eq=False)
 class _Moved:
-    """The ends and signs of a projection's connections while they change."""
+    """The ends and signs of a projection's connections during randomisation."""
 
     post: Index
     pre: Index
@@ -224,7 +225,7 @@ def _pairs(known: Known, q: Projection) -> Pairs:
 
 
 def _groups(population: Population, column: str | None) -> npt.NDArray[np.intp]:
-    """Return the number of each neuron's group: by ``column``, null being a value, or all one."""
+    """Return each neuron's group index, by ``column`` (null is a value), or one group for all."""
     if column is None:
         return np.zeros(population.n_units, np.intp)
     encoded = population.column(column).dictionary_encode(null_encoding="encode")
@@ -247,7 +248,7 @@ def _signs(
 ) -> npt.NDArray[np.int8]:
     """Return a sign for each new connection, drawn from those of its presynaptic neuron; 0 if none.
 
-    So a neuron all of whose connections have one sign keeps it: Dale's principle survives.
+    So a neuron whose connections all have one sign keeps it: Dale's principle is preserved.
     """
     size = np.bincount(pre, minlength=int(new_pre.max(initial=-1)) + 1)
     by_pre = sign[np.argsort(pre, kind="stable")]

@@ -1,4 +1,4 @@
-"""Sort neurons by the flow of information, and cut the flow into stages."""
+"""Sort neurons by the flow of information, and divide the flow into stages."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from connectome_compiler.passes._groups import MOST, into_groups, sizes
 
 @dataclass(frozen=True, slots=True)
 class OrderByFlow:
-    """Sort the neurons of each population from input to output; add what was found as columns.
+    """Sort the neurons of each population from input to output; add the results as columns.
 
-    ``component``: the strongly connected component (all reach each other), numbered along the flow;
-    ``flow_level``: the longest chain of components that leads to it; ``flow``: by method.
+    ``component``: the strongly connected component, numbered along the flow; ``flow_level``: the
+    length of the longest chain of components that leads to it; ``flow``: depends on the method.
 
-    "feedback-arcs": connections between components all run forward, by level; inside a component
+    "feedback-arcs": connections between components all run forward, by level; within a component
     few run back (the heuristic of Eades, Lin & Smyth 1993, in batches; then up to ``sweeps`` rounds
-    in which neurons move to the place that is best for them). ``flow`` is the place in the order,
-    from 0 (first) to 1 (last). "signal-flow": the continuous hierarchy of Carmel et al. 2004;
-    ``flow`` is large at the input and falls by about 1 with each connection forward; equal neurons
-    stand in the order of their ids.
+    in which neurons move to their best position). ``flow`` is the position in the order, from 0
+    (first) to 1 (last). "signal-flow": the continuous hierarchy of Carmel et al. 2004; ``flow`` is
+    large at the input and falls by about 1 with each connection forward; ties are in the order of
+    ids.
 
-    Chemical connections of all populations count together, each one once for "feedback-arcs", by
-    its weight's size for "signal-flow"; autapses do not. The result does not depend on the order of
-    the neurons before. Idempotent.
+    Chemical connections of all populations count, each once for "feedback-arcs", by the magnitude
+    of its weight for "signal-flow"; autapses do not count. The result does not depend on the
+    previous order of the neurons. Idempotent.
 
     With ``stages`` the neurons are regrouped along the flow into that many populations ``stage1``,
     ``stage2``, ... of equal size (but for one neuron), which split-flow can tell forward from back.
@@ -49,9 +49,10 @@ class OrderByFlow:
 
     name: ClassVar[str] = "order-by-flow"
 
-    method: Literal["feedback-arcs", "signal-flow"] = "feedback-arcs"  #: how the order is found
+    #: method that finds the order
+    method: Literal["feedback-arcs", "signal-flow"] = "feedback-arcs"
     stages: int = 0  #: number of populations to regroup the neurons into; 0: none
-    sweeps: int = 20  #: most rounds of improvement (feedback-arcs)
+    sweeps: int = 20  #: maximal number of rounds of improvement (feedback-arcs)
 
     def __post_init__(self) -> None:
         if not 0 <= self.stages <= MOST:
@@ -69,12 +70,12 @@ class OrderByFlow:
             names = [f"stage{k + 1}" for k in range(self.stages)]
             stage = place * self.stages // len(place)
             graph = into_groups(self.name, graph, stage, names, range(self.stages))
-            place = place[np.argsort(stage, kind="stable")]  # as the neurons are sorted now
+            place = place[np.argsort(stage, kind="stable")]  # in the new order of the neurons
         places = by_population(graph, place)
         return reorder(graph, {name: np.argsort(at) for name, at in places.items()})
 
     def _measured(self, graph: Graph) -> tuple[Graph, Places]:
-        """Return the graph with the columns, and each neuron's place in the flow."""
+        """Return the graph with the columns, and each neuron's position in the flow."""
         rank = rank_of_ids(graph)
         edges = edge_list(graph).without_autapses().renumbered(rank)
         n, pre, post = edges.n, edges.pre, edges.post
@@ -102,7 +103,7 @@ class OrderByFlow:
         return graph.map_populations(placed), place[rank]
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """Count components, and the connections against the flow, before and after."""
+        """Count components, and connections against the flow before and after."""
         parts = [p.column("component").to_numpy() for p in after.biological]
         levels = [p.column("flow_level").to_numpy() for p in after.biological]
         size = np.bincount(np.concatenate([np.zeros(0, np.int32), *parts]))
@@ -122,7 +123,7 @@ class OrderByFlow:
 
 
 def _feedback(graph: Graph, flow: dict[str, npt.NDArray[np.float64]]) -> str:
-    """Count the chemical connections that run from a place further on to an earlier one."""
+    """Count the chemical connections that run from a later position to an earlier one."""
     edges = edge_list(graph)
     place = np.concatenate([np.zeros(0), *flow.values()])
     back = place[edges.pre] > place[edges.post]

@@ -24,23 +24,25 @@ UNKNOWN = "unknown"
 class PartitionBy:
     """Make one population per value of ``column``: ``sensory``, ``inter``, ``motor``, ``muscle``.
 
-    ``order`` is the flow of information through them, and gives each its stage; by default that of
+    ``order`` is the order of flow through them, and sets their stages; the default is that of
     roles. Values that it does not name follow, sorted. Neurons without a value form the last
     population ``unknown`` ("group"), are dropped, or refused (``missing``). With ``by_sign`` each
     population is split again, as laminar-partition does: ``inter.inh``, ``inter.exc``,
-    ``inter.unsigned``. Numbers are named as they print.
+    ``inter.unsigned``. Numeric values are named as they print.
     """
 
     name: ClassVar[str] = "partition-by"
 
     column: str = "role"  #: column whose values become populations
-    order: tuple[str, ...] = ()  #: values in the order of flow; empty: that of roles
-    missing: Literal["group", "drop", "error"] = "group"  #: what becomes of neurons without a value
-    by_sign: bool = False  #: split each population by sign, too
+    order: tuple[str, ...] = ()  #: values in the order of flow; empty: the order of roles
+    missing: Literal["group", "drop", "error"] = "group"  #: what to do with neurons without a value
+    by_sign: bool = False  #: also split each population by sign
 
     def __post_init__(self) -> None:
         if len(set(self.order)) < len(self.order):
-            raise CompileError(f"{self.name}.order", f"{list(self.order)} names a value twice")
+            raise CompileError(
+                f"{self.name}.order", f"must name each value once, not {list(self.order)}"
+            )
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the partitioned graph."""
@@ -83,7 +85,7 @@ class PartitionBy:
         return joined.column(self.column)
 
     def _ranked(self, found: pa.Array, missing: bool) -> tuple[Any, list[str]]:
-        """Return the place of each distinct value (and of none) in the flow, and their names."""
+        """Return the position of each distinct value (and of null) in the flow, and their names."""
         names = [_name(value) for value in found.to_pylist()]
         for name in names:
             must_be_name(f"{self.name}: column {self.column}", name)
@@ -95,7 +97,7 @@ class PartitionBy:
         ]
         if missing:
             if UNKNOWN in names:
-                problem = f"{UNKNOWN!r} is a value, and the name for neurons without one"
+                problem = f"{UNKNOWN!r} is a value, and also the name for neurons without one"
                 hint = f'set {self.name}.missing to "drop" or "error"'
                 raise CompileError(f"{self.name}: column {self.column}", problem, hint)
             names.append(UNKNOWN)
@@ -106,7 +108,7 @@ class PartitionBy:
         return rank, [names[k] for k in order]
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """List the populations, what has no value, and the words of ``order`` that none has."""
+        """List the populations, neurons without a value, and unused values of ``order``."""
         yield from sizes(after)
         values = self._values(before)
         if values.null_count:

@@ -1,4 +1,4 @@
-"""Split a connectome into communities: groups that connect more within than between."""
+"""Split a connectome into communities: groups with more connections within than between."""
 
 from __future__ import annotations
 
@@ -25,37 +25,41 @@ REST = "rest"
 class PartitionByCommunity:
     """Make one population per community: ``community1`` (the largest), ``community2``, ...
 
-    The Louvain algorithm (Blondel et al. 2008, J. Stat. Mech. P10008) raises the modularity of
-    chemical connections, weighted by the size of their weight: the directed one of Dugué & Perez
-    2015, or with ``directed`` false that of Newman 2006 (PNAS 103:8577) on the connections of both
-    directions together. Communities that do not hang together, which it can leave (Traag et al.
-    2019, Sci. Rep. 9:5233), are split: that too raises the modularity. A higher ``resolution``
+    The Louvain algorithm (Blondel et al. 2008, J. Stat. Mech. P10008) maximises the modularity of
+    chemical connections, weighted by the magnitude of their weights: directed (Dugué & Perez
+    2015), or with ``directed`` false that of Newman 2006 (PNAS 103:8577), on the connections of
+    both directions together. Disconnected communities, which it can produce (Traag et al. 2019,
+    Sci. Rep. 9:5233), are split, which also raises the modularity. A higher ``resolution``
     gives more communities. Those of fewer than ``smallest`` neurons form the population ``rest``;
     the column ``community`` keeps them all apart, numbered from 1.
 
-    Needs scikit-network, in the extra [graph]. Equal graphs and seeds give equal communities, in
-    whatever order neurons are listed. Populations get no stage: communities have no order of flow.
+    Needs scikit-network, in the extra [graph]. Equal graphs and seeds give equal communities,
+    whatever the order of the neurons. Populations get no stage: communities have no order of flow.
     """
 
     name: ClassVar[str] = "partition-by-community"
 
-    resolution: float = 1.0  #: resolution of the modularity: higher gives more communities
-    directed: bool = True  #: heed the direction of connections
-    smallest: int = 2  #: least number of neurons of a community of its own
-    seed: int = 0  #: seed of the search
+    resolution: float = 1.0  #: resolution of the modularity: a higher value gives more communities
+    directed: bool = True  #: use the direction of connections
+    smallest: int = 2  #: smallest community that becomes a population
+    seed: int = 0  #: seed of the algorithm
 
     def __post_init__(self) -> None:
         if not (isfinite(self.resolution) and self.resolution > 0):
-            raise CompileError(f"{self.name}.resolution", f"{self.resolution} is not above 0")
+            raise CompileError(
+                f"{self.name}.resolution", f"must be positive, not {self.resolution}"
+            )
         if not 0 <= self.seed < 2**32:
             raise CompileError(f"{self.name}.seed", f"{self.seed} is outside 0..{2**32 - 1}")
 
     def __call__(self, graph: Graph) -> Graph:
-        """Return the partitioned graph; raise `CompileError` if nothing connects the neurons."""
+        """Return the partitioned graph; raise `CompileError` if there are no connections."""
         rank = rank_of_ids(graph)
         edges = edge_list(graph).renumbered(rank)
         if not np.any(edges.weight):
-            raise CompileError(self.name, "no chemical connection has weight: no communities")
+            raise CompileError(
+                self.name, "no chemical connection has a weight: there are no communities"
+            )
         label = self._found(edges)[rank]
         size = np.bincount(label)
         columns = by_population(graph, label + 1)
@@ -69,7 +73,7 @@ class PartitionByCommunity:
         return into_groups(self.name, graph, np.minimum(label, n_large), names)
 
     def _found(self, edges: EdgeList) -> npt.NDArray[np.intp]:
-        """Return each neuron's community, large ones first, then by their first neuron."""
+        """Return each neuron's community, ordered by size, then by first neuron."""
         clustering = _sknetwork()
         from scipy.sparse import csr_matrix
 
@@ -96,7 +100,7 @@ class PartitionByCommunity:
         return number[label]
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """List the populations and their modularity, and count what was merged."""
+        """List the populations and their modularity, and count merged communities."""
         yield from sizes(after)
         edges = edge_list(after)
         sizes_after = [p.n_units for p in after.biological]
@@ -113,12 +117,12 @@ class PartitionByCommunity:
 def modularity(
     edges: EdgeList, label: npt.NDArray[np.intp], resolution: float, *, directed: bool
 ) -> float:
-    """Return the share of weight within groups, less the share expected from in- and out-weights.
+    """Return the fraction of weight within groups, minus that expected from in- and out-weights.
 
     ``sum_c (w_c / w - resolution out_c in_c / w^2)``; undirected, each direction counts half.
     """
     weight = np.abs(edges.weight).astype(np.float64)
-    weight /= weight.max(initial=0.0) or 1.0  # the squares of very small ones would be 0
+    weight /= weight.max(initial=0.0) or 1.0  # squares of very small weights would be 0
     pre, post, k = label[edges.pre], label[edges.post], int(label.max(initial=-1)) + 1
     out, into = np.bincount(pre, weight, k), np.bincount(post, weight, k)
     by_chance = out * into if directed else ((out + into) / 2) ** 2

@@ -1,4 +1,4 @@
-"""Run passes in order: verify around each, count, time, and tell who broke a rule."""
+"""Run passes in order: verify, count and time each, and name the pass that fails."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from connectome_compiler.options import spell_options
 
 
 class Pass(Protocol):
-    """What maps a valid graph to a valid graph."""
+    """A mapping from a valid graph to a valid graph."""
 
     name: ClassVar[str]
 
     def __call__(self, graph: Graph) -> Graph:
-        """Return the changed graph; the one given stays as it is."""
+        """Return the changed graph; the given one is not modified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def run(
             changed = step(graph)
             changed.verify()
             if not changed.n_neurons:
-                raise CompileError(step.name, "no neuron is left", "select less narrowly")
+                raise CompileError(step.name, "no neuron is left", "relax the selection")
             notes = tuple(step.report(graph, changed)) if hasattr(step, "report") else ()
             notes += (step.own_code,) if hasattr(step, "own_code") else ()
         except CompileError as error:

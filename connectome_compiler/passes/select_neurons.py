@@ -1,4 +1,4 @@
-"""Keep the neurons that an expression describes."""
+"""Keep the neurons that an expression selects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SelectNeurons:
 
     def __post_init__(self) -> None:
         if self.where.strip():
-            parsed(self.where)  # a slip shows before any data are read
+            parsed(self.where)  # so that a typo shows before any data are read
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the smaller graph."""
@@ -35,5 +35,5 @@ class SelectNeurons:
         return keep_neurons(graph, select(self.name, graph, self.where))
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """Name the words that occur nowhere: most are misspelt."""
+        """Name the words that occur in no row: they are often misspelt."""
         yield from strangers_in(before, self.where)

@@ -1,4 +1,4 @@
-"""Choose how units change in time."""
+"""Set the dynamics of units."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from connectome_compiler.ir.ties import constants
 class SetDynamics:
     """Make all neurons leaky rate units: ``tau dr/dt = -r + activation(drive + bias)``.
 
-    ``tau_ms`` (milliseconds) is where the time constants start; ``tau_per`` and ``bias_per`` say
-    how many of them are trained: one for all neurons of a population ("shared"), one per
-    "cell_type", one per "neuron"; "fixed" keeps tau as it is, "none" leaves the bias out. 50 ms is
-    where the fly's visual system starts in Lappalainen et al. 2024 (Nature 634:1132).
+    ``tau_ms`` (milliseconds) is the initial time constant; ``tau_per`` and ``bias_per`` say how
+    many values are trained: one for all neurons of a population ("shared"), one per "cell_type",
+    or one per "neuron"; "fixed" keeps tau at its start, "none" omits the bias. 50 ms is the
+    initial value for the fly's visual system in Lappalainen et al. 2024 (Nature 634:1132).
     """
 
     name: ClassVar[str] = "set-dynamics"
 
-    #: activation of the rate units
+    #: activation function of the rate units
     activation: Literal["relu", "tanh", "sigmoid", "softplus", "linear"] = "tanh"
-    tau_ms: float = 50.0  #: time constant at the start, in ms
-    #: how many time constants are trained: none, one per population, type or neuron
+    tau_ms: float = 50.0  #: initial time constant, in ms
+    #: trained time constants: none, one per population, per type or per neuron
     tau_per: Literal["fixed", "shared", "cell_type", "neuron"] = "neuron"
-    #: how many biases are trained: none, one per population, type or neuron
+    #: trained biases: none, one per population, per type or per neuron
     bias_per: Literal["none", "shared", "cell_type", "neuron"] = "neuron"
 
     def __post_init__(self) -> None:
@@ -44,21 +44,21 @@ class SetDynamics:
     def _leaky(self, p: Population) -> Population:
         plain = isinstance(p.node, Swept) and p.node == Swept(p.node.activation)
         if not (plain or isinstance(p.node, Leaky)):
-            problem = f"has {p.node}: a leaky unit would keep nothing of it but the activation"
-            hint = "leave set-dynamics out, or what set the rest: set-node-model, fold-inhibition"
+            problem = f"has {p.node}, of which a leaky unit would keep only the activation"
+            hint = "leave out set-dynamics, or what set the rest: set-node-model, fold-inhibition"
             raise CompileError(f"population {p.name}", problem, hint)
         node = Leaky(float(self.tau_ms), self.activation, self.tau_per, self.bias_per)
         return replace(p, node=node)
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """Count what is trained, and the neurons that share the value of an unknown type."""
+        """Count what is trained, and the neurons without a cell type."""
         taus = int(constants(after, "tau_per").max(initial=-1)) + 1
         biases = int(constants(after, "bias_per").max(initial=-1)) + 1
-        tau = f"{taus:,} time constants from {self.tau_ms:g} ms"
+        tau = f"{taus:,} time constants starting at {self.tau_ms:g} ms"
         if not taus:
             tau = f"a fixed time constant of {self.tau_ms:g} ms"
         yield f"{self.activation} units with {tau}, {biases:,} biases"
         if "cell_type" in (self.tau_per, self.bias_per):
             tables = [p.column("cell_type") for p in after.biological if p.neurons is not None]
             if unknown := sum(column.null_count for column in tables):
-                yield f"{unknown:,} neurons without cell type are treated as one type"
+                yield f"{unknown:,} neurons without a cell type are treated as one type"

@@ -1,4 +1,4 @@
-"""Choose how many weights there are, and where they start."""
+"""Set which connections share weights, and how weights are initialised."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from connectome_compiler.ir.weights import LowRank, PerConnection, Tied
 
 @dataclass(frozen=True, slots=True)
 class SetWeights:
-    """Say which connections share a weight, where weights start, and whether they are trained.
+    """Set which connections share a weight, how weights start, and whether they are trained.
 
     ``share`` "none": one weight per connection. "type-pair": one per pair of types of neurons
     (``column``), times the connection's synapse count, as in Lappalainen et al. 2024 (Nature
     634:1132). "pre-type": one per type of the presynaptic neuron, times the count. "kernel": one
-    per pair of types and distance on a grid (columns u and v), times the count: a convolution.
-    Populations do not share. A gap junction has one weight in both directions whatever is chosen,
-    and no sender: "pre-type" ties it by both its types, and "kernel" refuses it.
+    per pair of types and offset on a grid (columns u and v), times the count: a convolution.
+    Weights are not shared across projections. A gap junction always has the same weight in both
+    directions, and no presynaptic side: "pre-type" ties it by both types, "kernel" refuses it.
 
     ``start`` "uniform": drawn within 1 / sqrt(in-degree), or, of shared weights, so that drives
-    vary as much. "weight": the synapse counts, divided by the sum over each neuron's inputs; of gap
-    junctions by the mean of those sums. "low-rank": the entries of a random matrix of ``rank`` per
-    projection, before signs are applied; gap junctions start uniformly. The last two are for
-    weights that are not shared. ``trained`` false freezes all weights at their start, as in
-    reservoir computing.
+    vary as much. "weight": the synapse counts, divided by the sum over each neuron's inputs; for
+    gap junctions by the mean of the sums at both ends. "low-rank": the entries of a random matrix
+    of ``rank`` per projection, before signs are applied; gap junctions start uniformly. The last
+    two are for weights that are not shared. ``trained`` false freezes all weights at their start,
+    as in reservoir computing.
     """
 
     name: ClassVar[str] = "set-weights"
 
     #: which connections share a weight
     share: Literal["none", "type-pair", "pre-type", "kernel"] = "none"
-    column: str = "cell_type"  #: column of the types that share weights
-    #: where weights start: drawn, at the synapse counts, or at a random low-rank matrix
+    column: str = "cell_type"  #: column of cell types that share weights
+    #: initial weights: uniform, from synapse counts, or from a random low-rank matrix
     start: Literal["uniform", "weight", "low-rank"] = "uniform"
     rank: int = 1  #: rank of the random matrix (low-rank)
     trained: bool = True  #: train the weights; false freezes them at their start
@@ -45,8 +45,8 @@ class SetWeights:
         if self.rank < 1:
             raise CompileError(f"{self.name}.rank", f"must be at least 1, not {self.rank}")
         if self.share != "none" and self.start != "uniform":
-            problem = f"is {self.start!r}, but shared weights start uniformly"
-            raise CompileError(f"{self.name}.start", problem, "share=none, or start=uniform")
+            problem = f"must be 'uniform' for shared weights, not {self.start!r}"
+            raise CompileError(f"{self.name}.start", problem, "set share=none, or start=uniform")
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with the weights of all connections between neurons set."""
@@ -56,10 +56,10 @@ class SetWeights:
         return changed
 
     def _held(self, q: Projection) -> PerConnection | LowRank | Tied:
-        """Return how the weights of a projection are held from now on; their signs stay."""
+        """Return the new weights of a projection; their signs stay."""
         if not isinstance(q.weights, PerConnection | LowRank | Tied):
-            problem = f"has {q.weights}: this pass sets how weights of single connections are held"
-            raise CompileError(f"projection {q.key}", problem, "leave set-weights out")
+            problem = f"has {q.weights}, but this pass applies only to weights of connections"
+            raise CompileError(f"projection {q.key}", problem, "leave out set-weights")
         held: dict[str, Any] = {
             "sign": q.weights.sign,
             "polarity": q.weights.polarity,
@@ -72,7 +72,7 @@ class SetWeights:
         return PerConnection(start=self.start, **held)
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """Count the weights, and the neurons that share those of an unknown type."""
+        """Count the weights, and the neurons without a type."""
         fate = "" if self.trained else ", frozen"
         yield f"{n_weights(after):,} weights for {after.n_connections:,} connections{fate}"
         if self.share != "none":

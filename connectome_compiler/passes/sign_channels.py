@@ -16,23 +16,25 @@ from connectome_compiler.ir.provenance import Evidence
 
 @dataclass(frozen=True, slots=True)
 class SignChannels:
-    """Give all weights out of a channel one sign, by a policy.
+    """Give all outgoing weights of a channel one sign.
 
-    "none" leaves weights free, as in the published MouseNet. "dale": of every population's
-    channels the last ones, a share of ``inhibitory`` rounded down, are inhibitory and all others
-    excitatory (Dale's principle), and weights keep that sign in training. No data says which
-    channel is which, so the signs are modelled. What comes from the image stays free.
+    Policy "none" leaves weights free, as in the published MouseNet. "dale": in every population
+    the last channels, a fraction ``inhibitory`` rounded down, are inhibitory and all others
+    excitatory (Dale's principle), and weights keep that sign in training. No data say which
+    channels are inhibitory, so the signs are modelled. Weights from the image stay free.
     """
 
     name: ClassVar[str] = "sign-channels"
 
-    #: signs of channels: none, or one for all weights out of a channel (dale)
+    #: signs of channels: none, or one for all outgoing weights of a channel (dale)
     policy: Literal["none", "dale"] = "none"
-    inhibitory: float = 0.0  #: share of the channels that is inhibitory, 0 to 1
+    inhibitory: float = 0.0  #: fraction of the channels that is inhibitory, 0 to 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.inhibitory <= 1:
-            raise CompileError(f"{self.name}.inhibitory", f"{self.inhibitory} is outside 0 to 1")
+            raise CompileError(
+                f"{self.name}.inhibitory", f"must be between 0 and 1, not {self.inhibitory}"
+            )
         if self.inhibitory and self.policy == "none":
             problem = f"{self.inhibitory} has no effect with policy=none"
             raise CompileError(f"{self.name}.inhibitory", problem, "set policy=dale as well")
@@ -49,8 +51,8 @@ class SignChannels:
     def _signed(self, graph: Graph, q: Projection) -> Projection:
         operator = q.operator
         if isinstance(operator, Linear) or operator.groups != 1:
-            problem = f"is {operator}: no convolution of all channels"
-            raise CompileError(f"projection {q.key}", problem, "sign-channels is for maps")
+            problem = f"is {operator}, not a convolution of all channels"
+            raise CompileError(f"projection {q.key}", problem, "use sign-channels for maps only")
         channels = graph.population(q.pre).shape[0]
         positions = operator.kernel[0] * operator.kernel[1] if operator.per_position else 1
         first_inhibitory = channels - self._n_inhibitory(channels)
@@ -75,4 +77,4 @@ class SignChannels:
         n = sum(inhibitory.values())
         yield f"{sum(channels.values()) - n:,} channels are excitatory, {n:,} inhibitory"
         if self.inhibitory and (none := [name for name, k in inhibitory.items() if not k]):
-            yield f"too few channels for an inhibitory one: {', '.join(none)}"
+            yield f"too few channels for any to be inhibitory: {', '.join(none)}"

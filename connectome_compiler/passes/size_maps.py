@@ -1,4 +1,4 @@
-"""Turn numbers of neurons into maps: their size and their channels."""
+"""Turn numbers of neurons into feature maps: their size and channels."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from connectome_compiler.passes._places import levels, listed, places
 
 @dataclass(frozen=True, slots=True)
 class SizeMaps:
-    """Make every population a map of about as many units as it stands for neurons.
+    """Make every population a feature map with about as many units as it has neurons.
 
     The map of an area is ``input_size`` wide and high, halved once for every level in ``halve_at``
-    that is not above the area's. It has as many channels as its neurons fill, rounded down; what
-    that loses is reported. An input of so many channels becomes a map of ``input_size``.
+    up to that of the area. It has as many channels as its neurons fill, rounded down; the loss is
+    reported. An input with n channels becomes a map of ``input_size`` with n channels.
     """
 
     name: ClassVar[str] = "size-maps"
@@ -28,20 +28,22 @@ class SizeMaps:
 
     def __post_init__(self) -> None:
         if self.input_size < 1:
-            raise CompileError(f"{self.name}.input_size", f"{self.input_size} is not positive")
+            raise CompileError(
+                f"{self.name}.input_size", f"must be positive, not {self.input_size}"
+            )
         if min(self.halve_at, default=0) < 0:
             problem = f"level {min(self.halve_at)} is negative"
             raise CompileError(f"{self.name}.halve_at", problem, "the first level is 0")
 
     def __call__(self, graph: Graph) -> Graph:
-        """Return the graph of maps; raise `CompileError` for sizes that do not go, with others."""
+        """Return the graph of maps; raise `CompileError` for sizes that do not fit."""
         neurons = self._neurons(graph)
         halvings = {
             name: sum(at <= level for at in self.halve_at)
             for name, level in levels(self.name, graph).items()
         }
         step = 2 ** max(halvings.values(), default=0)
-        # The largest input whose maps have no more places than there are neurons.
+        # The largest input whose maps have no more positions than there are neurons.
         most = min((isqrt(n) << halvings[name] for name, n in neurons.items()), default=0)
         fits = f"up to {most - most % step} fit" if most >= step else "no size fits"
         if self.input_size % step:
@@ -51,8 +53,8 @@ class SizeMaps:
         sizes = {name: self.input_size >> times for name, times in halvings.items()}
         if small := {name: n for name, n in neurons.items() if n < sizes[name] ** 2}:
             shown = (f"{k} ({n:,} of {sizes[k]} x {sizes[k]})" for k, n in small.items())
-            problem = f"no channel for {listed(shown)}: fewer neurons than places in the map"
-            hint = f"set a smaller input_size ({fits}), or more in halve_at"
+            problem = f"no channel for {listed(shown)}: fewer neurons than positions in the map"
+            hint = f"set a smaller input_size ({fits}), or add levels to halve_at"
             raise CompileError(f"{self.name}.input_size", problem, hint)
 
         def sized(p: Population) -> Population:
@@ -77,12 +79,12 @@ class SizeMaps:
 
     def _input(self, p: Population) -> Population:
         if len(p.shape) != 1:
-            problem = f"{p.name} is of shape {p.shape}, not a number of channels"
+            problem = f"{p.name} has shape {p.shape}, not a number of channels"
             raise CompileError(self.name, problem, "use the pass once")
         return replace(p, shape=(p.shape[0], self.input_size, self.input_size))
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """Say how many neurons have no unit, since channels are whole, and where most are lost."""
+        """Report how many neurons are lost by rounding to whole channels, and where most are."""
         neurons = self._neurons(before)
         lost = {p.name: 1 - p.n_units / neurons[p.name] for p in after.biological}
         total, kept = sum(neurons.values()), after.n_neurons

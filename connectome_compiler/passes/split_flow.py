@@ -1,4 +1,4 @@
-"""Tell feed-forward projections from those within a layer and from feedback."""
+"""Classify projections as feed-forward, within a layer, or feedback."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ Direction = Literal["forward", "skip", "within", "feedback"]
 
 @dataclass(frozen=True, slots=True)
 class SplitFlow:
-    """Order projections by the flow of information, and say what becomes of each kind.
+    """Order projections by the flow of information, and keep or drop each kind.
 
-    Populations stand in the order of flow. *forward*: to the next cortical layer; *skip*: over a
+    Populations are in the order of flow. *forward*: to the next cortical layer; *skip*: over a
     layer (L4 -> L5); *within*: inside a layer; *feedback*: to an earlier layer.
 
-    What goes to a population further on acts within a sweep (delay 0). What goes back acts on the
-    sweep before (delay 1): feedback, and within a layer E -> I, since inhibition comes first; both
-    need more than one sweep to matter. A population with itself settles once in each sweep (delay
-    1). A plain feed-forward chain keeps forward and within; what is dropped is counted. Gap
-    junctions between layers conduct both ways, so they count as feedback.
+    Projections to a later population act within a sweep (delay 0). Those to an earlier one act on
+    the previous sweep (delay 1): feedback, and E -> I within a layer, since inhibition comes
+    first; both need more than one sweep to have an effect. Recurrent connections of a population
+    settle once in each sweep (delay 1). A plain feed-forward chain keeps forward and within; what
+    is dropped is counted. Gap junctions between layers conduct both ways, so they count as
+    feedback.
     """
 
     name: ClassVar[str] = "split-flow"
@@ -47,7 +48,7 @@ class SplitFlow:
         )
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
-        """Count the connections of each direction, and what became of them."""
+        """Count the connections of each direction, kept and dropped."""
         direction = directions(before)
         fate = {"forward": "keep", "skip": self.skip}
         fate |= {"within": self.within, "feedback": self.feedback}
@@ -84,7 +85,7 @@ def _layer(population: Population) -> tuple[str, str]:
     layers = [] if population.neurons is None else population.column("cortical_layer").unique()
     if len(layers) == 1 and layers[0].is_valid:
         return "layer", str(layers[0])
-    # A population that is not of one cortical layer is a stage of its own.
+    # A population without a single cortical layer is a stage of its own.
     return "population", population.name
 
 

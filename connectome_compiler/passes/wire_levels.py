@@ -1,4 +1,4 @@
-"""Choose the projections between areas and layers by their levels, and order them."""
+"""Select the projections between areas and layers by their levels, and order them."""
 
 from __future__ import annotations
 
@@ -20,46 +20,46 @@ Fate = Literal["forward", "feedback", "dropped"]
 class WireLevels:
     """Keep the projections that run up the hierarchy of areas, by layer; drop and count the rest.
 
-    Kept are: what the input drives on the lowest level; the pairs of layers ``within`` every area;
-    between areas, what layers ``sources`` of one level send to layers ``targets`` of the next; and
-    such projections over more than one level for the pairs of areas in ``skips``. An area without
-    layers, such as a nucleus of the thalamus, sends and receives as a whole. All these act within a
-    sweep.
+    Kept are: projections of the input to the lowest level; the pairs of layers ``within`` every
+    area; between areas, those from layers ``sources`` of one level to layers ``targets`` of the
+    next; and the same over more than one level for the pairs of areas in ``skips``. An area
+    without layers, such as a thalamic nucleus, sends and receives as a whole. All these act within
+    a sweep.
 
-    Feedback acts on the sweep before, and comes with the pairs ``within_feedback`` of layers.
-    "table" keeps what the source has from higher to lower levels, of all layers. "mirrored" puts a
-    reverse of the same width and in-degree beside every kept projection between layered areas: no
-    data says so, it is a placeholder.
+    Feedback acts on the previous sweep, and adds the pairs ``within_feedback`` of layers. "table"
+    keeps the projections of the source from higher to lower levels, of all layers. "mirrored"
+    adds to every kept projection between layered areas its reverse, of the same width and
+    in-degree: a placeholder, not based on data.
 
-    Populations come to stand in the order of evaluation: by level, else as they stood. Projections
-    follow a breadth-first walk over them from the input, targets in the order of populations;
-    feedback comes last.
+    Populations are put in the order of evaluation: by level, otherwise as before. Projections
+    follow a breadth-first traversal from the input, targets in the order of populations; feedback
+    comes last.
     """
 
     name: ClassVar[str] = "wire-levels"
 
-    within: tuple[str, ...] = ("4->2/3", "2/3->5")  #: pairs of layers to join within every area
+    within: tuple[str, ...] = ("4->2/3", "2/3->5")  #: pairs of layers connected within every area
     sources: tuple[str, ...] = ("2/3", "4", "5")  #: layers that project to the next level
-    targets: tuple[str, ...] = ("4",)  #: layers that receive from the level before
-    skips: tuple[str, ...] = ("VISp->VISpor",)  #: pairs of areas to join over more than one level
-    #: projections to lower levels: none, the source's, or mirrors of those that run up
+    targets: tuple[str, ...] = ("4",)  #: layers that receive from the previous level
+    skips: tuple[str, ...] = ("VISp->VISpor",)  #: pairs of areas connected over more than one level
+    #: projections to lower levels: none, those of the source, or mirrored forward ones
     feedback: Literal["none", "table", "mirrored"] = "none"
-    #: pairs of layers to join within areas, where there is feedback
+    #: additional pairs of layers within areas if there is feedback
     within_feedback: tuple[str, ...] = ("2/3->4", "5->2/3")
 
     def __post_init__(self) -> None:
         for option in ("within", "skips", "within_feedback"):
             for pair in getattr(self, option):
                 if len(ends := pair.split("->")) != 2 or not all(ends):
-                    problem = f"{pair!r} is no pair"
+                    problem = f"{pair!r} is not a pair"
                     raise CompileError(f"{self.name}.{option}", problem, "write source->target")
         both = set(self.within) & set(self.within_feedback)
         if both and self.feedback != "none":
-            problem = f"{min(both)!r} is in within already"
+            problem = f"{min(both)!r} is already in within"
             raise CompileError(f"{self.name}.within_feedback", problem, "leave it out of one")
 
     def __call__(self, graph: Graph) -> Graph:
-        """Return the wired graph; raise `CompileError` for cycles and what the input misses."""
+        """Return the wired graph; raise `CompileError` for cycles and unreachable populations."""
         level = levels(self.name, graph)
         place = places(self.name, graph)
         self._must_know(place)
@@ -101,7 +101,7 @@ class WireLevels:
     def _must_use_skips(
         self, place: dict[str, Place], level: dict[str, int], kept: list[Projection]
     ) -> None:
-        """Refuse skips that pass over no level, or that no projection of the source makes."""
+        """Refuse skips that pass over no level, or that the source has no projection for."""
         of_area = {place[name].area: n for name, n in level.items()}
         used = {f"{place[q.pre].area}->{place[q.post].area}" for q in kept if q.pre in place}
         for skip in self.skips:
@@ -114,10 +114,10 @@ class WireLevels:
                 raise CompileError(f"{self.name}.skips", problem, "leave it out")
 
     def _fate(self, place: dict[str, Place], q: Projection) -> tuple[Fate, str]:
-        """Return what becomes of a projection, and what kind it is."""
+        """Return the fate of a projection, and its kind."""
         if (post := place.get(q.post)) is None:
-            problem = f"{q.key} leaves the brain"
-            raise CompileError(self.name, problem, "attach what reads out after this pass")
+            problem = f"{q.key} is a read-out"
+            raise CompileError(self.name, problem, "attach the read-out after this pass")
         if (pre := place.get(q.pre)) is None:
             lowest = min(p.level or 0 for p in place.values())
             if post.level == lowest:
@@ -147,7 +147,7 @@ class WireLevels:
     def _order(
         self, graph: Graph, level: dict[str, int], forward: list[Projection]
     ) -> dict[str, int]:
-        """Return the populations' places in the order of evaluation."""
+        """Return the populations' positions in the order of evaluation."""
         rank = {p.name: (level.get(p.name, -1), k) for k, p in enumerate(graph.populations)}
         sorter = TopologicalSorter[str](dict.fromkeys(rank, ()))
         for q in forward:
@@ -156,7 +156,7 @@ class WireLevels:
             sorter.prepare()
         except CycleError as error:
             problem = f"runs in a cycle: {' -> '.join(error.args[1])}"
-            hint = "put one of its pairs into within_feedback, and set feedback"
+            hint = "move one of its pairs to within_feedback, and set feedback"
             raise CompileError(f"{self.name}.within", problem, hint) from None
         ready: list[tuple[tuple[int, int], str]] = []
         order: dict[str, int] = {}
@@ -171,7 +171,7 @@ class WireLevels:
     def _walk(
         self, graph: Graph, order: dict[str, int], forward: list[Projection]
     ) -> list[Projection]:
-        """Return the projections in the order of a breadth-first walk from the input."""
+        """Return the projections in the order of a breadth-first traversal from the input."""
         out: dict[str, list[Projection]] = {name: [] for name in order}
         for q in forward:
             out[q.pre].append(q)
@@ -185,7 +185,7 @@ class WireLevels:
                     queue.append(q.post)
         if lost := [name for name in order if name not in reached]:
             problem = f"the input does not reach {listed(lost)}"
-            hint = "leave them out of the source, or wire their layers: within, targets, skips"
+            hint = "remove them from the source, or connect their layers: within, targets, skips"
             raise CompileError(self.name, problem, hint)
         return walked
 
@@ -212,7 +212,7 @@ def _ends(pairs: Iterable[str]) -> list[str]:
 
 
 def _joins_layered_areas(place: dict[str, Place], q: Projection) -> bool:
-    """Whether a projection runs between two areas of which both have layers."""
+    """Whether a projection runs between two areas that both have layers."""
     if q.pre not in place:
         return False
     pre, post = place[q.pre], place[q.post]

@@ -1,4 +1,4 @@
-"""The simulator that tasks run on, of one version: its numbers are part of the results."""
+"""The simulator of the tasks, pinned to one version, since results depend on it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def require_physics() -> None:
         except metadata.PackageNotFoundError:
             raise _not_installed(name) from None
         if found != wanted:
-            raise CompileError(name, f"is {found}, the task needs {wanted}", INSTALL)
+            raise CompileError(name, f"is {found}, but the task needs {wanted}", INSTALL)
     # Nothing is rendered: without this the search for a screen warns where there is none.
     silent = "MUJOCO_GL" not in os.environ
     if silent:
@@ -55,5 +55,5 @@ def _not_installed(name: str) -> CompileError:
     if sys.version_info[:2] > NEWEST:
         newest = ".".join(map(str, NEWEST))
         problem = f"does not install with Python {sys.version_info[0]}.{sys.version_info[1]}"
-        return CompileError(name, problem, f"train in an environment of Python {newest}")
+        return CompileError(name, problem, f"train in an environment with Python {newest}")
     return CompileError(name, "is not installed", INSTALL)

@@ -23,7 +23,7 @@ from connectome_compiler.tasks.swim import N_STEPS, Swim, returns
 
 @dataclass(frozen=True, slots=True)
 class EvolutionStrategies:
-    """Move the weights along what made copies of the network swim further.
+    """Move the weights in the direction that makes perturbed copies swim further.
 
     Each iteration draws ``population`` copies in antithetic pairs, ``sigma`` away, and lets all of
     them swim the same ``episodes`` episodes. ``learning_rate`` and ``weight_decay`` (L2) are those
@@ -40,7 +40,11 @@ class EvolutionStrategies:
 
     def __post_init__(self) -> None:
         if self.population < 2 or self.population % 2:
-            raise CompileError("es.population", f"is {self.population}", "give an even number")
+            raise CompileError(
+                "es.population",
+                f"must be positive and even, not {self.population}",
+                "give an even number",
+            )
         if self.episodes < 1:
             raise CompileError("es.episodes", f"is {self.episodes}", "give at least 1")
         for name in ("sigma", "learning_rate"):
@@ -92,7 +96,7 @@ class Evolving:
         self.adam.step()
 
     def state(self) -> dict[str, Tensor]:
-        """Return what `restore` needs to go on as if nothing had happened."""
+        """Return what `restore` needs to continue as if uninterrupted."""
         return adam_state(self.adam)
 
     def restore(self, state: dict[str, Tensor]) -> None:

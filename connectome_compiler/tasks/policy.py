@@ -1,4 +1,4 @@
-"""What is trained: an emitted module's network, or a multilayer perceptron to compare it with."""
+"""What is trained: the network of an emitted module, or a multilayer perceptron as a baseline."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def network(policy: nn.Module) -> nn.Module:
 
 
 def reset(policy: nn.Module) -> None:
-    """Forget what the network keeps between steps, if it keeps anything."""
+    """Reset the state that the network keeps between steps, if any."""
     forget = getattr(network(policy), "reset", None)
     if callable(forget):
         forget()
@@ -112,7 +112,7 @@ def _network(module: Path, options: Mapping[str, Any]) -> tuple[nn.Module, int]:
     if not module.is_file():
         raise CompileError(where, "no such file", "ccompile build RECIPE --out swimmer.py")
     if module.suffix != ".py":
-        raise CompileError(where, "is no Python file", "give it a module that ccompile built")
+        raise CompileError(where, "is not a Python file", "give it a module that ccompile built")
     try:
         namespace = run_module(module, module.read_bytes(), f"_trained_{module.stem}")
     except (Exception, SystemExit) as error:

@@ -109,7 +109,7 @@ class Climbing:
         return [float(episode["r"]) for episode in self.learner.ep_info_buffer or ()]
 
     def state(self) -> dict[str, Tensor]:
-        """Return what `restore` needs to go on as if nothing had happened."""
+        """Return what `restore` needs to continue as if uninterrupted."""
         critic = {
             f"{CRITIC}{name}": value
             for name, value in self.learner.policy.state_dict().items()

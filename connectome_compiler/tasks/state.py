@@ -57,5 +57,5 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError:
         raise CompileError(str(path), "no such file", "start without --resume") from None
     except (SafetensorError, TypeError, KeyError, ValueError) as error:
-        problem = f"is no checkpoint: {error}"
-        raise CompileError(str(path), problem, "start anew in another folder") from error
+        problem = f"is not a checkpoint: {error}"
+        raise CompileError(str(path), problem, "start again in another folder") from error

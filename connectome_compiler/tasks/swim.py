@@ -1,4 +1,4 @@
-"""The task ``swim``: a chain of links in a viscous fluid, paid for swimming forwards.
+"""The task ``swim``: a chain of links in a viscous fluid, rewarded for swimming forwards.
 
 After Bhattasali, Zador & Engel (2022), Neural Circuit Architectural Priors for Embodied Control,
 NeurIPS: the swimmer of dm_control (Tunyasuvunakool et al. 2020, Software Impacts 6:100022) with
@@ -80,7 +80,7 @@ class Swim(gymnasium.Env[Array, Array]):
         ``info["speed"]`` is the head's forward speed in m/s, before clipping.
         """
         if self._step >= N_STEPS:
-            raise CompileError("swim", "there is no episode to step in", "call reset() first")
+            raise CompileError("swim", "there is no episode", "call reset() first")
         torques = np.asarray(action, np.float64)
         if torques.shape != (self.n_joints,):
             problem = f"has shape {torques.shape}, not ({self.n_joints},)"

@@ -130,10 +130,12 @@ def train(
         history, best = _resume(checkpoint, record, controller, training)
     else:
         if checkpoint.exists():
-            problem = "holds a training already"
-            raise CompileError(str(out), problem, "go on with --resume, or choose another folder")
+            problem = "already holds a training"
+            raise CompileError(
+                str(out), problem, "continue it with --resume, or choose another folder"
+            )
         out.mkdir(parents=True, exist_ok=True)
-        say("testing what is not trained yet")
+        say("testing the untrained network")
         history = [{"steps": 0, "reached": [], "test": test()}]
         best = weights_of(controller)
         _save(checkpoint, record, history, controller, best, training)
@@ -149,7 +151,7 @@ def train(
     except KeyboardInterrupt:
         _, kept = read_tensors(checkpoint)
         problem = f"interrupted after {len(kept['history']) - 1} of {iterations} iterations"
-        hint = f"{checkpoint} is whole: the same command with --resume goes on"
+        hint = f"{checkpoint} is complete: continue with the same command and --resume"
         raise CompileError(str(out), problem, hint) from None
     controller.load_state_dict(best)
     name = module.stem if policy == "module" else policy
@@ -202,7 +204,7 @@ def _resume(
                     for a, b in ((was, value), (value, was))
                 )
             problem = f"is of another training: {key} was {was}, now {value}"
-            hint = "resume with what it began with, or start in another folder"
+            hint = "resume with the original options, or start in another folder"
             raise CompileError(str(checkpoint), problem, hint)
     weights, best = (
         {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
@@ -215,7 +217,7 @@ def _resume(
         training.restore({k: v for k, v in tensors.items() if not k.startswith((NET, BEST))})
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         problem = f"does not fit: {error}"
-        raise CompileError(str(checkpoint), problem, "start anew in another folder") from error
+        raise CompileError(str(checkpoint), problem, "start again in another folder") from error
     return history, best
 
 

@@ -1,4 +1,4 @@
-"""What is installed: recipes, adapters, passes and templates, and what each takes."""
+"""What is installed: recipes, adapters, passes and templates, and their options."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS = {int: "integer", float: "number", str: "text", bool: "true | false", typ
 
 
 def everything() -> str:
-    """Return one line for each thing there is."""
+    """Return one line for each installed recipe, adapter, pass and template."""
     lines = ["recipes (ccompile build NAME)", *table(list(shipped().items()))]
     for kind in KINDS:
         plural = "passes" if kind == "pass" else f"{kind}s"
@@ -34,11 +34,11 @@ def everything() -> str:
             plural,
             *table([(name, _summary(kind, name)) for name in sorted(known(kind))]),
         ]
-    return "\n".join([*lines, "", "What each takes: ccompile list NAME"])
+    return "\n".join([*lines, "", "options of each: ccompile list NAME"])
 
 
 def one(name: str) -> str:
-    """Return what ``name`` does and takes: a recipe's options, stage by stage, or a stage's."""
+    """Return what ``name`` does, and its options: those of a recipe by stage, or of a stage."""
     recipe = load_recipe(name) if name in recipe_names() or name.endswith(SUFFIX) else None
     pages = [_recipe(recipe)] if recipe else []
     for kind in KINDS:
@@ -55,7 +55,7 @@ def one(name: str) -> str:
 
 
 def _recipe(recipe: Recipe) -> str:
-    """List every option under the stage that it belongs to, by the names that reach it."""
+    """List every option under its stage, by the names that set it."""
     lines = [f"recipe {recipe.name}: {recipe.title}", "", "options: --set OPTION=VALUE"]
     lines += [
         f"  {alias} sets {', '.join(paths)}"
@@ -103,7 +103,7 @@ def _summary(kind: Kind, name: str) -> str:
 
 
 def _words(cls: type[Any]) -> str:
-    """Return a docstring for a terminal, without the marks of code."""
+    """Return a docstring for a terminal, without code markup."""
     return inspect.cleandoc(cls.__doc__ or "").replace("``", "")
 
 

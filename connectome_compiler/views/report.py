@@ -1,4 +1,4 @@
-"""What the command line says of a build, a graph or a module."""
+"""What the command line reports about a build, a graph or a module."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
     lines += [f"saved       {path}" for path in saved]
     lines += [f"next        {inspect}", f"            {_try(module, has_memory(graph))}"]
     if not p.measured:
-        unreal = "" if p.connectivity is Evidence.UNKNOWN else ": no real brain is wired so"
+        unreal = "" if p.connectivity is Evidence.UNKNOWN else ": no real brain has this wiring"
         lines += ["", f"{p.source} is {standing(p.connectivity)}{unreal}"]
     return "\n".join(lines)
 
@@ -83,7 +83,7 @@ def _network(graph: Graph) -> list[str]:
         elif not has_memory(graph):
             what += ", feedback" * (q.delay > 0 and q.pre != q.post)
         rows.append((q.key, f"{graph.count(q):,}", what))
-    # Inputs of parts that are repeated do not follow each other.
+    # Inputs of repeated parts are not consecutive.
     between = ", " if _shares_by_name(graph) else " -> "
     lines = [*beside("network", between.join(chain)), *table(rows[:MOST_ROWS], "<><")]
     if (more := len(rows) - MOST_ROWS) > 0:
@@ -131,9 +131,11 @@ def _shares_by_name(graph: Graph) -> bool:
 
 
 def _parameters(graph: Graph, total: int) -> list[str]:
-    """Return how many numbers are trained, and what they are."""
+    """Return how many parameters are trained, and what they are."""
     own = n_weights(graph)
-    if _shares_by_name(graph):  # which parts are on, and what is shared, the module's options say
+    if _shares_by_name(
+        graph
+    ):  # the options of the module say which parts are on, and what is shared
         whole = f"{own:,} kinds of weights on {graph.n_connections:,} connections"
         return beside("parameters", f"{total:,}; with all parts on, there are {whole}")
     trained = n_weights(graph.with_projections([q for q in graph.connectome if q.weights.trained]))
@@ -154,9 +156,9 @@ def _parameters(graph: Graph, total: int) -> list[str]:
     elif others:
         nouns = "front end, read-in, read-out, normalisation, biases"
         if any(isinstance(q.connectivity, Window) for q in graph.connectome):
-            nouns = "layers without a window, normalisation, biases, and what lies off the masks"
+            nouns = "layers without a window, normalisation, biases, and weights off the masks"
         elif any(getattr(q.operator, "per_position", False) for q in graph.connectome):
-            nouns = "read-out, normalisation, biases, and what lies off the masks, if it is kept"
+            nouns = "read-out, normalisation, biases, and weights off the masks, if they are kept"
         parts.append(f"{others:,} others ({nouns})")
     return beside("parameters", f"{total:,}: {', '.join(parts)}")
 
@@ -173,7 +175,7 @@ def _try(module: Path, in_time: bool) -> str:
 
 
 def _command(name: str) -> str:
-    """Return how to type a command of this environment, which may not be the shell's."""
+    """Return how to call a command of this environment, which may not be on the path."""
     path = Path(sys.executable).parent / name
     if not path.exists() or shutil.which(name) == str(path):
         return name
@@ -216,7 +218,7 @@ def _of_graph(graph: Graph) -> str:
     lines.append(
         f"coverage    {unread:,} of {graph.n_neurons:,} axons not proofread: outputs unknown"
         if known
-        else "coverage    not known"
+        else "coverage    unknown"
     )
     degree = {p.name: np.zeros(p.n_units, np.int64) for p in graph.biological}
     for q in graph.connectome:
@@ -244,7 +246,7 @@ def _electrical(n: int) -> str:
 
 
 def read_statement(path: Path) -> Statement:
-    """Return what an emitted module states, read as text: nothing is executed."""
+    """Return what an emitted module states, read as text without executing it."""
     tree = _parsed(path)
     header = ast.get_docstring(tree, clean=False)
     return Statement.read(_provenance(path, tree), header, str(path))
@@ -344,7 +346,7 @@ def _n_gaps(projections: Iterable[StatedProjection]) -> int:
 
 
 def _of_style(stated: Statement) -> list[str]:
-    """Return what the module's style says of it besides, if it is installed."""
+    """Return what the module's style adds to the report, if it is installed."""
     from connectome_compiler.registry import find, known
 
     plain = stated.plain()

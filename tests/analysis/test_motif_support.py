@@ -116,7 +116,7 @@ def test_what_the_worm_does_not_have_is_said(found: dict[str, Support]) -> None:
     verdicts = {name: s.verdict for name, s in found.items()}
     assert verdicts["turn turn.d->B.d"] == "none"
     assert verdicts["osc oscillator->B.d"] == "none"
-    assert verdicts["speed brake->B.d"] == "of another sign alone"
+    assert verdicts["speed brake->B.d"] == "only with another sign"
     assert verdicts["prop proprioceptor.d->B.d"] == "not by synapses"
     assert Counter(s.name for s in found.values()) == dict.fromkeys(RULES, 2)
     (gaps,) = found["prop proprioceptor.d->B.d"].paths[0]
@@ -134,7 +134,7 @@ def test_a_path_in_two_steps_passes_through_one_cell() -> None:
 
 @pytest.mark.parametrize(
     ("sign", "verdict"),
-    [(1, "direct"), (-1, "of another sign alone"), (None, "of another sign alone")],
+    [(1, "direct"), (-1, "only with another sign"), (None, "only with another sign")],
 )
 def test_the_sign_has_to_be_that_of_the_motif(sign: int | None, verdict: str) -> None:
     worm = made([("DB1", "MDL07", 2)], {} if sign is None else {"DB1": sign})

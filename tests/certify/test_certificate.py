@@ -56,7 +56,7 @@ def test_a_sound_module_gets_its_certificate(module: Path, graph: Graph, tmp_pat
     assert not certificate.measured
     text = "\n".join(certificate.lines())
     assert "one by one" in text
-    assert "axon coverage not known" in text
+    assert "axon coverage unknown" in text
 
 
 def test_a_flipped_sign_is_named(module: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_graph_of_another_format_has_one_hint(module: Path, graph: Graph, tmp_
     (saved / "graph.json").write_text(json.dumps({**page, "format": 4}))
     with pytest.raises(VerifyError) as found:
         validate(module, saved)
-    assert found.value.problem.endswith("graph.json: format 4, this version reads 6")
+    assert found.value.problem.endswith("graph.json: has format 4; this version reads format 6")
     assert str(found.value).count("hint: ") == 1
     assert found.value.hint.endswith("make it again: ccompile build RECIPE --save-after all")
 

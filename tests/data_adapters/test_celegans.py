@@ -119,7 +119,7 @@ def test_the_neuron_table(worm: Graph) -> None:
     places = [table.loc["AVAL", column] for column in ("cell_type", "side", "role")]
     assert places == ["AVA", "left", "inter"]
     assert table.loc["AVL", "cell_type"] == "AVL"
-    assert table.loc["AVL", "side"] is None  # no AVR: the L is no side
+    assert table.loc["AVL", "side"] is None  # no AVR: the L is not a side
     assert table.loc["RIML", "neurotransmitter"] == "glutamate+tyramine+betaine uptake"
     unknown = set(table.index[table["role"].isna()])
     assert unknown == {"CANL", "CANR", "MCL", "MCR", "MI", "NSML", "NSMR"}
@@ -179,7 +179,7 @@ def test_equal_loads_are_equal_and_quick(worm: Graph) -> None:
 
 def n_breaking(graph: Graph) -> int:
     report = run(graph, [ApplyDale(policy="report")]).provenance.steps[-1].notes
-    return int(report[0].split(" connections break Dale")[0])
+    return int(report[0].split(" connections violate Dale")[0])
 
 
 def test_signs_by_transmitter(worm: Graph) -> None:
@@ -215,8 +215,8 @@ def test_signs_of_fenyves() -> None:
     assert counts == {"+": 1_296, "-": 409, "complex": 436, "none": 1_375, "not listed": 193}
     said = notes(graph)
     assert "by Fenyves et al. 2020: 1,296 connections +, 409 -" in said
-    assert "436 that it calls complex, 1,375 without prediction, 193 not listed" in said
-    assert "122 of its 3,638 connections are not here" in said
+    assert "436 that it calls complex, 1,375 without a prediction, 193 not listed" in said
+    assert "122 of its 3,638 connections are not in it" in said
     assert any("Fenyves" in c for c in graph.provenance.citations)
     assert "facts/celegans_fenyves2020.csv" in [f.name for f in graph.provenance.files]
     assert n_breaking(graph) == 313
@@ -227,7 +227,7 @@ def test_no_signs() -> None:
     assert graph.populations[0].column("sign").null_count == 302
     assert not graph.signs(graph.projections[0]).any()
     assert graph.provenance.signs is Evidence.NONE
-    assert "no signs, as asked" in notes(graph)
+    assert "no signs, as requested" in notes(graph)
 
 
 # --- options --------------------------------------------------------------------------------------
@@ -337,10 +337,10 @@ def test_what_acts_through_no_synapse_has_no_sign(tmp_path: Path) -> None:
         (NODES, {"Generic_CS": CHEMICAL[:3]}, r"Generic_CS: is 3 x 4, but has 4 nodes"),
         (NODES[:3], {"Generic_CS": CHEMICAL}, r"Generic_CS: is 4 x 4, but has 3 nodes"),
         (NODES[:2], {"Generic_CS": [[0, float("nan")], [0, 0]]}, r"row 1, column 2: is nan"),
-        (NODES[:2], {"Generic_CS": [[0, "x"], [0, 0]]}, "no matrix of numbers"),
-        (NODES[:2], {"Generic_CS": [[0, 1], [0]]}, "no matrix of numbers"),
-        (NODES[:2], {"Generic_CS": [[0, 0.5], [0, 0]]}, "0.5 is no number of synapses"),
-        (NODES[:2], {"Generic_CS": [[0, -2], [0, 0]]}, "-2 is no number of synapses"),
+        (NODES[:2], {"Generic_CS": [[0, "x"], [0, 0]]}, "not a matrix of numbers"),
+        (NODES[:2], {"Generic_CS": [[0, 1], [0]]}, "not a matrix of numbers"),
+        (NODES[:2], {"Generic_CS": [[0, 0.5], [0, 0]]}, "0.5 is not a synapse count"),
+        (NODES[:2], {"Generic_CS": [[0, -2], [0, 0]]}, "-2 is not a synapse count"),
         (["VA01", "VA1"], {"Generic_CS": [[0, 1], [0, 0]]}, "VA1 is the name of two cells"),
         (["AVAL", "AVAQ"], {"Generic_CS": [[0, 1], [0, 0]]}, "cell 'AVAQ'"),
         (NODES[:2], {"Generic_GJ": [[0, 1], [1, 0]]}, "none of the classes of varshney"),
@@ -349,7 +349,7 @@ def test_what_acts_through_no_synapse_has_no_sign(tmp_path: Path) -> None:
             {"Generic_CS": [[0, 1], [0, 0]], "Generic_GJ": [[0, 3], [1, 0]]},
             "AVAL - VA1 has 1 one way, 3 the other",
         ),
-        (["hyp", "int"], {"Generic_CS": [[0, 1], [0, 0]]}, "no cell of the kind asked for"),
+        (["hyp", "int"], {"Generic_CS": [[0, 1], [0, 0]]}, "no cells of the requested kind"),
     ],
 )
 def test_bad_files(
@@ -365,12 +365,12 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         Celegans("white-whole", path=str(tmp_path)).load()
     text = tmp_path / "text.whl"
     text.write_text("no wheel")
-    with pytest.raises(CompileError, match="is no wheel"):
+    with pytest.raises(CompileError, match="is not a wheel"):
         Celegans("white-whole", path=str(text)).load()
     with pytest.raises(CompileError, match="no such file"):
         Celegans("white-whole", path=str(tmp_path / "absent.whl")).load()
     (tmp_path / "cect" / "cache").mkdir(parents=True)
-    for content, problem in (("{", "is no JSON"), ("[]", "no lists of nodes")):
+    for content, problem in (("{", "is not JSON"), ("[]", "no lists of nodes")):
         (tmp_path / "cect" / "cache" / "White_whole.json").write_text(content)
         with pytest.raises(CompileError, match=problem):
             Celegans("white-whole", path=str(tmp_path)).load()
@@ -380,7 +380,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
 def test_without_the_package_the_error_says_what_to_do() -> None:
     with pytest.raises(CompileError, match="pip install cect") as error:
         Celegans("varshney").load()
-    assert "path=FILE" in error.value.hint
+    assert "set path to its wheel" in error.value.hint
 
 
 # --- the real package, where it is at hand --------------------------------------------------------

@@ -391,7 +391,7 @@ def test_a_wheel_that_unpacks_to_too_much(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(fly_visual, "MAX_BYTES", n_bytes)
     FlyVisual(extent=1, path=path).load()
     monkeypatch.setattr(fly_visual, "MAX_BYTES", n_bytes - 1)
-    with pytest.raises(CompileError, match=f"has {n_bytes} bytes: is no connectome file") as error:
+    with pytest.raises(CompileError, match=f"has {n_bytes} bytes, too many") as error:
         FlyVisual(extent=1, path=path).load()
     assert error.value.where == f"{path}, {FOLDER}a.json"
 
@@ -411,22 +411,25 @@ def test_an_eye_of_no_size(extent: int) -> None:
         ("", "broken JSON"),
         ('{"nodes": [', "broken JSON"),
         ("[" * 100_000, "broken JSON"),
-        ("[]", "is no connectome of flyvis"),
+        ("[]", "is not a flyvis connectome"),
         ({"nodes": []}, "no list 'edges'"),
         (changed(nodes=[]), "no cell type"),
-        (changed(nodes=[3]), r"nodes\[0\]: name is None"),
+        (changed(nodes=[3]), r"nodes\[0\]: name must be the name of a cell type, not None"),
         (changed(nodes=[node("A"), node("A")]), "'A' occurs twice"),
-        (changed(nodes=[node("A", ["stride", [1, 0]])]), r"nodes\[0\] A: pattern"),
-        (changed(nodes=[node("A", "spiral")]), "pattern 'spiral' is not known"),
-        (changed(edges=[3]), r"edges\[0\]: src is None"),
-        (changed(edges=[filter_("R1", "Mi1", [], 2)]), r"R1 -> Mi1: alpha is 2"),
-        (changed(edges=[filter_("R1", "Mi1", None)]), "offsets are None"),
-        (changed(edges=[filter_("R1", "Mi1", [[[0, 0], 0]])]), r"offsets\[0\]: .* is no offset"),
-        (changed(edges=[filter_("R1", "Mi1", [[[0, 0], -1]])]), "is no offset"),
-        (changed(edges=[filter_("R1", "Mi1", [[[0, 0.5], 1]])]), "is no offset"),
-        (changed(edges=[filter_("R1", "Mi1", [[[0, 0], float("nan")]])]), "is no offset"),
-        (changed(edges=[filter_("R1", "Mi1", [[[0, 10**30], 1]])]), "is no offset"),
-        (changed(edges=[filter_("R1", "Mi1", [[[0, 0], 10**400]])]), "is no offset"),
+        (changed(nodes=[node("A", ["stride", [1, 0]])]), r"nodes\[0\] A: unknown pattern"),
+        (changed(nodes=[node("A", "spiral")]), "unknown pattern 'spiral"),
+        (changed(edges=[3]), r"edges\[0\]: src must be the name of a cell type, not None"),
+        (changed(edges=[filter_("R1", "Mi1", [], 2)]), r"R1 -> Mi1: alpha must be .*, not 2"),
+        (changed(edges=[filter_("R1", "Mi1", None)]), "offsets must be .*, not None"),
+        (
+            changed(edges=[filter_("R1", "Mi1", [[[0, 0], 0]])]),
+            r"offsets\[0\]: .* is not an offset",
+        ),
+        (changed(edges=[filter_("R1", "Mi1", [[[0, 0], -1]])]), "is not an offset"),
+        (changed(edges=[filter_("R1", "Mi1", [[[0, 0.5], 1]])]), "is not an offset"),
+        (changed(edges=[filter_("R1", "Mi1", [[[0, 0], float("nan")]])]), "is not an offset"),
+        (changed(edges=[filter_("R1", "Mi1", [[[0, 10**30], 1]])]), "is not an offset"),
+        (changed(edges=[filter_("R1", "Mi1", [[[0, 0], 10**400]])]), "is not an offset"),
         (
             changed(edges=[filter_("R1", "Mi1", [[[1, 2], 1]])] * 2),
             r"edges\[1\] R1 -> Mi1, offsets\[0\]: \[1, 2\] occurs twice",

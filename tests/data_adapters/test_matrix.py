@@ -92,7 +92,7 @@ def test_the_other_orientation(tmp_path: Path) -> None:
 
 
 def test_whoever_does_not_say_the_orientation_is_asked(tmp_path: Path) -> None:
-    with pytest.raises(CompileError, match="which way its connections run") as caught:
+    with pytest.raises(CompileError, match="in which direction connections run") as caught:
         read(write(tmp_path / "m.csv", LABELLED), ReadOptions())
     assert (
         "orientation=pre-post if row i, column j is the connection from i to j" in caught.value.hint
@@ -189,7 +189,7 @@ def test_what_numpy_writes(tmp_path: Path) -> None:
 
 
 def test_a_matrix_that_was_cut_between_two_rows(tmp_path: Path) -> None:
-    with pytest.raises(CompileError, match="column 'M' is no row") as caught:
+    with pytest.raises(CompileError, match="column 'M' has no row") as caught:
         read(write(tmp_path / "m.csv", ",B,A,M\nB,1,0,5\nA,0,0,7\n"))
     assert "is the file complete?" in caught.value.hint
 
@@ -202,19 +202,19 @@ def test_numbers_with_zeros_in_front_are_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (",A,B\nA,1,2\nC,3,4\n", r"row 'C' is no column \(2 rows, 2 columns; 2 differ\)"),
+        (",A,B\nA,1,2\nC,3,4\n", r"row 'C' has no column \(2 rows, 2 columns; 2 differ\)"),
         (",A,A\nA,1,2\nB,3,4\n", "column label 'A' occurs twice"),
         (",A,B\nA,1,2\nA,3,4\n", "row label 'A' occurs twice"),
         (",A,\nA,1,2\nB,3,4\n", "column 2 of the matrix: has no label"),
         (",A,B\nA,1,2\n,3,4\n", "row 2 of the matrix: has no label"),
         (",A,B\nA,1,2\nB,3\n", r"line 3: has 2 values, expected 3"),
         (",A,B\nA,1,2\nB,3,4,5\n", r"line 3: has 4 values, expected 3"),
-        (",A,B\nA,1,2\nB,x,4\n", r"line 3, column A: 'x' is no number"),
-        (",A,B\nA,1,2\nB,3,inf\n", r"line 3, column B: inf is no weight"),
-        (",A,B\nA,1,2\nB,nan,\n", r"line 3, column A: nan is no weight"),
+        (",A,B\nA,1,2\nB,x,4\n", r"line 3, column A: 'x' is not a number"),
+        (",A,B\nA,1,2\nB,3,inf\n", r"line 3, column B: inf is not a finite weight"),
+        (",A,B\nA,1,2\nB,nan,\n", r"line 3, column A: nan is not a finite weight"),
         ("1,2,3,4\n" * 3, "has 3 rows and 4 columns"),
-        ("1,2,3,4\n" * 3 + "1,2,3,x\n", "line 4, column 4: 'x' is no number"),
-        (",7.2e17,8.1e17\n7.2e17,1,1\n8.1e17,1,1\n", r"'7.2e17' is an id that went through"),
+        ("1,2,3,4\n" * 3 + "1,2,3,x\n", "line 4, column 4: 'x' is not a number"),
+        (",7.2e17,8.1e17\n7.2e17,1,1\n8.1e17,1,1\n", r"'7.2e17' is an id that was converted"),
     ],
 )
 def test_a_bad_matrix_names_the_place(tmp_path: Path, text: str, message: str) -> None:
@@ -300,7 +300,7 @@ def test_blank_cells_do_not_make_a_sheet_that_of_cook(tmp_path: Path) -> None:
     rows = [[None, "A", "B", "C"], ["A", 1, 2, 3], ["B", 4, None, 5], ["C", 6, 7, None]]
     path = workbook(tmp_path / "m.xlsx", only=rows)
     assert sum(edges(read(path)).values()) == 28
-    with pytest.raises(CompileError, match="which way"):
+    with pytest.raises(CompileError, match="in which direction"):
         read(path, ReadOptions())
 
 
@@ -315,11 +315,11 @@ def test_the_layout_of_cook_2019(tmp_path: Path) -> None:
     assert ids(raw) == ["I1L", "I1R", "pm1"]
     assert edges(raw) == {("I1L", "I1R"): 10, ("I1L", "pm1"): 3, ("I1R", "I1L"): 2}
     assert "kind" not in raw.edges.column_names
-    assert "0 neurons have a row and no column, 1 a column and no row" in raw.notes
-    assert "3 numbers outside of the named rows and columns left out" in raw.notes
+    assert "0 neurons have a row but no column, 1 a column but no row" in raw.notes
+    assert "3 numbers outside the named rows and columns left out" in raw.notes
     raw = read(path, ReadOptions(sheet="herm gap jn"))
     assert set(raw.edges.column("kind").to_pylist()) == {"electrical"}
-    assert "connections taken for electrical, by the name of the sheet" in raw.notes
+    assert "connections are electrical, by the name of the sheet" in raw.notes
 
 
 def test_a_workbook_with_several_sheets_asks(tmp_path: Path) -> None:
@@ -336,13 +336,13 @@ def test_a_workbook_with_several_sheets_asks(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([[None, "A", "B"], ["A", 1, "x"], ["B", 0, 0]], "sheet s, cell C2: 'x' is no number"),
-        ([[None, "A", "B"], ["A", 1, 2], ["C", 0, 0]], "row 'C' is no column"),
+        ([[None, "A", "B"], ["A", 1, "x"], ["B", 0, 0]], "sheet s, cell C2: 'x' is not a number"),
+        ([[None, "A", "B"], ["A", 1, 2], ["C", 0, 0]], "row 'C' has no column"),
         ([[0, 1], [2, 3], [4]], "has 3 rows and 2 columns"),
         ([[0, 1], [2, 3], [4, 5]], "has 3 rows and 2 columns"),
         ([["a title"]], "holds no adjacency matrix"),
         ([], "holds no adjacency matrix"),
-        ([*COOK_SHEET[:3], [None, None, "I1L", None, "many"]], "cell E4: 'many' is no number"),
+        ([*COOK_SHEET[:3], [None, None, "I1L", None, "many"]], "cell E4: 'many' is not a number"),
     ],
 )
 def test_a_bad_sheet_names_the_cell(tmp_path: Path, rows: list[list[Any]], message: str) -> None:
@@ -360,19 +360,19 @@ def test_a_sheet_of_connections_is_told_from_a_matrix(tmp_path: Path, ids: list[
 
 def test_a_weight_that_is_no_count_is_named_by_its_ends(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", "n,a,b\na,0,-2\nb,1,0\n")
-    with pytest.raises(CompileError, match="-2 is no number of synapses") as caught:
+    with pytest.raises(CompileError, match="-2 is not a synapse count") as caught:
         Table(str(path), orientation="pre-post").load()
     assert caught.value.where == f"{path}, from a to b"
 
 
 def test_a_matrix_of_zeros_has_no_connection(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", "n,a,b\na,0,0\nb,0,0\n")
-    with pytest.raises(CompileError, match="has no connection"):
+    with pytest.raises(CompileError, match="has no connections"):
         Table(str(path), orientation="pre-post").load()
 
 
 def test_a_sheet_must_be_told_its_orientation(tmp_path: Path) -> None:
-    with pytest.raises(CompileError, match="which way"):
+    with pytest.raises(CompileError, match="in which direction"):
         read(workbook(tmp_path / "m.xlsx", s=PLAIN_SHEET), ReadOptions())
 
 

@@ -261,7 +261,7 @@ def test_own_tables_make_these_laws(tmp_path: Path) -> None:
         assert (found.width, found.unit) == (wanted.width, wanted.unit)
         assert (q.delay, q.kind) == (1, "chemical")
     assert [p.name for p in graph.ports] == ["input", "V22/3", "V12/3"]
-    assert "rows left out, since their share is 0: 1" in notes(graph)
+    assert "rows with share 0 left out: 1" in notes(graph)
     assert "4 pairs of layers without probability or width left out" in notes(graph)
 
 
@@ -293,8 +293,8 @@ def test_columns_may_stand_anywhere_and_more_are_named(tmp_path: Path) -> None:
     graph = own(tmp_path, interlaminar=text).load()
     assert graph.digest() == own(tmp_path).load().digest()
     graph = own(tmp_path, interlaminar=text).load()
-    unread = [note for note in notes(graph).splitlines() if "nothing is read" in note]
-    assert unread == ["interlaminar.csv: nothing is read from mood"]
+    unread = [note for note in notes(graph).splitlines() if "columns that are not read" in note]
+    assert unread == ["interlaminar.csv: columns that are not read: mood"]
     assert "interlaminar.csv: width_um 4 measured" in notes(graph)
 
 
@@ -341,21 +341,45 @@ BAD = {
     "twice a column": ("populations", "level", "layer", "line 1", "column 'layer' occurs twice"),
     "no area": ("populations", "V2,4,700", ",4,700", "line 5, column area", "is missing"),
     "no number": ("populations", "V2,4,700", "V2,4,", "line 5, column n_neurons", "is missing"),
-    "a word": ("populations", "700", "many", "line 5, column n_neurons", "'many' is no number"),
+    "a word": ("populations", "700", "many", "line 5, column n_neurons", "'many' is not a number"),
     "negative": ("populations", "700", "-700", "line 5, column n_neurons", "-700 is below 0"),
-    "zero": ("populations", "700", "0", "line 5, column n_neurons", "0 is no whole number from 1"),
+    "zero": (
+        "populations",
+        "700",
+        "0",
+        "line 5, column n_neurons",
+        "0 is not a whole number of at least 1",
+    ),
     "too many": ("populations", "700", "7e12", "line 5, column n_neurons", "7e12 is above 1e+09"),
-    "half": ("populations", "700", "7.5", "line 5, column n_neurons", "7.5 is no whole number"),
-    "nan": ("populations", "700", "nan", "line 5, column n_neurons", "nan is no finite number"),
+    "half": ("populations", "700", "7.5", "line 5, column n_neurons", "7.5 is not a whole number"),
+    "nan": ("populations", "700", "nan", "line 5, column n_neurons", "nan is not finite"),
     "flat": ("populations", "0.6", "0", "line 4, column surface_mm2", "0 is not above 0"),
-    "endless": ("populations", "0.6", "inf", "line 4, column surface_mm2", "inf is no finite"),
-    "level": ("populations", "V2,4,700,2", "V2,4,700,1", "line 6, column level", "another level"),
+    "endless": ("populations", "0.6", "inf", "line 4, column surface_mm2", "inf is not finite"),
+    "level": ("populations", "V2,4,700,2", "V2,4,700,1", "line 6, column level", "different level"),
     "levels": ("populations", "V2,4,700,2", "V2,4,700,-1", "line 5, column level", "-1 is below 0"),
     "layer": ("populations", "V2,4", "V2,IV", "line 5, column layer: layer 'IV'", "no such name"),
     "twice": ("populations", "V2,4", "V1,4", "line 5", "V14 occurs twice: see"),
-    "input": ("populations", "LGN,,", "input,,", "line 2, column area", "'input' is the image"),
-    "outputs": ("populations", "0.25,1", "0.25,2", "line 6, column output", "2 is that of V12/3"),
-    "alias": ("populations", "dLGN", "V14", "line 2, column also_called", "name of another one"),
+    "input": (
+        "populations",
+        "LGN,,",
+        "input,,",
+        "line 2, column area",
+        "'input' is the name of the image",
+    ),
+    "outputs": (
+        "populations",
+        "0.25,1",
+        "0.25,2",
+        "line 6, column output",
+        "2 is also that of V12/3",
+    ),
+    "alias": (
+        "populations",
+        "dLGN",
+        "V14",
+        "line 2, column also_called",
+        "name of another population",
+    ),
     "more": ("populations", "700,", "7,00,", "line 5", "has 8 values, expected 7"),
     "unlikely": ("interlaminar", "0.2,", "1.2,", "line 2, column probability", "1.2 is above 1"),
     "far": ("interlaminar", "50,80", "500,80", "line 3, column probability", "0.1 at 500 um, with"),
@@ -364,21 +388,33 @@ BAD = {
     "no layer": ("interlaminar", "4,4", "4,", "line 5, column post_layer", "is missing"),
     "no source": ("interareal", "V14,V24", "V34,V24", "line 4, column pre: population 'V34'", "no"),
     "no target": ("interareal", "V14,V24", "V14,V9", "line 4, column post: population 'V9'", "no"),
-    "end": ("interareal", "V14,V24", "V14,input", "line 4, column post", "receives nothing"),
-    "one area": ("interareal", "V14,V24", "V24,V22/3", "line 4, column post", "are of one area"),
+    "end": ("interareal", "V14,V24", "V14,input", "line 4, column post", "cannot be a target"),
+    "one area": (
+        "interareal",
+        "V14,V24",
+        "V24,V22/3",
+        "line 4, column post",
+        "are in the same area",
+    ),
     "again": ("interareal", "V12/3,V24", "V14,V24", "line 5", "V14 -> V24 occurs twice: see"),
     "share": ("interareal", "0.75", "1.75", "line 5, column share", "1.75 is above 1"),
     "lost": ("interareal", "0.75", "-0.75", "line 5, column share", "-0.75 is below 0"),
     "peak": ("interareal", ",,0.5", ",,2", "line 2, column peak", "2 is above 1"),
     "no peak": ("interareal", ",,0.5", ",,0", "line 2, column peak", "0 is not above 0"),
     "strength": ("interareal", "0.75", "", "line 5", "has no strength"),
-    "both": ("interareal", "0.75,", "0.75,20", "line 5", "has share and in_degree: which"),
+    "both": ("interareal", "0.75,", "0.75,20", "line 5", "has share and in_degree, but"),
     "width": ("interareal", "150", "0", "line 5, column width", "0 is not above 0"),
     "no width": ("interareal", "150", "", "line 5, column width", "is missing"),
     "unit": ("interareal", "150,um", "150,mm", "line 5, column unit 'mm'", "no such name"),
-    "image": ("interareal", "2,px", "2,um", "line 2, column unit", "an image has no size"),
-    "unknown": ("interareal", ",9,", ",,", "line 3, column in_degree", "how many neurons of LGN"),
-    "no input": ("interareal", "input,LGN", "LGN,V22/3", "line 2", "LGN a px holds"),
+    "image": (
+        "interareal",
+        "2,px",
+        "2,um",
+        "line 2, column unit",
+        "the image has no physical size",
+    ),
+    "unknown": ("interareal", ",9,", ",,", "line 3, column in_degree", "the density of LGN"),
+    "no input": ("interareal", "input,LGN", "LGN,V22/3", "line 2", "the density of LGN per px"),
     "status": ("populations", "level", "n_neurons_status", "n_neurons_status '0'", "no such name"),
 }
 
@@ -397,10 +433,10 @@ def test_bad_input_is_refused_with_file_line_and_column(case: str, tmp_path: Pat
 
 def test_a_network_needs_an_input_and_an_output(tmp_path: Path) -> None:
     blind = "\n".join(x for x in INTERAREAL.splitlines() if not x.startswith("input"))
-    with pytest.raises(CompileError, match="no row leads from input"):
+    with pytest.raises(CompileError, match="no row starts from input"):
         own(tmp_path, interareal=blind).load()
     mute = POPULATIONS.replace("0.6,2", "0.6,").replace("0.25,1", "0.25,")
-    with pytest.raises(CompileError, match="no population is read"):
+    with pytest.raises(CompileError, match="no population is read out"):
         own(tmp_path, populations=mute).load()
 
 
@@ -417,7 +453,7 @@ def test_shipped_names_that_own_populations_lack_are_refused(tmp_path: Path) -> 
         (b"", "line 1: is blank"),
         (b"area,layer,n_neurons\n", "has no rows"),
         (b"area,layer,n_neurons\nV\xff1,4,10\n", "line 2: is not UTF-8 text"),
-        (b'area,layer,n_neurons\n"V1,4,10\n', "is no CSV"),
+        (b'area,layer,n_neurons\n"V1,4,10\n', "is not CSV"),
         (b"area,layer,n_neurons\nV1,4\n", "line 2: has 2 values, expected 3"),
         (b"PK\x03\x04\x00\x00", "column 'area': no such name"),
     ],

@@ -75,8 +75,8 @@ def test_the_real_layer_23_graph(layer23: MicronsFiles) -> None:
         "1 cells of uncertain class dropped",
         "364 excitatory, 32 inhibitory neurons",
         "62 neurons without any connection dropped",
-        "2 connections of a neuron with itself",
-        "axon coverage not known",
+        "2 autapses",
+        "axon coverage unknown",
         "matched by root_id",
     ):
         assert note in notes(graph)
@@ -162,7 +162,7 @@ def test_a_small_made_connectome(load: Any) -> None:
     assert everything.n_connections == 3
     # ... and if they are kept all the same, nobody knows how far that axon was followed
     assert column(everything, "axon_coverage") == ["partial", None, "full"]
-    assert "outputs of 1 axons kept that were not proofread" in notes(everything)
+    assert "outputs of 1 axons that were not proofread kept" in notes(everything)
     assert everything.density(everything.projections[0]) == pytest.approx(3 / 6)
 
 
@@ -178,21 +178,21 @@ def test_each_step_tells_what_it_did_to_the_numbers(load: Any) -> None:
 def test_an_unread_axon_without_any_row_stays_unread_even_with_all_coverage(load: Any) -> None:
     cells = "id,class,axon_coverage 1,e,none 2,i,none 3,e,none 4,g,"
     graph = load("pre,post 1,2 3,4", cells, cortical_layer="L4", coverage="all")
-    assert column(graph, "axon_coverage") == [None, "none"]  # neuron 3 has no connection left
+    assert column(graph, "axon_coverage") == [None, "none"]  # neuron 3 has no connections left
     graph = load("pre,post 1,2 3,4", cells, cortical_layer="L4", coverage="all", unconnected="keep")
     assert column(graph, "axon_coverage") == [None, "none", None]
 
 
 def test_signs_of_connections_reach_the_graph(load: Any) -> None:
     edges = "pre,post,sign 1,2,+ 2,1,- 2,1,- 3,2,+ 3,2,- 5,1,1 1,3,"
-    cells = "id,class 1,e 2,i 3,e 4,e 5,i"  # 4 has no connection: the others move up
+    cells = "id,class 1,e 2,i 3,e 4,e 5,i"  # 4 has no connections: the others move up
     graph = load(edges, cells, cortical_layer="L4")
     synapses = graph.projections[0].synapses
     assert synapses.sign is not None
     signs = zip(synapses.pre.tolist(), synapses.post.tolist(), synapses.sign.tolist(), strict=True)
     assert sorted(signs) == [(0, 1, 1), (0, 2, 0), (1, 0, -1), (2, 1, 0), (3, 0, 1)]
     assert graph.provenance.signs is Evidence.PREDICTED
-    assert "signs of connections from column sign: 2 +1, 1 -1, 2 not known" in notes(graph)
+    assert "signs of connections from column sign: 2 +1, 1 -1, 2 unknown" in notes(graph)
     assert "signs count as predicted" in notes(graph)
     assert "1 connections whose rows disagree on the sign" in notes(graph)
 
@@ -210,7 +210,7 @@ def test_signs_and_transmitters_of_cells_are_read(load: Any) -> None:
     assert column(graph, "neurotransmitter") == [None, "gaba"]
     assert column(graph, "cell_class") == ["excitatory", "inhibitory"]
     assert graph.provenance.signs is Evidence.PREDICTED
-    assert "column broad_type is called cell_class from here on" in notes(graph)
+    assert "column broad_type is renamed to cell_class" in notes(graph)
 
 
 def test_what_is_not_used_or_summed_is_said(load: Any) -> None:
@@ -228,19 +228,19 @@ def test_positions_that_are_no_numbers_are_counted(load: Any) -> None:
     cells = "id,class,x_um,y_um,z_um,depth_um 1,e,abc,?,3,4 2,i,1,2,,NaN 3,e,1,2,3,deep"
     graph = load("pre,post 1,2 3,2", cells, cortical_layer="L4")
     assert column(graph, "x_um") == [None, 1, 1]
-    note = "2 cells whose position is no number (x_um, y_um, depth_um): taken as not known"
+    note = "2 cells whose position is not a number (x_um, y_um, depth_um): taken as unknown"
     assert note in notes(graph)
     fine = load("pre,post 1,2", "id,class,x_um,y_um,z_um 1,e,1,2,3 2,i,,,", cortical_layer="L4")
     assert "no number" not in notes(fine)
 
 
 def test_it_is_said_how_many_cells_were_given_a_layer(load: Any) -> None:
-    cells = "id,class,layer 1,e,4 2,i, 3,e,"  # 3 has no connection
-    assert "1 of 2 neurons given the layer" in notes(
+    cells = "id,class,layer 1,e,4 2,i, 3,e,"  # 3 has no connections
+    assert "1 of 2 neurons given the requested layer" in notes(
         load("pre,post 1,2", cells, cortical_layer="6")
     )
     named = load("pre,post 1,2", "id,class,layer 1,e,4 2,i,4", cortical_layer="L6")
-    assert "no cell needed cortical_layer=L6" in notes(named)
+    assert "cortical_layer=L6 was not needed" in notes(named)
     assert column(named, "cortical_layer") == ["L4", "L4"]
 
 
@@ -304,15 +304,25 @@ def test_voxels_and_nanometres_are_told_apart(load: Any) -> None:
     [
         ("pre,post 1,2", "id,class 1,e 2,i 2,e", "neuron 2 occurs twice", "line 4, column id"),
         ("pre,post 1,2", "id,class 1,e 2,g 2,i", "neuron 2 occurs twice", "line 4, column id"),
-        ("pre,post 1,9", "id,class 1,e 2,i", "9 is no cell of the cell table", "line 2, column"),
-        ("pre,post 1,2", "id,class 1,e 2,blue", "'blue' is no class", "line 3, column class"),
+        ("pre,post 1,9", "id,class 1,e 2,i", "9 is not in the cell table", "line 2, column"),
+        (
+            "pre,post 1,2",
+            "id,class 1,e 2,blue",
+            "'blue' is not a known class",
+            "line 3, column class",
+        ),
         ("pre,post 1,2", "id,soma 1,5 2,6", "no cell is known to be excitatory", "cells.csv"),
         ("pre,post 1,2", "id,class 1,g 2,g", "no cell is known to be excitatory", "cells.csv"),
         ("pre,post 1,2", "soma,class 1,e 2,i", "no column of ids", "cells.csv"),
         ("id,class 1,e", "pre,post 1,2", "no columns for both ends", "edges.csv"),
-        ("pre,post,n_syn 1,2,-1", "id,class 1,e 2,i", "is no number of synapses", "line 2"),
+        ("pre,post,n_syn 1,2,-1", "id,class 1,e 2,i", "is not a synapse count", "line 2"),
         ("pre,post 1,3", "id,class 1,e 2,i 3,g", "no connection joins two neurons", "edges.csv"),
-        ("pre,post 1,2", "id,class,axon_strategy 1,e,none 2,i,odd", "'odd' does not tell", "cells"),
+        (
+            "pre,post 1,2",
+            "id,class,axon_strategy 1,e,none 2,i,odd",
+            "'odd' is not a known extent",
+            "cells",
+        ),
     ],
 )
 def test_bad_tables_are_refused_by_name_and_place(

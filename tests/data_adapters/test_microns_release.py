@@ -98,7 +98,7 @@ def made(seed: int = 0, manual: bool = True) -> dict[str, Rows]:
     synapses: Rows = []
     for k in range(3000):
         pre = rng.choice(read)
-        post = rng.choice([*roots, pre, ROOT - 5])  # autapses; partners that are no cells
+        post = rng.choice([*roots, pre, ROOT - 5])  # autapses; partners that are not cells
         synapse = dict.fromkeys(SYNAPSES, "1") | {
             "id": k,
             "size": rng.randrange(1, 20_000),
@@ -246,7 +246,7 @@ def test_the_prism_where_no_table_typed_the_column(release: Callable[..., Any]) 
     release(made(manual=False))
     graph = MicronsRelease().load()
     (step,) = (s for s in graph.provenance.steps if s.name == "select-column")
-    assert "leaning prism of 100 x 100 um" in step.notes[0]
+    assert "slanted prism of 100 x 100 um" in step.notes[0]
     assert 0 < step.n_neurons_after < step.n_neurons_before
     wider = MicronsRelease(prism_width_um=150).load()
     assert wider.n_neurons > graph.n_neurons
@@ -273,7 +273,7 @@ def test_the_order_of_columns_is_read_not_assumed(release: Callable[..., Any]) -
     tables = made()
     release(tables)
     expected = MicronsRelease().load().digest()
-    # the header file names them, so another order is no trap
+    # the header file names them, so another order is not a trap
     release(tables, COLUMNS | {"synapses": SYNAPSES[::-1], "proofreading": PROOFREADING[::-1]})
     assert MicronsRelease().load().digest() == expected
 
@@ -281,12 +281,12 @@ def test_the_order_of_columns_is_read_not_assumed(release: Callable[..., Any]) -
 @pytest.mark.parametrize(
     ("role", "column", "value", "problem"),
     [
-        ("cells", "broad_type", "V1", "'V1' is no class"),
+        ("cells", "broad_type", "V1", "'V1' is not a known class"),
         ("cells", "pt_root_id", "8.6e17", "1 rows have no whole number"),
         ("cells", "id", "", "1 rows have no whole number"),
         ("cells", "id", 200_000, "nucleus 200000 occurs twice"),
-        ("proofreading", "status_axon", "yes", "'yes' is neither t nor f"),
-        ("proofreading", "strategy_axon", "t", "'t' is no strategy"),
+        ("proofreading", "status_axon", "yes", "'yes' must be t or f"),
+        ("proofreading", "strategy_axon", "t", "'t' is not a known strategy"),
         ("proofreading", "valid_id", "t", "1 rows have no whole number"),
         ("synapses", "size", "", "1 rows have no size"),
         ("synapses", "size", -4, "1 rows have no size"),
@@ -363,6 +363,6 @@ def test_two_loads_are_equal_and_the_cache_serves_the_second(
 
 
 def test_an_unknown_version_names_the_known() -> None:
-    with pytest.raises(CompileError, match="no export of version 1300 is known") as caught:
+    with pytest.raises(CompileError, match="there is no known export of version 1300") as caught:
         MicronsRelease(version=1300).load()
     assert caught.value.hint == "known versions: 1507"

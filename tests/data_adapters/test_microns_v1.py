@@ -171,14 +171,16 @@ def test_an_option_of_another_source_is_refused(
     adapter = MicronsV1(source=source, **given)
     for use in (adapter.load, adapter.fetch):
         with pytest.raises(
-            CompileError, match=rf"{option}= belongs to .*, not source={source}\n"
+            CompileError, match=rf"{option} is an option of .*, not source={source}\n"
         ) as e:
             use()
-        assert f"leave {option} out, or take source=" in e.value.hint
+        assert f"leave out {option}, or set source=" in e.value.hint
 
 
 def test_given_tables_refuse_what_belongs_to_the_release(tables: dict[str, Any]) -> None:
-    with pytest.raises(CompileError, match="address= belongs to source=release, not source=files"):
+    with pytest.raises(
+        CompileError, match="address is an option of source=release, not source=files"
+    ):
         MicronsV1(address="http://127.0.0.1:1/", **tables).load()
 
 
@@ -206,15 +208,15 @@ def test_given_tables_mean_files(tables: dict[str, Any]) -> None:
 
 
 def test_options_that_do_not_fit_the_source_are_refused(tables: dict[str, Any]) -> None:
-    with pytest.raises(CompileError, match="edges= belongs to source=files"):
+    with pytest.raises(CompileError, match="edges is an option of source=files"):
         MicronsV1(source="release", **tables).load()
-    with pytest.raises(CompileError, match="source=files needs cells="):
+    with pytest.raises(CompileError, match="source=files needs cells"):
         MicronsV1(edges=tables["edges"]).load()
-    with pytest.raises(CompileError, match="source=files needs edges="):
+    with pytest.raises(CompileError, match="source=files needs edges"):
         MicronsV1(source="files").load()
-    with pytest.raises(CompileError, match="cortical_layer= belongs to source=files"):
+    with pytest.raises(CompileError, match="cortical_layer is an option of source=files"):
         MicronsV1(source="statistics", cortical_layer="L4").load()
-    with pytest.raises(CompileError, match="no export of version 9 is known"):
+    with pytest.raises(CompileError, match="there is no known export of version 9"):
         MicronsV1(version=9).load()
 
 

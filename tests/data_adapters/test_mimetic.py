@@ -77,9 +77,9 @@ def test_a_drawn_mask_differs_between_layers() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"form": "random"}, ["widths are not read"]),
+        ({"form": "random"}, ["widths are ignored"]),
         ({"radius": 1.5}, ["keeps every weight"]),
-        ({"form": "diagonal", "reduction": 0.9999}, ["outputs without input", "are not read"]),
+        ({"form": "diagonal", "reduction": 0.9999}, ["outputs without input", "are ignored"]),
         ({}, []),
     ],
 )
@@ -111,10 +111,10 @@ def test_a_control_of_drawn_weights_keeps_as_many() -> None:
             lambda: Mimetic((IMAGE, Layer("h", (64,), window=True, widths=(28, 10)))).load(),
             "post_width 10 does not divide the 64 outputs",
         ),
-        (lambda: Mimetic((IMAGE, HIDDEN), seed=3), "mimetic.seed: form '2d' has none"),
+        (lambda: Mimetic((IMAGE, HIDDEN), seed=3), "mimetic.seed: has no effect with form '2d'"),
         (
             lambda: Mimetic((IMAGE, HIDDEN), form="diagonal", radius=0.3),
-            "mimetic.radius: form 'diagonal' has none\n  hint: it has reduction",
+            "mimetic.radius: has no effect with form 'diagonal'\n  hint: options of this form: red",
         ),
         (
             lambda: Mimetic(

@@ -58,10 +58,19 @@ def test_it_does_not_look_measured() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_joints": 0}, "ncap.n_joints: 0 is no integer from 1 to 2147483647"),
-        ({"n_turn_joints": 0}, "ncap.n_turn_joints: 0 is no integer from 1"),
-        ({"oscillator_period": -60}, "ncap.oscillator_period: -60 is no integer from 1"),
-        ({"n_joints": 2, "n_turn_joints": 3}, "ncap.n_turn_joints: 3 of 2 joints cannot turn"),
+        ({"n_joints": 0}, "ncap.n_joints: must be an integer from 1 to 2147483647, not 0"),
+        (
+            {"n_turn_joints": 0},
+            "ncap.n_turn_joints: must be an integer from 1 to 2147483647, not 0",
+        ),
+        (
+            {"oscillator_period": -60},
+            "ncap.oscillator_period: must be an integer from 1 to 2147483647, not -60",
+        ),
+        (
+            {"n_joints": 2, "n_turn_joints": 3},
+            "ncap.n_turn_joints: must be at most n_joints, 2, not 3",
+        ),
     ],
 )
 def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
@@ -73,5 +82,7 @@ def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize("field", ["n_joints", "oscillator_period"])
 def test_sizes_fit_32_bits(field: str) -> None:
     options: dict[str, Any] = {field: 2**31}
-    with pytest.raises(CompileError, match="2147483648 is no integer from 1 to 2147483647"):
+    with pytest.raises(
+        CompileError, match="must be an integer from 1 to 2147483647, not 2147483648"
+    ):
         Ncap(**options)

@@ -112,8 +112,8 @@ def test_flywire_codex(codex: dict[str, str]) -> None:
     text = notes(graph)
     assert "preset flywire" in text
     assert "connections of FlyWire Codex" in text
-    assert "coordinates of Codex: 3 rows, ids in root_id; 1 further rows of a cell" in text
-    assert "3 from column nt_type, 1 from the synapses' own transmitters; 0 not known" in text
+    assert "coordinates of Codex: 3 rows, ids in root_id; 1 additional rows of a cell" in text
+    assert "3 from column nt_type, 1 from the transmitters of the synapses; 0 unknown" in text
 
 
 def test_the_order_of_files_of_cells_does_not_matter(codex: dict[str, str]) -> None:
@@ -137,7 +137,7 @@ def test_positions_in_nanometres_are_told_by_their_size(
     graph = Table(codex["edges"], f"{codex['neurons']},{rows}").load()
     assert [z for z in column(graph, "z_um") if z is not None] == [pytest.approx(100)]
     wrong = csv(tmp_path / "k3.csv", COORDINATES, (A, "somewhere", 1))
-    with pytest.raises(CompileError, match="'somewhere' is no position") as caught:
+    with pytest.raises(CompileError, match="'somewhere' is not a position") as caught:
         Table(codex["edges"], f"{codex['neurons']},{wrong}").load()
     assert caught.value.where.endswith("k3.csv, line 2, column position")
 
@@ -203,7 +203,7 @@ def test_flywire_zenodo_prefers_known_transmitters_then_the_synapses(tmp_path: P
     assert by_id("z_um")[A] == 4
     assert by_id("top_nt")[A] == "dopamine"
     assert weights(graph)[B, A] == 10
-    told = "2 from column known_nt, 1 from the synapses' own transmitters, 1 from column top_nt"
+    told = "2 from column known_nt, 1 from the transmitters of the synapses, 1 from column top_nt"
     assert told in notes(graph)
 
 
@@ -277,7 +277,7 @@ def test_malecns_keeps_what_has_a_superclass(tmp_path: Path, types: bool) -> Non
         nt(1, "gaba", "histamine"), nt(2, "acetylcholine", "unclear"), nt(3, "gaba", "gaba"),
     )  # fmt: skip
     cells = f"{predictions},{annotations}"
-    with pytest.raises(CompileError, match="77 is no cell") as caught:
+    with pytest.raises(CompileError, match="77 is not in the cell table") as caught:
         Table(rows, cells).load()
     assert "unknown_neurons=drop" in caught.value.hint
     graph = Table(rows, cells, unknown_neurons="drop").load()
@@ -337,7 +337,7 @@ def test_neuprint_node_properties(tmp_path: Path) -> None:
 
 
 def test_a_preset_that_does_not_fit_says_what_would(codex: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(CompileError, match="is no table of connections of preset malecns") as e:
+    with pytest.raises(CompileError, match="is not a connection table of preset malecns") as e:
         Table(codex["edges"], preset="malecns").load()
     assert "body_pre, body_post, weight" in e.value.hint
     assert "neuropil" in e.value.problem

@@ -119,7 +119,7 @@ def test_types_of_nodes_are_joined(tmp_path: Path) -> None:
         ("node_type_id ei\n5 e\n5 i\n", "a type occurs twice"),
         ("node_type_id ei\nx e\n", "holds no whole numbers"),
         ("ei\ne\n", "has no column node_type_id"),
-        ("", "is no table of types"),
+        ("", "is not a table of types"),
     ):
         types.write_text(text)
         with pytest.raises(CompileError, match=message):
@@ -178,13 +178,13 @@ E = "edges/v1_to_v1"
         (change(f"{E}/source_node_id", [0]), "has 1 sources and 2 targets"),
         (change(f"{E}/source_node_id"), "has no source_node_id, only"),
         (change(f"{E}/0/nsyns", [2]), "edge 1 is row 1 of group 0, which has 1"),
-        (change(f"{E}/0/nsyns", ["a", "b"]), "nsyns holds string"),
+        (change(f"{E}/0/nsyns", ["a", "b"]), "nsyns must hold numbers, not string"),
         (change(f"{E}/edge_group_id", [0, 4]), "there is no group 4"),
-        (change(f"{E}/edge_group_id", [0]), "edge_group_id or _index has not 2 values"),
+        (change(f"{E}/edge_group_id", [0]), "edge_group_id or _index does not have 2 values"),
         (change("nodes/v1/node_type_id"), "has no node_type_id"),
-        (change("nodes/v1/node_id", [0, 2, 1]), "is not 0 to 2 in order"),
-        (change("nodes/v1", 5), "/nodes/v1: is no group"),
-        (change("edges", [1]), "/edges: is no group"),
+        (change("nodes/v1/node_id", [0, 2, 1]), "must be 0 to 2 in order"),
+        (change("nodes/v1", 5), "/nodes/v1: is not a group"),
+        (change("edges", [1]), "/edges: is not a group"),
         (lambda f: f[f"{E}/source_node_id"].attrs.clear(), "has no attribute node_population"),
         (
             lambda f: f.move("nodes", "cells") or f.move("edges", "links"),
@@ -232,7 +232,7 @@ def test_through_the_adapter_table(circuit: Path) -> None:
     assert table.column("neuron_id").to_pylist() == ["lgn/0", "v1/0", "v1/1", "v1/2"]
     with h5py.File(circuit, "a") as file:
         file[f"{E}/0/nsyns"][...] = 0
-    with pytest.raises(CompileError, match=r"0.* is no number of synapses"):
+    with pytest.raises(CompileError, match=r"0.* is not a synapse count"):
         Table(str(circuit)).load()
 
 

@@ -96,20 +96,23 @@ def test_it_says_that_no_brain_is_so() -> None:
     ("options", "problem"),
     [
         ({"layers": ()}, "layers"),
-        ({"layers": ("a", "a")}, "names that differ"),
+        ({"layers": ("a", "a")}, "must be different names"),
         ({"layers": ("a", "b", "c"), "grids": ((4, 4), (5, 5))}, "2 grids for 3 layers"),
-        ({"grids": ((4, 0),)}, "is no grid"),
-        ({"exc_fraction": 1.5}, "is no share"),
-        ({"side_um": 0.0}, "is no length"),
+        ({"grids": ((4, 0),)}, "is not a grid"),
+        ({"exc_fraction": 1.5}, "must be between 0 and 1"),
+        ({"side_um": 0.0}, "must be positive and finite"),
         ({"seed": -1}, "negative"),
-        ({"within": False}, "nothing is joined"),
+        ({"within": False}, "nothing would be connected"),
         ({"radius": -0.1}, "radius"),
         ({"form": "random", "reduction": 1.5}, "reduction"),
-        ({"radius": 0.0625}, "within L1\n  hint: a radius of more than 0.0625"),
+        ({"radius": 0.0625}, "within L1\n  hint: use a radius above 0.0625"),
         ({"grids": ((1, 1),)}, "more than one neuron"),
-        ({"form": "random", "reduction": 0.99999}, "a smaller reduction"),
-        ({"form": "diagonal", "radius": 0.4}, "synthetic.radius: form 'diagonal' has none"),
-        ({"reduction": 0.6}, "synthetic.reduction: form '2d' has none"),
+        ({"form": "random", "reduction": 0.99999}, "use a smaller reduction"),
+        (
+            {"form": "diagonal", "radius": 0.4},
+            "synthetic.radius: has no effect with form 'diagonal'",
+        ),
+        ({"reduction": 0.6}, "synthetic.reduction: has no effect with form '2d'"),
         (
             {"radius": 0.01, "within": False, "layers": ("a", "b"), "grids": ((4, 4), (6, 6))},
             "without",
@@ -163,7 +166,8 @@ def test_the_bionic_style_takes_it(tmp_path: Path) -> None:
     assert made.certificate is not None
     assert made.certificate.n_connections == made.graph.n_connections
     assert (
-        "MODELLED, NOT MEASURED: neurons on grids are joined where windows" in made.emission.source
+        "MODELLED, NOT MEASURED: neurons on grids are connected within windows"
+        in made.emission.source
     )
 
 

@@ -235,7 +235,7 @@ def test_nobody_vouches_for_a_file_but_the_user(load: Any) -> None:
     graph = load("pre,post; 1,2")
     assert graph.provenance.connectivity is Evidence.UNKNOWN
     assert graph.provenance.dataset == "table:edges"
-    assert "the files do not say how the connections are known" in notes(graph)
+    assert "neither the files nor the user say how the connections are known" in notes(graph)
     assert load("pre,post; 1,2", evidence="measured").provenance.measured
 
 
@@ -288,7 +288,7 @@ def test_an_axon_with_gap_junctions_alone_is_as_unread_as_before(load: Any) -> N
 
 def test_negative_weights_are_told(load: Any) -> None:
     graph = load("pre,post,weight; 1,2,-3; 2,1,4; 2,3,-1", unit="a.u.")
-    assert "2 negative weights: not taken as signs" in notes(graph)
+    assert "2 negative weights: not used as signs" in notes(graph)
     assert "negative" not in notes(load("pre,post,weight; 1,2,3"))
 
 
@@ -387,7 +387,7 @@ def test_weak_electrical_pairs_are_counted_once(load: Any) -> None:
 
 def test_electrical_connections_have_no_sign(load: Any) -> None:
     graph = load("pre,post,kind,sign; A,B,chem,-; B,A,chem,+; A,B,gap,+")
-    assert "1 +1, 1 -1, 0 not known\n1 signs of electrical connections left out" in notes(graph)
+    assert "1 +1, 1 -1, 0 unknown\n1 signs of electrical connections left out" in notes(graph)
 
 
 def test_a_table_of_gap_junctions_only(load: Any) -> None:
@@ -406,7 +406,7 @@ def test_the_list_of_varshney_counts_each_synapse_once(load: Any) -> None:
         ("electrical", "A", "C"): 3,
         ("electrical", "C", "A"): 3,
     }
-    assert "3 rows left out that tell a synapse again" in notes(graph)
+    assert "3 rows left out that repeat a synapse" in notes(graph)
     strong = load(rows, min_weight=3)
     assert weights(strong).keys() == {
         ("chemical", "A", "B"), ("electrical", "A", "C"), ("electrical", "C", "A")
@@ -415,7 +415,7 @@ def test_the_list_of_varshney_counts_each_synapse_once(load: Any) -> None:
 
 
 def test_a_word_that_is_no_kind_is_named(load: Any) -> None:
-    with pytest.raises(CompileError, match="'dendrodendritic' is no kind of synapse") as caught:
+    with pytest.raises(CompileError, match="'dendrodendritic' is not a kind of synapse") as caught:
         load("pre,post,type; A,B,chemical; A,B,dendrodendritic")
     assert caught.value.where.endswith("edges.csv, line 3, column type")
 
@@ -448,7 +448,7 @@ def test_signs_come_from_transmitters_by_the_species(load: Any) -> None:
     assert column(graph, "sign") == [1, -1, None, None]
     assert graph.provenance.signs is Evidence.PREDICTED
     assert "1 excitatory, 1 inhibitory, 2 without sign (by neurotransmitter)" in notes(graph)
-    assert "as is the convention for the fly: acetylcholine +; gaba, glut" in notes(graph)
+    assert "convention for the fly: acetylcholine +; gaba, glut" in notes(graph)
     cells = "id,nt; 1,glutamate; 2,glutamate; 3,glu; 4,GLUT"
     assert column(load(rows, cells, species="worm"), "sign") == [1] * 4
     assert column(load(rows, cells, species="fly"), "sign") == [-1] * 4
@@ -475,8 +475,8 @@ def test_a_class_that_says_so_gives_the_sign(load: Any, species: str) -> None:
     assert graph.provenance.signs is Evidence.PREDICTED
     said = notes(graph)
     assert "2 excitatory, 1 inhibitory, 2 without sign (by cell_class)" in said
-    assert "column classification_system is called cell_class from here on" in said
-    assert ("no table tells the transmitters of this" in said) == bool(species)
+    assert "column classification_system is renamed to cell_class" in said
+    assert ("no table gives the transmitters of this" in said) == bool(species)
     unsigned = load("pre,post; 1,2; 2,3; 3,4; 4,5", CLASSES, species="none")
     assert column(unsigned, "sign") == [None] * 5
     assert unsigned.provenance.signs is Evidence.NONE
@@ -491,7 +491,7 @@ def test_transmitters_say_more_than_a_class_and_every_column_of_classes_is_asked
     graph = load("pre,post; 1,2; 2,3; 3,4", cells, species="mouse")
     assert column(graph, "sign") == [-1, -1, 1, None]
     assert column(graph, "ei") == ["exc", "inh", "exc", None]
-    assert "signs that were known already differ" in notes(graph)
+    assert "signs that were already known differ" in notes(graph)
 
 
 @pytest.mark.parametrize(
@@ -523,8 +523,8 @@ def test_a_column_of_signs_wins_and_what_it_lacks_transmitters_tell(load: Any) -
     graph = load("pre,post; 1,2; 2,3; 3,4", cells, species="fly")
     assert column(graph, "sign") == [-1, 1, 1, -1]
     assert "signs of 3 cells from column sign" in notes(graph)
-    assert "2 signs that were known already differ from those, and stay" in notes(graph)
-    with pytest.raises(CompileError, match="'2' is no sign") as caught:
+    assert "2 signs that were already known differ from these, and are kept" in notes(graph)
+    with pytest.raises(CompileError, match="'2' is not a sign") as caught:
         load("pre,post; 1,2", "id,sign; 1,1; 2,2")
     assert caught.value.where.endswith("cells.csv, line 3, column sign")
 
@@ -544,7 +544,7 @@ def test_roles_are_known_words(load: Any) -> None:
     cells = "id,role; 1,sensory; 2,Interneuron; 3,motor neuron; 4,"
     graph = load("pre,post; 1,2; 2,3; 3,4", cells)
     assert column(graph, "role") == ["sensory", "inter", "motor", None]
-    with pytest.raises(CompileError, match="'boss' is no role") as caught:
+    with pytest.raises(CompileError, match="'boss' is not a known role") as caught:
         load("pre,post; 1,2", "id,role; 1,motor; 2,boss")
     assert caught.value.where.endswith("line 3, column role")
 
@@ -580,21 +580,21 @@ def test_a_cell_that_occurs_twice_is_named(load: Any) -> None:
 
 def test_connections_of_unknown_neurons_are_refused_or_dropped(load: Any, tmp_path: Path) -> None:
     rows, cells = "pre,post; 1,2; 2,9; 9,1", "id; 1; 2"
-    with pytest.raises(CompileError, match=r"9 is no cell of the cell table .in 2 rows") as caught:
+    with pytest.raises(CompileError, match=r"9 is not in the cell table .2 rows") as caught:
         load(rows, cells)
     assert caught.value.where.endswith("edges.csv, line 4, column pre")
     assert "unknown_neurons=drop" in caught.value.hint
     graph = load(rows, cells, unknown_neurons="drop")
     assert weights(graph) == {("chemical", 1, 2): 1}
     pq.write_table(pa.table({"pre": [1, 2], "post": [2, 9]}), tmp_path / "e.parquet")
-    with pytest.raises(CompileError, match="9 is no cell") as caught:
+    with pytest.raises(CompileError, match="9 is not in the cell table") as caught:
         Table(str(tmp_path / "e.parquet"), str(tmp_path / "cells.csv")).load()
     assert caught.value.where.endswith("e.parquet, row 2, column post")
 
 
 @pytest.mark.parametrize(
     ("value", "problem"),
-    [("-3", "'-3' is no number of synapses"), ("1.5", "'1.5'"), ("0", "'0'"), ("many", "'many'"),
+    [("-3", "'-3' is not a synapse count"), ("1.5", "'1.5'"), ("0", "'0'"), ("many", "'many'"),
      ("nan", "'nan'"), ("", "a blank")],
 )  # fmt: skip
 @pytest.mark.parametrize("least", [0, 2])
@@ -613,14 +613,14 @@ def test_whole_numbers_that_are_no_counts(tmp_path: Path, value: int | None, lea
     path = tmp_path / "e.parquet"
     pq.write_table(pa.table({"pre": [1, 1], "post": [2, 2], "weight": [9, value]}), path)
     shown = "a blank" if value is None else value
-    with pytest.raises(CompileError, match=f"{shown} is no number of synapses") as caught:
+    with pytest.raises(CompileError, match=f"{shown} is not a synapse count") as caught:
         Table(str(path), min_weight=least).load()
     assert caught.value.where == f"{path}, row 2, column weight"
 
 
 @pytest.mark.parametrize("value", ["many", "nan", "inf", ""])
 def test_weights_of_other_units_are_finite_numbers(load: Any, value: str) -> None:
-    with pytest.raises(CompileError, match="is no finite number") as caught:
+    with pytest.raises(CompileError, match="is not finite") as caught:
         load(f"pre,post,weight; a,b,0.5; a,b,{value}", unit="um2", min_weight=0.1)
     assert caught.value.where.endswith("edges.csv, line 3, column weight")
 
@@ -645,18 +645,18 @@ def rounded(n: int, unit: int) -> list[int]:
 def test_ids_that_were_rounded_are_found(load: Any, unit: int, how: str, drop: str) -> None:
     exact, wrong = rounded(9, 1), rounded(9, unit)
     rows = "; ".join(["pre,post", *(f"{a},{b}" for a, b in pairwise(wrong))])
-    with pytest.raises(CompileError, match=f"ids look rounded {how}"):
+    with pytest.raises(CompileError, match=f"ids seem to be rounded {how}"):
         load(rows)
     cells = "; ".join(["id", *map(str, exact)])
-    with pytest.raises(CompileError, match=f"ids look rounded {how}") as caught:
+    with pytest.raises(CompileError, match=f"ids seem to be rounded {how}") as caught:
         load(rows, cells, unknown_neurons=drop)
     assert "edges.csv" in caught.value.where
     # One exact pair, so that the files fit together.
-    with pytest.raises(CompileError, match=f"ids look rounded {how}"):
+    with pytest.raises(CompileError, match=f"ids seem to be rounded {how}"):
         load(f"{rows}; {exact[0]},{exact[1]}", cells, unknown_neurons=drop)
     mixed = "; ".join(["id", *map(str, wrong)])
     good = "; ".join(["pre,post", *(f"{a},{b}" for a, b in pairwise(exact))])
-    with pytest.raises(CompileError, match=f"ids look rounded {how}") as caught:
+    with pytest.raises(CompileError, match=f"ids seem to be rounded {how}") as caught:
         load(good, mixed, unknown_neurons=drop)
     assert "cells.csv" in caught.value.where
     assert load(good, cells).n_neurons == 9
@@ -689,7 +689,7 @@ def test_small_ids_and_names_are_never_taken_for_rounded(load: Any) -> None:
 
 
 def test_ids_that_are_partly_text_are_refused(load: Any) -> None:
-    with pytest.raises(CompileError, match="'x' is not a number, as other ids are") as caught:
+    with pytest.raises(CompileError, match="'x' is not a number, unlike other ids") as caught:
         load("pre,post; 1,2; x,3")
     assert caught.value.where.endswith("line 3, column pre")
     with pytest.raises(CompileError, match="the id is missing"):
@@ -697,7 +697,7 @@ def test_ids_that_are_partly_text_are_refused(load: Any) -> None:
 
 
 def test_nothing_left_after_filters_says_what_was_dropped(load: Any) -> None:
-    with pytest.raises(CompileError, match="no connection is left") as caught:
+    with pytest.raises(CompileError, match="no connections are left") as caught:
         load("pre,post,weight; a,b,1; b,c,2", min_weight=5)
     assert "2 pairs below 5 synapses dropped, 3 synapses" in caught.value.hint
 
@@ -752,7 +752,7 @@ def test_no_file_is_an_error() -> None:
 
 def test_a_matrix_is_no_table_of_cells(load: Any, tmp_path: Path) -> None:
     cells = write(tmp_path / "m.csv", "id,a,b; a,0,1; b,1,0")
-    with pytest.raises(CompileError, match="is an adjacency matrix, no table of cells"):
+    with pytest.raises(CompileError, match="is an adjacency matrix, not a table of cells"):
         Table(write(tmp_path / "e.csv", "pre,post; a,b"), cells).load()
 
 
@@ -797,11 +797,11 @@ def test_what_a_reader_returns_goes_through_the_same_checks(
         with pytest.raises(CompileError, match="which is a made file") as caught:
             Table(str(path), **{name: value}).load()
         assert caught.value.where == f"table.{name}"
-        assert "a made file takes sheet" in caught.value.hint
+        assert "options for a made file: sheet" in caught.value.hint
     extra = write(tmp_path / "more.csv", "name,cell_type; a,T; b,U")
     graph = Table(str(path), extra, sheet="two").load()
     assert column(graph, "cell_type") == ["T", "U"]
-    with pytest.raises(CompileError, match="has no meaning for graph, which is a made file") as e:
+    with pytest.raises(CompileError, match="does not apply to graph, which is a made file") as e:
         Table(str(path), pre="a").load()
     assert e.value.where == "table.pre"
     assert table_module.reader_of is _readers.reader_of

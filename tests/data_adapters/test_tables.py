@@ -199,7 +199,7 @@ def test_sizes_that_are_missing_in_places_are_left_out_and_counted(tmp_path: Pat
 
 def test_unknown_cells_are_an_error_or_dropped_and_counted(tmp_path: Path) -> None:
     path = write(tmp_path / "e.csv", {"pre": [1, 7, 2], "post": [2, 1, 8]})
-    with pytest.raises(CompileError, match=r"7 is no cell of the cell table .in 2 rows") as caught:
+    with pytest.raises(CompileError, match=r"7 is not in the cell table .2 rows") as caught:
         connections(path, [1, 2], [0, 1])
     assert caught.value.where == f"{path}, line 3, column pre"
     found = connections(path, [1, 2], [0, 1], drop_unknown=True)
@@ -214,15 +214,15 @@ def test_unknown_cells_are_an_error_or_dropped_and_counted(tmp_path: Path) -> No
         ({"pre": "8.64e17"}, "pre", "not an exact id"),
         ({"post": "2.5"}, "post", "not an exact id"),
         ({"post": ""}, "post", "the id is missing"),
-        ({"n_syn": -3}, "n_syn", "'-3' is no number of synapses"),
-        ({"n_syn": 0}, "n_syn", "'0' is no number"),
-        ({"n_syn": 1.5}, "n_syn", "'1.5' is no number"),
-        ({"n_syn": "many"}, "n_syn", "'many' is no number"),
-        ({"n_syn": ""}, "n_syn", "is no number"),
-        ({"size": "big"}, "size", "'big' is no size"),
-        ({"size": -1}, "size", "'-1' is no size"),
-        ({"sign": "2"}, "sign", "'2' is no sign"),
-        ({"sign": "gaba?"}, "sign", r"'gaba\?' is no sign"),
+        ({"n_syn": -3}, "n_syn", "'-3' is not a synapse count"),
+        ({"n_syn": 0}, "n_syn", "'0' is not a synapse count"),
+        ({"n_syn": 1.5}, "n_syn", "'1.5' is not a synapse count"),
+        ({"n_syn": "many"}, "n_syn", "'many' is not a synapse count"),
+        ({"n_syn": ""}, "n_syn", "is not a synapse count"),
+        ({"size": "big"}, "size", "'big' is not a size"),
+        ({"size": -1}, "size", "'-1' is not a size"),
+        ({"sign": "2"}, "sign", "'2' is not a sign"),
+        ({"sign": "gaba?"}, "sign", r"'gaba\?' is not a sign"),
     ],
 )
 def test_a_bad_value_is_named_with_line_and_column(
@@ -238,10 +238,10 @@ def test_a_bad_value_is_named_with_line_and_column(
 
 
 def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
-    """Blank lines are no rows, and quoted text can have several."""
+    """Blank lines are not rows, and quoted text can have several."""
     path = tmp_path / "e.csv"
     path.write_text('pre,post,n_syn\n"a\nb",c,1\n\n\na,c,x\n')
-    with pytest.raises(CompileError, match="'x' is no number") as caught:
+    with pytest.raises(CompileError, match="'x' is not a synapse count") as caught:
         connections(path, ["a", "a\nb", "c"], [0, 1, 2])
     assert caught.value.where == f"{path}, line 6, column n_syn"
 
@@ -258,8 +258,8 @@ def test_thousands_of_columns(tmp_path: Path) -> None:
     ("ids", "problem"),
     [
         (["1.0", "2.0"], "1.0 is not an exact id"),
-        (["007", "12"], "'007' is no int64 in plain digits"),
-        (["9223372036854775808", "1"], "'9223372036854775808' is no int64"),
+        (["007", "12"], "'007' is not an int64 in plain digits"),
+        (["9223372036854775808", "1"], "'9223372036854775808' is not an int64"),
     ],
 )
 def test_ids_that_are_neither_numbers_nor_text(
@@ -276,7 +276,7 @@ def test_ids_that_are_neither_numbers_nor_text(
 
 def test_a_bad_value_in_a_binary_table_is_named_by_row(tmp_path: Path) -> None:
     path = write(tmp_path / "e.parquet", {"pre": [1, 1], "post": [2, 2], "weight": [1.0, 0.5]})
-    with pytest.raises(CompileError, match=r"0\.5 is no number of synapses") as caught:
+    with pytest.raises(CompileError, match=r"0\.5 is not a synapse count") as caught:
         connections(path, [1, 2], [0, 1])
     assert caught.value.where == f"{path}, row 2, column weight"
 
@@ -299,7 +299,7 @@ GZIPPED = gzip.compress(b"pre,post\n" + b"12,13\n" * 99999, mtime=0)
         (b"", "is empty"),
         (b"\n\n", "is empty"),
         (b"pre,post\n", "a header and no rows"),
-        (b"1,2\n3,4\n", "is no header"),
+        (b"1,2\n3,4\n", "is not a header"),
         (b"a,b\n1,2\n", "no columns for both ends of a connection among: a, b"),
         (b"pre,post,pre\n1,2,3\n", "'pre' occurs twice"),
         (b"pre,post\n1,2\n3\n", "has 1 values, expected 2"),
@@ -417,7 +417,7 @@ def test_the_column_of_ids_is_the_one_that_the_edges_use(tmp_path: Path) -> None
 
 
 def test_no_or_two_matching_columns_of_ids_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(CompileError, match="no end of a connection, such as 7, is an id"):
+    with pytest.raises(CompileError, match="no end of a connection, for example 7, is an id"):
         matched(tmp_path, {"id": [1, 2]}, {"pre": [7], "post": [8]})
     with pytest.raises(CompileError, match="columns id and root_id both have ids"):
         matched(tmp_path, {"id": [1, 2], "root_id": [2, 1]}, {"pre": [1], "post": [2]})

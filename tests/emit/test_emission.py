@@ -480,7 +480,7 @@ def write_and_read(path: Path, n_writers: int, n_writes: int) -> int:
     for writer in writers:
         _, said = writer.communicate()
         assert writer.returncode == 0, said
-        assert all("going on beside it" in line for line in said.splitlines()), said
+        assert all("continuing without the lock" in line for line in said.splitlines()), said
     for k in range(2):  # what those left that went on beside others, who are gone
         fake(b"last", f"# {k}").write(path)
     assert len(listing(path.parent)) <= 3

@@ -637,11 +637,11 @@ class SameStructure(nn.Module):
     advice = ""  # what to do with the weights of another layer
 
     def _own_structure(self) -> dict[str, Tensor | None]:
-        """Return what a saved state must agree in, by name."""
+        """Return the parts of a saved state that must match, by name."""
         return {name: getattr(self, name) for name in self.structure}
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Load a state, or report in what it is of another structure."""
+        """Load a state, or report how its structure differs."""
         for name, own in self._own_structure().items():
             if problem := self._foreign(state_dict.get(prefix + name), own):
                 errors: list[str] = rest[-1]
@@ -654,7 +654,7 @@ class SameStructure(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _foreign(self, stored: Any, own: Tensor | None) -> str:
-        """Say why one part of a state is not this layer's, or return "" if it is."""
+        """Return why one part of a state is not this layer's, or "" if it is."""
         if own is None:
             return "" if stored is None else "is not of this layer, which has none"
         if stored is None:
@@ -666,7 +666,7 @@ class SameStructure(nn.Module):
         return self._difference(stored, own)
 
     def _difference(self, stored: Tensor, own: Tensor) -> str:
-        """Say in what a part of a state differs from this layer's, or return "" if in nothing."""
+        """Return how a part of a state differs from this layer's, or "" if it does not."""
         dtype, where = own.dtype, ""
         if stored.is_floating_point() and own.is_floating_point():
             # In the precision of the less precise one: a layer rounds buffers with its weights.
@@ -690,8 +690,8 @@ class RateUnits(SameStructure):
     the rates are rectified again.
 
     ``normalisation`` is "layer" (Ba et al. 2016), "rms" (division by the population's root mean
-    square, without gain: no drive changes sign, but a unit that gets more leaves less to the
-    others, as in Carandini & Heeger 2012, Nat. Rev. Neurosci. 13:51) or "none".
+    square, without gain: no drive changes sign, but units compete, as in Carandini & Heeger 2012,
+    Nat. Rev. Neurosci. 13:51) or "none".
     """
 
     inhibition: Tensor | None  # (n,), a saved buffer: never trained
@@ -713,11 +713,15 @@ class RateUnits(SameStructure):
             "none": nn.Identity(),
         }
         if normalisation not in normalisers:
-            raise ValueError(f"no normalisation {normalisation!r}: {', '.join(normalisers)}")
+            raise ValueError(
+                f"normalisation must be one of {', '.join(normalisers)}, not {normalisation!r}"
+            )
         if form not in ("multiplicative", "subtractive"):
-            raise ValueError(f"inhibition is multiplicative or subtractive, not {form!r}")
+            raise ValueError(f"inhibition must be multiplicative or subtractive, not {form!r}")
         if not (noise_std >= 0 and 0 <= strength <= 1):
-            raise ValueError(f"noise_std is {noise_std} (>= 0), strength {strength} (0 to 1)")
+            raise ValueError(
+                f"need noise_std >= 0 and strength in 0..1, not {noise_std} and {strength}"
+            )
         self.normalise = normalisers[normalisation]
         self.noise_std, self.form, self.strength = noise_std, form, strength
         self.register_buffer("inhibition", inhibition)
@@ -755,13 +759,13 @@ class EdgeLinear(SameStructure):
     in ascending order. The weight that acts is ``sign * |weight|`` where a connection has a sign,
     and ``weight`` itself where ``sign`` is 0: no update can flip it.
 
-    ``kernel`` says how the product is computed, never what: "edges" works on the list of
-    connections; "dense" writes it, strip by strip, into the part of the matrix that the strip
-    uses, which is faster when more than about a third of all connections exist.
+    ``kernel`` selects how the product is computed, with the same result: "edges" uses the list of
+    connections; "dense" writes it, strip by strip, into a dense matrix, which is faster when more
+    than about a third of all possible connections exist.
 
-    ``start`` gives the weights to start from, ``(n_connections,)``; without it they are drawn by
-    `reset_parameters`. The layer is made on the device of ``ptr`` unless ``device`` says another.
-    Raises `ValueError` if the connections are malformed; on "meta" there are no numbers to check.
+    ``start`` gives the initial weights, ``(n_connections,)``; without it they are drawn by
+    `reset_parameters`. The layer is made on the device of ``ptr`` unless ``device`` is given.
+    Raises `ValueError` if the connections are malformed; on "meta" there are no values to check.
     """
 
     weight: nn.Parameter  # (n_connections,), before the sign is applied
@@ -882,7 +886,7 @@ class EdgeLinear(SameStructure):
         return self.multiply(x, self.effective_weight())
 
     def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`forward` with an `effective_weight` at hand, to compute that once before a time loop."""
+        """`forward` with a given `effective_weight`, to compute that once before a time loop."""
         if x.shape[-1:] != (self.n_pre,):
             raise ValueError(f"activity is {tuple(x.shape)}, expected (..., {self.n_pre})")
         dtype = torch.promote_types(x.dtype, weight.dtype)
@@ -920,7 +924,7 @@ in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: Fal
 class LateralInhibition(nn.Module):
     """Rectified difference to the neighbours: ``relu(x - strength * mean of the 8 around)``.
 
-    Maps ``(batch, channels, height, width)`` to the same shape; beyond the border all is silent.
+    Maps ``(batch, channels, height, width)`` to the same shape, with zero padding.
     """
 
     def __init__(self, strength: float = 0.1) -> None:
@@ -938,7 +942,7 @@ class LateralInhibition(nn.Module):
 
 
 class Attention(nn.Module):
-    """Weigh channels, then places, by what they hold (CBAM; Woo et al. 2018, arXiv 1807.06521).
+    """Channel attention, then spatial attention (CBAM; Woo et al. 2018, arXiv 1807.06521).
 
     Maps ``(batch, channels, height, width)`` to the same shape.
     """
@@ -951,7 +955,7 @@ class Attention(nn.Module):
         self.place = nn.Conv2d(2, 1, 7, padding=3, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the weighed maps."""
+        """Return the weighted maps."""
         pooled = torch.stack((x.mean((2, 3)), x.amax((2, 3))))  # (2, batch, channels)
         of_channel = self.excite(torch.relu(self.squeeze(pooled))).sum(0).sigmoid()
         x = x * of_channel[:, :, None, None]
@@ -960,9 +964,9 @@ class Attention(nn.Module):
 
 
 def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -> Tensor:
-    """Let a weight act by its size, with the sign that it must have: ``sign * |weight|``.
+    """Let a weight act by its magnitude, with its prescribed sign: ``sign * |weight|``.
 
-    Where ``sign`` is 0 the weight is free and acts as it is; ``any_free`` says that there are such.
+    Where ``sign`` is 0 the weight is free and acts as it is; ``any_free`` says if there are any.
     """
     # Written as weight * 1 or weight * -1, since `abs` has no slope at zero.
     signed = weight.detach() * sign
@@ -971,7 +975,7 @@ def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -
     return weight * torch.copysign(signed.new_ones(()), signed)
 
 
-OP_LIBRARY = "connectome_compiler_99c192158808"  # the torch.library namespace of the operators
+OP_LIBRARY = "connectome_compiler_5cbf53e2548b"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
@@ -989,10 +993,9 @@ def _operator(
 ) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """Make a function differentiable by ``formula``, in two ways that compute the same.
 
-    As the torch operator of its name, which `torch.compile` and `torch.export` see as one step (an
-    operator that is registered already is used again); and as an autograd function for all other
-    calls, since torch needs longer to reach an operator written in Python than a small layer needs
-    to run.
+    As a torch operator of that name, which `torch.compile` and `torch.export` see as one step (an
+    operator that is already registered is reused); and as an autograd function for all other calls,
+    since the overhead of an operator written in Python exceeds the run time of a small layer.
     """
 
     def register(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -1030,7 +1033,7 @@ def _operator(
                 return formula(ctx, grad, connection_product, connection_gradient)
 
         class Transformed(torch.autograd.Function):
-            """`Eager` in the form that `torch.func` asks for, which is slower to call."""
+            """`Eager` in the form that `torch.func` requires, which is slower to call."""
 
             forward = staticmethod(in_full_precision)
             setup_context = staticmethod(save)
@@ -1341,7 +1344,7 @@ PROVENANCE: dict[str, Any] = {
          "notes": ["12 excitatory, 4 inhibitory, 0 without sign (by cell_class)"]},
         {"name": "apply-dale", "options": 'policy="majority", unsigned="keep"', "neurons": [16, 16],
          "connections": [67, 67],
-         "notes": ["0 connections break Dale's principle", "0 connections without known sign"]},
+         "notes": ["0 connections violate Dale's principle", "0 connections of unknown sign"]},
         {"name": "laminar-partition",
          "options": 'order=["L4", "L2/3+L1", "L5", "L6"], others="error"', "neurons": [16, 16],
          "connections": [67, 67],
@@ -1645,7 +1648,7 @@ PROVENANCE: dict[str, Any] = {
     "graph_sha256": "b52c47f91ac3d8b5db8366e90c2448f8a48f1a8aa21d8c66d129d6101f704a79",
     "header_sha256": "e594d65d3d05e095676695b2abf5dcd0e242764498aeb75f97197169fca923f1",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "3cd674ece6cfc4617e464662c3ba00838bd213a45594169310e7bf2ab981af15",
+    "sha256": "9cb26a3b93e214922b1629a9ac3a05310e46ce649ce8c857a74fb0600c4df946",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """SmallStack: A network with windowed layers.
 
-MODELLED, NOT MEASURED: units are joined where windows over their places say so. No such network was
+MODELLED, NOT MEASURED: units are connected within windows over their positions. No such network was
 seen in a brain, and results obtained with it say nothing about a particular brain.
 
 Where a layer has a window, only units (of maps: channels) near each other are joined. The mask of
@@ -164,7 +164,7 @@ def build(**options: Any) -> SmallStack:
 PROVENANCE: dict[str, Any] = {
     "name": "small-stack", "dataset": "small", "version": "",
     "title": "A network with windowed layers", "measured": False, "connectivity": "modelled",
-    "made": "units are joined where windows over their places say so", "signs": "none",
+    "made": "units are connected within windows over their positions", "signs": "none",
     "licence": "none needed: made by a rule",
     "citations": [
         ("Saiga et al. (2025). Structural differences between human and mouse neurons and their "
@@ -265,7 +265,7 @@ PROVENANCE: dict[str, Any] = {
             "flat_norm.running_var": [[18], {"start": 1.0, "trained": False}],
             "flat_norm.num_batches_tracked": [[], {"start": 0, "trained": False}]}},
     "graph_sha256": "3419bde6ed037fc717a172621f9ee1d03bef76f0cf1489fac89e8b5869d07551",
-    "header_sha256": "02fdfecf1830a03164c581b1dc728d6ccdb393e542053e2e8957ba5766827c6f",
+    "header_sha256": "d7ac150cfb3e403579fe79de15d43facdbb5f856c14af68a9862ef0c65c2c758",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "841f311181a6e01f242e1f4a9414676e14c3e47db1baf87164c4f3d341ef82e5",
+    "sha256": "27685135e86398110bb0d1cb2893623c79cc60c11e0a6bdedf4e4be9fa06bce5",
 }  # fmt: skip

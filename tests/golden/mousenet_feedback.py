@@ -308,9 +308,9 @@ PROVENANCE: dict[str, Any] = {
         {"name": "lay-kernels", "options": "z=1.0", "neurons": [3840, 3840],
          "connections": [125441, 1226],
          "notes": [
-             "17 kernels of 3 to 9 pixels: 1,224 of 10,591 weights open in the mean (11.56%)",
-             "a connection is from here on one weight of a kernel, shared by all places of a map",
-             "3 keep their peak and hold 48% to 48% of their Gaussian"]},
+             "17 kernels of 3 to 9 pixels: 1,224 of 10,591 weights open on average (11.56%)",
+             "from here on a connection is one kernel weight, shared by all positions of a map",
+             "3 keep their peak and cover 48% to 48% of their Gaussian"]},
         {"name": "materialise-laws", "options": 'seed=3, stream="fast"', "neurons": [3840, 3840],
          "connections": [1226, 1251], "notes": ["1,251 of 10,591 weights of 17 kernels are open"]}],
     "template": 'mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=false, '
@@ -493,7 +493,7 @@ PROVENANCE: dict[str, Any] = {
     "graph_sha256": "98c85fdf11c5827e1c2399dd425f8248305cbce3a7927831ef00703e7fc7023f",
     "header_sha256": "ec3c4568457de518d07832efdae64d9d06ad18d40c4305feaa004b0ff9b95fd9",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "339e034d7392c756ead33cd19047d71756832f2abd081e1eef4d2983b0b545cb",
+    "sha256": "1698d16551f485d1c0db7556f70b9303170c0ba49e051b9369bda75917c17759",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

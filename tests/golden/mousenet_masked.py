@@ -230,9 +230,9 @@ PROVENANCE: dict[str, Any] = {
         {"name": "lay-kernels", "options": "z=1.0", "neurons": [3840, 3840],
          "connections": [61441, 471],
          "notes": [
-             "9 kernels of 3 to 9 pixels: 470 of 5,336 weights open in the mean (8.80%)",
-             "a connection is from here on one weight of a kernel, shared by all places of a map",
-             "2 keep their peak and hold 48% to 48% of their Gaussian"]},
+             "9 kernels of 3 to 9 pixels: 470 of 5,336 weights open on average (8.80%)",
+             "from here on a connection is one kernel weight, shared by all positions of a map",
+             "2 keep their peak and cover 48% to 48% of their Gaussian"]},
         {"name": "materialise-laws", "options": 'seed=3, stream="fast"', "neurons": [3840, 3840],
          "connections": [471, 473], "notes": ["473 of 5,336 weights of 9 kernels are open"]}],
     "template": 'mousenet(classes=5, pool=2, weights="masked", fan_in="dense", bias=true, '
@@ -368,7 +368,7 @@ PROVENANCE: dict[str, Any] = {
     "graph_sha256": "87a467179b1bc816abf3f64809a35b791494b4f3b1672d8c521cd07c60ffbde3",
     "header_sha256": "5041866a47b81943950746e1a62abd49fce72eb93606c280fdb740c87b8d4acb",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "0e49eb3e322941a7250ba1e1e1f2994f0eea8b3e77c4a4a91658a399e884174c",
+    "sha256": "e627fbd277b2e98a6b4a60c037db6b56be1c8c3c90df80251632954d346dc112",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

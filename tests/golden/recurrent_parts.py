@@ -263,8 +263,8 @@ PROVENANCE: dict[str, Any] = {
     "steps": [
         {"name": "apply-dale", "options": 'policy="report", unsigned="keep"', "neurons": [6, 6],
          "connections": [16, 16],
-         "notes": ["0 connections break Dale's principle",
-                   "3 connections without known sign; their weights are free"]},
+         "notes": ["0 connections violate Dale's principle",
+                   "3 connections of unknown sign; their weights are free"]},
         {"name": "partition-by",
          "options": 'column="role", order=[], missing="group", by_sign=false', "neurons": [6, 6],
          "connections": [16, 16], "notes": ["sensory 2, inter 2, motor 2"]},
@@ -276,13 +276,13 @@ PROVENANCE: dict[str, Any] = {
         {"name": "set-dynamics",
          "options": 'activation="relu", tau_ms=50.0, tau_per="cell_type", bias_per="shared"',
          "neurons": [6, 6], "connections": [16, 16],
-         "notes": ["relu units with 6 time constants from 50 ms, 3 biases",
-                   "1 neurons without cell type are treated as one type"]},
+         "notes": ["relu units with 6 time constants starting at 50 ms, 3 biases",
+                   "1 neurons without a cell type are treated as one type"]},
         {"name": "attach-ports",
          "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="direct", '
                     'read_out="linear", image=[]',
          "neurons": [6, 6], "connections": [16, 16],
-         "notes": ["2 of 6 neurons are driven, through a channel each", "2 of 6 neurons are read",
+         "notes": ["2 of 6 neurons are driven, through one channel each", "2 of 6 neurons are read",
                    "1 neurons have no input: their activity is constant"]}],
     "template": 'recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", '
                 'batch=16, steps=20, allow_free_signs=false, class_name="")',
@@ -416,7 +416,7 @@ PROVENANCE: dict[str, Any] = {
     "graph_sha256": "c14e189a487e77e12d6571c5a5fed69da68513d42932210cec80d59815711dd0",
     "header_sha256": "9119c7c3540efae8aca4ec3a45699f1fab01442ef06c45a423b8e16330ae16cf",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "dfd3c6c90457ec7b69a836ae899bd0631b4db23cede46f7a2321441c4c2c9d25",
+    "sha256": "6313a1952644bc41aae962440795f1682e630fe48203b2d13092b081a1c55601",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -182,15 +182,15 @@ PROVENANCE: dict[str, Any] = {
     "steps": [
         {"name": "apply-dale", "options": 'policy="report", unsigned="keep"', "neurons": [6, 6],
          "connections": [16, 16],
-         "notes": ["0 connections break Dale's principle",
-                   "3 connections without known sign; their weights are free"]},
+         "notes": ["0 connections violate Dale's principle",
+                   "3 connections of unknown sign; their weights are free"]},
         {"name": "set-weights",
          "options": 'share="none", column="cell_type", start="uniform", rank=1, trained=true',
          "neurons": [6, 6], "connections": [16, 16], "notes": ["13 weights for 16 connections"]},
         {"name": "set-dynamics",
          "options": 'activation="tanh", tau_ms=50.0, tau_per="neuron", bias_per="neuron"',
          "neurons": [6, 6], "connections": [16, 16],
-         "notes": ["tanh units with 6 time constants from 50 ms, 6 biases"]},
+         "notes": ["tanh units with 6 time constants starting at 50 ms, 6 biases"]},
         {"name": "attach-ports",
          "options": 'inputs=3, outputs=2, into="auto", out_of="auto", read_in="linear", '
                     'read_out="linear", image=[]',
@@ -240,7 +240,7 @@ PROVENANCE: dict[str, Any] = {
     "graph_sha256": "4eba573c27a03d89815186aaba7cd1455a334223bca3d617d32726c8b9dca247",
     "header_sha256": "45e2e0ab7a7a97d4ad3936bff2fbb7051d7c312fb801d3708e1c46694e5f12eb",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "ca25b4d52d8897de0ccb3467fa4eb73514d3aa27f07c66c584d7710a8e32d2c1",
+    "sha256": "ff8ef90cf6b78aecccf2a38b3d603cb9b080cabcda3d23cca9ed1760b623cd17",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

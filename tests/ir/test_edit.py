@@ -259,7 +259,7 @@ def test_masks_must_fit() -> None:
     with pytest.raises(CompileError, match=r"expected bool \(2,\)"):
         keep_connections(two(), {"a->a": np.ones(3, np.bool_)})
     image = Graph((Population("image", (1, 2, 2)),), (), Provenance("t"))
-    with pytest.raises(CompileError, match="population image: is a map"):
+    with pytest.raises(CompileError, match="population image: is a feature map"):
         keep_neurons(image, {"image": np.array([True, False, True, True])})
 
 
@@ -278,7 +278,7 @@ def test_selected_units_stay_the_same_neurons(data: st.DataObject) -> None:
     kept = data.draw(masks(n))
     if law is OneToOne and not kept[list(chosen)].all():
         # A channel would lose its neuron, and those after it would be taken for others'.
-        with pytest.raises(CompileError, match=r"drive->cells: is one to one.* change partners"):
+        with pytest.raises(CompileError, match=r"drive->cells: is one to one.* paired differently"):
             keep_neurons(g, {"cells": kept})
         return
     after = keep_neurons(g, {"cells": kept})
@@ -326,14 +326,14 @@ def test_reorder_refuses_what_it_cannot_keep() -> None:
     (_, inner) = reorder(two(connectivity=AllToAll(pre_units=(1,))), {"b": turned}).projections
     assert inner.connectivity == AllToAll(pre_units=(0,))
     paired = two(connectivity=OneToOne())
-    with pytest.raises(CompileError, match=r"projection b->b: is one to one.* change partners"):
+    with pytest.raises(CompileError, match=r"projection b->b: is one to one.* paired differently"):
         reorder(paired, {"b": turned})
     assert reorder(paired, {"a": turned, "b": turned[::-1]}).n_connections > 2
     for bad in ([0, 0], [0, 2], [-1, 0], [0], [0, 1, 2]):
-        with pytest.raises(CompileError, match="reorder, population a: no permutation of 2"):
+        with pytest.raises(CompileError, match="reorder, population a: not a permutation of 2"):
             reorder(two(), {"a": np.array(bad)})
     with pytest.raises(UnknownNameError, match="population 'c'"):
         reorder(two(), {"c": turned})
     image = replace(two(), populations=(*two().populations, Population("m", (1, 1, 2))))
-    with pytest.raises(CompileError, match=r"population m: is a map of \(1, 1, 2\)"):
+    with pytest.raises(CompileError, match=r"population m: is a feature map of shape \(1, 1, 2\)"):
         reorder(image, {"m": turned})

@@ -38,8 +38,8 @@ def test_text_ids_stay_text() -> None:
     ("columns", "message"),
     [
         ({}, "no column neuron_id"),
-        ({"neuron_id": [float(BIG)]}, "ids are double"),
-        ({"neuron_id": [True]}, "ids are bool"),
+        ({"neuron_id": [float(BIG)]}, "ids must be integers or text, not double"),
+        ({"neuron_id": [True]}, "ids must be integers or text, not bool"),
         ({"neuron_id": np.array([2**63], np.uint64)}, "column neuron_id"),
         ({"neuron_id": [1, "a"]}, "column neuron_id"),
         ({"neuron_id": [1, 2], "region": ["V1"]}, "column region: 1 values for 2 neurons"),

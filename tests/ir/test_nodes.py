@@ -42,7 +42,7 @@ REFUSED: dict[str, Callable[[], Node]] = {
         lambda: Swept("step")  # type: ignore[arg-type]
     ),
     "Swept.normalisation: must be": lambda: Swept(normalisation="group"),  # type: ignore[arg-type]
-    "Swept.noise_std: must be a standard deviation, finite": lambda: Swept(noise_std=-0.1),
+    "Swept.noise_std: must be finite and at least 0": lambda: Swept(noise_std=-0.1),
     "Swept.inhibition: is 'subtractive', expected": lambda: Swept(inhibition="subtractive"),  # type: ignore[arg-type]
     "Attenuation.form: must be": lambda: Swept(inhibition=Attenuation("none", 0.5)),  # type: ignore[arg-type]
     "Attenuation.strength: must be finite, not nan": (
@@ -236,7 +236,11 @@ def test_a_package_that_is_missing_is_named(tmp_path: Path, installed: Any) -> N
     for nodes, weights, problem in (
         ({}, PLASTIC, r"populations\[0\].node: holds the node 'Spiking', which no installed"),
         (SPIKING, {}, r"projections\[0\].weights: holds the weights 'Plastic', which no installed"),
-        ({"Spiking": "spikes:Layer"}, PLASTIC, "holds the node 'Spiking', but .* makes none"),
+        (
+            {"Spiking": "spikes:Layer"},
+            PLASTIC,
+            "holds the node 'Spiking', but .* does not make one",
+        ),
         ({"Spiking": "spikes:Plastic"}, PLASTIC, r"populations\[0\].node: has no field"),
         ({"Spiking": "no_such_package:Spiking"}, PLASTIC, "cannot be imported"),
     ):

@@ -120,7 +120,7 @@ def test_one_number_stands_for_two() -> None:
         ),
         (
             lambda: Conv2d((3.5, 3)),  # type: ignore[arg-type]
-            "no whole number",
+            "must be a whole number",
         ),
         (lambda: ConvTranspose2d((3, 3), output_padding=(1, 0)), "output_padding"),
     ],
@@ -133,7 +133,7 @@ def test_numbers_of_no_convolution_are_refused(make: Any, problem: str) -> None:
 @pytest.mark.parametrize(
     ("graph", "problem"),
     [
-        (lambda: joined((4,), (2, 3, 3), operator=Conv2d((1, 1))), "no map"),
+        (lambda: joined((4,), (2, 3, 3), operator=Conv2d((1, 1))), "not a map"),
         (lambda: joined((4, 3, 3), (2, 3, 3), operator=Conv2d((1, 1), groups=4)), "4 groups"),
         (
             lambda: joined((2, 3, 3), (2, 3, 3), operator=Conv2d((1, 1)), kind="electrical"),
@@ -156,7 +156,7 @@ def test_numbers_of_no_convolution_are_refused(make: Any, problem: str) -> None:
         ),
         (
             lambda: joined((2, 3, 3), (4, 3, 3), operator=Conv2d((1, 1)), law=OneToOne()),
-            "cannot pair",
+            "cannot be paired",
         ),
     ],
 )

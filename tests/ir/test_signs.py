@@ -139,7 +139,7 @@ def test_what_nobody_vouches_for_says_so(tmp_path: Path) -> None:
     unknown = replace(graph.provenance, connectivity=Evidence.UNKNOWN)
     graph = replace(graph, provenance=unknown)
     emission = Recurrent().emit(graph, "toy")
-    assert emission.class_name == "Toy"  # no mark: it is no surrogate
+    assert emission.class_name == "Toy"  # no mark: it is not a surrogate
     assert "NOT KNOWN TO BE MEASURED" in emission.source
     assert "Not known to be measured: 12 neurons" in emission.source
     emission.write(tmp_path / "net.py")

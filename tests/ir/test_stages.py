@@ -102,9 +102,9 @@ def test_nothing_is_made_where_no_stage_is_kept(tmp_path: Path) -> None:
     [
         ("parent", "is a file, not a folder"),
         ("file", "is a file, not a folder"),
-        ("folder", "holds notes.txt, which is no part of a graph"),
-        ("graph", "is no stage that ccompile saved"),
-        ("link", "is no stage that ccompile saved"),
+        ("folder", "holds notes.txt, which is not part of a graph"),
+        ("graph", "is not a stage that ccompile saved"),
+        ("link", "is not a stage that ccompile saved"),
     ],
 )
 def test_what_is_no_stage_is_refused(what: str, problem: str, tmp_path: Path) -> None:

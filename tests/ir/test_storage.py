@@ -239,17 +239,20 @@ ALTERED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "page of bytes": (lambda f: (f / "graph.json").write_bytes(b"\xff\xfe"), "graph.json: cannot"),
     "page of another kind": (lambda f: (f / "graph.json").write_text("[]"), "format None"),
-    "other format": (edit_page(lambda p: p.update(format=99)), "format 99, this version reads 6"),
+    "other format": (
+        edit_page(lambda p: p.update(format=99)),
+        "format 99; this version reads format 6",
+    ),
     "lacks a field": (edit_page(lambda p: p.pop("ports")), "graph.json: lacks 'ports'"),
     "field too many": (
         edit_page(lambda p: p["populations"][0]["node"].update(magic=1)),
         "graph.json: populations.0..node: has no field 'magic'",
     ),
-    "delay is no number": (
+    "delay is not a number": (
         edit_page(lambda p: p["projections"][0].update(delay="1")),
         "projections.0..delay: is '1', expected a whole number",
     ),
-    "populations is no list": (
+    "populations is not a list": (
         edit_page(lambda p: p.update(populations=3)),
         "populations: is 3, expected a list",
     ),
@@ -259,7 +262,7 @@ ALTERED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "unknown evidence": (
         edit_page(lambda p: p["provenance"].update(signs="guessed")),
-        "provenance.signs: is 'guessed', none of measured, predicted, modelled",
+        "provenance.signs: must be one of measured, predicted, modelled, unknown, none, not 'gues",
     ),
     "other name": (edit_page(lambda p: p["populations"][0].update(artificial=True)), "altered"),
     "other digest": (edit_page(lambda p: p.update(digest="0" * 64)), "a file was altered"),
@@ -285,7 +288,7 @@ ALTERED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "one weight": (
         edit_table(CONNECTIONS, lambda t: t.set_column(2, "weight", pa.array([3, 5], pa.int32()))),
-        "the tables do not belong to the digest",
+        "the tables do not match the digest",
     ),
     "a null": (
         edit_table(
@@ -382,7 +385,7 @@ def test_no_word_of_the_origin_changes_unseen(what: str, tmp_path: Path) -> None
 def test_a_graph_of_an_older_version_says_what_it_was_made_from(tmp_path: Path) -> None:
     replace(small(), provenance=MADE).save(tmp_path / "g")
     edit_page(lambda p: p.update(format=4), forged=False)(tmp_path / "g")
-    with pytest.raises(CompileError, match="format 4, this version reads 6") as caught:
+    with pytest.raises(CompileError, match="format 4; this version reads format 6") as caught:
         Graph.load(tmp_path / "g")
     made_by = "ccompile build RECIPE --save-after all"
     assert caught.value.hint == f"it holds cells@7, after attach-ports; make it again: {made_by}"
@@ -753,7 +756,7 @@ def test_an_invalid_graph_is_not_saved(tmp_path: Path) -> None:
 
 def test_text_that_is_none(tmp_path: Path) -> None:
     # A name of a file that is not UTF-8 comes with such letters.
-    with pytest.raises(CompileError, match=r"Provenance.dataset: holds no text: '\\ud800'"):
+    with pytest.raises(CompileError, match=r"Provenance.dataset: is not valid text: '\\ud800'"):
         Provenance("\ud800")
 
 

@@ -101,7 +101,9 @@ def test_a_word_that_the_table_lacks_is_named_with_its_row() -> None:
 
 
 def test_what_another_species_has_is_not_taken_for_granted() -> None:
-    with pytest.raises(CompileError, match=r"row 1: 'HIST'.*worm lack 'histamine'"):
+    with pytest.raises(
+        CompileError, match=r"row 1: 'HIST'.*'histamine' is not a known transmitter of the worm"
+    ):
         signs_of(pa.array(["HIST"]), "worm", "cells")
 
 

@@ -135,12 +135,12 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
     "shapes are shapes": (
         lambda: graph(replace(IMAGE, shape=(0,))),
         lambda: graph(replace(IMAGE, shape=(1, -2))),
-        "population image: shape (1, -2) is not a shape",
+        "population image: invalid shape (1, -2",
     ),
     "shapes have sides": (
         lambda: graph(replace(IMAGE, shape=(1,))),
         lambda: graph(replace(IMAGE, shape=())),
-        "population image: shape () is not a shape",
+        "population image: invalid shape",
     ),
     "levels of areas begin at 0": (
         lambda: graph(replace(A, place=Place("V1", level=0, n_neurons=0))),
@@ -155,7 +155,7 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
     "an area has a surface": (
         lambda: graph(replace(A, place=Place("V1", surface_mm2=0.5))),
         lambda: graph(replace(A, place=Place("V1", surface_mm2=0.0))),
-        "population a: surface_mm2 0.0 is no surface",
+        "population a: surface_mm2 must be positive and finite, not 0.0",
     ),
     "one row per unit": (
         lambda: graph(A),
@@ -175,12 +175,12 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
     "standard columns have their types": (
         lambda: graph(with_column("sign", pa.array([1, None, -1], pa.int8()))),
         lambda: graph(with_column("sign", pa.array([1, None, -1], pa.int64()))),
-        "population a.sign: is int64, not int8",
+        "population a.sign: must be int8, not int64",
     ),
     "ids are integers or text": (
         lambda: graph(with_column("neuron_id", pa.array(["1", "2", "3"]))),
         lambda: graph(with_column("neuron_id", pa.array([1.0, 2.0, 3.0]))),
-        "population a.neuron_id: is double, neither int64 nor string",
+        "population a.neuron_id: must be int64 or string, not double",
     ),
     "ids are not missing": (
         lambda: graph(with_column("neuron_id", pa.array([1, 2, 3]))),
@@ -220,17 +220,17 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
     "signs are +1, -1, null": (
         lambda: graph(with_column("sign", pa.array([1, None, -1], pa.int8()))),
         lambda: graph(with_column("sign", pa.array([1, None, 0], pa.int8()))),
-        "population a.sign, row 2: 0 is none of 1, -1",
+        "population a.sign, row 2: must be one of 1, -1, not 0",
     ),
     "coverages are known": (
         lambda: graph(population(axon_coverage=["none", "full", None])),
         lambda: graph(population(axon_coverage=["none", "Full", None])),
-        "population a.axon_coverage, row 1: 'Full' is none of none, partial, full",
+        "population a.axon_coverage, row 1: must be one of none, partial, full, not 'Full'",
     ),
     "roles are known": (
         lambda: graph(population(role=["motor", None, None])),
         lambda: graph(population(role=["motor", "mover", None])),
-        "population a.role, row 1: 'mover' is none of sensory, inter, motor, muscle",
+        "population a.role, row 1: must be one of sensory, inter, motor, muscle, not 'mover'",
     ),
     "projections are unique": (
         lambda: graph(AB, *GAP),
@@ -255,22 +255,22 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
     "gap junctions conduct equally both ways": (
         lambda: graph(*GAP),
         lambda: graph(GAP[0], gap_back((0, 1, 2), (1, 0, 1), (2, 1, 4))),
-        "projection a->b:electrical, connection 2: conducts 3 one way, 4 the other",
+        "projection a->b:electrical, connection 2: conducts 3 in one direction and 4 in the other",
     ),
     "conductances are not negative": (
         lambda: graph(*(replace(q, connectivity=of_unit(q, 1)) for q in GAP)),
         lambda: graph(*(replace(q, connectivity=of_unit(q, -1)) for q in GAP)),
-        "projection a->b:electrical, connection 0: conductance -1.0 is below 0",
+        "projection a->b:electrical, connection 0: conductance -1.0 is negative",
     ),
     "gap junctions have no sign": (
         lambda: graph(*GAP),
         lambda: graph(*(replace(q, connectivity=signed(q)) for q in GAP)),
-        "projection a->b:electrical: has signs: current flows through a gap junction both ways",
+        "projection a->b:electrical: has signs, but current flows through a gap junction in both",
     ),
     "gap junctions are listed": (
         lambda: graph(*GAP),
         lambda: graph(*(replace(q, connectivity=AllToAll()) for q in GAP)),
-        "projection a->b:electrical: is all to all: gap junctions stand in an edge list",
+        "projection a->b:electrical: is all to all, but gap junctions need an edge list",
     ),
     "gap junctions have one unit": (
         lambda: graph(*(replace(q, connectivity=of_unit(q, 1)) for q in GAP)),
@@ -285,7 +285,7 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
     "selected units are those of the population": (
         lambda: graph(Projection("a", "b", AllToAll((0, 1), (2,)))),
         lambda: graph(Projection("a", "b", AllToAll((0, 2), (2,)))),
-        "projection a->b: selected post units: the selected units do not ascend within 0..1",
+        "projection a->b: selected post units: the selected units must be ascending indices within",
     ),
     "delays are not negative": (
         lambda: graph(replace(AB, delay=0)),
@@ -295,7 +295,7 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
     "laws fit": (
         lambda: graph(B, replace(B, name="c", neurons=None), Projection("b", "c", OneToOne())),
         lambda: graph(A, B, Projection("a", "b", OneToOne())),
-        "projection a->b: one-to-one: 3 units cannot pair with 2",
+        "projection a->b: one-to-one: 3 units cannot be paired with 2",
     ),
     "arrays are of one length": (
         lambda: graph(replace(AB, connectivity=edges((0, 1), (1, 0), (1, 2)))),
@@ -355,14 +355,14 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
     "signs of connections are +1, -1, 0": (
         lambda: graph(replace(AB, connectivity=edges(sign=[1, 0, -1]))),
         lambda: graph(replace(AB, connectivity=edges(sign=[1, 0, -2]))),
-        "projection a->b, connection 2: sign -2 is none of +1, -1, 0 (not known)",
+        "projection a->b, connection 2: sign must be +1, -1 or 0 (unknown), not -2",
     ),
     "a sign is given once": (
         lambda: graph(B, C, shared()),
         lambda: graph(
             replace(AB, weights=PerConnection(polarity=1), connectivity=edges(sign=[1, 0, 0]))
         ),
-        "projection a->b: has a polarity, and connections or neurons with signs of their own",
+        "projection a->b: has a polarity, but its connections or neurons have signs of their own",
     ),
     "what is drawn has its sign later": (
         lambda: graph(
@@ -371,17 +371,17 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
         lambda: graph(
             population(sign=[1, 1, 1]), B, replace(AB, weights=PerConnection(polarity=1))
         ),
-        "projection a->b: has a polarity, and connections or neurons with signs of their own",
+        "projection a->b: has a polarity, but its connections or neurons have signs of their own",
     ),
     "gap junctions have no polarity": (
         lambda: graph(replace(AB, weights=PerConnection(polarity=1))),
         lambda: graph(*(replace(q, weights=PerConnection(polarity=1)) for q in GAP)),
-        "projection a->b:electrical: has a polarity: current flows",
+        "projection a->b:electrical: has a polarity, but current flows",
     ),
     "what has one name is held in one way": (
         lambda: graph(B, C, shared(), replace(shared(), pre="c", post="b")),
         lambda: graph(B, C, shared(), replace(shared(-1), pre="c", post="b")),
-        "projection b->c: and c->b share the weight 'w', but differ in it",
+        "projection b->c: and c->b share the weight 'w', but hold it differently",
     ),
     "gap junctions share no weight by name": (
         lambda: graph(B, C, shared()),
@@ -420,17 +420,17 @@ RULES: dict[str, tuple[Callable[[], Graph], Callable[[], Graph], str]] = {
         lambda: graph(
             MAP, Projection("map", "map", AllToAll(), Tied("pre-type"), operator=Conv2d((1, 1)))
         ),
-        "projection map->map: is a convolution: its channels have no types",
+        "projection map->map: is a convolution, whose channels have no types",
     ),
     "square waves have two units": (
         lambda: graph(WAVE),
         lambda: graph(replace(WAVE, shape=(3,))),
-        "population wave: has shape (3,): a square wave has two units",
+        "population wave: must have two units for a square wave, not shape (3",
     ),
     "shifts fit": (
         lambda: graph(B, C, replace(shared(), connectivity=Shift(5))),
         lambda: graph(A, B, Projection("a", "b", Shift(1))),
-        "projection a->b: shift: 3 units cannot pair with 2",
+        "projection a->b: shift: 3 units cannot be paired with 2",
     ),
     "no cycle is without delay": (
         lambda: graph(replace(AB, delay=0), Projection("b", "a", AllToAll(), delay=1)),
@@ -474,7 +474,7 @@ def test_swapped_ends_are_recognised() -> None:
     turned = replace(AB, connectivity=edges((0, 1, 2), (1, 1, 0)))
     with pytest.raises(VerifyError) as caught:
         graph(turned).verify()
-    assert caught.value.hint == "post and pre look swapped"
+    assert caught.value.hint == "post and pre seem to be swapped"
 
 
 def test_an_empty_graph_is_valid() -> None:

@@ -24,7 +24,7 @@ REFUSED: dict[str, Callable[[], Weights]] = {
     "PerConnection.start: must be 'uniform' or 'weight', not 'low-rank'": (
         lambda: PerConnection(start="low-rank")  # type: ignore[arg-type]
     ),
-    "PerConnection.polarity: must be +1 or -1, or 0 where it is not known, not 2": (
+    "PerConnection.polarity: must be +1 or -1, or 0 where it is unknown, not 2": (
         lambda: PerConnection(polarity=2)
     ),
     "LowRank.rank: must be at least 1, not 0": lambda: LowRank(0),

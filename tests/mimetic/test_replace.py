@@ -503,10 +503,10 @@ def test_nothing_is_changed_before_an_error() -> None:
         (lambda: Rule(form="keep", seed=3), "'keep' has no seed"),
         (lambda: Rule(form="2d", reduction=0.3), "has no reduction.*it has radius"),
         (lambda: Rule(kernel="sparse"), "sparse"),
-        (lambda: Rule(every=0), "every must be a whole number of 1 or more, found 0"),
+        (lambda: Rule(every=0), "every must be a whole number of at least 1, not 0"),
         (lambda: Rule(every=1.5), "whole number"),  # type: ignore[arg-type]
-        (lambda: Rule(0), "names must be text"),  # type: ignore[arg-type]
-        (lambda: Rule(kinds=[nn.Linear]), "kinds must be text"),  # type: ignore[list-item]
+        (lambda: Rule(0), "names must be one or several strings"),  # type: ignore[arg-type]
+        (lambda: Rule(kinds=[nn.Linear]), "kinds must be one or several strings"),  # type: ignore[list-item]
         (lambda: Rule(radius=0), r"rule for \*: radius .* 0\.\.2, 0 excluded"),
         (lambda: Rule("up", radius=3.0), r"rule for up: radius .* 0\.\.2"),
         (lambda: Rule(radius="0.4"), "radius must be a number"),  # type: ignore[arg-type]
@@ -517,12 +517,12 @@ def test_nothing_is_changed_before_an_error() -> None:
         (lambda: Rule(grid_widths=(3, 3, 3)), "not two.*such as"),  # type: ignore[arg-type]
         (lambda: Rule(grid_widths=(0, 3)), "pre_width must be a whole number"),
         (lambda: Rule(form="gaussian", reduction=0.5, kernel="patches"), "kernel='auto'"),
-        (lambda: plan(mlp(), "2d"), "'2' is no rule"),  # type: ignore[arg-type]
+        (lambda: plan(mlp(), "2d"), "'2' is not a rule"),  # type: ignore[arg-type]
         (lambda: plan(mlp(), [Rule(), {"form": "2d"}]), "no rule"),  # type: ignore[list-item]
         (lambda: plan(cnn(), Rule("3", kernel="patches")), "layer '3'.*groups=1"),
-        (lambda: plan(mlp(), Rule("head")), "fits no layer"),
+        (lambda: plan(mlp(), Rule("head")), "matches no layer"),
         (lambda: plan(mlp(), [Rule(), Rule("head", form="keep")]), "there are 0, 2, 4"),
-        (lambda: plan(mlp(), Rule(min_channels=100)), "fits no layer"),
+        (lambda: plan(mlp(), Rule(min_channels=100)), "matches no layer"),
         (lambda: plan(mlp(), Rule(grid_widths=(7, 8))), "layer '0'.*does not divide"),
         (lambda: plan(mlp(), Rule(radius=0.01)), "layer '0'.*radius 0.01 leaves"),
         (lambda: Rule(form="individual"), "needs reduction"),

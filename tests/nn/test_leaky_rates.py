@@ -719,10 +719,10 @@ def test_stays_with_its_arrays_under_a_meta_default() -> None:
 def test_bad_arguments_are_refused() -> None:
     layers: Layers = [(layer_of(random_mask()), 0, 0)]
     cases: list[tuple[dict[str, Any], str]] = [
-        ({"activation": "thanh"}, "no activation 'thanh'"),
-        ({"tau_ms": 0.0}, "tau_ms is 0.0"),
-        ({"dt_ms": -1.0}, "dt_ms is -1.0"),
-        ({"tau_ms": float("inf")}, "tau_ms is inf"),
+        ({"activation": "thanh"}, "activation must be one of .*, not 'thanh'"),
+        ({"tau_ms": 0.0}, "must be positive, not 0.0 and"),
+        ({"dt_ms": -1.0}, "must be positive, not .* and -1.0"),
+        ({"tau_ms": float("inf")}, "must be positive, not inf and"),
         ({"tau_of": torch.arange(3)}, r"expected \(14,\)"),
         ({"bias_of": torch.arange(3)}, r"expected \(14,\)"),
     ]

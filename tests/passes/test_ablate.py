@@ -47,7 +47,7 @@ def test_agrees_with_a_slow_reading(graph: Graph, step: Ablate) -> None:
         for field in ("where", "pre", "post")
     }
     if any(getattr(step, field) and not chosen[field] for field in chosen):
-        with pytest.raises(CompileError, match="ablate: no neuron of"):
+        with pytest.raises(CompileError, match="ablate: none of"):
             step(graph)
         return
     after = step(graph)
@@ -112,12 +112,12 @@ def test_a_gap_junction_goes_in_both_directions(options: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "ablate.where: says nothing"),
-        ({"where": " ", "what": "inputs"}, "ablate.where: says nothing"),
-        ({"what": "connections"}, "ablate.pre: says nothing"),
-        ({"where": HERE, "what": "connections", "pre": HERE}, "ablate.where: means nothing"),
-        ({"where": HERE, "post": HERE}, 'ablate.post: means nothing where .* "neurons"'),
-        ({"where": HERE, "kind": "chemical"}, "neurons go with all their connections"),
+        ({}, "ablate.where: is empty"),
+        ({"where": " ", "what": "inputs"}, "ablate.where: is empty"),
+        ({"what": "connections"}, "ablate.pre: is empty"),
+        ({"where": HERE, "what": "connections", "pre": HERE}, "ablate.where: has no effect"),
+        ({"where": HERE, "post": HERE}, 'ablate.post: has no effect with .*="neurons"'),
+        ({"where": HERE, "kind": "chemical"}, "neurons are removed with all their connections"),
         ({"where": "sign =="}, "is not an expression"),
         ({"what": "connections", "post": "sign =="}, "is not an expression"),
     ],
@@ -128,7 +128,9 @@ def test_bad_options(options: dict[str, Any], message: str) -> None:
 
 
 def test_selections_that_fit_nothing() -> None:
-    with pytest.raises(CompileError, match=r"no neuron of 3 fits .*\n.*no neuron has cell_type"):
+    with pytest.raises(
+        CompileError, match=r"none of 3 neurons matches .*\n.*no neuron has cell_type"
+    ):
         Ablate('cell_type == "AVD"')(CELLS)
     with pytest.raises(UnknownNameError, match="'cell_typ'"):
         Ablate('cell_typ == "AVD"', "outputs")(CELLS)

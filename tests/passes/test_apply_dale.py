@@ -90,18 +90,18 @@ def test_reports_what_it_did(graph: Graph, step: ApplyDale) -> None:
     tied = {pre for (_, pre, _), own in chemical.items() if own and not signs[pre]}
     after = run(graph, [step])
     notes = after.provenance.steps[-1].notes
-    assert notes[0].startswith(f"{broken} connections break Dale's principle")
+    assert notes[0].startswith(f"{broken} connections violate Dale's principle")
     assert len(notes) == 2 + bool(tied)
     if tied:
-        assert notes[1].startswith(f"{len(tied)} neurons have as many positive as negative")
+        assert notes[1].startswith(f"{len(tied)} neurons have as many excitatory as inhibitory")
     if step.unsigned == "drop":
         lost = graph.n_connections - after.n_connections - broken * (step.policy == "drop")
-        assert notes[-1] == f"{lost} connections without known sign dropped"
+        assert notes[-1] == f"{lost} connections of unknown sign dropped"
     else:
         free = sum(
             int((after.signs(q) == 0).sum()) for q in after.connectome if q.kind == "chemical"
         )
-        assert notes[-1].startswith(f"{free} connections without known sign")
+        assert notes[-1].startswith(f"{free} connections of unknown sign")
 
 
 FORK = small(
@@ -116,9 +116,9 @@ def test_the_policies_on_one_case() -> None:
     after = run(FORK, [ApplyDale()])
     assert [row["sign"] for row in neurons(after).values()] == [1, None, -1, 1]
     assert after.provenance.steps[-1].notes == (
-        "1 connections break Dale's principle (overruled)",
-        "1 neurons have as many positive as negative connections: no sign",
-        "2 connections without known sign; their weights are free",
+        "1 connections violate Dale's principle (overruled)",
+        "1 neurons have as many excitatory as inhibitory connections: no sign",
+        "2 connections of unknown sign; their weights are free",
     )
     dropped = run(FORK, [ApplyDale("drop", "drop")])
     assert set(edges(dropped)) == {

@@ -40,7 +40,7 @@ def test_counts_and_names_what_gave_no_sign(graph: Graph) -> None:
     )
     told = [(row["sign"], SIGN.get(row["cell_type"])) for row in neurons(graph).values()]
     differ = sum(known != said for known, said in told if None not in (known, said))
-    stay = f"{differ} signs that were known already differ from those, and stay"
+    stay = f"{differ} signs that were already known differ from these, and are kept"
     assert len(more) == (None in signs) + bool(differ)
     assert (stay in more) == bool(differ)
 
@@ -64,8 +64,8 @@ def test_a_species_gives_its_transmitters_their_usual_signs() -> None:
         assert graph.provenance.signs is Evidence.PREDICTED
     assert graph.provenance.steps[0].notes == (
         "2 excitatory, 2 inhibitory, 2 without sign (by neurotransmitter)",
-        "as is the convention for the fly: acetylcholine +; gaba, glutamate, histamine -",
-        "1 signs that were known already differ from those, and stay",
+        "convention for the fly: acetylcholine +; gaba, glutamate, histamine -",
+        "1 signs that were already known differ from these, and are kept",
         "no sign from 'dopamine' (1), no word (1)",
     )
     other = small({"cells": {"transmitter": ["ach", "GABA"]}}, [])
@@ -107,12 +107,12 @@ def test_populations_without_a_table_are_left_alone() -> None:
 def test_refuses_what_makes_no_sense() -> None:
     with pytest.raises(CompileError, match="'a' is both excitatory and inhibitory"):
         AssignSigns(excitatory=("a",), inhibitory=("b", "a"))
-    with pytest.raises(CompileError, match="classes and a species are given"):
+    with pytest.raises(CompileError, match="has both classes and a species"):
         AssignSigns(species="fly", excitatory=("acetylcholine",))
     with pytest.raises(UnknownNameError, match="did you mean 'fly'"):
         AssignSigns(species="flyy")  # type: ignore[arg-type]
     graph = small({"cells": {"x_um": [1.0]}}, [])
-    with pytest.raises(CompileError, match="x_um holds double, no words"):
+    with pytest.raises(CompileError, match="x_um must hold text, not double"):
         AssignSigns("x_um")(graph)
     with pytest.raises(UnknownNameError, match="did you mean 'cell_class'"):
         AssignSigns("cell_clas")(graph)

@@ -88,8 +88,8 @@ def test_attenuation_is_the_share_of_the_largest_in_degree() -> None:
     assert after.provenance.steps[-1].notes == (
         "3 I->E connections folded into the attenuation of their targets",
         "1 E->I and 2 I->I connections dropped",
-        "3 neurons in populations that have no inhibitory input: no attenuation",
-        "1 inhibitory neurons share a population with others: not folded",
+        "3 neurons in populations without inhibitory input: no attenuation",
+        "1 inhibitory neurons not folded: their populations are mixed",
     )
 
 
@@ -141,12 +141,14 @@ def test_inhibitory_neurons_alone_leave_nobody() -> None:
 
 @pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
 def test_refuses_a_strength_outside_0_to_1(strength: float) -> None:
-    with pytest.raises(CompileError, match=r"fold-inhibition.strength: .* is outside 0..1"):
+    with pytest.raises(
+        CompileError, match=r"fold-inhibition.strength: must be between 0 and 1, not"
+    ):
         FoldInhibition(strength=strength)
 
 
 def test_units_with_a_memory_have_no_graded_inhibition() -> None:
     leaky = COLUMN.map_populations(lambda p: replace(p, node=Leaky(20.0)))
-    with pytest.raises(CompileError, match="only units without memory have graded inhibition"):
+    with pytest.raises(CompileError, match="only units without memory can have graded inhibition"):
         FoldInhibition()(leaky)
     assert FoldInhibition("drop")(leaky).biological  # nothing is attenuated

@@ -90,5 +90,5 @@ def test_nobody_left_is_an_error() -> None:
 
 @pytest.mark.parametrize("order", [(), ("L4", "L4")])
 def test_refuses_an_order_that_is_none(order: tuple[str, ...]) -> None:
-    with pytest.raises(CompileError, match="names a layer twice or none"):
+    with pytest.raises(CompileError, match="must name layers, each once"):
         LaminarPartition(order)

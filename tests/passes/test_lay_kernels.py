@@ -27,7 +27,7 @@ from connectome_compiler.passes.size_maps import SizeMaps
 from connectome_compiler.passes.wire_levels import WireLevels
 
 SHORT = (
-    "VISpor4: 901.4 of 1,000.0 inputs per neuron, 2 of 18 kernels cut: "
+    "VISpor4: 901.4 of 1,000.0 inputs per neuron, 2 of 18 kernels clipped: "
     "VISal2/3->VISpor4 at 4.36, VISal5->VISpor4 at 4.21"
 )
 
@@ -68,9 +68,9 @@ def test_the_published_kernels() -> None:
 def test_what_falls_short_is_reported() -> None:
     notes = mousenet(*LAID).provenance.steps[-1].notes
     assert notes == (
-        "49 kernels of 1 to 21 pixels: 86,567 of 2,151,649 weights open in the mean (4.02%)",
-        "a connection is from here on one weight of a kernel, shared by all places of a map",
-        "16 keep their peak and hold 34% to 78% of their Gaussian",
+        "49 kernels of 1 to 21 pixels: 86,567 of 2,151,649 weights open on average (4.02%)",
+        "from here on a connection is one kernel weight, shared by all positions of a map",
+        "16 keep their peak and cover 34% to 78% of their Gaussian",
         SHORT,
     )
     quiet = run(mousenet(*LAID), [LayKernels()])
@@ -154,8 +154,8 @@ def test_a_given_peak_stays() -> None:
         after = run(two(law, 64, 32, pre=pre), [LayKernels()])
         assert kernel(after.projections[0]).peak == 0.3
     (note,) = [n for n in after.provenance.steps[-1].notes if "peak" in n]
-    assert note.startswith("1 keep their peak and hold ")
-    with pytest.raises(CompileError, match=r"peak: 1\.2 is no probability"):
+    assert note.startswith("1 keep their peak and cover ")
+    with pytest.raises(CompileError, match=r"peak: must be a probability above 0, not 1\.2"):
         GaussianLaw(1.0, 1.0, 1.2)
 
 
@@ -182,11 +182,11 @@ def test_single_pixels_need_no_padding(
 
 
 def test_what_has_no_kernel_is_refused() -> None:
-    with pytest.raises(CompileError, match=r"input->LGNd: input of shape \(3,\) is no map"):
+    with pytest.raises(CompileError, match=r"input->LGNd: input of shape \(3,\) is not a map"):
         mousenet(*WIRED, LayKernels())
-    with pytest.raises(CompileError, match="surface_mm2 of A is not known"):
+    with pytest.raises(CompileError, match="surface_mm2 of A is unknown"):
         run(two(GaussianLaw(1.0, 1.0), 8, 8, surface_mm2=None), [LayKernels()])
-    with pytest.raises(CompileError, match=r"maps of \(12, 12\) do not tile maps of \(8, 8\)"):
+    with pytest.raises(CompileError, match=r"maps of \(12, 12\) do not divide maps of \(8, 8\)"):
         run(two(GaussianLaw(1.0, 1.0), 12, 8), [LayKernels()])
     with pytest.raises(CompileError, match="reaching 8,000 pixels to each side") as error:
         run(two(GaussianLaw(1.0, 1.0), 8, 8, surface_mm2=1e-12), [LayKernels()])
@@ -195,5 +195,5 @@ def test_what_has_no_kernel_is_refused() -> None:
 
 @pytest.mark.parametrize("z", [0, -1, float("nan"), float("inf")])
 def test_no_cut(z: float) -> None:
-    with pytest.raises(CompileError, match=r"lay-kernels.z: .* is no positive number"):
+    with pytest.raises(CompileError, match=r"lay-kernels.z: must be positive and finite"):
         LayKernels(z)

@@ -85,5 +85,5 @@ def test_cells_have_no_areas() -> None:
         graph.provenance,
     )
     for by in ("table", "flow"):
-        with pytest.raises(CompileError, match="not known in which area V1 lie"):
+        with pytest.raises(CompileError, match="the area of V1 is unknown"):
             LevelAreas(by)(homeless)

@@ -212,5 +212,7 @@ def test_positions_open_with_their_probability() -> None:
 
 def test_no_legacy_seed() -> None:
     MaterialiseLaws(2**32)
-    with pytest.raises(CompileError, match="4294967296 is above 4294967295"):
+    with pytest.raises(
+        CompileError, match="must be at most 4294967295 for the legacy generator, not 4294967296"
+    ):
         MaterialiseLaws(2**32, "legacy")

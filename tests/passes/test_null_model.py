@@ -372,7 +372,7 @@ def test_mixes_a_larger_network_and_says_so() -> None:
     few = set(edges(NullModel("degrees", swaps=0.01)(graph))) - set(edges(graph))
     assert 100 < len(few) <= 200  # two for each of about 80 swaps
     weights = run(graph, [NullModel("weights")]).provenance.steps[0]
-    assert "have another weight than in the data" in weights.notes[1]
+    assert "have a different weight than in the data" in weights.notes[1]
 
 
 def test_counts_neurons_without_a_group() -> None:

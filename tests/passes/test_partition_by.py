@@ -147,11 +147,11 @@ def test_a_column_of_some_populations_is_missing_in_the_others() -> None:
     [
         (["a", "b"], {"column": "rol"}, "partition-by: column 'rol': no such name\n.*'role'"),
         (["a", None], {"missing": "error"}, "1 of 2 neurons have no mine\n.*missing"),
-        (["unknown", None], {}, "'unknown' is a value, and the name for neurons without"),
+        (["unknown", None], {}, "'unknown' is a value, and also the name for neurons without"),
         (["a->b", "c"], {}, "'a->b' cannot name a population\n.*one line"),
         (["", "c"], {}, "'' cannot name"),
-        (["a", "a"], {"order": ("a", "b", "a")}, "names a value twice"),
-        (np.arange(5000), {}, "would make 5,000 populations, more than 4,096\n.*coarsely"),
+        (["a", "a"], {"order": ("a", "b", "a")}, "must name each value once"),
+        (np.arange(5000), {}, "would make 5,000 populations; the limit is 4,096\n.*coarsely"),
     ],
 )
 def test_bad_columns(values: Any, options: dict[str, Any], message: str) -> None:

@@ -22,7 +22,7 @@ def test_keeps_the_neurons_that_fit_and_the_connections_among_them(graph: Graph)
     digest = graph.digest()
     chosen = {i: row for i, row in neurons(graph).items() if fits(row)}
     if not chosen:
-        with pytest.raises(CompileError, match="no neuron of"):
+        with pytest.raises(CompileError, match="none of"):
             SelectNeurons(WHERE)(graph)
         return
     after = run(graph, [SelectNeurons(WHERE)])
@@ -57,7 +57,7 @@ CELLS = small({"cells": {"cell_type": ["BC", None]}}, [])
 
 
 def test_an_empty_selection_is_an_error_that_says_what_was_asked() -> None:
-    with pytest.raises(CompileError, match="no neuron of 2 fits 'cell_type == \"MC\"'"):
+    with pytest.raises(CompileError, match="none of 2 neurons matches 'cell_type == \"MC\"'"):
         SelectNeurons('cell_type == "MC"')(CELLS)
 
 
@@ -84,7 +84,7 @@ def test_the_population_is_a_column_unless_the_data_have_their_own() -> None:
     graph = small({"L4.exc": {"sign": [1, 1]}, "L5.exc": {"sign": [1]}}, [])
     assert neurons(run(graph, [SelectNeurons('population == "L5.exc"')])).keys() == {3}
     assert "population" not in graph.populations[0].neurons.column_names  # type: ignore[union-attr]
-    with pytest.raises(CompileError, match="no neuron of 3 fits") as caught:
+    with pytest.raises(CompileError, match="none of 3 neurons matches") as caught:
         run(graph, [SelectNeurons('population == "L5.ex"')])
     assert caught.value.hint == "no neuron has population 'L5.ex'"
     own = small({"cells": {"sign": [1, 1], "population": ["a", "b"]}}, [])

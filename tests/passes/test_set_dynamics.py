@@ -45,7 +45,7 @@ def test_reports_what_is_trained(graph: Graph, step: SetDynamics) -> None:
     after = run(graph, [step])
     notes = after.provenance.steps[-1].notes
     taus, biases = (len(set(constants(after, f).tolist())) for f in ("tau_per", "bias_per"))
-    constant = f"{taus:,} time constants from {step.tau_ms:g} ms"
+    constant = f"{taus:,} time constants starting at {step.tau_ms:g} ms"
     if not taus:
         constant = f"a fixed time constant of {step.tau_ms:g} ms"
     assert notes[0] == f"{step.activation} units with {constant}, {biases:,} biases"
@@ -65,7 +65,7 @@ def test_reports_what_is_trained(graph: Graph, step: SetDynamics) -> None:
 )
 def test_refuses_units_of_which_it_would_lose_something(node: Node) -> None:
     graph = worm().map_populations(lambda p: replace(p, node=node))
-    with pytest.raises(CompileError, match="a leaky unit would keep nothing of it but") as caught:
+    with pytest.raises(CompileError, match="of which a leaky unit would keep only") as caught:
         SetDynamics()(graph)
     assert caught.value.where == f"population {graph.populations[0].name}"
 
@@ -73,8 +73,8 @@ def test_refuses_units_of_which_it_would_lose_something(node: Node) -> None:
 def test_one_case() -> None:
     after = run(worm(12), [SetDynamics(tau_per="cell_type", bias_per="shared")])
     assert after.provenance.steps[-1].notes == (
-        "tanh units with 4 time constants from 50 ms, 1 biases",
-        "2 neurons without cell type are treated as one type",
+        "tanh units with 4 time constants starting at 50 ms, 1 biases",
+        "2 neurons without a cell type are treated as one type",
     )
 
 

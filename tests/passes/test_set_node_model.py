@@ -31,7 +31,7 @@ def test_sets_all_neurons_and_nothing_else(graph: Graph) -> None:
 
 @pytest.mark.parametrize("noise", ["-0.1", "nan", "inf"])
 def test_refuses_noise_that_makes_no_sense(noise: str) -> None:
-    with pytest.raises(CompileError, match=r"noise_std: must be finite and not negative"):
+    with pytest.raises(CompileError, match=r"noise_std: must be finite and at least 0"):
         configure("set-node-model", SetNodeModel, {"noise_std": Raw(noise)})
 
 

@@ -99,8 +99,14 @@ def test_signs_stay() -> None:
     ("options", "message"),
     [
         ({"rank": 0}, "set-weights.rank: must be at least 1, not 0"),
-        ({"share": "pre-type", "start": "weight"}, "set-weights.start: is 'weight', but shared"),
-        ({"share": "kernel", "start": "low-rank"}, "set-weights.start: is 'low-rank', but"),
+        (
+            {"share": "pre-type", "start": "weight"},
+            "set-weights.start: must be 'uniform' for shared weights, not 'weight'",
+        ),
+        (
+            {"share": "kernel", "start": "low-rank"},
+            "set-weights.start: must be 'uniform' for shared weights, not 'low-rank'",
+        ),
     ],
 )
 def test_senseless_options_are_refused(options: dict[str, Any], message: str) -> None:

@@ -71,7 +71,7 @@ def test_the_mouse() -> None:
     assert graph.provenance.signs is Evidence.MODELLED
     assert graph.provenance.steps[-1].notes == (
         "313 channels are excitatory, 68 inhibitory",
-        "too few channels for an inhibitory one: VISpl4",
+        "too few channels for any to be inhibitory: VISpl4",
     )
 
 
@@ -88,15 +88,15 @@ def test_units_are_no_channels() -> None:
         (Projection("a", "b", edges),),
         Provenance("by hand"),
     )
-    with pytest.raises(CompileError, match=r"a->b: is Linear\(\): no convolution"):
+    with pytest.raises(CompileError, match=r"a->b: is Linear\(\): not a convolution"):
         run(graph, [SignChannels("dale")])
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"policy": "dale", "inhibitory": 1.5}, "1.5 is outside 0 to 1"),
-        ({"policy": "dale", "inhibitory": float("nan")}, "nan is outside 0 to 1"),
+        ({"policy": "dale", "inhibitory": 1.5}, "must be between 0 and 1, not 1.5"),
+        ({"policy": "dale", "inhibitory": float("nan")}, "must be between 0 and 1, not nan"),
         ({"inhibitory": 0.2}, "0.2 has no effect with policy=none"),
     ],
 )

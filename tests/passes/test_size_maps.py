@@ -62,8 +62,8 @@ def test_too_few_neurons_are_refused_with_the_numbers() -> None:
         mousenet(*WIRED, SizeMaps(128))
     assert str(error.value) == (
         "size-maps.input_size: no channel for VISpl4 (3,912 of 64 x 64): "
-        "fewer neurons than places in the map\n"
-        "  hint: set a smaller input_size (up to 124 fit), or more in halve_at"
+        "fewer neurons than positions in the map\n"
+        "  hint: set a smaller input_size (up to 124 fit), or add levels to halve_at"
     )
     assert mousenet(*WIRED, SizeMaps(124)).population("VISpl4").shape == (1, 62, 62)
 
@@ -76,7 +76,7 @@ def test_odd_sizes_are_refused() -> None:
 
 def test_what_is_missing_is_refused_by_name() -> None:
     graph = areas({"V1": None, "V2": 1}, [])
-    with pytest.raises(CompileError, match="V1 have no level"):
+    with pytest.raises(CompileError, match="the hierarchy level of V1 is unknown"):
         run(graph, [SizeMaps()])
     v1 = areas({"V1": 0}, []).populations[1]
     assert v1.place is not None
@@ -89,12 +89,12 @@ def test_what_is_missing_is_refused_by_name() -> None:
 
 
 def test_maps_are_sized_once() -> None:
-    with pytest.raises(CompileError, match=r"input is of shape \(3, 64, 64\)"):
+    with pytest.raises(CompileError, match=r"input has shape \(3, 64, 64\)"):
         mousenet(*WIRED, SizeMaps(), SizeMaps())
 
 
 def test_senseless_options_are_refused() -> None:
-    with pytest.raises(CompileError, match=r"size-maps\.input_size: 0 is not positive"):
+    with pytest.raises(CompileError, match=r"size-maps\.input_size: must be positive, not 0"):
         SizeMaps(0)
     with pytest.raises(CompileError, match=r"size-maps\.halve_at: level -1 is negative"):
         SizeMaps(64, (2, -1))

@@ -241,11 +241,11 @@ def test_skips_that_do_nothing_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"within": ("4-2/3",)}, "wire-levels.within: '4-2/3' is no pair"),
-        ({"skips": ("VISp->",)}, "wire-levels.skips: 'VISp->' is no pair"),
+        ({"within": ("4-2/3",)}, "wire-levels.within: '4-2/3' is not a pair"),
+        ({"skips": ("VISp->",)}, "wire-levels.skips: 'VISp->' is not a pair"),
         (
             {"within": ("2/3->4",), "feedback": "mirrored"},
-            "wire-levels.within_feedback: '2/3->4' is in within already",
+            "wire-levels.within_feedback: '2/3->4' is already in within",
         ),
     ],
 )
@@ -255,7 +255,7 @@ def test_senseless_options_are_refused(options: dict[str, Any], message: str) ->
 
 
 def test_levels_come_first_and_read_outs_last() -> None:
-    with pytest.raises(CompileError, match="A, B have no level") as error:
+    with pytest.raises(CompileError, match="the hierarchy level of A, B is unknown") as error:
         run(areas({"A": None, "B": None}, []), [PLAIN])
     assert "level-areas" in error.value.hint
     graph = areas({"A": 0}, [("input", "A4", LAW)], layers=("4",))
@@ -264,5 +264,5 @@ def test_levels_come_first_and_read_outs_last() -> None:
     graph = replace(
         graph, populations=(*graph.populations, out), projections=(*graph.projections, read)
     )
-    with pytest.raises(CompileError, match="A4->classes leaves the brain"):
+    with pytest.raises(CompileError, match="A4->classes is a read-out"):
         run(graph, [WireLevels((), ("4",), ("4",), ())])

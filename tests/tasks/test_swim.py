@@ -153,7 +153,7 @@ def test_a_missing_simulator_is_refused_with_the_command_that_helps(
     monkeypatch.setattr(sys, "version_info", (3, 13, 0))
     with pytest.raises(CompileError, match=r"does not install with Python 3\.13") as caught:
         Swim(5)
-    assert caught.value.hint == "train in an environment of Python 3.12"
+    assert caught.value.hint == "train in an environment with Python 3.12"
 
 
 def test_a_missing_package_is_named() -> None:

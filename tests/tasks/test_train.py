@@ -129,7 +129,7 @@ def test_noise_of_the_gradient_stays_what_it_is(tmp_path: Path) -> None:
 
 def test_a_training_is_not_overwritten(tmp_path: Path) -> None:
     small("es", tmp_path, 1)
-    with pytest.raises(CompileError, match="holds a training already"):
+    with pytest.raises(CompileError, match="already holds a training"):
         small("es", tmp_path, 1)
 
 
@@ -155,7 +155,7 @@ def test_a_damaged_checkpoint_is_named(damage: bytes | None, tmp_path: Path) -> 
     small("es", tmp_path, 1)
     file = tmp_path / CHECKPOINT
     file.write_bytes(file.read_bytes()[:-3] if damage is None else damage)
-    with pytest.raises(CompileError, match="is no checkpoint"):
+    with pytest.raises(CompileError, match="is not a checkpoint"):
         small("es", tmp_path, 2, resume=True)
 
 

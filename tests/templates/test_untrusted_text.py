@@ -210,7 +210,7 @@ def test_docstrings_of_classes_say_names_as_they_are(case: str) -> None:
     assert letters(name) in letters(class_docstring(CASES[case].emit(graph)))
 
 
-# What is no text (half a surrogate pair) no record takes: see tests of saved graphs.
+# What is not text (half a surrogate pair) no record takes: see tests of saved graphs.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 names = st.text(max_size=20).filter(lambda t: t.isprintable() and "->" not in t)
 
