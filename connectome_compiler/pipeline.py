@@ -74,7 +74,7 @@ def _warn(text: str) -> None:
     warnings.warn(text, stacklevel=level)
 
 
-def load(adapter: str, **options: Any) -> Graph:
+def load(adapter: str, /, **options: Any) -> Graph:
     """Return the graph that an adapter reads, before any pass: ``load("celegans")``.
 
     ``options`` are the adapter's: see ``ccompile list ADAPTER``. Raises `CompileError`.
@@ -85,7 +85,7 @@ def load(adapter: str, **options: Any) -> Graph:
     return graph
 
 
-def load_graph(recipe: str | Path | Recipe, *, after: str = "", **settings: Any) -> Graph:
+def load_graph(recipe: str | Path | Recipe, /, *, after: str = "", **settings: Any) -> Graph:
     """Return the graph of a recipe after its passes: ``load_graph("microns-v1", min_synapses=2)``.
 
     ``after`` stops earlier: after the stage of that name, or "source", before any pass. Settings
@@ -145,6 +145,7 @@ def _graph_of(
 
 def build(
     source: str | Path | Recipe | Graph,
+    /,  # "source" is an option of recipes as well
     out: str | Path = "model.py",
     *,
     style: Any = None,

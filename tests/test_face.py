@@ -4,6 +4,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +14,7 @@ from worms import worm
 import connectome_compiler as cc
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.passes import BUILTIN as PASSES
-from connectome_compiler.registry import find
+from connectome_compiler.registry import find, recipe_names
 from connectome_compiler.templates import BUILTIN as STYLES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -139,3 +140,15 @@ def test_a_saved_graph_has_no_options(tmp_path: Path) -> None:
     for settings in ({"min_synapses": 2}, {"after": "source"}):
         with pytest.raises(CompileError, match="is a saved graph"):
             cc.load_graph(saved, **settings)
+
+
+@pytest.mark.parametrize("function", [cc.build, cc.load_graph, cc.load_recipe])
+def test_no_option_is_called_as_an_argument(function: Callable[..., object]) -> None:
+    """Options are keyword arguments: each recipe's must be free to be given."""
+    own = {
+        name
+        for name, p in signature(function).parameters.items()
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    }
+    for name in recipe_names():
+        assert not own & cc.load_recipe(name).options.keys(), name

@@ -258,7 +258,7 @@ def test_bad_input_is_named(swimmer: Path, tmp_path: Path) -> None:
         (swimmer, {"n_joint": 3}, UnknownNameError, "n_joints"),
         (swimmer, {"n_joints": 0}, CompileError, "n_joints=0"),
         (swimmer, ["n_joints"], CompileError, "key=value"),
-        (Small(a=1.0), {"a": 2}, CompileError, "built already"),
+        (Small(a=1.0), {"a": 2}, CompileError, "already built"),
         (sys, {}, CompileError, "has no build"),
     ):
         with pytest.raises(error, match=words):

@@ -222,7 +222,7 @@ def test_weights_beside_the_module_are_never_touched(name: str, when: str, tmp_p
 
 def test_what_has_the_name_of_the_arrays_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / BESIDE).write_bytes(b"somebody's weights")
-    with pytest.raises(CompileError, match="does not hold what its name says"):
+    with pytest.raises(CompileError, match="content does not match the hash in its name"):
         EMISSION.write(tmp_path / "net.py")
     assert listing(tmp_path) == {BESIDE: b"somebody's weights"}
 
