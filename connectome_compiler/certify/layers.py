@@ -12,7 +12,7 @@ from torch import Tensor
 
 from connectome_compiler.certify.findings import Wrong, finding
 from connectome_compiler.certify.meaning import Case, Meaning
-from connectome_compiler.certify.plain import acted, acting, connections
+from connectome_compiler.certify.plain import acted, acting, connections, summed
 from connectome_compiler.certify.structure import key_of, operator_of
 from connectome_compiler.certify.ways import layers_act_in_every_way
 from connectome_compiler.nn.window_rules import WindowRule
@@ -25,6 +25,9 @@ PULSES = 4096  # neurons pulsed per projection; above it a sample with a fixed s
 CELLS = 2**22  # numbers in a batch of pulses: 16 MB, whatever the number of neurons
 CHANNELS = 128  # pulsed per convolution; above it a sample with a fixed seed
 COLUMNS = (1, 7, WIDE, 65)  # samples for which gradients of layers are compared
+FEW = 3  # samples that those of a large network, or layer, repeat
+PULSED = 2**31  # products of all pulses into a projection that has many connections, at most
+LEAST = 64  # neurons pulsed, however many connections there are
 
 
 def shake(meaning: Meaning, network: Any) -> None:
@@ -153,7 +156,8 @@ def pulses(case: Case, network: Any, limit: int = PULSES) -> tuple[int, int]:
                 continue
             weight = weights[key].coalesce().to_sparse_csc()
             n_pre = weight.shape[1]
-            chosen = _sample(n_pre, limit)
+            many = max(LEAST, PULSED // max(1, weight.values().numel()))
+            chosen = _sample(n_pre, min(limit, many))
             rest = layer(torch.zeros(1, n_pre)).detach()
             for part in torch.split(chosen, max(1, CELLS // max(weight.shape))):
                 pulse = torch.zeros(len(part), n_pre)
@@ -241,20 +245,25 @@ def gradients(case: Case, network: Any) -> None:
 
 
 def _list_gradients(key: str, layer: Any, batch: int) -> None:
-    """Compare answer and gradients of a layer that lists its connections."""
+    """Compare answer and gradients of a layer that lists its connections.
+
+    A large layer sees a few samples again and again, in an order of chance.
+    """
     generator, raw = source(2 + batch), layer.weight.detach()
     post, pre, values = (t.detach() for t in connections(layer))
-    x = torch.randn(batch, layer.n_pre, generator=generator, dtype=raw.dtype).requires_grad_()
-    g = torch.randn(batch, layer.n_post, generator=generator, dtype=raw.dtype)
+    order = torch.arange(batch)
+    if batch * raw.numel() > CELLS:
+        order = torch.randint(min(batch, FEW), order.shape, generator=generator)
+    counts = order.bincount()
+    sent = torch.randn(len(counts), layer.n_pre, generator=generator, dtype=raw.dtype)
+    learnt = torch.randn(len(counts), layer.n_post, generator=generator, dtype=raw.dtype)
+    x = sent[order].requires_grad_()
     layer.weight.grad = None
     answer = layer(x)
-    answer.backward(g)
-    size = layer.n_post, layer.n_pre
-    matrix = torch.sparse_coo_tensor(torch.stack((post, pre)), values, size, check_invariants=False)
-    bias = 0 if layer.bias is None else layer.bias.detach()
+    answer.backward(learnt[order])
     of_connections = torch.zeros_like(values)
-    for sent, learnt in zip(x.detach(), g, strict=True):  # all at once would be large
-        of_connections += learnt[post] * sent[pre]
+    for n, one, other in zip(counts, learnt, sent, strict=True):  # all at once would be large
+        of_connections += (n * one)[post] * other[pre]
     group, scale = getattr(layer, "group", None), getattr(layer, "scale", None)
     if scale is not None:
         of_connections = of_connections * scale
@@ -269,12 +278,15 @@ def _list_gradients(key: str, layer: Any, batch: int) -> None:
         found is not None and bool((_close(found, turned[0]) | _close(found, turned[1])).all())
     ):
         raise Wrong(key, "the gradient of its weights is not that of its connections")
-    right = torch.sparse.mm(matrix.t(), g.t()).t()
-    if x.grad is None or not bool(_close(x.grad, right).all()):
-        raise Wrong(key, "the gradient of its input is not that of its connections")
-    right = torch.sparse.mm(matrix, x.detach().t()).t() + bias
-    if not bool(_close(answer.detach(), right).all()):
-        raise Wrong(key, f"what it makes of {batch} samples is not what its connections make")
+    layer.weight.grad = None
+    with torch.no_grad():
+        right = summed((pre, post, values), learnt, layer.n_pre)[order]
+        if x.grad is None or not bool(_close(x.grad, right).all()):
+            raise Wrong(key, "the gradient of its input is not that of its connections")
+        right = summed((post, pre, values), sent, layer.n_post)[order]
+        right = right if layer.bias is None else right + layer.bias
+        if not bool(_close(answer, right).all()):
+            raise Wrong(key, f"what it makes of {batch} samples is not what its connections make")
 
 
 def _dense_gradients(key: str, layer: Any, operator: dict[str, Any], batch: int) -> None:

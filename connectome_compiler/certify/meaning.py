@@ -22,6 +22,8 @@ from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.registry import entry
 from connectome_compiler.statement import style_of
 
+MANY = 1_000_000  # connections, each of which is gathered, and kept with its indices
+HEAVY = 100_000_000  # products for one sample
 Stated = dict[str, Any]  # PROVENANCE
 Options = Mapping[str, Any]  # of build()
 Values = Mapping[str, tuple[Any, ...]]  # of options, to try
@@ -54,6 +56,11 @@ class Case:
     def n_products(self) -> int:
         """How many products a sample needs, beside one for each connection."""
         return self.meaning.n_products(self.stated)
+
+    @property
+    def large(self) -> bool:
+        """Whether whole networks are run fewer times: for one check of each kind."""
+        return self.n_connections > MANY or self.n_products > HEAVY
 
     def build(self, **others: Any) -> Any:
         """Return a new network, with ``others`` in the place of options of the case."""

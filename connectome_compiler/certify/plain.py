@@ -18,6 +18,7 @@ PHI: dict[str, Callable[[Tensor], Tensor]] = {
     "softplus": torch.nn.functional.softplus,
     "linear": torch.clone,
 }
+AT_ONCE = 2**22  # numbers of connections and samples
 EPSILON = 1e-5  # of all normalisations, as torch has it by default
 
 
@@ -35,7 +36,12 @@ def connections(layer: Any) -> tuple[Tensor, Tensor, Tensor]:
 def summed(weight: tuple[Tensor, Tensor, Tensor], rates: Tensor, n: int) -> Tensor:
     """Return what each of ``n`` targets gets: ``(batch, n)``, connection by connection."""
     post, pre, values = weight
-    return rates.new_zeros(len(rates), n).index_add(1, post, rates[:, pre] * values)
+    if torch.is_grad_enabled() or len(rates) * len(values) < AT_ONCE:
+        return rates.new_zeros(len(rates), n).index_add(1, post, rates[:, pre] * values)
+    sums = rates.new_zeros(len(rates), n)
+    for total, sent in zip(sums, rates, strict=True):  # one by one: it takes less memory
+        total.index_add_(0, post, sent[pre] * values)
+    return sums
 
 
 def linear(layer: Any, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from connectome_compiler.certify.findings import Wrong, finding
 from connectome_compiler.certify.layers import (
     BATCH,
+    FEW,
     ROUGH,
     TOLERANCE,
     WIDE,
@@ -31,15 +32,16 @@ from connectome_compiler.certify.ways import answers_in_every_way
 
 LEARNT = 1e-6  # of gradients, relative to the largest: of what saturates, little is left
 MANY = 500_000  # connections; above, networks in time are compared over fewer steps
-HEAVY = 500_000_000  # products for one sample; above, fewer samples are compared
 SMALL = 2**13  # products; up to so many, more choices of options are tried, and in training
 # Batches for which layers run other code (few columns, tiles of 64, several images at a time), and
 # the most products for a sample up to which all those of a row are tried.
-BATCHES = (
+BATCHES: tuple[tuple[int, tuple[int, ...]], ...] = (
     (2**13, (1, 2, 5, 7, 8, 11, 12, 16, 31, 32, 33, 63, 64, 65, 100, 128, 129, 200, 257)),
     (2**17, (1, 2, 7, 8, 12, 33, 65, 129)),
     (2**62, (1, 33)),
 )
+# Of a large network, each batch repeats a few samples in an order of chance, which are run apart.
+LARGE = (1, 33, 130)  # where there are many connections: else kernels take most of the time
 ROLLS = ((BATCH, 10), (65, 2), (1, 70))  # batches and steps of sequences
 # In training or not, samples, and powers of ten by which all parameters are larger.
 PASSES = (
@@ -48,12 +50,16 @@ PASSES = (
     (False, WIDE, 0),
     *((False, 3, power) for power in (1, 4, -4)),
 )
+# Those of a large network: no two that run the same code, on fewer samples.
+LARGE_PASSES = ((True, BATCH, 0), (False, WIDE, 0), (False, 3, 4), (False, 3, -4))
 # Passes of networks in time for which other numbers of steps stand here, by samples.
 LENGTHS = ((True, 2, 0), (True, 1, 0))
 STEPS = {2: 1, 1: 14}
 
 
-def computes(case: Case, network: Any, passes: Sequence[tuple[bool, int, int]] = PASSES) -> None:
+def computes(
+    case: Case, network: Any, passes: Sequence[tuple[bool, int, int]] | None = None
+) -> None:
     """Compare rates, output and gradients with a plain reading, in evaluation and in training.
 
     Each of the ``passes`` says whether in training, with how many samples, and by how many powers
@@ -78,14 +84,21 @@ def computes(case: Case, network: Any, passes: Sequence[tuple[bool, int, int]] =
         meaning.quiet(double)  # so that training, too, can be compared
     # The plain reading keeps a number per connection, sample and step.
     large = meaning.in_time and case.n_connections > MANY
-    few = case.n_products > HEAVY
+    few = case.large
+    if passes is None:
+        passes = LARGE_PASSES if few else PASSES
     small = meaning.in_time and not large
     for training, batch, power in (*passes, *(LENGTHS if small else ())):
         double.train(training)
         tested = _resized(double, 10.0**power) if power else double
         plain = copy.deepcopy(tested)  # with parameters of its own
-        size = (2 if training else batch, 3) if large else (2 + (batch == WIDE) if few else batch,)
-        image = double.example_input(*size, *([STEPS[batch]] if batch in STEPS else ()))
+        samples = 2 if large and training else batch
+        if few:
+            samples = 2 if batch == WIDE or (training and not meaning.in_time) else 1
+        steps = (
+            [2 if few and training else 3] if large else [STEPS[batch]] if batch in STEPS else []
+        )
+        image = double.example_input(samples, *steps)
         if batch != BATCH:
             image = _varied(image, _along(case, tested))
         state = None
@@ -238,8 +251,10 @@ def _agree_roughly(one: Any, other: Tensor) -> bool:
 def in_every_way(case: Case, network: Any) -> None:
     """Call the network as torch can, each way of which may be code of its own."""
     shake(case.meaning, network)
-    samples, along = 2 if case.n_products > HEAVY else 5, _along(case, network)
-    answers_in_every_way(network, _answer, along, case.meaning.smooth, samples)
+    size: tuple[int, ...] = (5,)
+    if case.large:
+        size = (2, 2) if case.meaning.in_time else (2,)
+    answers_in_every_way(network, _answer, _along(case, network), case.meaning.smooth, size)
 
 
 def any_batch(case: Case, network: Any) -> int:
@@ -248,39 +263,53 @@ def any_batch(case: Case, network: Any) -> int:
     products = sum(p.numel() for p in network.parameters()) + case.n_products
     products += 3 * in_time * case.n_connections
     sizes = next(sizes for most, sizes in BATCHES if products <= most)
+    sizes = LARGE if case.large and case.n_connections > MANY else sizes
     along, more = _along(case, network), (3,) if in_time else ()
     double = copy.deepcopy(network).double()
     shake(case.meaning, double)
     case.meaning.quiet(double)
     single = copy.deepcopy(double)
     single = single.float() if case.meaning.smooth else single
-    samples = double.example_input(max(sizes), *more)
-    x = samples.narrow(along, 0, min(65, max(sizes)))
+    few = double.example_input(FEW if case.large else max(sizes), *more)
+    order = torch.arange(max(sizes))  # which of the few each sample is
+    if case.large:
+        order = torch.randint(FEW, order.shape, generator=source(7))
+    many = 33 if case.large else min(65, max(sizes))
+    counts = order[:many].bincount()
     # Over a batch that normalises, gradients of parts do not add up.
     training = not any(name.endswith("running_mean") for name, _ in network.named_buffers())
-    right, wanted = _learned(double.train(training), x.split(WIDE, along), along)
-    found, grads = _learned(single.train(training), [x], along)
-    if not agree(found, right, along, ROUGH):
-        raise Wrong("forward", f"a batch of {x.shape[along]} is not what its samples are")
+    parts = few.narrow(along, 0, len(counts)).split(WIDE, along)
+    right, wanted = _learned(double.train(training), parts, along, counts)
+    x = few.index_select(along, order[:many])
+    found, grads = _learned(single.train(training), [x], along, torch.ones(many))
+    if not agree(found, right.index_select(along, order[:many]), along, ROUGH):
+        raise Wrong("forward", f"a batch of {many} is not what its samples are")
     for name, grad in wanted.items():
         # Some unit may be above 0 in one precision, and below in the other.
         if float((grads[name] - grad).norm()) > 0.05 * float(grad.norm()) + 1e-3:
-            raise Wrong(name, f"learns by another gradient from a batch of {x.shape[along]}")
-    _quiet_sizes(single.eval(), samples, sizes, along)
-    if len(sizes) > 2:
-        _quiet_sizes(double.eval(), samples, sizes[-3:], along)
+            raise Wrong(name, f"learns by another gradient from a batch of {many}")
+    del wanted, grads  # as large as the network
+    _quiet_sizes(single.eval(), few, order, sizes, along)
+    if len(sizes) > len(LARGE):
+        _quiet_sizes(double.eval(), few, order, sizes[-3:], along)
     return max(sizes)
 
 
-def _learned(network: Any, parts: Sequence[Tensor], along: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the answers to a batch in parts, and the gradients of its parameters, summed."""
+def _learned(
+    network: Any, parts: Sequence[Tensor], along: int, counts: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the answers to a batch in parts, and the gradients of its parameters, summed.
+
+    Each sample stands for as many as ``counts`` says.
+    """
     parameters = {n: p for n, p in network.named_parameters() if p.requires_grad}
     like, answers = next(network.parameters()), []
     totals = {n: torch.zeros(p.shape, dtype=torch.float64) for n, p in parameters.items()}
-    for part in parts:
+    sizes = [part.shape[along] for part in parts]
+    for part, times in zip(parts, counts.to(like).split(sizes), strict=True):
         with finding("backward"):
             answer = _answer(network, part.to(like))
-            loss = answer.atan().sum()
+            loss = (answer.atan().movedim(along, -1) * times).sum()
             found = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         answers.append(answer.detach().double())
         for name, grad in zip(parameters, found, strict=True):
@@ -288,20 +317,24 @@ def _learned(network: Any, parts: Sequence[Tensor], along: int) -> tuple[Tensor,
     return torch.cat(answers, along), totals
 
 
-def _quiet_sizes(network: Any, samples: Tensor, sizes: Sequence[int], along: int) -> None:
+def _quiet_sizes(
+    network: Any, few: Tensor, order: Tensor, sizes: Sequence[int], along: int
+) -> None:
     """Compare batches of many sizes, without gradients, with their samples a few at a time."""
-    x = samples.to(next(network.parameters()))
+    few = few.to(next(network.parameters()))
+    x, parts = few.index_select(along, order), few.split(WIDE, along)
     slack = ROUGH if x.dtype == torch.float32 else TOLERANCE
     with torch.no_grad(), finding("forward"):
-        whole = torch.cat([_answer(network, part) for part in x.split(WIDE, along)], along)
+        whole = torch.cat([_answer(network, part) for part in parts], along)
         for size in sizes:
-            found = _answer(network, x.narrow(along, 0, size))
-            if not agree(found, whole.narrow(along, 0, size), along, slack):
+            found, wanted = _answer(network, x.narrow(along, 0, size)), order[:size]
+            if not agree(found, whole.index_select(along, wanted), along, slack):
                 problem = f"a batch of {size} is not what its samples are {WIDE} at a time"
                 raise Wrong("forward", problem)
-        few = [network.rates(part) for part in x.split(WIDE, along)]
+        apart = [network.rates(part) for part in parts]
         for name, rates in network.rates(x).items():
-            if not agree(rates, torch.cat([part[name] for part in few], along), along, slack):
+            right = torch.cat([part[name] for part in apart], along).index_select(along, order)
+            if not agree(rates, right, along, slack):
                 raise Wrong("rates()", f"those of {name} depend on the size of the batch")
 
 
@@ -311,7 +344,7 @@ def other_options(case: Case) -> str:
     refuses_nonsense(case)
     small = case.n_connections + case.n_products < SMALL
     choices = list(rounds(case, 4 if small else 2))
-    for options in choices:
+    for k, options in enumerate(choices):
         torch.manual_seed(0)
         other = case.chosen(options)
         network = other.build()
@@ -319,7 +352,8 @@ def other_options(case: Case) -> str:
             if list(network.effective_weights()) != [p["key"] for p in other.stated["projections"]]:
                 raise Wrong("projections", "are others than with these options")
             meaning.check_built(other, network)
-            if chosen := {k: v for k, v in options.items() if k in meaning.starts}:
+            chosen = {name: v for name, v in options.items() if name in meaning.starts}
+            if chosen and not (case.large and k):  # by the same laws, from other numbers
                 starts_where_stated(replace(other, options=chosen))
             computes(other, network, PASSES[:2] if small else PASSES[:1])
             _sizes_are(network, options)
@@ -376,9 +410,10 @@ def train(case: Case, network: Any, kind: str) -> None:
     network.train()
     shake(case.meaning, network)
     optimizer = Stepper(kind, network.parameters(), lr=0.1, weight_decay=0.1)
-    for _ in range(3):
+    for _ in range(1 if case.large else 3):
         optimizer.zero_grad()
-        _answer(network, network.example_input(BATCH)).tanh().mean().backward()
+        x = network.example_input(2 if case.large else BATCH)
+        _answer(network, x).tanh().mean().backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
 

@@ -8,7 +8,7 @@ give what a plain reading of the connections gives.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,6 +24,7 @@ Call = Callable[[Tensor, Tensor], Tensor]  # of weights and input
 SAMPLES = 5
 MANY = (100, 130, 257)  # samples, for which layers run other code
 PRODUCTS = 2**23  # of weights and samples, at most, where many samples are tried
+LARGE = 2**20  # weights; above, two samples: what gradients of gradients keep takes memory
 SLACK = 1e-9  # in double precision, relative to the largest
 SINGLE = 1e-4
 HALF = 0.05  # in bfloat16
@@ -99,7 +100,8 @@ def _plain(layer: Any, operator: Operator) -> Call:
 def _acts(key: str, layer: Any, operator: Operator, shape: tuple[int, ...]) -> None:
     plain, held = _plain(layer, operator), layer.weight.detach().clone()
     generator = torch.Generator().manual_seed(9)
-    x = torch.randn(SAMPLES, *shape, generator=generator, dtype=torch.float64)
+    samples = 2 if held.numel() > LARGE else SAMPLES
+    x = torch.randn(samples, *shape, generator=generator, dtype=torch.float64)
     with torch.no_grad():
         right = plain(held, x)
     g = torch.randn(right.shape, generator=generator, dtype=torch.float64)
@@ -192,15 +194,15 @@ def _bad_numbers_stay(key: str, layer: Any, x: Tensor) -> None:
         hit = torch.zeros(layer.n_post, dtype=torch.bool).index_fill_(0, post[pre == j], True)
         for bad in (torch.inf, torch.nan):
             x = x.clone()
-            x[2, j] = bad
+            x[-1, j] = bad
             with torch.no_grad():
                 found, calm = layer(x), layer(x.nan_to_num(0, 0, 0))
-            if bool(found[2, hit].isfinite().any()):
+            if bool(found[-1, hit].isfinite().any()):
                 raise Wrong(key, f"an activity of {bad} does not reach its targets")
-            found[2, hit] = calm[2, hit]
+            found[-1, hit] = calm[-1, hit]
             if not _near(found, calm, SLACK):
                 raise Wrong(key, f"an activity of {bad} reaches units without a connection to it")
-            x[2, j] = 0
+            x[-1, j] = 0
 
 
 def _makes_of_many(
@@ -237,16 +239,16 @@ def answers_in_every_way(
     answer: Callable[[Any, Tensor], Tensor],
     along: int,
     smooth: bool = True,
-    samples: int = SAMPLES,
+    size: Sequence[int] = (SAMPLES,),
 ) -> None:
     """Compare a network's answers in double precision with those to other calls of the same.
 
-    ``answer`` calls a network, whose samples lie ``along`` a dimension. In half precision it must
-    answer almost the same, if it is ``smooth``. What it answers where
-    gradients are kept is compared elsewhere with the graph.
+    ``answer`` calls a network, whose samples lie ``along`` a dimension; inputs have a ``size``, as
+    `example_input` takes it. In half precision it must answer almost the same, if it is ``smooth``.
+    What it answers where gradients are kept is compared elsewhere with the graph.
     """
     double = copy.deepcopy(network).double().eval()
-    x = _noise(double.example_input(samples))
+    x = _noise(double.example_input(*size))
     before = x.clone()
     with finding("forward"):
         wanted = answer(double, x.clone().requires_grad_()).detach()

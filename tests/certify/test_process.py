@@ -15,6 +15,7 @@ from areas import areas
 from columns import column, laminar
 from worms import driven, worm
 
+from connectome_compiler.certify import meaning
 from connectome_compiler.certify.findings import Wrong
 from connectome_compiler.certify.process import probe
 from connectome_compiler.certify.state import unlike_uniform
@@ -258,6 +259,25 @@ def test_an_edit_is_found(edit: str, tmp_path: Path) -> None:
     with pytest.raises(Wrong) as found:
         probe(path, None)
     assert message in f"{found.value.where}: {found.value.problem}"
+
+
+@pytest.fixture
+def all_are_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put every network to the tests of large ones."""
+    monkeypatch.setattr(meaning, "MANY", -1)
+
+
+@pytest.mark.usefixtures("all_are_large")
+@pytest.mark.parametrize("made", NETWORKS)
+def test_a_sound_large_network_passes(made: Callable[[], Emission], tmp_path: Path) -> None:
+    test_a_sound_network_passes(made, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("all_are_large")
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_of_a_large_network_is_found(edit: str, tmp_path: Path) -> None:
+    test_an_edit_is_found(edit, tmp_path)
 
 
 def plant(path: Path, text: str) -> None:
