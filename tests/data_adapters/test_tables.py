@@ -369,7 +369,7 @@ def test_what_duckdb_unzips_is_checked_too(
         (pa.ArrowInvalid("Invalid: no such thing"), "e.csv", "no such thing", ""),
         (duckdb.OutOfMemoryException("Out of Memory Error: x"), "e.csv", "too large", "disk"),
         (duckdb.IOException("IO Error: No space left on device"), "e.csv", "too large", "disk"),
-        (duckdb.InvalidInputException("CSV Error on Line: 7"), "e.csv, line 7", "is no row", ""),
+        (duckdb.InvalidInputException("CSV Error on Line: 7"), "e.csv, line 7", "is not a row", ""),
         (
             duckdb.InvalidInputException("CSV Error on Line: 7\nOriginal Line: x\nIt is odd. \ny"),
             "e.csv, line 7",

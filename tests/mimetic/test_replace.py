@@ -456,7 +456,7 @@ def spoilt(how: str) -> nn.Module:
         ("replaced forward", "forward was replaced"),
         ("windowed", "a window already"),
         ("packed", "a window already"),
-        ("names taken", "mask and usage of its own"),
+        ("names taken", "it has mask and usage, names that"),
         ("attention", "NonDynamicallyQuantizableLinear"),
         ("tied", "layer and other share it"),
         ("listed", "also in 'block.order'"),
@@ -513,12 +513,12 @@ def test_nothing_is_changed_before_an_error() -> None:
         (lambda: Rule(form="diagonal"), "needs one of reduction, halfbandwidth, width"),
         (lambda: Rule(form="diagonal", reduction=1.0), "1 excluded"),
         (lambda: Rule(torus=True, mode="paper"), "mode='clean'"),
-        (lambda: Rule(grid_widths=3), "not two"),  # type: ignore[arg-type]
-        (lambda: Rule(grid_widths=(3, 3, 3)), "not two.*such as"),  # type: ignore[arg-type]
+        (lambda: Rule(grid_widths=3), "must be two"),  # type: ignore[arg-type]
+        (lambda: Rule(grid_widths=(3, 3, 3)), "must be two.*such as"),  # type: ignore[arg-type]
         (lambda: Rule(grid_widths=(0, 3)), "pre_width must be a whole number"),
         (lambda: Rule(form="gaussian", reduction=0.5, kernel="patches"), "kernel='auto'"),
         (lambda: plan(mlp(), "2d"), "'2' is not a rule"),  # type: ignore[arg-type]
-        (lambda: plan(mlp(), [Rule(), {"form": "2d"}]), "no rule"),  # type: ignore[list-item]
+        (lambda: plan(mlp(), [Rule(), {"form": "2d"}]), "not a rule"),  # type: ignore[list-item]
         (lambda: plan(cnn(), Rule("3", kernel="patches")), "layer '3'.*groups=1"),
         (lambda: plan(mlp(), Rule("head")), "matches no layer"),
         (lambda: plan(mlp(), [Rule(), Rule("head", form="keep")]), "there are 0, 2, 4"),

@@ -54,7 +54,7 @@ def test_nothing_is_lost_in_whatever_order(
 ) -> None:
     chemical = edge_list(graph)
     if not chemical.weight.any():
-        with pytest.raises(CompileError, match="no chemical connection has weight"):
+        with pytest.raises(CompileError, match="no chemical connection has a weight"):
             step(graph)
         return
     after = step(graph)

@@ -88,7 +88,7 @@ def test_units_are_no_channels() -> None:
         (Projection("a", "b", edges),),
         Provenance("by hand"),
     )
-    with pytest.raises(CompileError, match=r"a->b: is Linear\(\): not a convolution"):
+    with pytest.raises(CompileError, match=r"a->b: is Linear\(\), not a convolution"):
         run(graph, [SignChannels("dale")])
 
 
