@@ -23,7 +23,7 @@ def test_what_cannot_act_is_proved_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("net", "why"),
     [
-        (Branching(a=1.0), "depends on a number"),
+        (Branching(a=1.0), "depends on a computed number"),
         (InPlace(a=1.0), "in place"),
         (Bent(a=1.0), "tanh"),
     ],

@@ -129,7 +129,7 @@ def test_a_path_in_two_steps_passes_through_one_cell() -> None:
     by_edge = {f"{s.name} {s.edge}": s for s in support(Ncap().load(), worm)}
     ((first, second),) = by_edge["contra B.d->muscle.v"].paths
     assert (first.by_cell, second.by_cell) == ((("DB2", 4.0),), (("VD2", 5.0),))
-    assert by_edge["contra B.v->muscle.d"].verdict.startswith("not known")  # there is no VB
+    assert by_edge["contra B.v->muscle.d"].verdict.startswith("unknown")  # there is no VB
 
 
 @pytest.mark.parametrize(
