@@ -312,8 +312,11 @@ BAD_BUILDS: list[tuple[Sequence[str], Sequence[str]]] = [
     (["mine.toml", "--set", "skip=maybe"], ["Error: skip: ", "'keep' or 'drop'"]),
     (["mine.toml", "--set", "skip=kep"], ["did you mean 'keep'"]),
     (["mine.toml", "--set", "classes=many"], ["Error: classes: ", "'many'"]),
-    (["mine.toml", "--set", "classes=0"], ["Error: classes: ", "not positive"]),
-    (["mine.toml", "--set", "min_synapses=-1"], ["Error: min_synapses: ", "negative"]),
+    (["mine.toml", "--set", "classes=0"], ["Error: classes: ", "must be positive"]),
+    (
+        ["mine.toml", "--set", "min_synapses=-1"],
+        ["Error: min_synapses: ", "must be finite and at least 0"],
+    ),
     (["mine.toml", "--set", "policy=drop"], ["apply-dale and fold", "set apply-dale.policy or"]),
     (
         ["mine.toml", "--set", "skip=x", "--set", "classes=0", "--set", "split-flow.within=y"],
@@ -672,7 +675,7 @@ def test_list_tells_types_defaults_and_what_an_option_means(tmp_path: Path) -> N
     assert re.search(r'policy +"graded" +inhibitory neurons: .* \(graded \| units \| drop\)', stage)
     assert re.search(r"strength +0.5 +strength of .* \(number\)", stage)
     recipe = run_inside(["list", "microns-v1"], tmp_path).out
-    assert re.search(r"min_synapses, min_weight +0 +least weight .* \(number\)", recipe)
+    assert re.search(r"min_synapses, min_weight +0 +smallest weight .* \(number\)", recipe)
     assert "seed sets source.seed, null-model.seed" in recipe
     assert "null-model (pass): left out unless null is set" in recipe
     assert re.search(r'dale +"majority"', recipe)
