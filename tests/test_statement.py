@@ -138,7 +138,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "no hash": (lambda _: {"name": "x"}, "PROVENANCE: lacks 'sha256'"),
     "another word": (lambda s: {**s, "licence": "mine"}, "PROVENANCE: was altered"),
     "no licence": (lambda s: altered(s, licence=None), "PROVENANCE: lacks 'licence'"),
-    "no kind of evidence": (lambda s: altered(s, signs="guessed"), r"PROVENANCE\.signs: is"),
+    "no kind of evidence": (lambda s: altered(s, signs="guessed"), r"PROVENANCE\.signs: must be"),
     "measured after all": (lambda s: altered(s, measured=True), "is not what ccompile wrote"),
     "no table": (lambda s: altered(s, projections={"a": 1}), "is not what ccompile wrote"),
     "rows that are too short": (

@@ -93,7 +93,7 @@ def test_a_standard_column_comes_from_its_best_name_and_the_others_stay(load: An
         "ei": "d",
     }
     assert all(values[1] is None for name, values in found.items() if name != "neuron_id")
-    said = [note for note in notes(graph) if "is called" in note]
+    said = [note for note in notes(graph) if "is renamed" in note]
     pairs = [("class", "cell_class"), ("area", "region"), ("layer", "cortical_layer")]
     for note, (name, standard) in zip(said, pairs, strict=True):
         assert {name, standard} <= set(note.split())

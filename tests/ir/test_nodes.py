@@ -48,7 +48,7 @@ REFUSED: dict[str, Callable[[], Node]] = {
     "Attenuation.strength: must be finite, not nan": (
         lambda: Swept(inhibition=Attenuation("subtractive", nan))
     ),
-    "Swept.noise_std: must be a standard deviation, finite and not negative, not inf": (
+    "Swept.noise_std: must be finite and at least 0, not inf": (
         lambda: Swept(noise_std=inf)
     ),
     "Leaky.tau_ms: must be positive and finite, not 0.0": lambda: Leaky(0.0),

@@ -138,7 +138,7 @@ REFUSED: list[tuple[Any, Any, str, str]] = [
     (tuple[int, int], [1], "x", "1 entries, expected 2"),
     (tuple[int, int], [1, 2, 3], "x", "3 entries, expected 2"),
     (tuple[tuple[int, ...], ...], [[1], ["a"]], "x[1][0]", "'a', expected a whole number"),
-    (Colour, "green", "x", "'green', none of red, blue"),
+    (Colour, "green", "x", "must be one of red, blue, not 'green'"),
     (Colour, 1, "x", "1, expected a Colour"),
     (Inner, "left", "x", "'left', expected a Inner"),
     (Inner, {"side": "left"}, "x", "a table, expected a Inner"),

@@ -122,5 +122,5 @@ def test_no_file(tmp_path: Path) -> None:
         load_policy(tmp_path / "nothing.py", {})
     text = tmp_path / "net.txt"
     text.write_text("hello")
-    with pytest.raises(CompileError, match="no Python file"):
+    with pytest.raises(CompileError, match="not a Python file"):
         load_policy(text, {})

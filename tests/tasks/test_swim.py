@@ -133,7 +133,7 @@ def test_another_simulator_is_refused_with_the_command_that_helps(
 ) -> None:
     monkeypatch.setattr(metadata, "version", {"dm_control": "1.0.50", "mujoco": "4.0.0"}.get)
     with pytest.raises(
-        CompileError, match=r"mujoco: is 4\.0\.0, the task needs 3\.17\.0"
+        CompileError, match=r"mujoco: is 4\.0\.0, but the task needs 3\.17\.0"
     ) as caught:
         Swim(5)
     assert caught.value.hint == "pip install dm_control==1.0.50 mujoco==3.17.0"
