@@ -172,7 +172,7 @@ def test_build_leaves_other_files_alone_and_replaces_its_own(tmp_path: Path) -> 
     build = ("build", "microns-v1-surrogate", "--no-verify")
     (tmp_path / "model.py").write_text("a day of work")
     said = ccompile(*build, cwd=tmp_path)
-    must_fail(said, "Error: model.py: is there and was not made by ccompile")
+    must_fail(said, "Error: model.py: exists and was not made by ccompile")
     assert (tmp_path / "model.py").read_text() == "a day of work"
     (tmp_path / "model.py").unlink()
     (tmp_path / "other.txt").write_text("mine")

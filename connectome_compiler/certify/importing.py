@@ -84,7 +84,7 @@ def build_network(where: str, module: ModuleType, options: Mapping[str, Any]) ->
         given = ", ".join(f"{name}={value!r}" for name, value in options.items())
         raise CompileError(f"{where}: build({given})", str(error)) from error
     if not isinstance(network, nn.Module):
-        problem = f"returned {type(network).__name__}, no nn.Module"
+        problem = f"returned {type(network).__name__}, not an nn.Module"
         raise CompileError(f"{where}: build()", problem)
     return network
 

@@ -18,8 +18,8 @@ MODELLED = (
 )
 NOT_SAID = "how the connections were made is not stated"
 UNKNOWN = (
-    "NOT KNOWN TO BE MEASURED: nothing says how these connections came about. Before results are"
-    " taken for those of a brain, ask where the files are from."
+    "NOT KNOWN TO BE MEASURED: how these connections were obtained is not stated. Check the origin"
+    " of the files before you interpret results as those of a brain."
 )
 
 

@@ -141,7 +141,7 @@ def _check_place(path: Path) -> None:
     if path.is_symlink():
         target = Path(os.path.realpath(path))
         if target.is_symlink():
-            raise CompileError(str(path), "is a link in a circle", "remove it")
+            raise CompileError(str(path), "is a circular link", "remove it")
         _check_name(target)
 
 
@@ -149,7 +149,7 @@ def _must_be_ours(path: Path) -> None:
     """Refuse to replace what ccompile did not write, or what was edited since."""
     text = _read(path)
     if MARK not in text:
-        raise CompileError(str(path), "is there and was not made by ccompile", "move it away")
+        raise CompileError(str(path), "exists and was not made by ccompile", "move it away")
     above, seal, rest = text.rpartition(f"\n{SEAL}")
     if seal and rest.strip() == _sha256(above.rstrip("\n") + "\n"):
         return
@@ -163,7 +163,7 @@ def _must_be_ours(path: Path) -> None:
         hint = "move it away ({}), or choose another --out"
         problem = (
             "lacks the hash in its last line (an earlier version wrote none): "
-            "nothing tells whether it was edited"
+            "edits cannot be detected"
         )
         oldest = path.with_suffix(".safetensors")  # as version 0.1.0 called the arrays
         names += [oldest.name] if stated == [files.sha256(oldest)] else []

@@ -94,7 +94,7 @@ def identifier(name: str) -> Source:
     """Return ``name`` as source; raise `CompileError` unless Python reads it as that one name."""
     if not is_name(name):
         hint = "letters, digits and _, no digit first"
-        raise CompileError(f"name {_shown(name)}", "is no Python name", hint)
+        raise CompileError(f"name {_shown(name)}", "is not a valid Python name", hint)
     return Source(name)
 
 

@@ -83,7 +83,7 @@ RESERVED |= {"SIGNS", "TERMS", "READ_OUT"}  # of motifs, and of maps that are re
 def check_class_name(name: str, source: str) -> None:
     """Raise `CompileError` unless a class may be called ``name`` beside ``source``."""
     if not is_name(name) or name.startswith("__"):
-        raise CompileError(f"class name {name!r}", "is no Python name", "set class_name")
+        raise CompileError(f"class name {name!r}", "is not a valid Python name", "set class_name")
     taken: set[str] = set()
     for node in ast.walk(ast.parse(source)) if name in source else ():
         if isinstance(node, ast.Name):

@@ -34,11 +34,11 @@ def proven(source: str, class_name: str) -> Proven:
         problem = "its source is plain text: names from data could be code in it"
         raise VerifyError(where, problem, "let emit.module.assemble make it, or emit.render")
     if not source.replace("\n", "").isprintable():
-        raise VerifyError(where, "its source has characters that do not show", HINT)
+        raise VerifyError(where, "its source contains invisible characters", HINT)
     try:
         tree = ast.parse(source.encode())  # the bytes that will be imported
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise VerifyError(where, f"its source is no Python: {error}", HINT) from error
+        raise VerifyError(where, f"its source is not valid Python: {error}", HINT) from error
     read = _literals(where, tree, source)
     docstrings = (tree, *(n for n in tree.body if isinstance(n, ast.ClassDef)))
     made = [n for n in docstrings if n is tree or getattr(n, "name", "") == class_name]

@@ -89,7 +89,9 @@ class Bionic:
                 "template.lateral_inhibition", f"{self.lateral_inhibition} is negative"
             )
         if self.class_name and not self.class_name.isidentifier():
-            raise CompileError("template.class_name", f"{self.class_name!r} is no Python name")
+            raise CompileError(
+                "template.class_name", f"{self.class_name!r} is not a valid Python name"
+            )
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""

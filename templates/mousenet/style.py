@@ -101,7 +101,9 @@ class Mousenet:
             if getattr(self, field) < least:
                 raise CompileError(f"template.{field}", f"{getattr(self, field)} is under {least}")
         if self.class_name and not self.class_name.isidentifier():
-            raise CompileError("template.class_name", f"{self.class_name!r} is no Python name")
+            raise CompileError(
+                "template.class_name", f"{self.class_name!r} is not a valid Python name"
+            )
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""

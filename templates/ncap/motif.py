@@ -46,7 +46,7 @@ class Term:
 class Motif:
     """What the ncap style reads out of a graph of what it carries.
 
-    Raises `CompileError` for what is no motif.
+    Raises `CompileError` for what is not a motif.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -92,7 +92,7 @@ class Motif:
         return any(term.weight for term in self.onto(population))
 
     def part(self, population: str) -> Source:
-        """Return the switch without which nobody hears a population, or ""."""
+        """Return the switch without which a population has no targets, or ""."""
         if population == self.out.name:
             return code("")
         found = {
@@ -201,7 +201,7 @@ class Motif:
             raise CompileError("ncap", "square waves have more clocks than one input", HINT)
         for term in self.terms:
             if term.pre in clocks and term.post not in waves:
-                _refuse(term.key, "leads from the clock to what is no square wave")
+                _refuse(term.key, "leads from the clock to a population that is not a square wave")
         return joints[0], found[0] if found else None, tuple(p for p in others if p not in found)
 
     def _check_order(self) -> None:

@@ -87,7 +87,9 @@ class Ncap:
 
     def __post_init__(self) -> None:
         if self.class_name and not self.class_name.isidentifier():
-            raise CompileError("template.class_name", f"{self.class_name!r} is no Python name")
+            raise CompileError(
+                "template.class_name", f"{self.class_name!r} is not a valid Python name"
+            )
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""
@@ -408,7 +410,8 @@ def _doc(motif: Motif, text: _Text) -> str:
         names = [f"``{text.vars[p.name]}``" for p in motif.commands]
         spelled = ", ".join(names[:-1]) + (" and " if len(names) > 1 else "") + names[-1]
         parts.append(
-            f"The commands {spelled} ``(batch, 1)`` are 0 if left out; a part that is off is deaf."
+            f"The commands {spelled} ``(batch, 1)`` are 0 if left out; a part that is off ignores"
+            " its own."
         )
     parts.append(
         "Weights are numbers of shape ``(1,)``. A weight of shape ``(batch,)`` in its place, by"

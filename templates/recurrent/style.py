@@ -81,11 +81,18 @@ class Recurrent:
             if getattr(self, field) < 1:
                 raise CompileError(f"template.{field}", f"{getattr(self, field)} is under 1")
         if not 0 < self.dt_ms < float("inf"):
-            raise CompileError("template.dt_ms", f"{self.dt_ms} is no time step")
+            raise CompileError(
+                "template.dt_ms", f"{self.dt_ms} is not a time step: it must be positive and finite"
+            )
         if not 0 <= self.spectral_radius < float("inf"):
-            raise CompileError("template.spectral_radius", f"{self.spectral_radius} is no radius")
+            raise CompileError(
+                "template.spectral_radius",
+                f"{self.spectral_radius} is not a radius: it must be finite and at least 0",
+            )
         if self.class_name and not self.class_name.isidentifier():
-            raise CompileError("template.class_name", f"{self.class_name!r} is no Python name")
+            raise CompileError(
+                "template.class_name", f"{self.class_name!r} is not a valid Python name"
+            )
 
     def emit(self, graph: Graph, recipe: str) -> Emission:
         """Return the module for ``graph``; the text depends on graph, options and recipe alone."""

@@ -46,7 +46,7 @@ WRONG = {
 @pytest.mark.parametrize("how", WRONG)
 @pytest.mark.parametrize("text", ["a", "+canary()+", "{canary()}", "\\", '"""'])
 def test_what_is_misplaced_is_refused_whatever_it_says(how: str, text: str) -> None:
-    with pytest.raises(VerifyError, match=r"literal of its own|no Python"):
+    with pytest.raises(VerifyError, match=r"literal of its own|not valid Python"):
         proven(code("{}\n{}", HEAD, WRONG[how](text)), "Net")
 
 
@@ -62,9 +62,9 @@ def test_what_is_misplaced_is_refused_whatever_it_says(how: str, text: str) -> N
             code('"""m"""\nPROVENANCE: dict = {}\nclass Net:\n    """c"""\n', literal({})),
             "docstring",
         ),
-        (code("{}\nx = (\n", HEAD), "no Python"),
-        (code("{}\nx = '\u202e'\n", HEAD), "do not show"),
-        (code("{}\n\x0cx = 1\n", HEAD), "do not show"),
+        (code("{}\nx = (\n", HEAD), "not valid Python"),
+        (code("{}\nx = '\u202e'\n", HEAD), "invisible characters"),
+        (code("{}\n\x0cx = 1\n", HEAD), "invisible characters"),
     ],
 )
 def test_what_is_not_meant_is_refused(source: str, problem: str) -> None:
@@ -85,7 +85,7 @@ def test_code_is_a_constant_of_the_program() -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "1a", "class", "ｅval", "ﬁ", "a\n", "a;b", "self.x"])
 def test_identifiers_are_one_name(name: str) -> None:
-    with pytest.raises(CompileError, match="no Python name"):
+    with pytest.raises(CompileError, match="not a valid Python name"):
         identifier(name)
 
 

@@ -1,7 +1,7 @@
 """SmallFeedback: areas by hand.
 
-NOT KNOWN TO BE MEASURED: nothing says how these connections came about. Before results are taken
-for those of a brain, ask where the files are from.
+NOT KNOWN TO BE MEASURED: how these connections were obtained is not stated. Check the origin of the
+files before you interpret results as those of a brain.
 
 Populations are maps, whose units stand for the neurons of an area and layer. What reaches one is
 summed, then normalised over the batch, then rectified. Of each convolution's weights only some are
@@ -491,9 +491,9 @@ PROVENANCE: dict[str, Any] = {
             "read_out.weight": [[5, 28], {"start": "uniform", "fan_in": 28}],
             "read_out.bias": [[5], {"start": "uniform", "fan_in": 28}]}},
     "graph_sha256": "98c85fdf11c5827e1c2399dd425f8248305cbce3a7927831ef00703e7fc7023f",
-    "header_sha256": "ec3c4568457de518d07832efdae64d9d06ad18d40c4305feaa004b0ff9b95fd9",
+    "header_sha256": "b15f8411469f12132d9327a90436e0cfe05ee833f16dc447f6380c8d29490e7b",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "1698d16551f485d1c0db7556f70b9303170c0ba49e051b9369bda75917c17759",
+    "sha256": "3761672953af01c186411afc8651a617a0fa9d413b0ef06be2cc7499c56b216e",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

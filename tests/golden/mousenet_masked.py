@@ -1,7 +1,7 @@
 """SmallMasked: areas by hand.
 
-NOT KNOWN TO BE MEASURED: nothing says how these connections came about. Before results are taken
-for those of a brain, ask where the files are from.
+NOT KNOWN TO BE MEASURED: how these connections were obtained is not stated. Check the origin of the
+files before you interpret results as those of a brain.
 
 Populations are maps, whose units stand for the neurons of an area and layer. What reaches one is
 summed, then normalised over the batch, then rectified. Of each convolution's weights only some are
@@ -366,9 +366,9 @@ PROVENANCE: dict[str, Any] = {
             "read_out.weight": [[5, 28], {"start": "uniform", "fan_in": 28}],
             "read_out.bias": [[5], {"start": "uniform", "fan_in": 28}]}},
     "graph_sha256": "87a467179b1bc816abf3f64809a35b791494b4f3b1672d8c521cd07c60ffbde3",
-    "header_sha256": "5041866a47b81943950746e1a62abd49fce72eb93606c280fdb740c87b8d4acb",
+    "header_sha256": "6648ba414ec9cfd2a1971acbe78fbdb0b88c9f22d306e1abf877bae9460209c4",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "e627fbd277b2e98a6b4a60c037db6b56be1c8c3c90df80251632954d346dc112",
+    "sha256": "6088b33996b93036877d1c0b0b5b75834285a9a73332fdc2c70f242fb40732fb",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ class NcapSwimmer(nn.Module):
     stay as it is.
 
     The commands ``right``, ``left`` and ``speed`` ``(batch, 1)`` are 0 if left out; a part that
-    is off is deaf.
+    is off ignores its own.
 
     Weights are numbers of shape ``(1,)``. A weight of shape ``(batch,)`` in its place, by
     ``torch.func.functional_call``, gives every row its own.

@@ -48,9 +48,7 @@ REFUSED: dict[str, Callable[[], Node]] = {
     "Attenuation.strength: must be finite, not nan": (
         lambda: Swept(inhibition=Attenuation("subtractive", nan))
     ),
-    "Swept.noise_std: must be finite and at least 0, not inf": (
-        lambda: Swept(noise_std=inf)
-    ),
+    "Swept.noise_std: must be finite and at least 0, not inf": (lambda: Swept(noise_std=inf)),
     "Leaky.tau_ms: must be positive and finite, not 0.0": lambda: Leaky(0.0),
     "Leaky.tau_ms: must be positive and finite, not -1": lambda: Leaky(-1.0),
     "Leaky.tau_ms: must be positive and finite, not inf": lambda: Leaky(inf),
