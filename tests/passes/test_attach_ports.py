@@ -49,7 +49,7 @@ def test_joins_the_chosen_neurons(graph: Graph, read_in: Any, read_out: Any, whe
     chosen = [r["neuron_id"] for r in rows if not where or r["sign"] == 1]
     everyone = [r["neuron_id"] for r in rows]
     if not chosen:
-        with pytest.raises(CompileError, match=r"no neuron|no neurons"):
+        with pytest.raises(CompileError, match=r"no neuron|none of [0-9,]+ neurons"):
             step(graph)
         return
     digest = graph.digest()
