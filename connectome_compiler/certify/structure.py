@@ -130,7 +130,6 @@ def compare_with_graph(case: Case, network: Any, graph: Graph) -> None:
         problem = f"is {digest[:12]}..., not the one that the module was made from, {own[:12]}..."
         raise Wrong("graph", problem, own)
     p = graph.provenance
-    told = {"made": p.made, **stated}  # which modules of version 0.1.0 do not tell
     for name, wanted in (
         ("made", p.made),
         ("dataset", p.dataset),
@@ -142,8 +141,8 @@ def compare_with_graph(case: Case, network: Any, graph: Graph) -> None:
         ("licence", p.licence),
         ("citations", list(p.citations)),
     ):
-        if told[name] != wanted:
-            raise Wrong("PROVENANCE", f"{name} is {told[name]!r}, in the graph {wanted!r}")
+        if stated[name] != wanted:
+            raise Wrong("PROVENANCE", f"{name} is {stated[name]!r}, in the graph {wanted!r}")
     said = {word for p in graph.populations for word in words(p.node)} | NODE
     for name, unit in case.meaning.units(stated):
         meant = words(graph.population(name).node)
