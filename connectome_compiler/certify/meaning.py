@@ -136,6 +136,10 @@ class Meaning(Protocol):
         """Move parameters with foreign values to where they matter."""
         return
 
+    def choices(self, case: Case) -> tuple[Values, Options]:
+        """Return the values of options to try in this network, and those that it must refuse."""
+        return self.values, self.nonsense
+
     def start(self, law: str, stated: Stated) -> float:
         """Return where a number starts by a law that only this style has."""
         raise Wrong("state", f"has starts by a law that is not known: {law!r}")

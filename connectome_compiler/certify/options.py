@@ -7,12 +7,12 @@ from typing import Any
 
 from connectome_compiler.certify.findings import Wrong
 from connectome_compiler.certify.importing import alone
-from connectome_compiler.certify.meaning import Case
+from connectome_compiler.certify.meaning import Case, Options, Values
 
 
-def rounds(case: Case, most: int) -> Iterator[dict[str, Any]]:
+def rounds(case: Case, values: Values, most: int) -> Iterator[dict[str, Any]]:
     """Yield at most ``most`` choices of options, until each value of each was tried."""
-    defaults, values = case.stated["options"], case.meaning.values
+    defaults = case.stated["options"]
     others = {
         name: [value for value in values[name] if value != default]
         for name, default in defaults.items()
@@ -26,9 +26,9 @@ def rounds(case: Case, most: int) -> Iterator[dict[str, Any]]:
         }
 
 
-def refuses_nonsense(case: Case) -> None:
+def refuses_nonsense(case: Case, nonsense: Options) -> None:
     """Build with options that mean nothing."""
-    for name, value in {**case.meaning.nonsense, "no_such_option": 1}.items():
+    for name, value in {**nonsense, "no_such_option": 1}.items():
         if name in case.stated["options"] or name == "no_such_option":
             try:
                 with alone():

@@ -341,9 +341,10 @@ def _quiet_sizes(
 def other_options(case: Case) -> str:
     """Compare networks built with other options with what is stated of those."""
     meaning = case.meaning
-    refuses_nonsense(case)
+    values, nonsense = meaning.choices(case)
+    refuses_nonsense(case, nonsense)
     small = case.n_connections + case.n_products < SMALL
-    choices = list(rounds(case, 4 if small else 2))
+    choices = list(rounds(case, values, 4 if small else 2))
     for k, options in enumerate(choices):
         torch.manual_seed(0)
         other = case.chosen(options)

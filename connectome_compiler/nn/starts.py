@@ -40,6 +40,8 @@ def scale_to_radius(units: LeakyRates, layers: list[EdgeLinear], radius: float) 
 
     Raises `ValueError` if it is 0, as in a network without cycles.
     """
+    if not 0 < radius < math.inf:
+        raise ValueError(f"spectral_radius must be positive and finite, not {radius}")
     chemical = [layer for layer in layers if layer.kind == "chemical"]
     weights = [layer.effective_weight() for layer in layers]
     found = spectral_radius(

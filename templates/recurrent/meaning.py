@@ -34,7 +34,12 @@ class Leaky(Meaning):
         "spectral_radius": (0.7, None),
         "tau_ms": (33.0, 5.0),
     }
-    nonsense: ClassVar[Options] = {"activation": "?", "dt_ms": -1.0, "tau_ms": 0.0}
+    nonsense: ClassVar[Options] = {
+        "activation": "?",
+        "dt_ms": -1.0,
+        "spectral_radius": -1.0,
+        "tau_ms": 0.0,
+    }
     starts = frozenset({"spectral_radius", "tau_ms"})
     unscaled: ClassVar[Options] = {"spectral_radius": None}
 
@@ -47,6 +52,13 @@ class Leaky(Meaning):
         _dynamics_are_those_stated(network, case.stated["dynamics"])
         _starts(case, network)
         return ("time constants, and weights that come from data, start where it is stated",)
+
+    def choices(self, case: Case) -> tuple[Values, Options]:
+        """Return what to try and what to refuse: without a cycle, every spectral radius."""
+        if _has_cycle(case.build(**self.unscaled), case.stated):
+            return self.values, self.nonsense
+        values = {name: some for name, some in self.values.items() if name != "spectral_radius"}
+        return values, {**self.nonsense, "spectral_radius": 0.7}
 
     def shaken(self, network: Any) -> None:
         """Make some units fast beside the step of time, and some slow."""
@@ -195,8 +207,28 @@ def _size(network: Any) -> float:
 
 def _spectral_radius(network: Any, stated: dict[str, Any]) -> float:
     """Return the largest magnitude of an eigenvalue of the chemical weights, all in one matrix."""
-    from scipy.sparse import csr_array
     from scipy.sparse.linalg import eigs
+
+    matrix = _matrix(network, stated)
+    if (n := matrix.shape[0]) <= FEW:
+        return float(abs(np.linalg.eigvals(matrix.toarray())).max())
+    start = np.random.default_rng(0).random(n)
+    found = eigs(matrix, 1, ncv=64, v0=start, tol=1e-3, return_eigenvectors=False)
+    return float(abs(found).max())
+
+
+def _has_cycle(network: Any, stated: dict[str, Any]) -> bool:
+    """Return whether chemical connections lead from some unit back to it."""
+    from scipy.sparse.csgraph import connected_components
+
+    matrix = _matrix(network, stated)
+    loops, _ = connected_components(matrix, connection="strong")
+    return bool(loops < matrix.shape[0] or matrix.diagonal().any())
+
+
+def _matrix(network: Any, stated: dict[str, Any]) -> Any:
+    """Return the weights of all chemical projections as one sparse matrix, ``[post, pre]``."""
+    from scipy.sparse import csr_array
 
     first, n = {}, 0
     for p in stated["populations"]:
@@ -209,12 +241,7 @@ def _spectral_radius(network: Any, stated: dict[str, Any]) -> float:
             columns.append(j + first[pre])
             values.append(weights.astype(np.float64))
     entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
-    matrix = csr_array(entries, (n, n))
-    if n <= FEW:
-        return float(abs(np.linalg.eigvals(matrix.toarray())).max())
-    start = np.random.default_rng(0).random(n)
-    found = eigs(matrix, 1, ncv=64, v0=start, tol=1e-3, return_eigenvectors=False)
-    return float(abs(found).max())
+    return csr_array(entries, (n, n))
 
 
 def _dynamics_are_those_stated(network: Any, stated: dict[str, Any]) -> None:

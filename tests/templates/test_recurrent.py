@@ -20,6 +20,7 @@ from columns import column, laminar, load_module
 from torch.nn import functional
 from worms import driven, worm
 
+from connectome_compiler.certify.findings import Wrong
 from connectome_compiler.certify.process import probe
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import (
@@ -427,6 +428,20 @@ def test_compiles_and_exports(case: str, modules: dict[str, Any]) -> None:
     torch.testing.assert_close(exported(u), net(u))
 
 
+@pytest.mark.parametrize("chemical", [True, False])
+def test_networks_without_a_cycle_pass_too(chemical: bool, tmp_path: Path) -> None:
+    """Their spectral radius is 0, so no other can be chosen, and that is checked."""
+    graph = forward_only(chemical)
+    path = tmp_path / "net.py"
+    Recurrent().emit(graph, "toy").write(path)
+    assert probe(path, graph.save(tmp_path / "graph"))["n_connections"] == graph.n_connections
+    source = path.read_text()
+    assert source.count("if not found:") == 1
+    path.write_text(source.replace("if not found:", "if False:").replace("/ found", "/ 1"))
+    with pytest.raises(Wrong, match=r"takes spectral_radius=0\.7, which means nothing"):
+        probe(path, None)
+
+
 def test_weights_start_where_it_is_said(modules: dict[str, Any]) -> None:
     """Synapse counts over what each neuron receives in all: partition or not, it is the same."""
     for case in ("reservoir", "counts in parts"):
@@ -582,9 +597,11 @@ def test_options_of_the_network(modules: dict[str, Any]) -> None:
     assert y.shape == (2, 4, 7)
     assert state.shape == (2, 12)
     torch.testing.assert_close(net.units.log_tau.exp(), torch.full((12,), 30.0))
-    for options in ({"activation": "step"}, {"dt_ms": 0.0}, {"tau_ms": -1.0}):
-        with pytest.raises(ValueError, match=r"activation|dt_ms|tau_ms"):
-            build(**options)
+    wrong = [("activation", "step"), ("dt_ms", 0.0), ("tau_ms", -1.0)]
+    wrong += [("spectral_radius", radius) for radius in (0.0, -1.0, float("nan"), float("inf"))]
+    for option, value in wrong:
+        with pytest.raises(ValueError, match=option):
+            build(**{option: value})
 
 
 # --- what is refused --------------------------------------------------------------------------
@@ -612,10 +629,11 @@ def changed(graph: Graph, key: str, **fields: Any) -> Graph:
     return graph.with_projections(found)
 
 
-def forward_only() -> Graph:
+def forward_only(chemical: bool = True) -> Graph:
+    """Make a worm without a cycle of chemical connections, or without any of them."""
     graph = worm(8)
     q = graph.projections[0]
-    below = q.synapses.keep(q.synapses.post > q.synapses.pre)
+    below = q.synapses.keep((q.synapses.post > q.synapses.pre) & chemical)
     return driven(graph.with_projections([replace(q, connectivity=below), graph.projections[1]]))
 
 
