@@ -376,11 +376,11 @@ def fetch(recipe: str, settings: tuple[str, ...]) -> None:
     """
     from connectome_compiler.recipe import load_recipe
 
-    source = load_recipe(recipe, settings).source
-    adapter = source.make()
+    chosen = load_recipe(recipe, settings)
+    adapter = chosen.make().source
     if not hasattr(adapter, "fetch"):
-        problem, hint = "has nothing to download", f"ccompile build {recipe} works without"
-        raise CompileError(f"source {source.use}", problem, hint)
+        problem, hint = "has nothing to download", "its builds need no ccompile fetch"
+        raise CompileError(f"source {chosen.source.use}", problem, hint)
     for path in adapter.fetch():
         _print(path)
 

@@ -24,6 +24,14 @@ from connectome_compiler.errors import CompileError, Faults, UnknownNameError, n
 LONGEST = 1 << 16  # maximal number of characters of an option
 MOST_ITEMS = 10_000  # of an option that is a list
 
+# What is said of a value, by what pydantic found.
+_IN_WORDS = {
+    **dict.fromkeys(("float_type", "float_parsing"), "expected a number"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "expected an integer"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "expected true or false"),
+    "string_type": "expected text",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Raw:
@@ -71,7 +79,10 @@ def _checked(where: str, hint: Any, value: Any, example: str) -> Any:
         first = error.errors()[0]
         place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
         shown = repr(value.text) if isinstance(value, Raw) else repr(value)
-        expected = first["msg"].replace("Input should be", "expected")
+        shown = spell(value) if isinstance(value, bool) else shown
+        expected = _IN_WORDS.get(first["type"]) or first["msg"].replace(
+            "Input should be", "expected"
+        )
         close = nearest(str(first["input"]), _words(hint))
         way = f"did you mean {close!r}?" if close else example
         raise CompileError(f"{where}{place}", f"is {shown}: {expected}", way) from error

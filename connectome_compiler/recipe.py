@@ -203,7 +203,8 @@ class Recipe:
             for key in options:
                 must_exist(f"{where}: {cls.name}", cls, key)
             stage = Stage("pass", cls.name, cls.name, cls, {**own, **options})
-        return self._with(where, replace(stage, id=called or stage.id), after, before, ())
+        stage = replace(stage, id=called or stage.id)
+        return self._with(where, stage, after, before, (), 'called="..."')
 
     def _with(
         self,
@@ -212,6 +213,7 @@ class Recipe:
         after: str | None,
         before: str | None,
         added: Sequence[str],
+        naming: str = 'id = "..."',
     ) -> Recipe:
         """Return the recipe with ``stage``: behind those ``added`` at its place already."""
         order = list(self.stages)
@@ -228,8 +230,10 @@ class Recipe:
             )
             raise CompileError(place, problem)
         if stage.id in order:
-            waits = [f"set {stage.id}.{key}, or " for key in self.stages[stage.id].off]
-            hint = "".join(waits[:1]) + "give this one another id"
+            waits = [
+                f"set {self.names(f'{stage.id}.{k}')[0]}, or " for k in self.stages[stage.id].off
+            ]
+            hint = "".join(waits[:1]) + f"give this one another id: {naming}"
             raise CompileError(place, f"is already in the recipe, as {stage.id!r}", hint)
         at = order.index(anchor) - (before is not None)  # of the passes: the source is none
         while before is None and at + 1 < len(order) and order[at + 1] in added:
@@ -353,7 +357,8 @@ def _with_passes(recipe: Recipe, passes: Iterable[str]) -> Recipe:
             raise CompileError(where, "is not PASS after STAGE, or PASS before STAGE", hint)
         stage = _stage(where, "pass", None, {"use": found["use"]}, Path())
         stage = replace(stage, id=found["id"] or stage.id)
-        recipe = recipe._with(where, stage, **_side(found["side"], found["anchor"]), added=added)
+        side, naming = _side(found["side"], found["anchor"]), "... as NAME"
+        recipe = recipe._with(where, stage, **side, added=added, naming=naming)
         added.append(stage.id)
     return recipe
 
@@ -386,8 +391,23 @@ def read_recipe(name: str, children: tuple[str, ...] = ()) -> str:
         if os.path.isfile(name + SUFFIX):  # noqa: PTH113  (a name can be too long for pathlib)
             raise CompileError(f"recipe {name!r}", "no such name", f"the file is {name}{SUFFIX}")
         where = f"{children[-1]}: recipe" if children else "recipe"
+        if hint := _other_than_a_recipe(name):
+            raise CompileError(f"{where} {name!r}", "is not a recipe", hint)
         raise UnknownNameError.among(where, name, recipe_names())
     return recipe_text(name)
+
+
+def _other_than_a_recipe(name: str) -> str:
+    """Return what to do with the name of something else, "" if nothing has it."""
+    if os.path.isfile(os.path.join(name, "graph.json")):  # noqa: PTH113, PTH118  (as above)
+        return "a saved graph is built from Python, and the way is in docs/python.md"
+    if name.endswith(".py") and os.path.isfile(name):  # noqa: PTH113
+        return "ccompile inspect and ccompile verify take built modules"
+    if os.path.isfile(name):  # noqa: PTH113
+        return f"a table of connections is built with: ccompile build table --set edges={name}"
+    if kinds := [kind for kind in ("adapter", "pass", "template") if name in known(kind)]:
+        return f"it is the name of a {kinds[0]}, and ccompile list {name} shows its options"
+    return ""
 
 
 def _load(name: str, children: tuple[str, ...]) -> Recipe:

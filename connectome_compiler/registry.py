@@ -63,10 +63,13 @@ def find(kind: Kind, name: str, where: str = "", folder: Path = Path()) -> type[
             problem = f"is called {cls.name!r}, like an installed one"
             raise CompileError(f"{place} {name!r}", problem, "give it another name")
         return cls
+    if kind != "template" and name.endswith(".py"):
+        hint = f"say which class or function of the file: {name}:NAME"
+        raise CompileError(f"{place} {name!r}", "has no NAME", hint)
     point = entry(kind, name, place)
     try:
         found: type[Any] = point.load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever the code of a plugin raises
         raise _broken(place, name, error) from error
     return found
 
@@ -112,7 +115,9 @@ def _recipes() -> dict[str, EntryPoint]:
 
 def _broken(place: str, name: str, error: Exception) -> CompileError:
     hint = "reinstall the package that provides it"
-    return CompileError(f"{place} {name!r}", f"cannot be imported: {error}", hint)
+    expected = isinstance(error, ImportError | AttributeError | OSError)
+    why = error if expected else f"{type(error).__name__}: {error}"
+    return CompileError(f"{place} {name!r}", f"cannot be imported: {why}", hint)
 
 
 def docstring(kind: Kind, name: str) -> str:

@@ -214,7 +214,7 @@ def test_a_module_that_was_edited_is_not_built_over(tmp_path: Path) -> None:
     must_fail(
         run_inside(build, tmp_path),
         "Error: model.py: was edited since ccompile wrote it\n",
-        "keep it under another name (model.py",
+        "rename model.py",
     )
     assert module.read_text() == edited
     module.rename(tmp_path / "kept.py")
@@ -324,6 +324,8 @@ BAD_BUILDS: list[tuple[Sequence[str], Sequence[str]]] = [
     ),
     (["mine.toml", "--pass", "keep-core"], ["--pass 'keep-core'", "for example --pass 'keep-core"]),
     (["mine.toml", "--pass", "keep-core after dale"], ["stage 'dale'", "'apply-dale'"]),
+    (["mine.toml", "--pass", "apply-dale after source"], ["as 'apply-dale'", "another id: ... as"]),
+    (["mine.toml", "--pass", "mine.py after source"], ["has no NAME", "mine.py:NAME"]),
     (["mine.toml", "--set", "noise_std=nan"], ["noise_std", "nan"]),
     (["mine.toml", "--set", "steps"], ["--set steps", "not key=value"]),
     (
@@ -599,7 +601,7 @@ def test_verify_passes_and_finds_what_was_altered(module: Path, tmp_path: Path) 
     [
         (["verify", "none.py"], ["none.py: no such file"]),
         (["verify", "file"], ["file"]),
-        (["verify", "folder.py"], ["folder.py"]),
+        (["verify", "folder.py"], ["folder.py: is a folder"]),
         (["verify", "plain.py"], ["plain.py"]),
         (["inspect", "none.py"], ["none.py: no such file", "ccompile build"]),
         (["inspect", "folder.py"], ["folder.py"]),
@@ -613,7 +615,12 @@ def test_verify_passes_and_finds_what_was_altered(module: Path, tmp_path: Path) 
         (["list", "split-flo"], ["name 'split-flo'", "did you mean 'split-flow'"]),
         (["list", "none.toml"], ["none.toml: no such file"]),
         (["fetch", "micron-v1"], ["did you mean 'microns-v1'"]),
-        (["fetch", "toy.toml"], ["nothing to download"]),
+        (["list", "--toml", "ablate"], ["is not a recipe", "the name of a pass"]),
+        (["build", "file"], ["is not a recipe", "ccompile build table --set edges=file"]),
+        (["build", "plain.py"], ["is not a recipe", "ccompile inspect"]),
+        (["build", "saved"], ["is not a recipe", "docs/python.md"]),
+        (["fetch", "toy.toml"], ["nothing to download", "builds need no"]),
+        (["fetch", "table"], ["edges: is not set", "--set edges="]),
     ],
 )
 def test_the_other_commands_fail_as_plainly(
@@ -622,6 +629,8 @@ def test_the_other_commands_fail_as_plainly(
     (tmp_path / "file").write_text("x")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder.py").mkdir()
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "graph.json").write_text("{}")
     (tmp_path / "plain.py").write_text("x = 1\n")
     (tmp_path / "broken.py").write_text("x = (\n")
     (tmp_path / "altered.py").write_text("PROVENANCE: dict = {'name': 'x'}\n")

@@ -90,10 +90,16 @@ def test_plugins_are_found_but_replace_nothing(monkeypatch: pytest.MonkeyPatch) 
     assert find("pass", "drop-autapses").__name__ == "DropAutapses"
 
 
-@pytest.mark.parametrize("value", ["no_such_module:Pass", "fractions:NoSuchClass"])
+@pytest.mark.parametrize(
+    "value",
+    ["no_such_module:Pass", "fractions:NoSuchClass", "unfinished:Pass", "fails_at_once:Pass"],
+)
 def test_a_broken_plugin_is_named_and_hides_nothing(
-    value: str, monkeypatch: pytest.MonkeyPatch
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "unfinished.py").write_text("class Pass\n")
+    (tmp_path / "fails_at_once.py").write_text('raise ValueError("no")\n')
+    monkeypatch.syspath_prepend(str(tmp_path))
     plug(monkeypatch, "broken", value)
     with pytest.raises(CompileError, match=r"pass 'broken': cannot be imported: .*o"):
         find("pass", "broken")

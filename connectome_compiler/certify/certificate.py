@@ -56,6 +56,8 @@ def validate(module: Path, graph: Path | None = None, shown: str = "") -> Certif
     Raises `VerifyError` naming the projection and what is wrong with it, `CompileError` if there
     is nothing to check.
     """
+    if module.is_dir():
+        raise CompileError(str(module), "is a folder", "name a module in it, such as model.py")
     if not module.is_file():
         raise CompileError(str(module), "no such file", "ccompile build RECIPE --out model.py")
     if graph is not None and not (graph / "graph.json").is_file():

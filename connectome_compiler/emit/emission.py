@@ -157,10 +157,10 @@ def _must_be_ours(path: Path) -> None:
     names = [arrays_name(path.stem, sha256) for sha256 in stated]
     names = [name for name in names if path.with_name(name).exists()]
     if seal:
-        hint = "keep it under another name ({}), or choose another --out"
+        hint = "rename {} to keep it, or choose another --out"
         problem = "was edited since ccompile wrote it"
     else:
-        hint = "move it away ({}), or choose another --out"
+        hint = "move {} away, or choose another --out"
         problem = (
             "lacks the hash in its last line (an earlier version wrote none): "
             "edits cannot be detected"

@@ -10,6 +10,7 @@ import jinja2
 from jinja2.nativetypes import NativeEnvironment
 
 from connectome_compiler.emit.literal import Source, placed
+from connectome_compiler.errors import CompileError
 
 HOME = "connectome_compiler.templates"
 
@@ -52,5 +53,8 @@ def _joined(values: Iterable[Any]) -> Source:
 
 def _read(name: str) -> str:
     package, _, path = name.rpartition(":")
-    folder = resources.files(package or HOME)
-    return folder.joinpath(*path.split("/")).read_text("utf-8")
+    file = resources.files(package or HOME).joinpath(*path.split("/"))
+    if not file.is_file():
+        hint = "list it as package data in pyproject.toml, and install the package again"
+        raise CompileError(f"template {name}", f"there is no file {file}", hint)
+    return file.read_text("utf-8")

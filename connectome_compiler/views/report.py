@@ -57,7 +57,7 @@ def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
         lines += [f"not verified: run `{check}` before you trust it"]
     lines += ["", "written     " + ", ".join(str(path) for path in built.written)]
     lines += [f"saved       {path}" for path in saved]
-    lines += [f"next        {inspect}", f"            {_try(module, has_memory(graph))}"]
+    lines += [f"next        {inspect}", f"            {_try(module)}"]
     if not p.measured:
         unreal = "" if p.connectivity is Evidence.UNKNOWN else ": no real brain has this wiring"
         lines += ["", f"{p.source} is {standing(p.connectivity)}{unreal}"]
@@ -163,15 +163,26 @@ def _parameters(graph: Graph, total: int) -> list[str]:
     return beside("parameters", f"{total:,}: {', '.join(parts)}")
 
 
-def _try(module: Path, in_time: bool) -> str:
+def _try(module: Path) -> str:
     """Return a command that runs the module."""
     code = f"import {module.stem} as m; net = m.build(); "
-    if in_time:
+    if _returns_state(module):
         code += "y, state = net(net.example_input(4)); print(y.shape)"
     else:
         code += "print(net(net.example_input(4)).shape)"
     path = "" if module.parent == Path() else f"PYTHONPATH={shlex.quote(str(module.parent))} "
     return f"{path}{_command('python')} -c '{code}'"
+
+
+def _returns_state(module: Path) -> bool:
+    """Whether the network, the first class of a module, returns its state with its output."""
+    network = next(node for node in _parsed(module).body if isinstance(node, ast.ClassDef))
+    return any(
+        isinstance(node, ast.FunctionDef)
+        and node.name == "forward"
+        and isinstance(node.returns, ast.Subscript)
+        for node in network.body
+    )
 
 
 def _command(name: str) -> str:
