@@ -24,6 +24,7 @@ from connectome_compiler.statement import ALTERED, REBUILD, StatedProjection, St
 from connectome_compiler.text import Row, beside, notes, table, wrapped
 
 if TYPE_CHECKING:
+    from connectome_compiler.emit.emission import Emission
     from connectome_compiler.pipeline import Built
 
 MOST_NOTES = 3  # of a step, so that a build fits on a screen and a half
@@ -57,7 +58,10 @@ def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
         lines += [f"not verified: run `{check}` before you trust it"]
     lines += ["", "written     " + ", ".join(str(path) for path in built.written)]
     lines += [f"saved       {path}" for path in saved]
-    lines += [f"next        {inspect}", f"            {_try(module)}"]
+    lines += [
+        f"next        {inspect}",
+        f"            {_try(module, _returns_state(built.emission))}",
+    ]
     if not p.measured:
         unreal = "" if p.connectivity is Evidence.UNKNOWN else ": no real brain has this wiring"
         lines += ["", f"{p.source} is {standing(p.connectivity)}{unreal}"]
@@ -163,10 +167,10 @@ def _parameters(graph: Graph, total: int) -> list[str]:
     return beside("parameters", f"{total:,}: {', '.join(parts)}")
 
 
-def _try(module: Path) -> str:
+def _try(module: Path, in_time: bool) -> str:
     """Return a command that runs the module."""
     code = f"import {module.stem} as m; net = m.build(); "
-    if _returns_state(module):
+    if in_time:
         code += "y, state = net(net.example_input(4)); print(y.shape)"
     else:
         code += "print(net(net.example_input(4)).shape)"
@@ -174,13 +178,14 @@ def _try(module: Path) -> str:
     return f"{path}{_command('python')} -c '{code}'"
 
 
-def _returns_state(module: Path) -> bool:
-    """Whether the network, the first class of a module, returns its state with its output."""
-    network = next(node for node in _parsed(module).body if isinstance(node, ast.ClassDef))
+def _returns_state(emission: Emission) -> bool:
+    """Whether forward passes of the network return its state beside the output."""
     return any(
         isinstance(node, ast.FunctionDef)
         and node.name == "forward"
         and isinstance(node.returns, ast.Subscript)
+        for network in ast.parse(emission.source).body
+        if isinstance(network, ast.ClassDef) and network.name == emission.class_name
         for node in network.body
     )
 

@@ -23,6 +23,7 @@ from connectome_compiler.certify.findings import Wrong
 from connectome_compiler.certify.importing import load_alone
 from connectome_compiler.certify.meaning import meaning_of
 from connectome_compiler.certify.process import probe
+from connectome_compiler.emit.render import render
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir import Graph
 from connectome_compiler.passes.set_dynamics import SetDynamics
@@ -209,3 +210,11 @@ def test_the_commands_of_the_docs_run(installed: None, tmp_path: Path) -> None:
         command = [sys.executable, "-P", "-m", "connectome_compiler", *words]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+def test_a_template_that_was_not_installed_is_named(installed: None) -> None:
+    """Installers leave out what is not Python, unless pyproject.toml lists it."""
+    listed = tomllib.loads((HERE / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert listed["package-data"] == {"spiking_nets": ["*.jinja"]}
+    with pytest.raises(CompileError, match=r"template spiking_nets:lost.jinja: there is no file"):
+        render("spiking_nets:lost.jinja", {})

@@ -114,6 +114,15 @@ class Words:
     where: str
 
 
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [(DropAutapses, "write DropAutapses"), ("drop-autapses", "is not a pass"), (3, "3 is not a")],
+)
+def test_what_is_not_a_pass_is_refused(wrong: Any, words: str) -> None:
+    with pytest.raises(CompileError, match=words):
+        run(GRAPH, [DropAutapses(), wrong])
+
+
 @given(st.text(max_size=20))
 def test_options_are_spelled_as_toml(where: str) -> None:
     spelled = spell_options(Words(where))

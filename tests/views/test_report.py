@@ -158,6 +158,20 @@ def test_what_to_type_next_runs(tmp_path: Path) -> None:
         exec(alone, {"m": load_module(path)})  # what a user would paste
 
 
+@pytest.mark.parametrize(
+    ("returns", "words"),
+    [("tuple[Tensor, Tensor]", "y, state = net("), ("Tensor", "print(net(")],
+)
+def test_what_to_type_next_follows_the_network(returns: str, words: str) -> None:
+    """Whatever its units are: a style of a package can have any."""
+    forward = "class {}:\n    def forward(self, u: Tensor) -> {}: ...\n"
+    emission = fake(None)
+    source = forward.format("Net", returns) + forward.format("Layer", "list[Tensor]")
+    object.__setattr__(emission, "source", source)
+    text = report.of_build(Built("toy", laminar(column()), emission, (Path("net.py"),), None))
+    assert words in text
+
+
 def test_a_network_says_how_its_parts_are_joined() -> None:
     said = "\n".join(said_of(driven(worm(12), ports={"read_in": "direct"})))
     assert "units, one to one, to 4 selected, not of the connectome" in said
