@@ -25,7 +25,8 @@ from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir import Evidence
 
 from ._content import FETCH_AGAIN, unzipped
-from ._readers import Raw, ReadOptions
+from ._raw import Facts, Raw
+from ._readers import ReadOptions
 
 Ints = npt.NDArray[np.int64]
 Fill = Literal["none", "hull"]
@@ -227,7 +228,8 @@ def read(path: Path, options: ReadOptions) -> Raw:
         "weights are mean synapse counts over columns: the connectivity is modelled",
     )
     cells = pa.table({"neuron_id": ids, **columns(template, eye)})
-    return Raw(cells, pa.table(edges), notes, Evidence.MODELLED)
+    facts = Facts("a connectome of flyvis", "network", "pre", "post", "weight", cell_id="neuron_id")
+    return Raw(pa.table(edges), cells, facts, notes, Evidence.MODELLED)
 
 
 def columns(template: Template, eye: Tiling) -> dict[str, pa.Array]:

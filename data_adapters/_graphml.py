@@ -22,7 +22,8 @@ from connectome_compiler.ir import Evidence
 from ._content import unzipped
 from ._evidence import LESS_THAN_MEASURED
 from ._names import CHEMICAL, COUNT, ELECTRICAL, KIND, KIND_WORDS, plain
-from ._readers import Raw, ReadOptions, whole_numbers
+from ._raw import Facts, Raw
+from ._readers import ReadOptions, whole_numbers
 
 PIECE = 1 << 16  # bytes read at a time
 LONGEST = 1 << 20  # bytes of an element's tag, a comment, or the text of an attribute
@@ -253,7 +254,8 @@ def read(path: Path, options: ReadOptions) -> Raw:
     if told:
         notes.append(f"evidence according to the file: {told[:20]!r}")
     every = _both_ways(parser, pa.table(edges), notes)
-    return Raw(pa.table(cells), every, tuple(notes), evidence)
+    facts = Facts("GraphML", "network", "pre", "post", "weight", cell_id="neuron_id")
+    return Raw(every, pa.table(cells), facts, tuple(notes), evidence)
 
 
 def _known_ends(parser: _Parser, ids: pa.Array) -> None:

@@ -37,7 +37,8 @@ from ._content import (
     unzipped,
 )
 from ._names import ENDS, plain
-from ._readers import HEAD_BYTES, Orientation, Raw, ReadOptions, whole_numbers
+from ._raw import Facts, Raw
+from ._readers import HEAD_BYTES, Orientation, ReadOptions, whole_numbers
 
 BLOCK_BYTES = 1 << 22  # of text, read at a time; in memory its numbers take four times as much
 INTEGER = re.compile(r"0|-?[1-9]\d{0,18}")
@@ -399,7 +400,11 @@ def _raw(
     }
     if kind:
         edges["kind"] = pa.repeat(kind, len(value))
-    return Raw(pa.table({"neuron_id": ids}), pa.table(edges), tuple(said))
+    facts = Facts(
+        *("an adjacency matrix", "matrix", "pre", "post", "weight"),
+        cell_id="neuron_id", numbered=columns is None, n=len(ids),
+    )  # fmt: skip
+    return Raw(pa.table(edges), pa.table({"neuron_id": ids}), facts, tuple(said))
 
 
 def _places(labels: Sequence[str], names: pa.Array) -> npt.NDArray[np.int64]:

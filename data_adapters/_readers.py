@@ -1,7 +1,7 @@
 """Readers of whole-graph formats (matrices, GraphML, SONATA, ...), chosen by a file's content.
 
-A reader turns a file into ids and edges by name; all checks, from ids to thresholds, are those of
-the adapter ``table``. To add a format, write ``recognise`` and ``read`` and add a line to
+A reader turns a file into a `Raw`; what its columns mean, and all checks, are those of the adapter
+``table``. To add a format, write ``recognise`` and ``read`` and add a line to
 `READERS`. ``recognise`` runs before every other format is tried, so it must be quick and sure.
 """
 
@@ -15,9 +15,8 @@ from typing import Literal
 
 import pyarrow as pa
 
-from connectome_compiler.ir import Evidence
-
 from ._content import is_flyvis, is_graphml, is_hdf5, is_text_matrix, is_workbook, unzipped
+from ._raw import Raw
 
 HEAD_BYTES = 65536  # what `Reader.recognise` sees of a file
 
@@ -31,25 +30,12 @@ class ReadOptions:
     orientation: Orientation = ""  # square matrices: "pre-post" has presynaptic rows
     sheet: str = ""  # of a workbook
     population: str = ""  # of a file with several
+    header: Literal["", "none", "first"] = ""  # of a text: which line names the columns
+    mirror: Literal["", "yes", "no"] = ""  # whether a triangular matrix is half of a symmetric one
+    totals: Literal["", "keep", "drop"] = ""  # what the last row and column of a matrix are
+    decimal: Literal["", "comma", "point"] = ""  # how a text writes the point in numbers
     weight: str = ""  # the attribute of edges that is the weight; "none": each counts 1
     kind: str = ""  # the attribute that says chemical or electrical; "none": all are chemical
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Raw:
-    """A graph as read from a file, by ids, before its neurons are numbered.
-
-    ``cells`` has a column ``neuron_id`` and any others, one row per cell; none: the ends of the
-    edges. ``edges`` has columns ``pre`` and ``post`` (ids, int64 or string), ``weight`` (int64 or
-    float64), and may have ``kind`` ("chemical" or "electrical") and ``sign`` (int8; 0 = not known).
-    ``notes`` say what was read, dropped and counted. ``evidence`` is how the connections are known
-    according to the file, where that is less than measured.
-    """
-
-    cells: pa.Table | None
-    edges: pa.Table
-    notes: tuple[str, ...] = ()
-    evidence: Evidence = Evidence.UNKNOWN
 
 
 Read = Callable[[Path, ReadOptions], Raw]

@@ -22,7 +22,8 @@ from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.reading import must_be_file, read_bytes
 
 from ._content import FETCH_AGAIN
-from ._readers import Raw, ReadOptions
+from ._raw import Facts, Raw
+from ._readers import ReadOptions
 
 Ids = npt.NDArray[np.int64]
 
@@ -57,7 +58,8 @@ def read(path: Path, options: ReadOptions) -> Raw:
         ]
     found = pa.concat_tables([NO_EDGES, *tables], promote_options="permissive")
     joined = pa.concat_tables(cells, promote_options="permissive") if cells else None
-    return Raw(joined, found, tuple(notes))
+    facts = Facts("SONATA", "network", "pre", "post", "weight", cell_id="neuron_id")
+    return Raw(found, joined, facts, tuple(notes))
 
 
 ACCEPTED = "SONATA has /nodes/<population>/node_type_id, /edges/<population>/source_node_id, ..."

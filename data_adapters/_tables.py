@@ -32,6 +32,7 @@ from connectome_compiler.reading import must_be_file
 
 from ._content import FETCH_AGAIN, MOST_RATIO, gunzipped, is_gzip, unzipped
 from ._names import COUNT, ENDS, SIGN, SIZE, plain
+from ._raw import Locate
 
 MEMORY = "600MB"  # DuckDB's limit; beyond it, it spills to a temporary folder
 OFF = ("autoinstall_known_extensions", "autoload_known_extensions", "allow_community_extensions")
@@ -71,6 +72,7 @@ class Table:
     columns: dict[str, str]
     delimiter: str = ""  # of a text: its rows are lines below a header, all its columns text
     is_file: bool = True  # its rows are those of the file, not made from it by a reader
+    locate: Locate | None = None  # says where a row stands that a reader made
 
     @property
     def is_text(self) -> bool:
@@ -124,6 +126,8 @@ class Table:
 
     def at(self, row: int, column: str = "") -> str:
         """Return the location of a row: by line in a text file."""
+        if self.locate is not None:
+            return f"{self.path}, {self.locate(row, column)}"
         if not self.is_file:
             return str(self.path)
         place = f"line {self._line(row)}" if self.is_text else f"row {row}"
@@ -322,10 +326,16 @@ def _described(db: duckdb.DuckDBPyConnection, table: Table) -> Table:
     return replace(table, columns=dict(rows))
 
 
-def registered(db: duckdb.DuckDBPyConnection, name: str, path: Path, rows: pa.Table) -> Table:
+def registered(
+    db: duckdb.DuckDBPyConnection,
+    name: str,
+    path: Path,
+    rows: pa.Table,
+    locate: Locate | None = None,
+) -> Table:
     """Make what a reader got from ``path`` a table of the database; raise if it has no rows."""
     db.register(name, rows)
-    return _described(db, Table(name, path, {}, is_file=False))
+    return _described(db, Table(name, path, {}, is_file=False, locate=locate))
 
 
 def query(db: duckdb.DuckDBPyConnection, where: str, sql: str) -> list[Any]:

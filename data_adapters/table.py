@@ -37,6 +37,7 @@ from ._evidence import Vouched, vouched
 from ._ids import SAMPLE_ROWS, ends_are_text, refuse_rounded
 from ._names import CELL, COUNT, ELECTRICAL, ENDS, KIND, SIGN, SIZE, plain
 from ._presets import PRESETS, EdgeLayout, Preset, find_preset
+from ._raw import Facts
 from ._readers import READERS, Orientation, Reader, ReadOptions, reader_of
 from ._tables import Edges, arrow, database, open_table, registered, source_file
 
@@ -93,6 +94,12 @@ class Table:
     orientation: Orientation = ""  #: direction of a matrix: pre-post has presynaptic rows
     sheet: str = ""  #: sheet of a workbook
     population: str = ""  #: edge population of a SONATA file
+    #: which line of a text names its columns; none: none does, columns are 1, 2, ...
+    header: Literal["", "none", "first"] = ""
+    #: whether a matrix with nothing on one side of its diagonal is half of a symmetric one
+    mirror: Literal["", "yes", "no"] = ""
+    totals: Literal["", "keep", "drop"] = ""  #: what the last row and column of a matrix are
+    decimal: Literal["", "comma", "point"] = ""  #: how a text writes the point in numbers
     dataset: str = ""  #: name of the data set; empty: that of the file
     title: str = ""  #: one-line description of the data set
     licence: str = ""  #: licence of the data
@@ -151,21 +158,32 @@ class Table:
         steps.append(_read_step(path, reader.what, raw.notes))
         if not raw.edges.num_rows:
             raise CompileError(str(path), "has no connections", "; ".join(raw.notes))
-        table = registered(db, "edges", path, raw.edges)
-        sign, kind = (c if c in table.columns else None for c in ("sign", "kind"))
-        edges = Edges(table, "pre", "post", "weight", None, sign, kind)
+        table = registered(db, "edges", path, raw.edges, raw.locate)
         own = [] if raw.cells is None else [registered(db, "own_cells", path, raw.cells)]
-        return _Given(edges, None, None, raw.evidence), own
+        return self._recognised(table, raw.facts, raw.evidence, reader.options), own
 
     def _open(self, db: duckdb.DuckDBPyConnection, path: Path) -> _Given:
         """Open a plain table of connections and recognise its columns."""
-        table = open_table(db, path, "edges")
-        known = find_preset(self.preset, str(path), table.columns)
+        return self._recognised(open_table(db, path, "edges"), Facts())
+
+    def _recognised(
+        self,
+        table: _tables.Table,
+        facts: Facts,
+        evidence: Evidence = Evidence.UNKNOWN,
+        done: tuple[str, ...] = (),
+    ) -> _Given:
+        """Return what the columns of the connections mean, whatever their source is."""
+        path = table.path
+        known = None
+        if facts.shape == "list":
+            known = find_preset(self.preset, str(path), table.columns)
         preset, layout = known or (None, None)
-        pre, post = self._ends(table, layout)
+        pre, post = (facts.pre, facts.post) if facts.pre else self._ends(table, layout)
         ready = {} if layout is None else {"weight": layout.weight, "kind": "none"}
-        weight = self._column(table, "weight", COUNT, ready)
-        kind = self._column(table, "kind", KIND, ready)
+        weight = facts.weight or self._column(table, "weight", COUNT, ready)
+        # A reader that takes the option itself made a column of this name.
+        kind = table.find("kind") if "kind" in done else self._column(table, "kind", KIND, ready)
         if weight is None and not self.are_counts:
             problem = f"no column of weights, so rows would be counted instead of {self.unit}"
             raise CompileError(str(path), problem, "name it with weight=COLUMN")
@@ -180,7 +198,7 @@ class Table:
                 f"{path}, column {twice[0]}", problem, "name a different column for each"
             )
         edges = Edges(table, pre, post, weight, size, sign, kind)
-        return _Given(edges, preset, layout)
+        return _Given(edges, preset, layout, evidence)
 
     def _ends(self, table: _tables.Table, layout: EdgeLayout | None) -> tuple[str, str]:
         if self.pre or self.post:

@@ -78,6 +78,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     ),
     "connectome_compiler/passes/_rewire.py": ("tests/passes/test_null_model.py",),
     "data_adapters/_area_tables.py": (f"{ADAPTERS}/test_mesoscale.py",),
+    "data_adapters/_ask.py": (f"{ADAPTERS}/test_cases.py", f"{ADAPTERS}/test_hints.py"),
     "data_adapters/_cect.py": (f"{ADAPTERS}/test_celegans.py",),
     "data_adapters/_cell_tables.py": (*TABLES, f"{ADAPTERS}/test_presets.py"),
     "data_adapters/_citations.py": (f"{ADAPTERS}/test_presets.py", f"{ADAPTERS}/test_celegans.py"),
@@ -91,6 +92,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "data_adapters/_flyvis.py": (f"{ADAPTERS}/test_fly_visual.py",),
     "data_adapters/_ids.py": (*TABLES, f"{ADAPTERS}/test_microns_files.py"),
     "data_adapters/_names.py": (*TABLES, f"{ADAPTERS}/test_presets.py"),
+    "data_adapters/_raw.py": (*TABLES, f"{ADAPTERS}/test_cases.py"),
     "data_adapters/_readers.py": (*TABLES, f"{ADAPTERS}/test_sonata.py"),
     "data_adapters/_windows.py": (f"{ADAPTERS}/test_synthetic.py", f"{ADAPTERS}/test_mimetic.py"),
 }

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from connectome_compiler.data_adapters import _matrix
-from connectome_compiler.data_adapters._readers import Raw, ReadOptions, reader_of
+from connectome_compiler.data_adapters._raw import Raw
+from connectome_compiler.data_adapters._readers import ReadOptions, reader_of
 from connectome_compiler.data_adapters.table import Table
 from connectome_compiler.errors import CompileError, UnknownNameError
 

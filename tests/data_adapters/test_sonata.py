@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references import neurons
 
-from connectome_compiler.data_adapters._readers import Raw, ReadOptions, reader_of
+from connectome_compiler.data_adapters._raw import Raw
+from connectome_compiler.data_adapters._readers import ReadOptions, reader_of
 from connectome_compiler.data_adapters.table import Table
 from connectome_compiler.errors import CompileError, UnknownNameError
 

@@ -19,7 +19,8 @@ from references import edges
 
 from connectome_compiler.data_adapters import _readers
 from connectome_compiler.data_adapters import table as table_module
-from connectome_compiler.data_adapters._readers import Raw, Reader, ReadOptions
+from connectome_compiler.data_adapters._raw import Facts, Raw
+from connectome_compiler.data_adapters._readers import Reader, ReadOptions
 from connectome_compiler.data_adapters.table import Table
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir import Evidence, Graph
@@ -772,7 +773,9 @@ def made(path: Path, options: ReadOptions) -> Raw:
     rows = {"pre": ["a", "b", "a"], "post": ["b", "a", "a"], "weight": [2, 3, 4]}
     kinds = {"kind": ["chemical", "chemical", "electrical"]}
     signs = {"sign": pa.array([1, 0, 0], pa.int8())}
-    return Raw(cells, pa.table({**rows, **kinds, **signs}), (f"read from {path.name}",))
+    facts = Facts("a made file", "network", "pre", "post", cell_id="neuron_id")
+    edges = pa.table({**rows, **kinds, **signs})
+    return Raw(edges, cells, facts, (f"read from {path.name}",))
 
 
 def test_what_a_reader_returns_goes_through_the_same_checks(
