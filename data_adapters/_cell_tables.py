@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
 
 import duckdb
 import numpy as np
@@ -19,13 +21,27 @@ from connectome_compiler.ir.transmitters import canonical, signs_of
 from . import _tables
 from ._cells import COVERAGE_WORDS, Words, first_known, layer_of_word, missing, words_of
 from ._connections import DROPPED
-from ._content import is_number
+from ._content import is_number, unzipped
 from ._ids import ids_are_text, matching_id
-from ._names import CELL, N_SECTIONS, NM_UM, POSITION, SIGN_WORDS, VOXEL_UM, plain
+from ._names import (
+    CELL,
+    N_SECTIONS,
+    NM_UM,
+    POSITION,
+    SIGN_WORDS,
+    TRANSMITTER,
+    VOTES,
+    VOXEL_UM,
+    plain,
+    squeezed,
+)
 from ._presets import PERSONAL, CellLayout, Preset, cell_layout, role_of
 from ._tables import arrow, identifier, query, typed
+from ._text import UTF16
 
 Mask = npt.NDArray[np.bool_]
+CellSource = tuple[_tables.Table, str]  # and the column of its ids; empty: to be recognised
+Repeated = Literal["error", "first", "drop"]
 Keys = npt.NDArray[Any]  # int64, or objects that are text
 
 TYPE = ("cell_type", "primary_type", "primary_cell_type", "type")
@@ -36,16 +52,6 @@ ROLE_WORDS = {
     "sensory_neuron": "sensory",
 }
 
-# Columns that give a neuron's transmitter, best first; a later one fills the gaps of earlier ones.
-# Measured and reviewed calls come before the votes of a neuron's own synapses, and these before
-# one word per neuron from a classifier: in FlyWire's annotations top_nt is "dopamine" for every
-# Kenyon cell of the right mushroom body, known_nt acetylcholine.
-VOTES = "votes"  # of the synapses, from the table of connections
-TRANSMITTER = (
-    *("neurotransmitter", "transmitter", "known_nt", "verified_nt_type", "consensus_nt"),
-    *("consensusnt", "nt_type", "nt", VOTES, "top_nt"),
-    *("predicted_nt_type", "predictednt", "predicted_nt"),
-)
 CONSENSUS = ("consensus_nt", "consensusnt")  # combines predictions: blank means unknown
 
 
@@ -70,6 +76,18 @@ class CellFile:
         }
         return Cells(self.key, self.as_text, columns, (self,), ())
 
+    def without(self, keys: Keys) -> CellFile:
+        """Return the file less the rows of some ids."""
+        kept = ~np.isin(self.key, keys)
+        return replace(
+            self, key=self.key[kept], row=self.row[kept], data=self.data.filter(pa.array(kept))
+        )
+
+    def repeated(self) -> Keys:
+        """Return the ids of several rows."""
+        unique, times = np.unique(self.key, return_counts=True)
+        return np.asarray(unique[times > 1])
+
     def refuse_twice(self, kept: Mask | None = None, what: str = "cell") -> None:
         """Raise `CompileError` if a cell that is ``kept`` (none: any) occurs in several rows."""
         unique, first, place, times = np.unique(
@@ -85,7 +103,10 @@ class CellFile:
         earlier = self.table.at(int(self.row[k])).split(", ")[-1]
         problem = f"{what} {self.key[k]} occurs twice, first in {earlier}"
         n = int(twice.sum())
-        hint = f"one row per {what}; {n:,} of {len(unique):,} ids occur more than once"
+        hint = (
+            f"{n:,} of {len(unique):,} ids occur more than once: --set repeated_cells=first takes "
+            "the first row of each, repeated_cells=drop leaves them out with their connections"
+        )
         where = self.table.at(int(self.row[again]), self.key_column)
         raise CompileError(where, problem, hint)
 
@@ -128,6 +149,7 @@ class Cells:
     columns: dict[str, Column]
     files: tuple[CellFile, ...]
     notes: tuple[str, ...]
+    dropped: Keys = field(default_factory=lambda: np.zeros(0, np.int64))  # ids of no neuron
 
     @property
     def n(self) -> int:
@@ -136,8 +158,8 @@ class Cells:
 
     def find(self, *synonyms: str) -> str | None:
         """Return the first column with one of the names, in their order."""
-        spelled = {plain(c): c for c in reversed(self.columns)}
-        return next((spelled[s] for s in synonyms if s in spelled), None)
+        spelled = {squeezed(c): c for c in reversed(self.columns)}
+        return next((spelled[k] for s in synonyms if (k := squeezed(s)) in spelled), None)
 
     def words(self, *synonyms: str, meaning: Callable[[str], str | None] = str) -> Words | None:
         """Return the meanings of the words in the first such column; none without one."""
@@ -163,29 +185,45 @@ class Cells:
 
 def read_cells(
     db: duckdb.DuckDBPyConnection,
-    tables: Iterable[_tables.Table],
+    tables: Iterable[CellSource],
     edges: _tables.Edges,
     preset: Preset | None,
+    repeated: Repeated = "error",
 ) -> Cells:
     """Read and join tables of cells, sorted by id.
 
+    ``repeated`` says what to do with a cell in several rows of a file; its root id 0 is no cell.
     Raises `CompileError` naming file, row and column.
     """
     files: list[CellFile] = []
-    for table in tables:
+    told: list[str] = []
+    dropped: list[Keys] = []
+    for table, id_column in tables:
         layout = cell_layout(preset, table.columns)
         if named := [c for c in table.columns if plain(c) in PERSONAL]:
             problem = f"names people (column {named[0]}), and is therefore not read"
             hint = "leave the file out; processed_labels of Codex has the labels without the names"
             raise CompileError(str(table.path), problem, hint)
-        file = read_file(db, table, edges, layout)
+        file = read_file(db, table, edges, layout, id_column)
+        if are_root_ids(file.key_column) and not file.as_text and (file.key == 0).any():
+            n = int((file.key == 0).sum())
+            told.append(f"{n:,} rows of {table.path.name} dropped: root id 0 is no cell")
+            dropped.append(np.zeros(1, np.int64))
+            file = file.without(dropped[-1])
+        if repeated == "drop" and len(again := file.repeated()):
+            told.append(f"{len(again):,} cells with several rows dropped, with their connections")
+            dropped.append(again)
+            file = file.without(again)
         if files and file.as_text != files[0].as_text:
             mine, theirs = _ids(file.as_text), _ids(files[0].as_text)
             problem = f"column {file.key_column} holds {mine}, other cell tables {theirs}"
             raise CompileError(str(table.path), problem, "write ids in the same way in all files")
-        if layout is None or not layout.repeats:
+        if repeated != "first" and (layout is None or not layout.repeats):
             file.refuse_twice()
         files.append(file)
+    if dropped:  # in one table they are out in all
+        none = np.concatenate(dropped)
+        files = [file.without(none) for file in files]
     keys = np.unique(np.concatenate([f.key for f in files]))
     columns: dict[str, Column] = {}
     for file in files:
@@ -201,8 +239,14 @@ def read_cells(
             while made in columns and not values.equals(columns[made].values):
                 made += "_2"
             columns.setdefault(made, Column(values, file, name))
-    notes = _notes(files, len(keys))
-    return Cells(keys, files[0].as_text, columns, tuple(files), tuple(notes))
+    notes = [*told, *_notes(files, len(keys))]
+    none = np.unique(np.concatenate(dropped)) if dropped else keys[:0]
+    return Cells(keys, files[0].as_text, columns, tuple(files), tuple(notes), none)
+
+
+def are_root_ids(column: str) -> bool:
+    """Whether a column holds root ids, of which 0 means that nothing was segmented there."""
+    return squeezed(column).endswith("rootid")
 
 
 def _ids(as_text: bool) -> str:
@@ -214,12 +258,16 @@ def read_file(
     table: _tables.Table,
     edges: _tables.Edges,
     layout: CellLayout | None = None,
+    id_column: str = "",
 ) -> CellFile:
     """Read a table of cells by the ids that ``edges`` uses; only ids are checked.
 
-    Raises `CompileError` if no column has such ids.
+    ``id_column`` names theirs, where it is known. Raises `CompileError` if no column has such ids.
     """
-    if layout is None:
+    if id_column:
+        key = next((c for c in table.columns if c == id_column), table.find(id_column) or "")
+        as_text = ids_are_text(db, table, key)
+    elif layout is None:
         key, as_text = matching_id(db, table, edges)
     else:
         key, as_text = layout.cell_id, ids_are_text(db, table, layout.cell_id)
@@ -246,6 +294,63 @@ def read_file(
     return CellFile(table, key, as_text, layout, keys, row, data.drop_columns([_KEY]), n_lacking)
 
 
+def in_order(
+    db: duckdb.DuckDBPyConnection,
+    path: Path,
+    name: str,
+    before: list[CellSource],
+    source: str,
+) -> CellSource:
+    """Read a table whose row k describes neuron k of the source, the first of ``before``."""
+    if not before:
+        problem = f"order cannot be used with {source}, which has no order of its neurons"
+        raise CompileError("table.cell_id", problem, "name the column of their ids")
+    own, key = before[0]
+    where = str(path)
+    query(db, where, "SET preserve_insertion_order=true")
+    ids = arrow(db, where, f"SELECT {identifier(key)} FROM {own.name}").column(0)
+    table = _tables.open_table(db, path, f"{name}_rows")
+    rows = arrow(db, where, f"SELECT * FROM {table.name}")
+    if rows.num_rows + 1 == len(ids) and table.layout is not None:  # line 1 is a cell too
+        table = _tables.open_table(db, path, f"{name}_lines", "none")
+        rows = arrow(db, where, f"SELECT * FROM {table.name}")
+        if rows.num_columns == 1:
+            rows = rows.rename_columns(["label"])
+    query(db, where, "SET preserve_insertion_order=false")
+    if rows.num_rows != len(ids):
+        problem = f"has {rows.num_rows:,} rows for {len(ids):,} neurons of {own.path.name}"
+        raise CompileError(where, problem, "cell_id=order needs one row per neuron, in their order")
+    made = rows.append_column(_ORDER, ids)
+    return _tables.registered(db, name, path, made), _ORDER
+
+
+def read_labels(path: Path, n: int) -> pa.Array:
+    """Return the ``n`` names in a file, one per line, below a header or not."""
+    with unzipped(path) as file:
+        content = file.read(MOST_LABELS + 1)
+    if len(content) > MOST_LABELS:
+        raise CompileError(str(path), f"has more than {MOST_LABELS:,} bytes")
+    try:
+        text = content.decode("utf-16" if content[:2] in UTF16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CompileError(str(path), "is not UTF-8 text", "save it as UTF-8") from error
+    rows = [row for row in csv.reader(text.splitlines()) if "".join(row).strip()]
+    if wide := [row for row in rows if len(row) > 1]:
+        problem = f"has lines of {len(wide[0])} values, not of one name"
+        hint = f"give it as a table of cells: --set cells={path.name} --set cell_id=order"
+        raise CompileError(str(path), problem, hint)
+    names = [row[0].strip() for row in rows]
+    if len(names) == n + 1:  # a header
+        names = names[1:]
+    if len(names) != n:
+        problem = f"has {len(names):,} names for {n:,} neurons"
+        raise CompileError(str(path), problem, "one name per line, in the order of the matrix")
+    return pa.array(names, pa.string())
+
+
+MOST_LABELS = 1 << 28  # bytes
+
+
 def _trimmed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return texts stripped of blanks, null where nothing is left."""
     trimmed = pc.utf8_trim(texts, " ")
@@ -254,6 +359,7 @@ def _trimmed(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 AT_ONCE = 512  # columns, so that DuckDB's buffers fit its memory
 _KEY = "\ue000key"  # no file has a column of this name
+_ORDER = "neuron_id"  # the ids that rows get from their order
 
 
 def register_codes(db: duckdb.DuckDBPyConnection, kept: Keys, dropped: Keys) -> None:
@@ -304,13 +410,17 @@ def neuron_columns(
         ("cortical_layer", CELL["layer"], layer_of_word),
     ):
         if (name := cells.find(*synonyms)) is not None:
-            made[standard] = cells.columns[name].words(meaning)
+            made[standard] = told = cells.columns[name].words(meaning)
+            own = cells.columns[name].words()
+            if name != standard and meaning is not str and (told != own).any():
+                notes.append(f"{standard} from column {name}, which is kept")
+                continue  # layers 2 and 3 are both L2/3: the source's words are worth more
             used.add(name)
             if name != standard:
                 notes.append(renamed(name, standard))
     for standard, values, name, note in (
         ("role", *_roles(cells, preset)),
-        ("axon_coverage", *coverage_of(cells, "axon_coverage")),
+        ("axon_coverage", *_known_coverage(cells)),
     ):
         if values is not None:
             made[standard] = values
@@ -372,6 +482,18 @@ def _roles(cells: Cells, preset: Preset | None) -> Found:
     told = int((~missing(roles)).sum())
     # The super class is kept too: it is more specific than the role.
     return roles, "role", f"roles of {told:,} of {cells.n:,} cells from column {name}"
+
+
+def _known_coverage(cells: Cells) -> Found:
+    """Return coverages of ``axon_coverage``, or of a column of CAVE whose words are all known."""
+    for name in CELL["coverage"]:
+        words = cells.words(name)
+        if words is None:
+            continue
+        unknown = any(w.lower() not in COVERAGE_WORDS for w in words if w is not None)
+        if name == "axon_coverage" or not unknown:
+            return coverage_of(cells, name)
+    return None, "", ""
 
 
 def coverage_of(cells: Cells, *synonyms: str) -> Found:

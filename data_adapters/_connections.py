@@ -11,13 +11,15 @@ import numpy.typing as npt
 
 from connectome_compiler.errors import CompileError
 
+from ._ask import unsaid
 from ._ids import refuse_id, refuse_rounded_ends
-from ._names import CHEMICAL, KIND_WORDS, RECEIVED, SIGN_WORDS
-from ._tables import INTEGERS, Edges, Table, arrow, first_row, query, quoted
+from ._names import CHEMICAL, KIND_WORDS, RECEIVED, SIGN_WORDS, squeezed
+from ._tables import INTEGERS, Edges, Table, arrow, first_row, identifier, query, quoted
 
 # Codes for an end of an edge that is not a kept neuron.
 DROPPED, UNKNOWN, MALFORMED = -1, -2, -3
 BELOW = -4  # both ends of the one row that stands for all pairs below a threshold
+ZERO = -5  # both ends of a row of weight 0, which is no connection
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,8 +33,9 @@ class Connections:
     ``size`` is none where the table has none, or lacks it in ``n_rows_without_size``. ``sign`` is
     none if the table has none, and 0 where no row of a pair gives it, or where the rows of a pair
     disagree, as in ``n_sign_conflicts`` pairs. ``n_repeated_rows`` have counts and repeat a pair of
-    an earlier row. ``listed`` are the neurons with any row as pre, whatever its post.
-    ``n_below`` pairs, of ``weight_below`` in all, were below the threshold.
+    an earlier row; ``n_zero_rows`` have a weight of 0, and are no connection. ``listed`` are the
+    neurons with any row as pre, whatever its post. ``n_below`` pairs, of ``weight_below`` in
+    all, were below the threshold.
     """
 
     post: npt.NDArray[np.int32]
@@ -51,6 +54,7 @@ class Connections:
     n_sign_conflicts: int
     n_below: int
     weight_below: float
+    n_zero_rows: int = 0
 
 
 def read_connections(
@@ -80,7 +84,8 @@ def read_connections(
     inner = not listed and not table.is_text
     got = _summed(db, edges, codes, as_text, are_counts, at_least, inner)
     worst = np.minimum(got["post"], got["pre"])
-    rows = {c: int(got["n_rows"][worst == c].sum()) for c in (DROPPED, UNKNOWN, MALFORMED)}
+    special = (DROPPED, UNKNOWN, MALFORMED, ZERO)
+    rows = {c: int(got["n_rows"][worst == c].sum()) for c in special}
     n_rows = int(got["n_rows"].sum())
     if inner:
         ((n_all,),) = query(db, where, f"SELECT count(*) FROM {table.name}")
@@ -108,6 +113,12 @@ def read_connections(
         hint = f"known: {known}; or kind=none, if the column means something else"
         raise CompileError(table.at(row, edges.kind), problem, hint)
     used = (worst >= DROPPED) | (worst == BELOW)
+    if (
+        edges.count
+        and edges.signed == ""
+        and (got["negative"][used].any() or (are_counts and got["bad_n"][used].any()))
+    ):
+        _ask_for_signs(db, edges, are_counts)
     if edges.count and got["bad_n"][used].any():
         _refuse_weight(db, edges, are_counts)
     if edges.size and got["bad_s"][used].any():
@@ -131,15 +142,19 @@ def read_connections(
     without = int(got["no_size"][kept].sum())
     has_size = edges.size is not None and without == 0
     plus, minus = got["plus"][kept], got["minus"][kept]
+    if edges.signed == "weight" and (plus & minus).any():
+        _refuse_both_signs(db, edges, codes, as_text, {c: v[kept] for c, v in got.items()})
     below = worst == BELOW
     sources = np.unique(got["pre"][got["pre"] >= 0]) if listed else np.empty(0)
     return Connections(
         post=got["post"][kept],
         pre=got["pre"][kept],
         weight=weight.astype(np.int32 if are_counts else np.float64),
-        kind=got["kind"][kept].astype(np.int8),
+        kind=np.full(int(kept.sum()), edges.every, np.int8)
+        if edges.kind is None
+        else got["kind"][kept].astype(np.int8),
         size=got["size"][kept].astype(np.float64) if has_size else None,
-        sign=plus.astype(np.int8) - minus.astype(np.int8) if edges.sign else None,
+        sign=plus.astype(np.int8) - minus.astype(np.int8) if _is_signed(edges) else None,
         listed=sources.astype(np.int32),
         n_rows=n_rows,
         n_dropped_rows=rows[DROPPED],
@@ -150,7 +165,13 @@ def read_connections(
         n_sign_conflicts=int((plus & minus).sum()),
         n_below=int(got["pairs"][below].sum()),
         weight_below=float(got["n"][below].sum()),
+        n_zero_rows=rows[ZERO],
     )
+
+
+def _is_signed(edges: Edges) -> bool:
+    """Whether connections have signs, of a column or of their weights."""
+    return edges.sign is not None or (edges.signed == "weight" and edges.count is not None)
 
 
 def _summed(
@@ -174,7 +195,7 @@ def _summed(
     got: dict[str, npt.NDArray[Any]] = {
         **{name: np.zeros(n, np.int8) for name in ("kind", "pairs", "no_size")},
         **{name: np.zeros(n, np.bool_) for name in ("bad_n", "bad_s", "bad_sign")},
-        **{name: np.zeros(n, np.bool_) for name in ("plus", "minus")},
+        **{name: np.zeros(n, np.bool_) for name in ("plus", "minus", "negative")},
     }
     for name in found.column_names:
         got[name] = found.column(name).to_numpy()
@@ -193,11 +214,17 @@ def _grouped(
     if edges.count:
         strength = "n"
         taken["n"] = table.real(edges.count)
+        if edges.signed == "weight":
+            taken["w"], taken["n"] = taken["n"], f"abs({taken['n']})"
+            sums["plus"] = "coalesce(bool_or(w > 0), false)"
+            sums["minus"] = "coalesce(bool_or(w < 0), false)"
         good = _good_weight("n", are_counts)
         sums["n"] = f"sum(CASE WHEN {good} THEN n::BIGINT ELSE 0 END)::BIGINT"
         sums["bad_n"] = f"bool_or(({good}) IS NOT TRUE)"
         if not are_counts:  # in one order, since a sum of real numbers depends on it
             sums["n"] = f"coalesce(sum(n ORDER BY n) FILTER ({good}), 0)"
+            if edges.signed == "":
+                sums["negative"] = "coalesce(bool_or(n < 0), false)"
         elif table.columns[edges.count] in INTEGERS:  # the same, several times faster
             sums["n"] = "coalesce(sum(n), 0)::BIGINT"
             sums["bad_n"] = "count(n) < count(*) OR min(n) < 1"
@@ -207,7 +234,7 @@ def _grouped(
         sums["size"] = "sum(s)::DOUBLE"
         sums["no_size"] = "(count(*) - count(s))::UINTEGER"
         sums["bad_s"] = "coalesce(min(s) < 0, false) OR count(given) > count(s)"
-    if edges.sign:
+    if edges.sign and "plus" not in sums:
         taken["sign"] = _sign(table, edges.sign)
         sums["plus"] = "coalesce(bool_or(sign > 0), false)"
         sums["minus"] = "coalesce(bool_or(sign < 0), false)"
@@ -218,6 +245,8 @@ def _grouped(
     values = ", ".join(f"{value} AS {name}" for name, value in sums.items())
     code = f"CASE WHEN {{0}} IS NULL THEN {MALFORMED} ELSE coalesce({{0}}_cell.code, {UNKNOWN}) END"
     code, join = ("{0}_cell.code", "JOIN") if inner else (code, "LEFT JOIN")
+    if edges.count:
+        code = f"CASE WHEN n = 0 THEN {ZERO} ELSE {code} END"
     ends = ", ".join(f"{code.format(end)} AS {end}" for end in ("post", "pre"))
     key = "post, pre, kind" if edges.kind else "post, pre"
     grouped = f"""
@@ -231,6 +260,8 @@ def _grouped(
     strong = f"least(post, pre) < 0 OR abs({strength}) >= {at_least!r}"
     if edges.kind:
         strong += f" OR kind <> {CHEMICAL}"
+    elif edges.every != CHEMICAL:
+        return f"{grouped} ORDER BY {key}"
     total = {
         "size": "NULL",
         "n": "sum(n)::BIGINT" if are_counts else "sum(n ORDER BY n)",
@@ -269,6 +300,45 @@ def _good_weight(n: str, are_counts: bool) -> str:
     return whole if are_counts else f"isfinite(({n})::DOUBLE)"
 
 
+def _ask_for_signs(db: duckdb.DuckDBPyConnection, edges: Edges, are_counts: bool) -> None:
+    """Ask what negative weights are, if there are any."""
+    assert edges.count is not None
+    table, where = edges.table, str(edges.table.path)
+    weight = table.real(edges.count)
+    sql = f"SELECT count(*) FILTER ({weight} < 0), count(*) FROM {table.name}"
+    ((n, n_all),) = query(db, where, sql)
+    if not n:
+        return
+    shown = [edges.pre, edges.post, edges.count]
+    columns = ", ".join(identifier(c) for c in shown)
+    sql = f"SELECT {columns} FROM {table.name} WHERE {weight} < 0 LIMIT 3"
+    raise unsaid(
+        where,
+        f"{n:,} of {n_all:,} weights are negative: are these connections inhibitory?",
+        [shown, *query(db, where, sql)],
+        ("signs=weight", "yes: the sign is kept, for good, and the weight is its magnitude"),
+        ("signs=none --set unit=a.u." if are_counts else "signs=none",
+         "no: they are numbers like others, and signs are not known"),
+    )  # fmt: skip
+
+
+def _refuse_both_signs(
+    db: duckdb.DuckDBPyConnection, edges: Edges, codes: str, as_text: bool, pairs: dict[str, Any]
+) -> None:
+    """Raise `CompileError` naming the first pair whose rows have weights of both signs."""
+    assert edges.count is not None
+    table = edges.table
+    both = pairs["plus"] & pairs["minus"]
+    ends, same = _pair(db, edges, codes, as_text, pairs, int(np.argmax(both)))
+    row, _ = first_row(db, table, edges.count, f"{same} AND {table.real(edges.count)} < 0")
+    problem = (
+        f"the weight of {ends[0]} -> {ends[1]} is negative here and positive in another row "
+        f"({int(both.sum()):,} such pairs), so it has no sign"
+    )
+    hint = "give such pairs one sign; or signs=none, if a negative weight is not inhibition"
+    raise CompileError(table.at(row, edges.count), problem, hint)
+
+
 def _refuse_weight(db: duckdb.DuckDBPyConnection, edges: Edges, are_counts: bool) -> None:
     assert edges.count is not None
     table = edges.table
@@ -292,6 +362,9 @@ def _shown(value: Any) -> str:
     return "a blank" if value is None else repr(value)
 
 
+TRUE, FALSE = ("true", "t", "yes", "1", "1.0"), ("false", "f", "no", "0", "0.0")
+
+
 class NoCountError(CompileError):
     """A weight is not a synapse count."""
 
@@ -301,7 +374,23 @@ def _refuse_repeated(
 ) -> None:
     """Raise `CompileError` naming the first pair that occurs twice, and the row where it does."""
     table = edges.table
-    k = int(np.argmax(pairs["n_rows"] > 1))
+    ends, same = _pair(db, edges, codes, as_text, pairs, int(np.argmax(pairs["n_rows"] > 1)))
+    row, _ = first_row(db, table, edges.pre, same, skip=1)
+    n = int((pairs["n_rows"] > 1).sum())
+    problem = f"the connection {ends[0]} -> {ends[1]} occurs twice ({n:,} such pairs)"
+    raise CompileError(table.at(row), problem, "sum such rows with duplicates=sum")
+
+
+def _pair(
+    db: duckdb.DuckDBPyConnection,
+    edges: Edges,
+    codes: str,
+    as_text: bool,
+    pairs: dict[str, Any],
+    k: int,
+) -> tuple[list[Any], str]:
+    """Return the ends of a pair, and SQL for its rows."""
+    table = edges.table
     ends, same = [], []
     for end in ("pre", "post"):
         sql = f"SELECT key FROM {codes} WHERE code = {pairs[end][k]}"
@@ -311,10 +400,7 @@ def _refuse_repeated(
         same.append(f"{table.key(getattr(edges, end), as_text)} = {value}")
     if edges.kind:
         same.append(f"{_kind(table, edges.kind)} = {pairs['kind'][k]}")
-    row, _ = first_row(db, table, edges.pre, " AND ".join(same), skip=1)
-    n = int((pairs["n_rows"] > 1).sum())
-    problem = f"the connection {ends[0]} -> {ends[1]} occurs twice ({n:,} such pairs)"
-    raise CompileError(table.at(row), problem, "sum such rows with duplicates=sum")
+    return ends, " AND ".join(same)
 
 
 def _kind(table: Table, column: str) -> str:
@@ -330,9 +416,14 @@ def _kind(table: Table, column: str) -> str:
 def _sign(table: Table, column: str) -> str:
     """Return SQL for a sign: 1, -1, 0 where it is not given, null where it is invalid."""
     text = f"lower({table.value(column)}::VARCHAR)"
+    meant = dict(SIGN_WORDS)
+    for name, yes in (("excitatory", 1), ("inhibitory", -1)):
+        if squeezed(column).endswith(name):  # true or false; Shiu et al. 2024 have 1 and -1
+            meant[yes] = (*meant[yes], *TRUE)
+            meant[-yes] = (*meant[-yes], *FALSE, *(("-1",) if yes == 1 else ()))
     words = " ".join(
         f"WHEN {text} IN ({', '.join(map(quoted, known))}) THEN {sign}"
-        for sign, known in SIGN_WORDS.items()
+        for sign, known in meant.items()
     )
     number = f"TRY_CAST({text} AS DOUBLE)"
     return (

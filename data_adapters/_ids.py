@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from connectome_compiler.errors import CompileError
 
-from ._names import CELL_ID, plain
+from ._ask import unsaid
+from ._names import CELL_ID, plain, squeezed
 from ._tables import FLOATS, INTEGERS, Edges, Table, arrow, first_row, identifier, query, quoted
 
 SAMPLE_ROWS = 10_000  # of the edge table, to find the column of ids that it uses
@@ -141,10 +142,9 @@ def matching_id(db: duckdb.DuckDBPyConnection, cells: Table, edges: Edges) -> tu
     ends of the first rows of ``edges`` is taken; raises `CompileError` if none contains any, or if
     another one contains at least half as many and differs from it.
     """
-    candidates = [c for c in cells.columns if plain(c) in CELL_ID or "_id" in plain(c)]
-    if not candidates:
-        problem = f"no column of ids among: {', '.join(cells.columns)}"
-        raise CompileError(str(cells.path), problem, f"accepted: {', '.join(CELL_ID)}")
+    names = {squeezed(name) for name in CELL_ID}
+    candidates = [c for c in cells.columns if squeezed(c) in names or "_id" in plain(c)]
+    candidates = candidates or list(cells.columns)
     share: dict[str, float] = {}
     texts: dict[str, bool] = {}
     where = str(edges.table.path)
@@ -166,17 +166,35 @@ def matching_id(db: duckdb.DuckDBPyConnection, cells: Table, edges: Edges) -> tu
         share[column] = query(db, where, sql)[0][0] or 0.0
     if refused and not any(share.values()):
         raise refused[0]
-    best = max(candidates, key=lambda c: share[c])  # the first of equals
-    if share[best] == 0:
+    if not any(share.values()):
         _refuse_mismatch(db, cells, edges, {c: texts[c] for c in candidates})
+    # A column whose values repeat is no column of ids, if another has them once.
+    once = [c for c in candidates if share[c] and _occurs_once(db, cells, c)]
+    best = max(candidates, key=lambda c: (share[c], c in once))  # the first of equals
+    if once and best not in once and share[other := max(once, key=share.__getitem__)]:
+        best = other if share[other] >= share[best] / 2 else best
     for other in candidates:
-        if other != best and share[other] >= share[best] / 2:
+        repeats = best in once and other not in once
+        if other != best and share[other] >= share[best] / 2 and not repeats:
             mine, theirs = (cells.key(c, texts[c]) for c in (best, other))
             differs = f"({mine})::VARCHAR IS DISTINCT FROM ({theirs})::VARCHAR"
             if query(db, where, f"SELECT 1 FROM {cells.name} WHERE {differs} LIMIT 1"):
                 problem = f"columns {best} and {other} both have ids that {where} uses"
-                raise CompileError(str(cells.path), problem, "remove the wrong one")
+                answers = [(f"cell_id={c}", f"the ids are in {c}") for c in (best, other)]
+                raise unsaid(str(cells.path), problem, _first(db, cells), *answers)
     return best, texts[best]
+
+
+def _occurs_once(db: duckdb.DuckDBPyConnection, cells: Table, column: str) -> bool:
+    value = f"({cells.value(column)})::VARCHAR"
+    sql = f"SELECT count({value}), count(DISTINCT {value}) FROM {cells.name}"
+    ((n, different),) = query(db, str(cells.path), sql)
+    return bool(n == different)
+
+
+def _first(db: duckdb.DuckDBPyConnection, table: Table) -> list[list[Any]]:
+    rows = query(db, str(table.path), f"SELECT * FROM {table.name} LIMIT 3")
+    return [list(table.columns), *(list(row) for row in rows)]
 
 
 def _refuse_mismatch(
@@ -199,5 +217,8 @@ def _refuse_mismatch(
         sample = arrow(db, where, key).column("key").drop_null()
         refuse_rounded(f"{given.path}, column {column}", sample.to_numpy())
     problem = f"no end of a connection, for example {pre}, is an id of {cells.path}"
-    hint = f"its id columns are {', '.join(candidates)}; do the files belong together?"
+    hint = (
+        f"its id columns are {', '.join(candidates)}; name another with cell_id=COLUMN, or, if its "
+        "rows are in the order of the neurons, cell_id=order; do the files belong together?"
+    )
     raise CompileError(where, problem, hint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 ENDS = (  # (pre, post)
     ("pre_pt_root_id", "post_pt_root_id"),
     ("pre_root_id", "post_root_id"),
@@ -21,15 +23,56 @@ ENDS = (  # (pre, post)
     ("presynaptic_id", "postsynaptic_id"),
     ("presynaptic", "postsynaptic"),
     ("neuron_1", "neuron_2"),
+    ("neuron", "target"),
 )
+# Columns of weights: what counts synapses for sure; what may be anything, and is only taken where
+# none of these is there; and what is no count, with the unit to ask for. Compared as `squeezed`.
 COUNT = (
-    *("n_syn", "n_synapses", "syn_count", "synapses", "count", "weight"),
-    *("number_of_connections", "nbr"),
+    *("n_syn", "n_syns", "n_synapse", "n_synapses", "num_syn", "num_syns", "num_synapses"),
+    *("syn_count", "syn_counts", "syn_cnt", "syn_num", "syn_number", "syn_sum", "syns"),
+    *("synapse_count", "synapse_counts", "synapse_number", "synapse_num", "synapses"),
+    *("number_of_synapses", "total_synapses", "sum_synapses", "count", "counts", "nbr"),
+    *("weight", "weights", "synapse_weight", "syn_weight", "edge_weight", "connection_weight"),
+    *("total_weight", "sum_weight", "sum_weights", "weight_sum", "number_of_connections"),
+)
+ANY_WEIGHT = (
+    *("n", "w", "num", "number", "value", "strength", "connection_strength", "synaptic_strength"),
+    *("synapse_strength", "connectivity", "n_contacts", "num_contacts", "number_of_contacts"),
+    *("contacts", "n_connections", "multiplicity"),
+)
+NO_COUNT = {
+    **dict.fromkeys(("sections", "n_sections", "em_sections", "section_count"), "sections"),
+    **dict.fromkeys(("contact_area", "area", "surface_area"), "um2"),
+    **dict.fromkeys(
+        (
+            *("weight_relative", "relative_weight", "weight_fraction", "fraction", "normalized"),
+            *("weight_normalized", "normalized_weight", "weight_norm", "norm_weight"),
+            *("weight_normalised", "normalised_weight", "input_fraction", "proportion"),
+        ),
+        "fraction",
+    ),
+    **dict.fromkeys(("percent", "percentage", "input_percent"), "percent"),
+    **dict.fromkeys(("probability", "connection_probability"), "probability"),
+    **dict.fromkeys(("correlation", "corr"), "correlation"),
+    **dict.fromkeys(("number_of_fibers", "n_fibers", "fiber_count", "fibers"), "fibers"),
+    **dict.fromkeys(("number_of_streamlines", "streamline_count", "streamlines"), "streamlines"),
+    **dict.fromkeys(("conductance", "gmax"), "nS"),
+}
+# Numbers of a row that are not its weight: ids, positions, sizes of one synapse, scores, dates.
+NEVER_WEIGHT = re.compile(
+    r".*(id|index|idx|position|score|confidence|probability|prob|label|cluster|layer|class|type|"
+    r"supervoxel|segment|size|cleft|volume|vol|um3|valid|created|deleted|distance|dist|delay|"
+    r"length|time|date|year|version|nm|um|vx|voxel)|(.*(pos|pt|loc|coord|ctr|centroid|soma|pre|"
+    r"post|synapse|syn))?[xyz]|column\d+|unnamed\d*"
 )
 SIZE = ("sum_size", "size", "cleft_vx", "cleft_size")
-SIGN = ("sign", "synapse_sign")
+SIGN = ("sign", "synapse_sign", "excitatory", "is_excitatory", "inhibitory", "is_inhibitory", "ei")
 
-KIND = ("kind", "type", "synclass", "synapse_type")
+KIND = (
+    *("kind", "type", "synclass", "synapse_type", "synapse_class", "syn_type", "edge_type"),
+    *("connection_type", "synapse_kind"),
+)
+DIRECTED = {"directed": False, "undirected": True, "mutual": True}  # as Gephi writes it
 
 # What kinds of synapses are written as, lower case, blanks and "-" as "_". The list of Varshney et
 # al. (2011, PLoS Comput Biol 7:e1001066) has chemical synapses twice: as sent (S, Sp) and, seen
@@ -38,11 +81,11 @@ CHEMICAL, ELECTRICAL, RECEIVED = 0, 1, 2
 KIND_WORDS: dict[int, tuple[str, ...]] = {
     CHEMICAL: (
         *("chemical", "chem", "chemical_synapse", "synapse", "generic_cs", "cs"),
-        *("s", "sp", "send", "send_joint", "nmj"),
+        *("s", "sp", "send", "send_joint", "nmj", "c"),
     ),
     ELECTRICAL: (
         *("electrical", "electric", "electrical_synapse", "ej", "gap", "gap_junction"),
-        *("gapjunction", "generic_gj", "gj"),
+        *("gapjunction", "gap_junctions", "generic_gj", "gj", "e"),
     ),
     RECEIVED: ("r", "rp", "receive", "receive_joint"),
 }
@@ -54,10 +97,22 @@ SIGN_WORDS: dict[int, tuple[str, ...]] = {
     0: ("unknown", "unsure", "nan"),
 }
 
+# Columns that give a neuron's transmitter, best first; a later one fills the gaps of earlier ones.
+# Measured and reviewed calls come before the votes of a neuron's own synapses, and these before
+# one word per neuron from a classifier: in FlyWire's annotations top_nt is "dopamine" for every
+# Kenyon cell of the right mushroom body, known_nt acetylcholine.
+VOTES = "votes"  # of the synapses, from the table of connections
+TRANSMITTER = (
+    *("neurotransmitter", "transmitter", "known_nt", "verified_nt_type", "consensus_nt"),
+    *("consensusnt", "nt_type", "nt", VOTES, "top_nt"),
+    *("predicted_nt_type", "predictednt", "predicted_nt"),
+)
+
 CELL_ID = (
     *("nucleus_id", "nuc_id", "target_id", "neuron_id", "cell_id"),
     *("pt_root_id", "root_id", "segment_id", "id"),
     *("bodyid", "body", "neuron", "cell", "cell_name", "name"),
+    *("column0", "index", "label"),  # pandas writes its index unnamed
 )
 CELL = {
     "class": ("cell_class", "broad_type", "classification_system", "class", "ei"),
@@ -84,6 +139,15 @@ POSITION: tuple[tuple[tuple[str, str, str], tuple[float, float, float]], ...] = 
 )
 # The volume minnie65 has 27,904 sections, so a larger z cannot be one.
 N_SECTIONS = 30_000
+
+
+def squeezed(name: str) -> str:
+    """Return a column's name as it is compared: ``Synapse Count`` and ``syn.count`` lose all marks.
+
+    >>> squeezed("SynapseCount") == squeezed("synapse_count") == squeezed("Synapse Count")
+    True
+    """
+    return re.sub(r"[\W_]+", "", name).lower()
 
 
 def plain(name: str) -> str:

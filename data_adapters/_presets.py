@@ -47,11 +47,13 @@ class EdgeLayout:
     header: tuple[str, ...]
     pre: str
     post: str
-    weight: str
+    weight: str  # empty: a row is one synapse
     transmitter: str = ""  # column with the transmitter of each row's synapses
     scores: Columns = field(default_factory=dict)  # columns of mean scores of each row's synapses
     sign: str = ""
     citations: tuple[str, ...] = ()  # beside those of the data set
+    fills_down: bool = False  # a blank id is that of the row above
+    overlapping: bool = False  # its regions (column roi) may contain each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,12 @@ FLYWIRE = Preset(
             *("Presynaptic_ID", "Postsynaptic_ID", "Connectivity"),
             sign="Excitatory",
             citations=(SHIU_2024,),
+        ),
+        EdgeLayout(
+            "coordinates of synapses of FlyWire Codex",
+            ("pre_root_id", "post_root_id", "x", "y", "z"),
+            *("pre_root_id", "post_root_id", ""),
+            fills_down=True,
         ),
     ),
     cells=(
@@ -219,6 +227,7 @@ _NEUPRINT_EDGES = EdgeLayout(
     "connections as neuPrint exports them",
     ("bodyId_pre", "bodyId_post", "weight"),
     *("bodyId_pre", "bodyId_post", "weight"),
+    overlapping=True,
 )
 
 NEUPRINT = Preset(

@@ -7,11 +7,13 @@ columns mean is decided once for all sources, by the adapter ``table``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Evidence
 
 Shape = Literal["list", "matrix", "network"]
@@ -62,3 +64,31 @@ class Raw:
     notes: tuple[str, ...] = ()
     evidence: Evidence = Evidence.UNKNOWN
     locate: Locate | None = None
+
+
+def renamed(raw: Raw, names: pa.Array, where: str) -> Raw:
+    """Return a source whose cells, and ends of connections, have other ids: one name per cell.
+
+    Ids of the source that are more than numbers stay in a column ``node``.
+    Raises `CompileError` naming ``where`` if a name is missing or occurs twice.
+    """
+    facts = raw.facts
+    assert raw.cells is not None
+    names = names.cast(pa.string())
+    if names.null_count:
+        row = pc.index(names.is_null(), True).as_py() + 1
+        raise CompileError(where, f"cell {row} has no name", "every cell needs one")
+    if len(names.unique()) < len(names):
+        twice = next(c["values"] for c in names.value_counts().to_pylist() if c["counts"] > 1)
+        hint = "if these are classes, give the file as cells, with cell_id=order"
+        raise CompileError(where, f"{twice!r} is the name of several cells", hint)
+    old = raw.cells.column(facts.cell_id).combine_chunks()
+    edges = raw.edges
+    for end in (facts.pre, facts.post):
+        at = pc.index_in(edges.column(end).combine_chunks(), value_set=old)
+        edges = edges.set_column(edges.column_names.index(end), end, names.take(at))
+    at = raw.cells.column_names.index(facts.cell_id)
+    cells = raw.cells.set_column(at, facts.cell_id, names)
+    if not facts.numbered and "node" not in cells.column_names:
+        cells = cells.append_column("node", old)
+    return replace(raw, edges=edges, cells=cells, facts=replace(facts, numbered=False))

@@ -7,37 +7,32 @@ amount of memory.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import os
 import re
 import tempfile
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 
 from connectome_compiler import files
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import SourceFile
 from connectome_compiler.reading import must_be_file
 
-from ._content import FETCH_AGAIN, MOST_RATIO, gunzipped, is_gzip, unzipped
-from ._names import COUNT, ENDS, SIGN, SIZE, plain
+from ._content import FETCH_AGAIN, MOST_RATIO, gunzipped, is_gzip
+from ._names import CHEMICAL, COUNT, ENDS, SIGN, SIZE, squeezed
 from ._raw import Locate
+from ._text import MOST_COLUMNS, Header, Layout, layout_of, line_of_row, opened
 
 MEMORY = "600MB"  # DuckDB's limit; beyond it, it spills to a temporary folder
 OFF = ("autoinstall_known_extensions", "autoload_known_extensions", "allow_community_extensions")
-MOST_COLUMNS = 16_384  # of a table, as in a spreadsheet
-LONGEST_CELL = csv.field_size_limit()  # of a header; 131,072 characters
 
 INTEGERS = {"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT"}
 INTEGERS |= {"UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT"}
@@ -70,19 +65,21 @@ class Table:
     name: str
     path: Path
     columns: dict[str, str]
-    delimiter: str = ""  # of a text: its rows are lines below a header, all its columns text
+    layout: Layout | None = None  # of a text: its rows are lines, all its columns text
     is_file: bool = True  # its rows are those of the file, not made from it by a reader
     locate: Locate | None = None  # says where a row stands that a reader made
+    decimal: Literal["", "comma", "point"] = ""  # how its texts write the point in numbers
+    place: str = ""  # column with the number of each row, where rows were left out or doubled
 
     @property
     def is_text(self) -> bool:
         """Whether this is a text, whose rows are lines."""
-        return bool(self.delimiter)
+        return self.layout is not None
 
     def find(self, *synonyms: str) -> str | None:
         """Return the first column that goes by one of the names, in their order."""
-        spelled = {plain(c): c for c in reversed(self.columns)}
-        return next((spelled[s] for s in synonyms if s in spelled), None)
+        spelled = {squeezed(c): c for c in reversed(self.columns)}
+        return next((spelled[k] for s in synonyms if (k := squeezed(s)) in spelled), None)
 
     def value(self, column: str) -> str:
         """Return SQL for a column: numbers, true and false as they are, else trimmed text."""
@@ -106,9 +103,21 @@ class Table:
         if kind == "BOOLEAN":  # true is no 1
             return f"NULL::{dtype}"
         cast = f"TRY_CAST({value} AS {dtype})"
+        if kind != "VARCHAR":
+            return cast
+        if self.decimal:
+            return self._spelled(value, dtype)
         # DuckDB reads 1_000 as a number, but tables do not use that notation.
+        return f"CASE WHEN NOT contains({value}, '_') THEN {cast} END"
+
+    def _spelled(self, value: str, dtype: str) -> str:
+        """Return SQL for a number with marks between its thousands, or a decimal comma."""
+        point, mark = (",", ".") if self.decimal == "comma" else (".", ",")
+        form = rf"[-+]?(\d+|\d{{1,3}}([{mark}]\d{{3}})+)?([{point}]\d*)?([eE][-+]?\d+)?"
+        bare = f"replace(replace({value}, {quoted(mark)}, ''), {quoted(point)}, '.')"
         return (
-            f"CASE WHEN NOT contains({value}, '_') THEN {cast} END" if kind == "VARCHAR" else cast
+            f"CASE WHEN regexp_full_match({value}, {quoted(form)}) "
+            f"THEN TRY_CAST({bare} AS {dtype}) END"
         )
 
     def key(self, column: str, as_text: bool) -> str:
@@ -130,22 +139,18 @@ class Table:
             return f"{self.path}, {self.locate(row, column)}"
         if not self.is_file:
             return str(self.path)
-        place = f"line {self._line(row)}" if self.is_text else f"row {row}"
+        text = self.layout
+        place = f"row {row}" if text is None else f"line {line_of_row(self.path, text, row)}"
         return f"{self.path}, {place}" + (f", column {column}" if column else "")
 
-    def _line(self, row: int) -> int:
-        """Return the line where a row ends: blank lines are not rows, quoted text may have many."""
-        with unzipped(self.path) as file:
-            text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
-            reader = csv.reader(text, delimiter=self.delimiter)
-            try:
-                return next(islice((reader.line_num for cells in reader if cells), row, None))
-            except (csv.Error, StopIteration):  # a field of more than 131,072 characters
-                return row + 1
 
+def open_table(
+    db: duckdb.DuckDBPyConnection, path: str | Path, name: str, header: Header = "first"
+) -> Table:
+    """Make the file at ``path`` a table of the database; raise `CompileError` if it is not one.
 
-def open_table(db: duckdb.DuckDBPyConnection, path: str | Path, name: str) -> Table:
-    """Make the file at ``path`` a table of the database; raise `CompileError` if it is not one."""
+    ``header`` is that of `layout_of`.
+    """
     path = Path(path)
     must_be_file(path)
     try:
@@ -164,14 +169,22 @@ def open_table(db: duckdb.DuckDBPyConnection, path: str | Path, name: str) -> Ta
     if head.startswith(b"ARROW1"):
         db.register(name, _arrow(path))
         return _described(db, Table(name, path, {}))
-    columns, delimiter = _header(path)
-    types = dict.fromkeys(columns, "VARCHAR")
-    text = _unpacked(db, path, name) if is_gzip(head) else path
-    view_of_text(db, name, text, types, delimiter, header=True, zipped=False)
-    table = Table(name, path, dict.fromkeys(columns, "VARCHAR"), delimiter)
+    layout = layout_of(path, header, FORMATS)
+    types = dict.fromkeys(layout.columns, "VARCHAR")
+    text, n_above = path, layout.n_above
+    if layout.rewritten:
+        text, n_above = (
+            _written(db, path, name, lambda: (s.encode() for s in opened(path, layout))),
+            0,
+        )
+    elif is_gzip(head):
+        text = _written(db, path, name, lambda: gunzipped(path))
+    view_of_text(
+        db, name, text, types, layout.delimiter, header=layout.header, skip=n_above, zipped=False
+    )
     if not query(db, str(path), f"SELECT 1 FROM {name} LIMIT 1"):
         raise CompileError(str(path), "is empty: a header and no rows")
-    return table
+    return Table(name, path, types, layout)
 
 
 def view(
@@ -195,20 +208,20 @@ def view_of_text(
     *,
     header: bool,
     zipped: bool,
+    skip: int = 0,
     buffer_size: int | None = None,
 ) -> None:
     """Make a text of the ``columns``, with their DuckDB types, a view of the database."""
     types = ", ".join(f"{quoted(c)}: {quoted(kind)}" for c, kind in columns.items())
     options = (
-        f", columns={{{types}}}, header={header}, delim={quoted(delimiter)}, quote='\"', "
-        f"escape='\"', auto_detect=false, compression='{'gzip' if zipped else 'none'}'"
+        f", columns={{{types}}}, header={header}, skip={skip}, delim={quoted(delimiter)}, "
+        f"quote='\"', escape='\"', auto_detect=false, compression='{'gzip' if zipped else 'none'}'"
     )
     if buffer_size is not None:
         options += f", buffer_size={buffer_size}"
     view(db, name, path, "read_csv", options)
 
 
-MAX_HEADER = 1 << 24
 FORMATS = "CSV, CSV.gz, TSV, Feather (Arrow) and Parquet are read"
 # First bytes of files that are often mistaken for tables.
 NOT_READ = {
@@ -235,8 +248,10 @@ def source_file(path: Path) -> SourceFile:
         return SourceFile(path.name, digest.hexdigest(), file.tell())
 
 
-def _unpacked(db: duckdb.DuckDBPyConnection, path: Path, name: str) -> Path:
-    """Unzip a text into the temporary folder of the database; raise `CompileError` if damaged.
+def _written(
+    db: duckdb.DuckDBPyConnection, path: Path, name: str, pieces: Callable[[], Iterable[bytes]]
+) -> Path:
+    """Write a text into the temporary folder of the database; raise `CompileError` if damaged.
 
     DuckDB could read gzip, but does not look at its checksums, and unzips it for every query.
     """
@@ -245,60 +260,16 @@ def _unpacked(db: duckdb.DuckDBPyConnection, path: Path, name: str) -> Path:
     most = MOST_RATIO * path.stat().st_size + (1 << 24)
     try:
         with text.open("xb", buffering=0) as out:
-            for piece in gunzipped(path):
+            for piece in pieces():
                 out.write(piece)
                 if out.tell() > most:
                     problem = f"unpacks to more than {most:,} bytes, more than real data do"
                     raise CompileError(str(path), problem, FETCH_AGAIN)
     except OSError as error:
-        problem = f"cannot be unzipped into {folder}: {error.strerror or error}"
+        problem = f"cannot be written into {folder}: {error.strerror or error}"
         hint = "free disk space there, set TMPDIR, or unzip the file yourself"
         raise CompileError(str(path), problem, hint) from error
     return text
-
-
-def _header(path: Path) -> tuple[list[str], str]:
-    """Return the column names of a text table and its delimiter."""
-    with unzipped(path) as file:
-        head = file.read(65536)
-        if b"\x00" in head:
-            raise CompileError(str(path), "is not a table: it holds binary data", FORMATS)
-        if not re.search(rb"[\r\n]", head):  # thousands of columns
-            head += file.readline(MAX_HEADER)
-    first = head.splitlines()[0] if head.strip() else b""
-    try:
-        line = first.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CompileError(f"{path}, line 1", "is not UTF-8 text") from error
-    if not line.strip():
-        problem = "is empty" if not head.strip() else "begins with an empty line, not a header"
-        raise CompileError(str(path), problem)
-    if len(line) >= MAX_HEADER:
-        raise CompileError(f"{path}, line 1", f"is longer than {MAX_HEADER:,} characters")
-    delimiter = max(",\t;|", key=line.count)
-    try:
-        names = [n.strip() for n in next(csv.reader([line], delimiter=delimiter, strict=True))]
-    except csv.Error as error:
-        problem = f"is not a header: {error}"
-        if "field larger" in str(error):
-            problem = f"has a name of more than {LONGEST_CELL:,} characters"
-        if "unexpected end" in str(error):
-            problem = "has a quote that is never closed"
-        raise CompileError(
-            f"{path}, line 1", problem, "line 1 must hold the names of the columns"
-        ) from error
-    _refuse_wide(f"{path}, line 1", len(names))
-    if all(re.fullmatch(r"[-+.\deE]*", n) for n in names):
-        raise CompileError(
-            f"{path}, line 1",
-            f"is not a header: {line[:60]!r}",
-            "put the names of the columns in line 1",
-        )
-    names = [n or f"column{k}" for k, n in enumerate(names)]  # pandas writes its index unnamed
-    times = Counter(map(plain, names))
-    if twice := sorted(n for n in names if times[plain(n)] > 1):
-        raise CompileError(f"{path}, line 1", f"column {twice[0]!r} occurs twice")
-    return names, delimiter
 
 
 def _refuse_wide(where: str, n_columns: int) -> None:
@@ -336,6 +307,44 @@ def registered(
     """Make what a reader got from ``path`` a table of the database; raise if it has no rows."""
     db.register(name, rows)
     return _described(db, Table(name, path, {}, is_file=False, locate=locate))
+
+
+def filled_down(
+    db: duckdb.DuckDBPyConnection, table: Table, columns: Iterable[str], notes: list[str]
+) -> Table:
+    """Return a table in which a blank of the ``columns`` repeats the value above it.
+
+    Codex publishes the coordinates of FlyWire's synapses so. Rows are streamed through a file in
+    the temporary folder.
+    """
+    where = str(table.path)
+    blank = " OR ".join(f"({table.value(c)}) IS NULL" for c in columns)
+    ((n,),) = query(db, where, f"SELECT count(*) FROM {table.name} WHERE {blank}")
+    if not n:
+        return table
+    notes.append(f"{n:,} rows with a blank id, which repeats the row above")
+    ((folder,),) = query(db, where, "SELECT current_setting('temp_directory')")
+    path = Path(folder) / f"{table.name}.arrow"
+    query(db, where, "SET preserve_insertion_order=true")
+    rest = [c for c in table.columns if c not in columns]
+    wanted = [*(f"{table.value(c)} AS {identifier(c)}" for c in columns), *map(identifier, rest)]
+    above: dict[str, Any] = {}
+    with translated(where):
+        sql = f"SELECT {', '.join(wanted)} FROM {table.name}"
+        rows: Any = db.execute(sql).to_arrow_reader(1 << 16)
+        with pa.ipc.new_file(path, rows.schema) as out:
+            for batch in rows:
+                filled = {c: pc.fill_null_forward(batch.column(c)) for c in columns}
+                for c in columns:
+                    if c in above:
+                        filled[c] = pc.if_else(filled[c].is_null(), above[c], filled[c])
+                    above[c] = filled[c][-1]
+                arrays = [filled.get(c, batch.column(c)) for c in rows.schema.names]
+                out.write_batch(pa.record_batch(arrays, schema=rows.schema))
+    query(db, where, "SET preserve_insertion_order=false")
+    name = f"{table.name}_filled"
+    db.register(name, _arrow(path))
+    return replace(_described(db, replace(table, name=name)), layout=table.layout)
 
 
 def query(db: duckdb.DuckDBPyConnection, where: str, sql: str) -> list[Any]:
@@ -387,27 +396,40 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+Signed = Literal["", "weight", "none"]
+
+
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """An edge table with the columns that were recognised."""
+    """A table of connections with the columns that were recognised.
+
+    ``kind`` is a column; without one all rows are of the kind ``every``. ``signed`` says what a
+    negative weight is: "weight", an inhibitory one; "none", a number like others; "", not said.
+    ``transmitter`` is a column with the transmitter of each row's synapses, or ``scores`` are
+    columns of their mean scores, by transmitter.
+    """
 
     table: Table
     pre: str
     post: str
-    count: str | None  # none: every row is one synapse
-    size: str | None
-    sign: str | None
-    kind: str | None = None  # chemical or electrical; none: all chemical
+    count: str | None = None  # none: every row is one synapse
+    size: str | None = None
+    sign: str | None = None
+    kind: str | None = None
+    every: int = CHEMICAL
+    signed: Signed = "none"
+    transmitter: str | None = None
+    scores: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, db: duckdb.DuckDBPyConnection, path: str | Path) -> Edges:
-        """Open an edge table; raise `CompileError` if it does not name both ends."""
+        """Open a table of connections; raise `CompileError` if it does not name both ends."""
         table = open_table(db, path, "edges")
         for names in ENDS:
             pre, post = (table.find(n) for n in names)
             if pre is not None and post is not None:
-                rest = (table.find(*names) for names in (COUNT, SIZE, SIGN))
-                return cls(table, pre, post, *rest)
+                count, size, sign = (table.find(*names) for names in (COUNT, SIZE, SIGN))
+                return cls(table, pre, post, count, size, sign)
         accepted = "; ".join(" and ".join(pair) for pair in ENDS)
         problem = f"no columns for both ends of a connection among: {', '.join(table.columns)}"
         raise CompileError(str(path), problem, f"accepted: {accepted}")
@@ -415,7 +437,8 @@ class Edges:
     @property
     def ignored(self) -> list[str]:
         """The columns that are not read, in their order."""
-        used = (self.pre, self.post, self.count, self.size, self.sign, self.kind)
+        used = {self.pre, self.post, self.count, self.size, self.sign, self.kind}
+        used |= {self.transmitter, *self.scores}
         return [c for c in self.table.columns if c not in used]
 
 
@@ -428,7 +451,8 @@ def first_row(
     """
     where = str(table.path)
     query(db, where, "SET preserve_insertion_order=true")
-    sql = f"SELECT row_number() OVER () AS place, * FROM {table.name}"
+    place = identifier(table.place) if table.place else "row_number() OVER ()"
+    sql = f"SELECT {place} AS place, * FROM {table.name}"
     sql = f"SELECT place, {identifier(column)} FROM ({sql}) WHERE {condition}"
     sql += f" ORDER BY 1 LIMIT 1 OFFSET {skip}"
     rows = query(db, where, sql)
@@ -445,6 +469,8 @@ def typed(column: pa.ChunkedArray) -> pa.Array:
     values = column.combine_chunks()
     if pa.types.is_dictionary(values.type):
         values = values.cast(pa.string())
+    if pa.types.is_floating(values.type):
+        return pc.if_else(pc.is_finite(values), values, None)  # NaN: a missing number
     if not pa.types.is_string(values.type) or values.null_count == len(values):
         return values
     try:
@@ -452,9 +478,9 @@ def typed(column: pa.ChunkedArray) -> pa.Array:
     except pa.ArrowInvalid:
         words = set(values.unique().to_pylist()) - {None}
         return values.cast(pa.bool_()) if words <= {"True", "False"} else values
-    if pa.compute.any(pa.compute.match_substring_regex(values, r"^0\d")).as_py():
+    if pc.any(pc.match_substring_regex(values, r"^0\d")).as_py():
         return values  # a code such as 007
     try:
         return values.cast(pa.int64())
     except pa.ArrowInvalid:
-        return pa.compute.if_else(pa.compute.is_finite(numbers), numbers, None)
+        return pc.if_else(pc.is_finite(numbers), numbers, None)

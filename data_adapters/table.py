@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from math import isfinite
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import duckdb
 import numpy as np
@@ -29,20 +29,50 @@ from connectome_compiler.passes.assign_signs import AssignSigns
 from connectome_compiler.passes.drop_unconnected import DropUnconnected
 from connectome_compiler.passes.runner import Pass, run
 
-from . import _tables
-from ._cell_tables import Cells, Keys, neuron_columns, read_cells, register_codes
+from ._ask import unsaid
+from ._cell_tables import (
+    Cells,
+    CellSource,
+    Keys,
+    Repeated,
+    are_root_ids,
+    in_order,
+    neuron_columns,
+    read_cells,
+    read_labels,
+    register_codes,
+)
 from ._cells import Kind, Words, believed, signs_by_class
 from ._connections import Connections, NoCountError, read_connections
 from ._evidence import Vouched, vouched
 from ._ids import SAMPLE_ROWS, ends_are_text, refuse_rounded
-from ._names import CELL, COUNT, ELECTRICAL, ENDS, KIND, SIGN, SIZE, plain
-from ._presets import PRESETS, EdgeLayout, Preset, find_preset
-from ._raw import Facts
-from ._readers import READERS, Orientation, Reader, ReadOptions, reader_of
-from ._tables import Edges, arrow, database, open_table, registered, source_file
+from ._names import CELL, ELECTRICAL, plain
+from ._presets import EdgeLayout, Preset
+from ._raw import Facts, Raw, renamed
+from ._readers import Orientation, ReadOptions, reader_of
+from ._rules import SYNAPSES, Recognised, Said, recognise, refuse_unread_weights
+from ._tables import (
+    Edges,
+    Signed,
+    arrow,
+    database,
+    first_row,
+    open_table,
+    quoted,
+    registered,
+    source_file,
+)
+from ._text import Header, square_of_numbers
 
-SYNAPSES = "synapses"  # the unit whose weights are counts
-OF_TABLES = ("preset", "pre", "post", "weight", "kind")  # options that tables of connections take
+ORDER = "order"  # cell_id: rows of the cells are in the order of the neurons
+# Options about columns that a source of each shape can use, and those that only some sources take.
+USED = {
+    "list": ("preset", "pre", "post", "weight", "kind", "sign", "transmitter", "signs", "roi"),
+    "network": ("weight", "kind", "sign", "transmitter", "signs"),
+    "matrix": ("kind", "signs"),
+}
+SOURCES = ("orientation", "sheet", "population", "labels", "header", "mirror", "totals", "decimal")
+OF_TEXT = ("header", "decimal")  # of these, what a list in a text takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +83,22 @@ class Table:
     matrix in CSV, TSV or Excel; GraphML; SONATA (HDF5); or the JSON of flyvis. A table has one row
     per connection, per connection and region, or per synapse. ``cells`` are tables of cells (or
     GraphML, SONATA), joined on the id, separated by commas; without any, the neurons are the ends
-    of the connections. ``unknown_neurons`` says what to do with connections to other cells: "error"
-    or "drop".
+    of the connections. ``labels`` are the names of the neurons of a matrix that has none, one per
+    line. ``unknown_neurons`` says what to do with connections to other cells: "error" or "drop".
 
     Columns are recognised by the headers of published data sets (``preset``), else by usual names.
-    ``pre``, ``post``, ``weight`` and ``kind`` name them, ``weight`` and ``kind`` also attributes of
-    GraphML, ``weight`` one of SONATA; "none": there is no such column. ``orientation`` says
-    the direction of a matrix: "pre-post" has presynaptic rows. ``sheet`` selects one of a workbook,
-    ``population`` one of the edge populations of SONATA. An option that a file cannot use is
-    an error.
+    ``pre``, ``post``, ``weight``, ``kind``, ``sign`` and ``transmitter`` name them; "none": there
+    is no such column. ``kind`` can also be chemical or electrical, for all rows. What remains
+    unsaid stops with a question that names the options: whether line 1 is a ``header``, which
+    number is the ``weight``, whether negative weights are inhibitory (``signs``), how regions are
+    summed (``roi``), in which direction a matrix runs (``orientation``: "pre-post" has presynaptic
+    rows). ``sheet`` selects one of a workbook, ``population`` one of the edge populations of
+    SONATA. An option that a file cannot use is an error.
 
-    Where ``unit`` is synapses, weights are whole numbers from 1; in other units any number. Rows
-    of a pair are summed, or refused with ``duplicates="error"``; then pairs below ``min_weight``
-    (in magnitude) are dropped. Rows of electrical synapses become connections in both directions.
+    Where ``unit`` is synapses, weights are whole numbers from 1; in other units any number. Rows of
+    weight 0 are no connections. Rows of a pair are summed, or refused with ``duplicates="error"``;
+    then pairs below ``min_weight`` (in magnitude) are dropped. Rows of electrical synapses become
+    connections in both directions; ``unequal`` says what to do if these differ.
 
     With ``species`` neurons get signs from their transmitters; a preset of the fly implies it.
     A class that says excitatory or inhibitory gives a sign where nothing else does. "none" uses
@@ -77,13 +110,25 @@ class Table:
 
     edges: str  #: file of connections: table, matrix, GraphML, SONATA, or JSON of flyvis
     cells: str = ""  #: files of cells, separated by commas; empty: the ends of the connections
+    labels: str = ""  #: file of the names of a matrix's neurons, one per line, in their order
     #: published data set that the files come from
     preset: Literal["auto", "none", "flywire", "codex", "malecns", "hemibrain", "neuprint"] = "auto"
     pre: str = ""  #: column of the presynaptic neuron; empty: recognised by name
     post: str = ""  #: column of the postsynaptic neuron; empty: recognised by name
     weight: str = ""  #: column of the weight; empty: recognised by name; none: one synapse per row
-    kind: str = ""  #: column that says chemical or electrical; empty: recognised by name
-    unit: str = SYNAPSES  #: unit of the weights; synapses are whole numbers from 1
+    #: chemical, electrical, or the column that says so; empty: recognised by name; none: chemical
+    kind: str = ""
+    sign: str = ""  #: column of the connections' signs; empty: recognised by name; none
+    transmitter: str = ""  #: column of the connections' transmitters; empty: by name; none
+    signs: Signed = ""  #: negative weights are inhibitory (weight), or numbers like others (none)
+    cell_id: str = ""  #: column of the cells' ids; empty: recognised; order: rows are in order
+    #: which line of a text names its columns; none: they are called 1, 2, ...
+    header: Header = ""
+    orientation: Orientation = ""  #: direction of a matrix: pre-post has presynaptic rows
+    sheet: str = ""  #: sheet of a workbook
+    population: str = ""  #: edge population of a SONATA file
+    roi: str = ""  #: regions to sum, separated by commas; sum: all, since none contains another
+    unit: str = ""  #: unit of the weights; empty: synapses, which are whole numbers from 1
     #: smallest weight of a pair, summed over rows, in the given unit; 0 keeps all
     min_weight: float = 0
     #: species whose transmitters give neurons their signs; none: no signs
@@ -91,11 +136,10 @@ class Table:
     duplicates: Literal["sum", "error"] = "sum"  #: what to do with several rows of one pair
     #: what to do with connections to cells that are not in the tables
     unknown_neurons: Literal["error", "drop"] = "error"
-    orientation: Orientation = ""  #: direction of a matrix: pre-post has presynaptic rows
-    sheet: str = ""  #: sheet of a workbook
-    population: str = ""  #: edge population of a SONATA file
-    #: which line of a text names its columns; none: none does, columns are 1, 2, ...
-    header: Literal["", "none", "first"] = ""
+    #: what to do with cells in several rows: error, take the first row, or drop the cells
+    repeated_cells: Repeated = "error"
+    #: what to do with electrical pairs whose directions have different weights
+    unequal: Literal["error", "mean", "max", "sum"] = "error"
     #: whether a matrix with nothing on one side of its diagonal is half of a symmetric one
     mirror: Literal["", "yes", "no"] = ""
     totals: Literal["", "keep", "drop"] = ""  #: what the last row and column of a matrix are
@@ -111,145 +155,162 @@ class Table:
             raise CompileError("table.edges", "is empty", "name a file of connections")
         if not (isfinite(self.min_weight) and self.min_weight >= 0):
             raise CompileError("table.min_weight", f"must be at least 0, not {self.min_weight}")
-        if not self.unit.strip():
+        if self.unit and not self.unit.strip():
             raise CompileError("table.unit", "is empty", "for example synapses, sections or um2")
-
-    @property
-    def are_counts(self) -> bool:
-        """Whether weights count synapses."""
-        return self.unit == SYNAPSES
 
     def load(self) -> Graph:
         """Read the files into one population; raise `CompileError` naming file, row and column."""
         path = Path(self.edges)
         cell_paths = [Path(part.strip()) for part in self.cells.split(",") if part.strip()]
-        reader = reader_of(path)
-        self._refuse_useless(path, reader)
+        _refuse_remote([self.edges, self.cells, self.labels])
         steps: list[Step] = []
-        tables: list[_tables.Table] = []
         with database() as db:
-            if reader is None:
-                given = self._open(db, path)
-            else:
-                given, tables = self._open_raw(db, path, reader, steps)
-            tables += [_open_cells(db, p, f"cells{k}", steps) for k, p in enumerate(cell_paths)]
+            given, tables = self._open(db, path, steps)
+            for k, p in enumerate(cell_paths):
+                tables.append(self._open_cells(db, p, f"cells{k}", tables, given.facts, steps))
             source = self._source(db, given, tables)
             found = self._connections(db, source)
+            refuse_unread_weights(db, given.known, found)
             votes = _votes(db, source)
-        return self._graph(source, found, votes, steps, cell_paths)
+            pairs = self._split(db, source, found)
+        return self._graph(source, found, pairs, votes, steps, cell_paths)
 
     # --- opening ----------------------------------------------------------------------------------
 
-    def _refuse_useless(self, path: Path, reader: Reader | None) -> None:
-        """Raise `CompileError` for an option that does not apply to the file."""
-        used, what = (reader.options, reader.what) if reader else (OF_TABLES, "a table")
-        for name in dict.fromkeys((*OF_TABLES, *(f.name for f in fields(ReadOptions)))):
-            if name not in used and getattr(self, name) not in ("", "auto"):
-                problem = f"does not apply to {path.name}, which is {what}"
-                hint = f"leave it out; options for {what}: {', '.join(used) or 'none'}"
-                raise CompileError(f"table.{name}", problem, hint)
-
-    def _open_raw(
-        self, db: duckdb.DuckDBPyConnection, path: Path, reader: Reader, steps: list[Step]
-    ) -> tuple[_Given, list[_tables.Table]]:
-        """Make what a reader finds in a file tables of the database: connections and cells."""
+    def _open(
+        self, db: duckdb.DuckDBPyConnection, path: Path, steps: list[Step]
+    ) -> tuple[_Given, list[CellSource]]:
+        """Open the connections, and cells in the same file; tell what the columns mean."""
+        reader = None if self._is_list(path) else reader_of(path)
+        said = Said(**{f.name: getattr(self, f.name) for f in fields(Said)})
+        if reader is None:
+            facts = Facts()
+            self._refuse_useless(path, facts.what, (*USED["list"], *OF_TEXT))
+            table = open_table(db, path, "edges", self.header)
+            table = replace(table, decimal=self.decimal)
+            return _Given(recognise(db, table, facts, said), facts), []
+        before = (*USED["list"], *reader.options, "labels")
+        self._refuse_useless(path, reader.what, before, reader.options)
         options = ReadOptions(**{f.name: getattr(self, f.name) for f in fields(ReadOptions)})
         raw = reader.load(path, options)
+        facts = raw.facts
+        used = tuple(o for o in USED[facts.shape] if not (o == "weight" and facts.weight))
+        used = (*used, *reader.options, *(("labels",) if facts.numbered else ()))
+        self._refuse_useless(path, reader.what, used)
+        raw = self._named(path, raw)
         steps.append(_read_step(path, reader.what, raw.notes))
         if not raw.edges.num_rows:
             raise CompileError(str(path), "has no connections", "; ".join(raw.notes))
         table = registered(db, "edges", path, raw.edges, raw.locate)
-        own = [] if raw.cells is None else [registered(db, "own_cells", path, raw.cells)]
-        return self._recognised(table, raw.facts, raw.evidence, reader.options), own
+        if "weight" in reader.options:  # the reader has done it itself
+            said = replace(said, weight="")
+        if "kind" in reader.options:
+            said = replace(said, kind="")
+        known = recognise(db, table, facts, said)
+        own: list[CellSource] = []
+        if raw.cells is not None:
+            own.append((registered(db, "own_cells", path, raw.cells), facts.cell_id))
+        return _Given(known, facts, raw.evidence), own
 
-    def _open(self, db: duckdb.DuckDBPyConnection, path: Path) -> _Given:
-        """Open a plain table of connections and recognise its columns."""
-        return self._recognised(open_table(db, path, "edges"), Facts())
+    def _refuse_useless(
+        self, path: Path, what: str, used: tuple[str, ...], named: tuple[str, ...] = ()
+    ) -> None:
+        """Raise `CompileError` for an option that the source has no use for."""
+        for option in (*USED["list"], *SOURCES):
+            value = getattr(self, option)
+            if option in used or value in ("", "auto") or (option == "kind" and value == "none"):
+                continue
+            problem = f"does not apply to {path.name}, which is {what}"
+            hint = f"leave it out; options for {what}: {', '.join(named or used) or 'none'}"
+            raise CompileError(f"table.{option}", problem, hint)
 
-    def _recognised(
+    def _is_list(self, path: Path) -> bool:
+        """Whether a block of numbers is a list of connections; ask where it could be a matrix.
+
+        Two rows of two numbers, or three of three, are both, unless a blank or 0 ends a row.
+        """
+        rows = square_of_numbers(path)
+        if not rows or (self.header == "none" and self.orientation):
+            return False
+        if self.header or self.pre or self.post:
+            return True
+        n = len(rows)
+        weights = ", weights in 3" if n == 3 else ""
+        raise unsaid(
+            str(path),
+            f"could be a list of {n} connections or a matrix of {n} neurons",
+            [[str(k + 1) for k in range(n)], *rows],
+            ("header=none", f"a list without a header: from column 1 to column 2{weights}"),
+            ("header=none --set orientation=pre-post", "a matrix whose rows are presynaptic"),
+            ("header=none --set orientation=post-pre", "a matrix whose rows are postsynaptic"),
+        )
+
+    def _named(self, path: Path, raw: Raw) -> Raw:
+        """Return a source whose neurons have the names in ``labels``, or in a column of theirs."""
+        own, chosen = raw.facts.cell_id, self.cell_id
+        if raw.cells is None or not own:
+            return raw
+        if self.labels:
+            names = read_labels(Path(self.labels), raw.cells.num_rows)
+            return renamed(raw, names, self.labels)
+        if chosen not in ("", ORDER, own) and chosen in raw.cells.column_names:
+            names = raw.cells.column(chosen).combine_chunks()
+            return renamed(raw, names, f"{path}, column {chosen} of the nodes")
+        return raw
+
+    def _open_cells(
         self,
-        table: _tables.Table,
+        db: duckdb.DuckDBPyConnection,
+        path: Path,
+        name: str,
+        before: list[CellSource],
         facts: Facts,
-        evidence: Evidence = Evidence.UNKNOWN,
-        done: tuple[str, ...] = (),
-    ) -> _Given:
-        """Return what the columns of the connections mean, whatever their source is."""
-        path = table.path
-        known = None
-        if facts.shape == "list":
-            known = find_preset(self.preset, str(path), table.columns)
-        preset, layout = known or (None, None)
-        pre, post = (facts.pre, facts.post) if facts.pre else self._ends(table, layout)
-        ready = {} if layout is None else {"weight": layout.weight, "kind": "none"}
-        weight = facts.weight or self._column(table, "weight", COUNT, ready)
-        # A reader that takes the option itself made a column of this name.
-        kind = table.find("kind") if "kind" in done else self._column(table, "kind", KIND, ready)
-        if weight is None and not self.are_counts:
-            problem = f"no column of weights, so rows would be counted instead of {self.unit}"
-            raise CompileError(str(path), problem, "name it with weight=COLUMN")
-        sign = layout.sign or None if layout else table.find(*SIGN)
-        size = table.find(*SIZE) if layout is None else None
-        if size == weight:
-            size = None
-        roles = [c for c in (pre, post, weight, kind) if c]
-        if twice := [c for c in roles if roles.count(c) > 1]:
-            problem = "cannot be two of pre, post, weight and kind"
-            raise CompileError(
-                f"{path}, column {twice[0]}", problem, "name a different column for each"
-            )
-        edges = Edges(table, pre, post, weight, size, sign, kind)
-        return _Given(edges, preset, layout, evidence)
-
-    def _ends(self, table: _tables.Table, layout: EdgeLayout | None) -> tuple[str, str]:
-        if self.pre or self.post:
-            if not (self.pre and self.post):
-                here, there = ("pre", "post") if self.pre else ("post", "pre")
-                problem = f"{here} is given, but not {there}"
-                raise CompileError(f"table.{there}", problem, "name the columns of both ends")
-            return _named(table, self.pre), _named(table, self.post)
-        if layout is not None:
-            return layout.pre, layout.post
-        ends = [
-            (pre, post)
-            for names in ENDS
-            if (pre := table.find(names[0])) and (post := table.find(names[1]))
-        ]
-        if len(ends) > 1:
-            spelled = " or ".join(" and ".join(pair) for pair in ends)
-            problem = f"the ends of a connection could be {spelled}"
-            raise CompileError(
-                str(table.path), problem, "name them with pre=COLUMN and post=COLUMN"
-            )
-        if not ends:
-            raise _unknown_layout(table)
-        return ends[0]
-
-    def _column(
-        self, table: _tables.Table, role: str, synonyms: tuple[str, ...], ready: Mapping[str, str]
-    ) -> str | None:
-        """Return the column that the option ``role`` names, the preset has, or a synonym finds."""
-        if name := getattr(self, role) or ready.get(role):
-            return None if name == "none" else _named(table, name)
-        found = [c for c in table.columns if plain(c) in synonyms]
-        if len(found) > 1:
-            problem = f"columns {' and '.join(found)} could both be the {role}"
-            raise CompileError(str(table.path), problem, f"choose with {role}=NAME or {role}=none")
-        return found[0] if found else None
+        steps: list[Step],
+    ) -> CellSource:
+        """Open a table of cells, or a file such as the nodes of SONATA."""
+        reader = None if self.cell_id == ORDER else reader_of(path)
+        if reader is None:
+            if self.cell_id == ORDER:
+                return in_order(db, path, name, before, facts.what)
+            table = open_table(db, path, name)
+            return table, self.cell_id if table.find(self.cell_id) else ""
+        if not reader.has_cells:
+            problem = f"is {reader.what}, not a table of cells"
+            raise CompileError(str(path), problem, "export it as CSV")
+        raw = reader.load(path, ReadOptions())
+        if raw.cells is None:
+            raise CompileError(str(path), f"is {reader.what} without cells")
+        if self.cell_id in raw.cells.column_names and raw.facts.cell_id:
+            raw = self._named(path, raw)
+        unread = f"{raw.edges.num_rows:,} connections in it are not read: it was given as cells"
+        notes = (unread, *raw.notes) if raw.edges.num_rows else raw.notes
+        steps.append(_read_step(path, reader.what, notes))
+        return registered(db, name, path, raw.cells), raw.facts.cell_id
 
     # --- reading ----------------------------------------------------------------------------------
 
     def _source(
-        self, db: duckdb.DuckDBPyConnection, given: _Given, tables: list[_tables.Table]
+        self, db: duckdb.DuckDBPyConnection, given: _Given, tables: list[CellSource]
     ) -> _Source:
         """Give neurons their numbers, and put them into table ``codes`` of the database."""
+        edges = given.edges
         if not tables:
-            keys, as_text = _ends_of(db, given.edges)
-            notes = [
+            keys, as_text = _ends_of(db, edges)
+            none = keys[:0]
+            notes = []
+            if are_root_ids(edges.pre) and not as_text and (keys == 0).any():
+                keys, none = keys[keys != 0], keys[keys == 0]
+                notes.append("root id 0 is no cell: its rows are dropped")
+            notes.append(
                 f"{len(keys):,} neurons: the ends of the connections, since no cells were given"
-            ]
-            register_codes(db, keys, keys[:0])
+            )
+            register_codes(db, keys, none)
             return _Source(given, Cells(keys, as_text, {}, (), tuple(notes)), len(keys), False)
-        every = read_cells(db, tables, given.edges, given.preset)
+        chosen = self.cell_id not in ("", ORDER)
+        if chosen and not any(table.find(self.cell_id) for table, _ in tables):
+            known = dict.fromkeys(c for table, _ in tables for c in table.columns)
+            raise UnknownNameError.among("table.cell_id: column of cells", self.cell_id, known)
+        every = read_cells(db, tables, edges, given.preset, self.repeated_cells)
         kept = np.ones(every.n, np.bool_)
         notes = list(every.notes)
         if given.preset is not None and (required := given.preset.required):
@@ -259,13 +320,10 @@ class Table:
             else:
                 notes.append(f"no column {required}: every cell counts as a neuron")
         if not kept.any():
-            raise CompileError(str(tables[0].path), "no neuron is left", "; ".join(notes))
-        register_codes(db, every.key[kept], every.key[~kept])
+            raise CompileError(str(tables[0][0].path), "no neuron is left", "; ".join(notes))
+        register_codes(db, every.key[kept], np.concatenate([every.key[~kept], every.dropped]))
         cells = every.keep(kept)
-        return _Source(
-            given, Cells(cells.key, cells.as_text, cells.columns, cells.files, tuple(notes)),
-            every.n, True,
-        )  # fmt: skip
+        return _Source(given, replace(cells, notes=tuple(notes)), every.n, True)
 
     def _connections(self, db: duckdb.DuckDBPyConnection, source: _Source) -> Connections:
         try:
@@ -275,13 +333,15 @@ class Table:
                 "codes",
                 source.cells.as_text,
                 self.unknown_neurons == "drop",
-                are_counts=self.are_counts,
+                are_counts=source.given.are_counts,
                 at_least=self.min_weight,
                 repeated=self.duplicates,
                 listed=False,
             )
         except NoCountError as error:
-            hint = "if weights are not counts, give their unit, for example unit=um2"
+            hint = (
+                "if weights are not counts, give their unit, for example --set unit=um2 (or a.u.)"
+            )
             raise CompileError(error.where, error.problem, hint) from error
 
     # --- assembling -------------------------------------------------------------------------------
@@ -290,15 +350,15 @@ class Table:
         self,
         source: _Source,
         found: Connections,
+        pairs: _Pairs,
         votes: Words | None,
         steps: list[Step],
         cell_paths: list[Path],
     ) -> Graph:
         given, cells = source.given, source.cells
         path, preset = given.edges.table.path, given.preset
-        notes = self._notes(given, found)
-        chemical, electrical, pair_notes = self._split(cells.key, found, path)
-        notes += pair_notes
+        chemical, electrical = pairs.chemical, pairs.electrical
+        notes = [*self._notes(given, found), *pairs.notes]
         if not (len(chemical.post) or len(electrical.post)):
             raise CompileError(str(path), "no connections are left", "; ".join(notes))
         linked = np.zeros(cells.n, np.bool_)
@@ -337,81 +397,138 @@ class Table:
             (*cells.notes, *cell_notes),
         )  # fmt: skip
         n_edges = sum(len(p.synapses.post) for p in projections)
-        steps += [read, read.then("read-connections", self._options(), cells.n, n_edges, notes)]
+        steps += [
+            read,
+            read.then("read-connections", self._options(given), cells.n, n_edges, notes),
+        ]
         provenance = self._provenance(given, signed, tuple(steps), cell_paths)
         if self.species != "none":
             passes += _signing(neurons, species)
         return run(Graph((neurons,), projections, provenance), passes)
 
-    def _options(self) -> str:
+    def _options(self, given: _Given) -> str:
         """Return the options that shaped the connections, as a recipe would spell them."""
-        shown = ("unit", "min_weight", "duplicates", "unknown_neurons")
-        spelled = [f"{name}={spell(getattr(self, name))}" for name in shown]
+        shown = {"unit": given.known.unit}
+        for name in ("min_weight", "duplicates", "unknown_neurons"):
+            shown[name] = getattr(self, name)
+        for name in SHAPING:
+            if (value := getattr(self, name)) not in ("", "error", "auto"):
+                shown[name] = value
+        spelled = [f"{name}={spell(value)}" for name, value in shown.items()]
         return ", ".join([f"edges={Path(self.edges).name}", *spelled])
 
     def _notes(self, given: _Given, found: Connections) -> list[str]:
-        """Report what was read and what was not kept."""
+        """Report what was left out, merged or repeated, and then what was read."""
         e = given.edges
+        notes = list(given.known.notes)
+        for n, what in (
+            (found.n_dropped_rows, "rows from or to cells that are not kept"),
+            (found.n_unknown_rows, "rows from or to cells not in the cell table"),
+            (found.n_zero_rows, "rows of weight 0 left out: no connection"),
+            (found.n_received_rows, "rows left out that repeat a synapse, as seen from its target"),
+            (found.n_repeated_rows, "rows repeat a pair: their weights are summed"),
+            (found.n_rows_without_size, "rows without a size: sizes left out"),
+            (found.n_sign_conflicts, "connections whose rows disagree on the sign: unknown"),
+            (int((found.weight == 0).sum()), "connections whose weights sum to 0: kept"),
+            (int((found.weight < 0).sum()), "negative weights: not used as signs"),
+        ):
+            if n:
+                notes.append(f"{n:,} {what}")
+        if self.min_weight > (1 if given.are_counts else 0):
+            notes.append(self._weak(given, "pairs", found.n_below, found.weight_below))
         known = f", {given.layout.what}" if given.layout else ""
         per = f"weights in {e.count}" if e.count else "one per synapse"
-        notes = [f"{found.n_rows:,} rows{known}: from {e.pre} to {e.post}, {per}"]
+        notes.append(f"{found.n_rows:,} rows{known}: from {e.pre} to {e.post}, {per}")
         if given.preset is not None:
             notes.append(f"preset {given.preset.name}: {given.preset.title}")
             if given.preset.name == "neuprint":
                 notes.append("hemibrain has the same columns: set preset=hemibrain if it is that")
         if given.evidence is Evidence.UNKNOWN:
             notes.append(vouched(self.evidence))
-        for n, what in (
-            (found.n_dropped_rows, "rows from or to cells that are not kept"),
-            (found.n_unknown_rows, "rows from or to cells not in the cell table"),
-            (found.n_received_rows, "rows left out that repeat a synapse, as seen from its target"),
-            (found.n_repeated_rows, "rows repeat a pair: their weights are summed"),
-            (found.n_rows_without_size, "rows without a size: sizes left out"),
-            (found.n_sign_conflicts, "connections whose rows disagree on the sign: unknown"),
-            (int((found.weight == 0).sum()), "connections of weight 0: kept"),
-            (int((found.weight < 0).sum()), "negative weights: not used as signs"),
-        ):
-            if n:
-                notes.append(f"{n:,} {what}")
-        if self.min_weight > (1 if self.are_counts else 0):
-            notes.append(self._weak("pairs", found.n_below, found.weight_below))
         if found.sign is not None:
             electric = found.kind == ELECTRICAL
             plus, minus, unknown = (int((found.sign[~electric] == s).sum()) for s in (1, -1, 0))
             told = f"{plus:,} +1, {minus:,} -1, {unknown:,} unknown"
-            notes.append(f"signs of connections from column {e.sign}: {told}")
+            column = "their weights" if e.signed == "weight" else f"column {e.sign}"
+            notes.append(f"signs of connections from {column}: {told}")
             if lost := int((found.sign[electric] != 0).sum()):
                 notes.append(f"{lost:,} signs of electrical connections left out: they have none")
-        if e.ignored:
-            notes.append(f"ignored columns: {', '.join(e.ignored)}")
+        if e.transmitter and given.layout is None:
+            notes.append(f"transmitters of presynaptic neurons from column {e.transmitter}")
         return notes
 
-    def _split(
-        self, keys: Keys, found: Connections, path: Path
-    ) -> tuple[Synapses, Synapses, list[str]]:
+    def _split(self, db: duckdb.DuckDBPyConnection, source: _Source, found: Connections) -> _Pairs:
         """Return chemical and electrical connections, these in both directions."""
+        given, unit = source.given, source.given.known.unit
         electric = found.kind == ELECTRICAL
         whole = Synapses(
-            found.post, found.pre, found.weight, self.unit, size=found.size, sign=found.sign
+            found.post, found.pre, found.weight, unit, size=found.size, sign=found.sign
         )
         if not electric.any():
-            return whole, whole.keep(electric), [_count(whole, "connections")]
+            notes = [_count(whole, "connections")]
+            if given.facts.shape == "matrix" and not self.kind and _is_symmetric(whole, source):
+                notes.insert(0, "every connection has an equal one in the other direction: if they "
+                             "are gap junctions, set kind=electrical")  # fmt: skip
+            return _Pairs(whole, whole.keep(electric), tuple(notes))
         chemical = whole.keep(~electric)
-        both, n_single = _symmetric(whole.keep(electric), keys, path)
-        notes = [_count(chemical, "chemical connections")]
-        notes.append(f"{n_single:,} electrical pairs given in one direction, used for both")
+        both, notes = self._symmetric(db, source, whole.keep(electric))
         strong = np.abs(both.weight) >= self.min_weight
         electrical = both.keep(strong)
         once = electrical.keep(electrical.pre <= electrical.post)
         if not strong.all():
             weak = both.weight[~strong & (both.pre <= both.post)]
-            notes.append(self._weak("electrical pairs", len(weak), weak.sum()))
+            notes.append(self._weak(given, "electrical pairs", len(weak), weak.sum()))
+        if len(chemical.post):
+            notes.append(_count(chemical, "chemical connections"))
         notes.append(_count(once, "electrical pairs, each a connection in both directions"))
-        return chemical, electrical, notes
+        return _Pairs(chemical, electrical, tuple(notes))
 
-    def _weak(self, what: str, n: int, weight: float) -> str:
-        below = f"{n:,} {what} below {self.min_weight:g} {self.unit} dropped"
-        return f"{below}, {weight:,.15g} {self.unit} in all"
+    def _symmetric(
+        self, db: duckdb.DuckDBPyConnection, source: _Source, one_way: Synapses
+    ) -> tuple[Synapses, list[str]]:
+        """Return electrical connections in both directions, and notes."""
+        n = source.cells.n
+        low, high = np.minimum(one_way.post, one_way.pre), np.maximum(one_way.post, one_way.pre)
+        pair = low.astype(np.int64) * n + high
+        order = np.argsort(pair, kind="stable")
+        pair, weight = pair[order], one_way.weight[order]
+        twice = pair[1:] == pair[:-1]
+        differ = twice & (weight[1:] != weight[:-1])
+        first = np.concatenate([[True], ~twice])
+        unit, notes = one_way.unit, []
+        if differ.any():
+            k = int(np.flatnonzero(differ)[0])
+            if self.unequal == "error":
+                raise _unequal(db, source, int(pair[k]), weight[k : k + 2], int(differ.sum()))
+            at = np.flatnonzero(differ)
+            one, other = weight[at], weight[at + 1]
+            joined = {"max": np.maximum(one, other), "sum": one + other}.get(
+                self.unequal, (one + other.astype(np.float64)) / 2
+            )
+            if np.any(joined % 1) and unit == SYNAPSES:
+                unit = f"mean {SYNAPSES}"
+            weight = weight.astype(joined.dtype if unit == SYNAPSES else np.float64)
+            weight[at] = joined
+            notes.append(
+                f"{len(at):,} electrical pairs with different weights in their directions: "
+                f"{self.unequal} of both"
+            )
+        low, high, weight = low[order][first], high[order][first], weight[first]
+        apart = low != high
+        if n_single := int(apart.sum() - twice.sum()):
+            notes.append(f"{n_single:,} electrical pairs given in one direction, used for both")
+        made = Synapses.from_edges(
+            np.concatenate([high, low[apart]]),
+            np.concatenate([low, high[apart]]),
+            np.concatenate([weight, weight[apart]]),
+            unit=unit,
+        )
+        return made, notes
+
+    def _weak(self, given: _Given, what: str, n: int, weight: float) -> str:
+        unit = given.known.unit
+        below = f"{n:,} {what} below {self.min_weight:g} {unit} dropped"
+        return f"{below}, {weight:,.15g} {unit} in all"
 
     def _evidence(self, given: _Given) -> Evidence:
         """Return how the connections are known, according to the file, else to the user."""
@@ -426,7 +543,7 @@ class Table:
     def _provenance(
         self, given: _Given, signed: bool, steps: tuple[Step, ...], cell_paths: list[Path]
     ) -> Provenance:
-        paths = [given.edges.table.path, *cell_paths]
+        paths = [given.edges.table.path, *self._labels(), *cell_paths]
         preset, layout = given.preset, given.layout
         stem = paths[0].name.split(".")[0]
         dataset = preset.dataset if preset else f"table:{stem}"
@@ -451,15 +568,41 @@ class Table:
             steps=steps,
         )
 
+    def _labels(self) -> list[Path]:
+        return [Path(self.labels)] if self.labels else []
+
+
+# Options that are told with the connections where they are set.
+SHAPING = ("weight", "kind", "sign", "transmitter", "signs", "roi", "unequal", "header", "decimal")
+
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A table of connections with its columns, and what its header tells."""
+    """Connections, with what their columns mean and what their format tells."""
 
-    edges: Edges
-    preset: Preset | None
-    layout: EdgeLayout | None
+    known: Recognised
+    facts: Facts
     evidence: Evidence = Evidence.UNKNOWN  # what the file tells, if it is less than measured
+
+    @property
+    def edges(self) -> Edges:
+        """The connections with their columns."""
+        return self.known.edges
+
+    @property
+    def preset(self) -> Preset | None:
+        """The published data set."""
+        return self.known.preset
+
+    @property
+    def layout(self) -> EdgeLayout | None:
+        """The table of the published data set."""
+        return self.known.layout
+
+    @property
+    def are_counts(self) -> bool:
+        """Whether weights count synapses."""
+        return self.known.unit == SYNAPSES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -472,38 +615,21 @@ class _Source:
     has_table: bool  # else neurons are the ends of the connections
 
 
-def _named(table: _tables.Table, name: str) -> str:
-    """Return the column called ``name``; raise `UnknownNameError` if there is none."""
-    found = name if name in table.columns else table.find(plain(name))
-    if found is None:
-        raise UnknownNameError.among(f"{table.path}: column", name, table.columns)
-    return found
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pairs:
+    """Connections as a graph has them, and notes."""
+
+    chemical: Synapses
+    electrical: Synapses  # in both directions
+    notes: tuple[str, ...]
 
 
-def _unknown_layout(table: _tables.Table) -> CompileError:
-    names = "; ".join(" and ".join(pair) for pair in ENDS)
-    formats = ", ".join(reader.what for reader in READERS)
-    also = f"; or {formats}" if formats else ""
-    problem = f"no columns for both ends of a connection among: {', '.join(table.columns)}"
-    hint = f"name them with pre=COLUMN and post=COLUMN; known: {names} ({', '.join(PRESETS)}){also}"
-    return CompileError(str(table.path), problem, hint)
-
-
-def _open_cells(
-    db: duckdb.DuckDBPyConnection, path: Path, name: str, steps: list[Step]
-) -> _tables.Table:
-    """Open a table of cells, or a file such as the nodes of SONATA."""
-    if (reader := reader_of(path)) is None:
-        return open_table(db, path, name)
-    if not reader.has_cells:
-        raise CompileError(str(path), f"is {reader.what}, not a table of cells", "export it as CSV")
-    raw = reader.load(path, ReadOptions(weight="none", kind="none"))
-    if raw.cells is None:
-        raise CompileError(str(path), f"is {reader.what} without cells")
-    unread = f"{raw.edges.num_rows:,} connections in it are not read: it was given as cells"
-    notes = (*raw.notes, unread) if raw.edges.num_rows else raw.notes
-    steps.append(_read_step(path, reader.what, notes))
-    return registered(db, name, path, raw.cells)
+def _refuse_remote(given: Iterable[str]) -> None:
+    """Raise `CompileError` for an address instead of a file."""
+    for path in given:
+        if "://" in path:
+            hint = "download it first: curl -LO ADDRESS, or a browser"
+            raise CompileError(path, "is an address; files are read from this machine", hint)
 
 
 def _read_step(path: Path, what: str, notes: tuple[str, ...]) -> Step:
@@ -518,7 +644,7 @@ def _signing(neurons: Population, species: str) -> Iterator[AssignSigns]:
         yield AssignSigns(species=species)  # type: ignore[arg-type]  # one of a preset
     for name in table.column_names:
         column = table.column(name)
-        if plain(name) not in CELL["class"] or not pa.types.is_string(column.type):
+        if plain(name) not in (*CELL["class"], "cell_type") or not pa.types.is_string(column.type):
             continue
         told = signs_by_class(column.unique().drop_null().to_pylist(), species)
         if told:
@@ -550,15 +676,15 @@ def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
     The word of most synapses, or the one with the highest mean score over all synapses; all rows
     count, whatever their target. Ties are resolved alphabetically.
     """
-    edges, layout = source.given.edges, source.given.layout
-    if layout is None or not (layout.transmitter or layout.scores):
+    edges = source.given.edges
+    if not (edges.transmitter or edges.scores):
         return None
     table = edges.table
     key = table.key(edges.pre, source.cells.as_text)
     weight = f"TRY_CAST({table.value(edges.count)} AS BIGINT)" if edges.count else "1"
     votes: npt.NDArray[np.object_] = np.full(source.cells.n, None, object)
-    if layout.transmitter:
-        sql = f"""SELECT code, {table.value(layout.transmitter)} AS word
+    if edges.transmitter:
+        sql = f"""SELECT code, {table.value(edges.transmitter)} AS word
                   FROM {table.name} JOIN codes ON {key} = codes.key
                   WHERE code >= 0 AND word IS NOT NULL GROUP BY code, word
                   ORDER BY code, sum({weight}) DESC, word"""
@@ -570,12 +696,12 @@ def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
     scores = ", ".join(
         f"coalesce(sum(({weight})::DECIMAL(10, 0) * "
         f"TRY_CAST({table.value(column)} AS DECIMAL(9, 8))), 0)::DOUBLE AS {word}"
-        for column, word in layout.scores.items()
+        for column, word in edges.scores.items()
     )
     sql = f"""SELECT code, {scores} FROM {table.name} JOIN codes ON {key} = codes.key
               WHERE code >= 0 GROUP BY code ORDER BY code"""
     found = arrow(db, str(table.path), sql)
-    names = np.array(list(layout.scores.values()), object)
+    names = np.array(list(edges.scores.values()), object)
     sums = np.stack([found.column(name).to_numpy() for name in names])
     told = sums.max(axis=0) > 0
     votes[found.column("code").to_numpy()[told]] = names[sums.argmax(axis=0)[told]]
@@ -583,37 +709,52 @@ def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
 
 
 def _votes_where(given: _Given) -> str:
-    column = given.layout.transmitter if given.layout else ""
+    column = given.edges.transmitter or ""
     return f"{given.edges.table.path}" + (f", column {column}" if column else "")
 
 
-def _symmetric(one_way: Synapses, keys: Keys, path: Path) -> tuple[Synapses, int]:
-    """Return electrical connections in both directions, and how many were given in only one."""
-    low, high = np.minimum(one_way.post, one_way.pre), np.maximum(one_way.post, one_way.pre)
-    pair = low.astype(np.int64) * len(keys) + high
-    order = np.argsort(pair, kind="stable")
-    pair, weight = pair[order], one_way.weight[order]
-    twice = pair[1:] == pair[:-1]
-    differ = twice & (weight[1:] != weight[:-1])
-    if differ.any():
-        k = int(np.flatnonzero(differ)[0])
-        a, b = (keys[i] for i in divmod(int(pair[k]), len(keys)))
-        problem = f"the electrical connection of {a} and {b} has weight {weight[k]} in one "
-        problem += f"direction and {weight[k + 1]} in the other ({differ.sum():,} such pairs)"
-        raise CompileError(
-            str(path), problem, "give only one direction, or the same weight in both"
-        )
-    first = np.concatenate([[True], ~twice])
-    low, high, weight = low[order][first], high[order][first], weight[first]
-    apart = low != high
-    n_single = int(apart.sum() - twice.sum())
-    made = Synapses.from_edges(
-        np.concatenate([high, low[apart]]),
-        np.concatenate([low, high[apart]]),
-        np.concatenate([weight, weight[apart]]),
-        unit=one_way.unit,
+def _unequal(
+    db: duckdb.DuckDBPyConnection,
+    source: _Source,
+    pair: int,
+    weights: npt.NDArray[Any],
+    n: int,
+) -> CompileError:
+    """Return the error that names both rows of an electrical pair whose weights differ."""
+    edges, cells = source.given.edges, source.cells
+    table = edges.table
+    a, b = (cells.key[i] for i in divmod(pair, cells.n))
+    keys = [table.key(c, cells.as_text) for c in (edges.pre, edges.post)]
+    places, shown = [], [[edges.pre, edges.post, edges.count or "rows"]]
+    for (one, other), weight in zip(((b, a), (a, b)), weights, strict=True):
+        ends = (quoted(x) if isinstance(x, str) else str(x) for x in (one, other))
+        same = " AND ".join(f"{key} = {end}" for key, end in zip(keys, ends, strict=True))
+        row, _ = first_row(db, table, edges.pre, same)
+        places.append(table.at(row).removeprefix(f"{table.path}, "))
+        shown.append([one, other, weight])
+    where = f"{table.path}, {' and '.join(places)}" if table.is_file else str(table.path)
+    return unsaid(
+        where,
+        f"the electrical connection of {a} and {b} has different weights in its directions "
+        f"({n:,} such pairs)",
+        shown,
+        ("unequal=max", "the larger one"),
+        ("unequal=mean", "their mean"),
+        ("unequal=sum", "their sum: each direction counts other junctions"),
     )
-    return made, n_single
+
+
+def _is_symmetric(edges: Synapses, source: _Source) -> bool:
+    """Whether every connection has one of equal weight in the other direction."""
+    n = source.cells.n
+    here = edges.post.astype(np.int64) * n + edges.pre
+    there = edges.pre.astype(np.int64) * n + edges.post
+    apart = edges.pre != edges.post
+    if not apart.any():
+        return False
+    one, other = np.argsort(here), np.argsort(there)
+    same = np.array_equal(here[one], there[other])
+    return same and np.array_equal(edges.weight[one], edges.weight[other])
 
 
 def _count(edges: Synapses, what: str) -> str:
