@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -349,6 +350,8 @@ def _refuse_weight(db: duckdb.DuckDBPyConnection, edges: Edges, are_counts: bool
     if not table.is_file:
         pre, post = (first_row(db, table, end, bad)[1] for end in (edges.pre, edges.post))
         place += f", from {pre} to {post}"
+    if isinstance(value, str) and not table.decimal and re.fullmatch(r"[-+]?\d*,[\d,.]*", value):
+        raise _commas(place, value, are_counts)
     if isinstance(value, bool):
         hint = "write numbers, or leave the column out to count each row as 1"
         raise CompileError(place, f"weights must be numbers, not {value}", hint)
@@ -356,6 +359,16 @@ def _refuse_weight(db: duckdb.DuckDBPyConnection, edges: Edges, are_counts: bool
         problem = f"{_shown(value)} is not a synapse count (a whole number of at least 1)"
         raise NoCountError(place, problem)
     raise CompileError(place, f"{_shown(value)} is not finite")
+
+
+def _commas(where: str, value: str, are_counts: bool) -> CompileError:
+    """Return the question whether commas are decimal points, or stand between thousands."""
+    point = float(value.replace(".", "").replace(",", ".", 1).replace(",", ""))
+    unit = " --set unit=a.u." if are_counts and point % 1 else ""
+    answers = [(f"decimal=comma{unit}", f"{value} is {point:.15g}")]
+    if re.fullmatch(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?", value):
+        answers.append(("decimal=point", f"{value} is {float(value.replace(',', '')):.15g}"))
+    return unsaid(where, f"{value!r} has a comma, which can be a decimal point", (), *answers)
 
 
 def _shown(value: Any) -> str:

@@ -24,6 +24,14 @@ ENDS = (  # (pre, post)
     ("presynaptic", "postsynaptic"),
     ("neuron_1", "neuron_2"),
     ("neuron", "target"),
+    ("source_id", "target_id"),
+    ("from_id", "to_id"),
+    ("source_neuron", "target_neuron"),
+    ("pre_neuron", "post_neuron"),
+    ("presynaptic_neuron", "postsynaptic_neuron"),
+    ("pre_cell", "post_cell"),
+    ("presynaptic_cell", "postsynaptic_cell"),
+    ("pre_name", "post_name"),
 )
 # Columns of weights: what counts synapses for sure; what may be anything, and is only taken where
 # none of these is there; and what is no count, with the unit to ask for. Compared as `squeezed`.

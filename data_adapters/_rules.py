@@ -93,7 +93,7 @@ def recognise(db: duckdb.DuckDBPyConnection, table: Table, facts: Facts, said: S
     preset, layout = (
         find_preset(said.preset, where, table.columns) if facts.shape == "list" else None
     ) or (None, None)
-    notes: list[str] = []
+    notes = [] if table.layout is None else list(table.layout.notes)
     pre, post = _ends(db, table, facts, said, layout)
     if layout is not None and layout.fills_down:
         table = filled_down(db, table, (pre, post), notes)

@@ -189,13 +189,16 @@ class Table:
             table = open_table(db, path, "edges", self.header)
             table = replace(table, decimal=self.decimal)
             return _Given(recognise(db, table, facts, said), facts), []
-        before = (*USED["list"], *reader.options, "labels")
+        ours = (*reader.options, "labels")
+        if "orientation" in reader.options and self.header == "none":  # true of a bare matrix
+            ours = (*ours, "header")
+        before = (*USED["list"], *ours)
         self._refuse_useless(path, reader.what, before, reader.options)
         options = ReadOptions(**{f.name: getattr(self, f.name) for f in fields(ReadOptions)})
         raw = reader.load(path, options)
         facts = raw.facts
         used = tuple(o for o in USED[facts.shape] if not (o == "weight" and facts.weight))
-        used = (*used, *reader.options, *(("labels",) if facts.numbered else ()))
+        used = (*used, *(o for o in ours if o != "labels" or facts.numbered))
         self._refuse_useless(path, reader.what, used)
         raw = self._named(path, raw)
         steps.append(_read_step(path, reader.what, raw.notes))
@@ -383,6 +386,8 @@ class Table:
             notes.append(note)
         else:
             notes.append("axon coverage unknown: all connections are trusted")
+        if "neurotransmitter" in columns and not species and self.species != "none":
+            notes.append("transmitters give no signs without a species (worm, fly or mouse)")
         neurons = Population("neurons", (cells.n,), neuron_table(columns))
         every = (
             Projection("neurons", "neurons", chemical),
