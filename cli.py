@@ -336,10 +336,11 @@ def analyse(
 @SETTING
 @PASS
 def inspect(target: str, settings: tuple[str, ...], passes: tuple[str, ...]) -> None:
-    """Summarise a recipe, a graph or a module.
+    """Summarise a recipe, a graph, a module, or a file of connections.
 
     TARGET is a recipe (name or file), a saved graph's folder, or a built module, which is read and
-    not run.
+    not run. Of a file of connections it shows how the recipe table would read it, and what it asks;
+    the options of table follow as --set. Nothing is built.
     """
     from connectome_compiler.views import report
 

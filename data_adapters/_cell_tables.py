@@ -44,6 +44,7 @@ CellSource = tuple[_tables.Table, str]  # and the column of its ids; empty: to b
 Repeated = Literal["error", "first", "drop"]
 Keys = npt.NDArray[Any]  # int64, or objects that are text
 
+ROLE = ("role",)
 TYPE = ("cell_type", "primary_type", "primary_cell_type", "type")
 ROLE_WORDS = {
     **{role: role for role in ROLES},
@@ -204,7 +205,7 @@ def read_cells(
             problem = f"names people (column {named[0]}), and is therefore not read"
             hint = "leave the file out; processed_labels of Codex has the labels without the names"
             raise CompileError(str(table.path), problem, hint)
-        file = read_file(db, table, edges, layout, id_column)
+        file = read_file(db, table, edges, layout, id_column, asks=True)
         if are_root_ids(file.key_column) and not file.as_text and (file.key == 0).any():
             n = int((file.key == 0).sum())
             told.append(f"{n:,} rows of {table.path.name} dropped: root id 0 is no cell")
@@ -259,16 +260,18 @@ def read_file(
     edges: _tables.Edges,
     layout: CellLayout | None = None,
     id_column: str = "",
+    asks: bool = False,
 ) -> CellFile:
     """Read a table of cells by the ids that ``edges`` uses; only ids are checked.
 
-    ``id_column`` names theirs, where it is known. Raises `CompileError` if no column has such ids.
+    ``id_column`` names theirs, where it is known, and ``asks`` is that of `matching_id`. Raises
+    `CompileError` if no column has such ids.
     """
     if id_column:
         key = next((c for c in table.columns if c == id_column), table.find(id_column) or "")
         as_text = ids_are_text(db, table, key)
     elif layout is None:
-        key, as_text = matching_id(db, table, edges)
+        key, as_text = matching_id(db, table, edges, asks)
     else:
         key, as_text = layout.cell_id, ids_are_text(db, table, layout.cell_id)
     where = str(table.path)
@@ -463,7 +466,7 @@ Found = tuple[Words | None, str, str]  # values, the column they come from, a no
 
 def _roles(cells: Cells, preset: Preset | None) -> Found:
     """Return roles, from their own column or a super class of the fly."""
-    if (name := cells.find("role")) is not None:
+    if (name := cells.find(*ROLE)) is not None:
         column = cells.columns[name]
         roles = column.words(lambda w: ROLE_WORDS.get(plain(w).replace("-", "_")))
         unknown = ~missing(column.words()) & missing(roles)

@@ -135,16 +135,25 @@ def ids_are_text(db: duckdb.DuckDBPyConnection, table: Table, column: str) -> bo
     return True
 
 
-def matching_id(db: duckdb.DuckDBPyConnection, cells: Table, edges: Edges) -> tuple[str, bool]:
+def matching_id(
+    db: duckdb.DuckDBPyConnection, cells: Table, edges: Edges, asks: bool = False
+) -> tuple[str, bool]:
     """Return which column of ``cells`` has the ids that ``edges`` uses, and if they are text.
 
     Cell tables often have several ids (nucleus, segment, row). The one that contains most of the
     ends of the first rows of ``edges`` is taken; raises `CompileError` if none contains any, or if
-    another one contains at least half as many and differs from it.
+    another one contains at least half as many and differs from it; ``asks`` says that the option
+    ``cell_id`` can choose.
     """
     names = {squeezed(name) for name in CELL_ID}
     candidates = [c for c in cells.columns if squeezed(c) in names or "_id" in plain(c)]
-    candidates = candidates or list(cells.columns)
+    if not candidates:
+        problem = f"no column of ids among: {', '.join(cells.columns)}"
+        if asks:
+            answers = [(f"cell_id={c}", f"the ids are in {c}") for c in list(cells.columns)[:3]]
+            by_order = ("cell_id=order", "rows are in the order of a matrix or network")
+            raise unsaid(str(cells.path), problem, _first(db, cells), *answers, by_order)
+        raise CompileError(str(cells.path), problem, f"accepted: {', '.join(CELL_ID)}")
     share: dict[str, float] = {}
     texts: dict[str, bool] = {}
     where = str(edges.table.path)
@@ -180,8 +189,10 @@ def matching_id(db: duckdb.DuckDBPyConnection, cells: Table, edges: Edges) -> tu
             differs = f"({mine})::VARCHAR IS DISTINCT FROM ({theirs})::VARCHAR"
             if query(db, where, f"SELECT 1 FROM {cells.name} WHERE {differs} LIMIT 1"):
                 problem = f"columns {best} and {other} both have ids that {where} uses"
-                answers = [(f"cell_id={c}", f"the ids are in {c}") for c in (best, other)]
-                raise unsaid(str(cells.path), problem, _first(db, cells), *answers)
+                if asks:
+                    answers = [(f"cell_id={c}", f"the ids are in {c}") for c in (best, other)]
+                    raise unsaid(str(cells.path), problem, _first(db, cells), *answers)
+                raise CompileError(str(cells.path), problem, "remove the wrong one")
     return best, texts[best]
 
 

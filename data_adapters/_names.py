@@ -66,12 +66,15 @@ NO_COUNT = {
     **dict.fromkeys(("number_of_streamlines", "streamline_count", "streamlines"), "streamlines"),
     **dict.fromkeys(("conductance", "gmax"), "nS"),
 }
-# Numbers of a row that are not its weight: ids, positions, sizes of one synapse, scores, dates.
-NEVER_WEIGHT = re.compile(
-    r".*(id|index|idx|position|score|confidence|probability|prob|label|cluster|layer|class|type|"
-    r"supervoxel|segment|size|cleft|volume|vol|um3|valid|created|deleted|distance|dist|delay|"
-    r"length|time|date|year|version|nm|um|vx|voxel)|(.*(pos|pt|loc|coord|ctr|centroid|soma|pre|"
-    r"post|synapse|syn))?[xyz]|column\d+|unnamed\d*"
+# Last words of names whose numbers are no weights: ids, places, what one synapse measures, dates.
+NO_WEIGHT = frozenset(
+    (
+        *("id", "ids", "index", "idx", "row", "x", "y", "z", "position", "pos", "coordinate"),
+        *("score", "confidence", "probability", "prob", "label", "cluster", "layer", "class"),
+        *("type", "group", "side", "supervoxel", "segment", "size", "cleft", "volume", "valid"),
+        *("created", "deleted", "distance", "dist", "delay", "length", "time", "date", "year"),
+        *("version", "nm", "um", "um3", "vx"),
+    )
 )
 SIZE = ("sum_size", "size", "cleft_vx", "cleft_size")
 SIGN = ("sign", "synapse_sign", "excitatory", "is_excitatory", "inhibitory", "is_inhibitory", "ei")
@@ -156,6 +159,21 @@ def squeezed(name: str) -> str:
     True
     """
     return re.sub(r"[\W_]+", "", name).lower()
+
+
+def is_no_weight(name: str) -> bool:
+    """Whether the numbers of a column are no weights, by its name.
+
+    >>> [is_no_weight(n) for n in ("ctr_pt_position_x", "bodyId", "Unnamed: 0", "sum")]
+    [True, True, True, False]
+    """
+    words = re.findall(r"[a-z]+\d*|\d+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
+    return (
+        not words
+        or words[-1] in NO_WEIGHT
+        or words[-1].endswith(("rootid", "bodyid", "cellid"))
+        or re.fullmatch(r"column\d+|unnamed\d*", squeezed(name)) is not None
+    )
 
 
 def plain(name: str) -> str:

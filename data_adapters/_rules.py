@@ -27,17 +27,17 @@ from ._names import (
     ENDS,
     KIND,
     KIND_WORDS,
-    NEVER_WEIGHT,
     NO_COUNT,
     SIGN,
     SIGN_WORDS,
     SIZE,
     TRANSMITTER,
     VOTES,
+    is_no_weight,
     plain,
     squeezed,
 )
-from ._presets import PRESETS, EdgeLayout, Preset, find_preset
+from ._presets import EdgeLayout, Preset, find_preset
 from ._raw import Facts
 from ._tables import (
     FLOATS,
@@ -84,6 +84,7 @@ class Recognised:
     preset: Preset | None = None
     layout: EdgeLayout | None = None
     weightless: bool = False  # nobody said that a row is one synapse
+    undirected: str | None = None  # column that says which rows run both ways
     notes: tuple[str, ...] = ()
 
 
@@ -150,10 +151,10 @@ def recognise(db: duckdb.DuckDBPyConnection, table: Table, facts: Facts, said: S
     )  # fmt: skip
     if facts.shape == "list" and weight is None and size is not None:
         weightless = False  # the size is that of one synapse
-    hidden = {undirected, facts.undirected}
-    if ignored := [c for c in edges.ignored if c not in hidden]:
+    undirected = undirected or facts.undirected or None
+    if ignored := [c for c in edges.ignored if c != undirected]:
         notes.insert(0, f"ignored columns: {', '.join(ignored)}")
-    return Recognised(edges, unit, preset, layout, weightless, tuple(notes))
+    return Recognised(edges, unit, preset, layout, weightless, undirected, tuple(notes))
 
 
 # --- ends -----------------------------------------------------------------------------------------
@@ -168,11 +169,7 @@ def _ends(
 ) -> tuple[str, str]:
     if facts.pre:
         return facts.pre, facts.post
-    if said.pre or said.post:
-        if not (said.pre and said.post):
-            here, there = ("pre", "post") if said.pre else ("post", "pre")
-            problem = f"{here} is given, but not {there}"
-            raise CompileError(f"table.{there}", problem, "name the columns of both ends")
+    if said.pre:
         return named(table, said.pre), named(table, said.post)
     if layout is not None:
         return layout.pre, layout.post
@@ -189,7 +186,6 @@ def _ends(
     if len(certain) == 1:
         return certain[0]
     pairs = certain or _likely_ends(table)
-    known = "; ".join(" and ".join(pair) for pair in ENDS)
     if pairs:
         spelled = " or ".join(" and ".join(pair) for pair in pairs)
         problem = f"the ends of a connection could be {spelled}"
@@ -200,9 +196,15 @@ def _ends(
         ]
         raise unsaid(str(table.path), problem, first_rows(db, table), *answers)
     problem = f"no columns for both ends of a connection among: {', '.join(table.columns)}"
-    hint = f"name them with pre=COLUMN and post=COLUMN; known: {known} ({', '.join(PRESETS)})"
-    raise CompileError(str(table.path), problem, hint)
+    raise unsaid(
+        str(table.path),
+        problem,
+        first_rows(db, table),
+        ("pre=COLUMN --set post=COLUMN", f"name them; known without: {KNOWN_ENDS}"),
+    )
 
+
+KNOWN_ENDS = "pre and post, source and target, from and to, pre_id and post_id, ..."
 
 # Pairs of words that tell two ends apart, within names that are equal otherwise.
 PAIRED = (
@@ -315,13 +317,13 @@ def refuse_unread_weights(
     n_rows = int(read.weight.sum()) + int(read.weight_below)
     if n_rows - n_pairs > FEW_REPEATS * n_rows:
         return
-    unread = [c for c in edges.ignored if not NEVER_WEIGHT.fullmatch(squeezed(c))]
+    unread = [c for c in edges.ignored if not is_no_weight(c)]
     if not (numeric := _numeric(db, table, unread)):
         return
     problem = (
         f"no column of weights is known, but {' and '.join(numeric)} "
-        f"{'holds' if len(numeric) == 1 else 'hold'} numbers, and only {n_rows - n_pairs:,} of "
-        f"{n_rows:,} rows repeat a pair: rows do not seem to be single synapses"
+        f"{'holds' if len(numeric) == 1 else 'hold'} numbers, and of {n_rows:,} rows "
+        f"{n_rows - n_pairs:,} repeat a pair: rows do not seem to be single synapses"
     )
     answers = [(f"weight={_cli(c)}", f"the numbers in {c} are weights") for c in numeric[:4]]
     none = ("weight=none", "a row is one synapse")

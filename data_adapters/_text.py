@@ -126,6 +126,9 @@ def delimiter_of(lines: list[str]) -> str:
         first = len(lines[0].split())
         # A name of two words is one column: rows must agree with the number of words.
         return BLANK if first > 1 and n <= {first, first + 1} else ","
+    if best == "\t" and len({len(line.split("\t")) for line in lines}) > 1:
+        words = {len(line.split()) for line in lines[:SAMPLE_LINES]}
+        return BLANK if len(words) == 1 else best  # tabs and blanks for the eye
     return best
 
 

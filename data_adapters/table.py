@@ -155,17 +155,20 @@ class Table:
             raise CompileError("table.edges", "is empty", "name a file of connections")
         if not (isfinite(self.min_weight) and self.min_weight >= 0):
             raise CompileError("table.min_weight", f"must be at least 0, not {self.min_weight}")
+        for here, there in (("pre", "post"), ("post", "pre")):
+            if getattr(self, here) and not getattr(self, there):
+                problem = f"{here} is given, but not {there}"
+                raise CompileError(f"table.{there}", problem, "name the columns of both ends")
         if self.unit and not self.unit.strip():
             raise CompileError("table.unit", "is empty", "for example synapses, sections or um2")
 
     def load(self) -> Graph:
         """Read the files into one population; raise `CompileError` naming file, row and column."""
-        path = Path(self.edges)
-        cell_paths = [Path(part.strip()) for part in self.cells.split(",") if part.strip()]
         _refuse_remote([self.edges, self.cells, self.labels])
+        cell_paths = self.cell_paths
         steps: list[Step] = []
         with database() as db:
-            given, tables = self._open(db, path, steps)
+            given, tables = self._open(db, self.edges_path, steps)
             for k, p in enumerate(cell_paths):
                 tables.append(self._open_cells(db, p, f"cells{k}", tables, given.facts, steps))
             source = self._source(db, given, tables)
@@ -175,11 +178,31 @@ class Table:
             pairs = self._split(db, source, found)
         return self._graph(source, found, pairs, votes, steps, cell_paths)
 
+    def outline(self) -> str:
+        """Return how the files would be read, and what has to be said first."""
+        from ._outline import outline
+
+        return outline(self)
+
+    @property
+    def edges_path(self) -> Path:
+        """The file of connections."""
+        return Path(self.edges)
+
+    @property
+    def cell_paths(self) -> list[Path]:
+        """The files of cells."""
+        return [Path(part.strip()) for part in self.cells.split(",") if part.strip()]
+
+    def opened(self, db: duckdb.DuckDBPyConnection) -> Given:
+        """Open the connections in a database, and tell what their columns mean."""
+        return self._open(db, self.edges_path, [])[0]
+
     # --- opening ----------------------------------------------------------------------------------
 
     def _open(
         self, db: duckdb.DuckDBPyConnection, path: Path, steps: list[Step]
-    ) -> tuple[_Given, list[CellSource]]:
+    ) -> tuple[Given, list[CellSource]]:
         """Open the connections, and cells in the same file; tell what the columns mean."""
         reader = None if self._is_list(path) else reader_of(path)
         said = Said(**{f.name: getattr(self, f.name) for f in fields(Said)})
@@ -188,7 +211,7 @@ class Table:
             self._refuse_useless(path, facts.what, (*USED["list"], *OF_TEXT))
             table = open_table(db, path, "edges", self.header)
             table = replace(table, decimal=self.decimal)
-            return _Given(recognise(db, table, facts, said), facts), []
+            return Given(recognise(db, table, facts, said), facts), []
         ours = (*reader.options, "labels")
         if "orientation" in reader.options and self.header == "none":  # true of a bare matrix
             ours = (*ours, "header")
@@ -213,7 +236,7 @@ class Table:
         own: list[CellSource] = []
         if raw.cells is not None:
             own.append((registered(db, "own_cells", path, raw.cells), facts.cell_id))
-        return _Given(known, facts, raw.evidence), own
+        return Given(known, facts, raw.evidence), own
 
     def _refuse_useless(
         self, path: Path, what: str, used: tuple[str, ...], named: tuple[str, ...] = ()
@@ -286,14 +309,14 @@ class Table:
         if self.cell_id in raw.cells.column_names and raw.facts.cell_id:
             raw = self._named(path, raw)
         unread = f"{raw.edges.num_rows:,} connections in it are not read: it was given as cells"
-        notes = (unread, *raw.notes) if raw.edges.num_rows else raw.notes
+        notes = (*raw.notes, unread) if raw.edges.num_rows else raw.notes
         steps.append(_read_step(path, reader.what, notes))
         return registered(db, name, path, raw.cells), raw.facts.cell_id
 
     # --- reading ----------------------------------------------------------------------------------
 
     def _source(
-        self, db: duckdb.DuckDBPyConnection, given: _Given, tables: list[CellSource]
+        self, db: duckdb.DuckDBPyConnection, given: Given, tables: list[CellSource]
     ) -> _Source:
         """Give neurons their numbers, and put them into table ``codes`` of the database."""
         edges = given.edges
@@ -361,7 +384,7 @@ class Table:
         given, cells = source.given, source.cells
         path, preset = given.edges.table.path, given.preset
         chemical, electrical = pairs.chemical, pairs.electrical
-        notes = [*self._notes(given, found), *pairs.notes]
+        notes = [*pairs.first, *self._notes(given, found), *pairs.notes]
         if not (len(chemical.post) or len(electrical.post)):
             raise CompileError(str(path), "no connections are left", "; ".join(notes))
         linked = np.zeros(cells.n, np.bool_)
@@ -411,7 +434,7 @@ class Table:
             passes += _signing(neurons, species)
         return run(Graph((neurons,), projections, provenance), passes)
 
-    def _options(self, given: _Given) -> str:
+    def _options(self, given: Given) -> str:
         """Return the options that shaped the connections, as a recipe would spell them."""
         shown = {"unit": given.known.unit}
         for name in ("min_weight", "duplicates", "unknown_neurons"):
@@ -422,7 +445,7 @@ class Table:
         spelled = [f"{name}={spell(value)}" for name, value in shown.items()]
         return ", ".join([f"edges={Path(self.edges).name}", *spelled])
 
-    def _notes(self, given: _Given, found: Connections) -> list[str]:
+    def _notes(self, given: Given, found: Connections) -> list[str]:
         """Report what was left out, merged or repeated, and then what was read."""
         e = given.edges
         notes = list(given.known.notes)
@@ -470,13 +493,12 @@ class Table:
             found.post, found.pre, found.weight, unit, size=found.size, sign=found.sign
         )
         if not electric.any():
-            notes = [_count(whole, "connections")]
-            if given.facts.shape == "matrix" and not self.kind and _is_symmetric(whole, source):
-                notes.insert(0, "every connection has an equal one in the other direction: if they "
-                             "are gap junctions, set kind=electrical")  # fmt: skip
-            return _Pairs(whole, whole.keep(electric), tuple(notes))
+            alike = given.facts.shape == "matrix" and not self.kind
+            first = (SYMMETRIC,) if alike and _is_symmetric(whole, source) else ()
+            return _Pairs(whole, whole.keep(electric), (_count(whole, "connections"),), first)
         chemical = whole.keep(~electric)
-        both, notes = self._symmetric(db, source, whole.keep(electric))
+        both, merged = self._symmetric(db, source, whole.keep(electric))
+        notes = []
         strong = np.abs(both.weight) >= self.min_weight
         electrical = both.keep(strong)
         once = electrical.keep(electrical.pre <= electrical.post)
@@ -486,7 +508,7 @@ class Table:
         if len(chemical.post):
             notes.append(_count(chemical, "chemical connections"))
         notes.append(_count(once, "electrical pairs, each a connection in both directions"))
-        return _Pairs(chemical, electrical, tuple(notes))
+        return _Pairs(chemical, electrical, tuple(notes), tuple(merged))
 
     def _symmetric(
         self, db: duckdb.DuckDBPyConnection, source: _Source, one_way: Synapses
@@ -530,12 +552,12 @@ class Table:
         )
         return made, notes
 
-    def _weak(self, given: _Given, what: str, n: int, weight: float) -> str:
+    def _weak(self, given: Given, what: str, n: int, weight: float) -> str:
         unit = given.known.unit
         below = f"{n:,} {what} below {self.min_weight:g} {unit} dropped"
         return f"{below}, {weight:,.15g} {unit} in all"
 
-    def _evidence(self, given: _Given) -> Evidence:
+    def _evidence(self, given: Given) -> Evidence:
         """Return how the connections are known, according to the file, else to the user."""
         told, said = given.evidence, Evidence(self.evidence)
         if told is Evidence.UNKNOWN or said is Evidence.MODELLED:
@@ -546,7 +568,7 @@ class Table:
         return told
 
     def _provenance(
-        self, given: _Given, signed: bool, steps: tuple[Step, ...], cell_paths: list[Path]
+        self, given: Given, signed: bool, steps: tuple[Step, ...], cell_paths: list[Path]
     ) -> Provenance:
         paths = [given.edges.table.path, *self._labels(), *cell_paths]
         preset, layout = given.preset, given.layout
@@ -582,7 +604,7 @@ SHAPING = ("weight", "kind", "sign", "transmitter", "signs", "roi", "unequal", "
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class Given:
     """Connections, with what their columns mean and what their format tells."""
 
     known: Recognised
@@ -614,7 +636,7 @@ class _Given:
 class _Source:
     """Connections to read, and the neurons that they may join, sorted by id."""
 
-    given: _Given
+    given: Given
     cells: Cells
     n_cells: int  # before any were dropped
     has_table: bool  # else neurons are the ends of the connections
@@ -627,6 +649,13 @@ class _Pairs:
     chemical: Synapses
     electrical: Synapses  # in both directions
     notes: tuple[str, ...]
+    first: tuple[str, ...] = ()  # notes of what was merged
+
+
+SYMMETRIC = (
+    "every connection has an equal one in the other direction: if these are gap junctions, set "
+    "kind=electrical"
+)
 
 
 def _refuse_remote(given: Iterable[str]) -> None:
@@ -713,7 +742,7 @@ def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
     return votes
 
 
-def _votes_where(given: _Given) -> str:
+def _votes_where(given: Given) -> str:
     column = given.edges.transmitter or ""
     return f"{given.edges.table.path}" + (f", column {column}" if column else "")
 

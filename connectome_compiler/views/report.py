@@ -200,7 +200,7 @@ def _command(name: str) -> str:
 
 
 def of_target(target: str, settings: Sequence[str] = (), passes: Sequence[str] = ()) -> str:
-    """Return a summary of a recipe, a saved graph or an emitted module."""
+    """Return a summary of a recipe, a saved graph, an emitted module or a file of connections."""
     from connectome_compiler.pipeline import compile_graph
     from connectome_compiler.recipe import load_recipe
     from connectome_compiler.registry import recipe_names
@@ -213,9 +213,19 @@ def of_target(target: str, settings: Sequence[str] = (), passes: Sequence[str] =
         raise CompileError(given[0], f"{target} is {what}", "only a recipe can be changed")
     if is_graph:
         return _of_graph(Graph.load(path))
+    if path.is_file() and path.suffix not in (".py", ".toml"):
+        return _of_source(path, settings, passes)
     if target.endswith(".py"):
         return _of_module(path)
     return _of_graph(compile_graph(load_recipe(target, settings, passes)))
+
+
+def _of_source(path: Path, settings: Sequence[str], passes: Sequence[str]) -> str:
+    """Return how the recipe ``table`` would read a file."""
+    from connectome_compiler.recipe import load_recipe
+
+    recipe = load_recipe("table", [f"edges={path}", *settings], passes)
+    return str(recipe.source.make().outline())
 
 
 def _of_graph(graph: Graph) -> str:

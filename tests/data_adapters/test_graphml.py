@@ -225,4 +225,4 @@ def test_through_the_adapter_table(tmp_path: Path) -> None:
     assert graph.projections[1].synapses.weight.tolist() == [3, 3]
     broken = page(inner.replace(">2<", ">-2<"), keys=keys)
     with pytest.raises(CompileError, match=r"-2.* is not a synapse count"):
-        Table(str(write(tmp_path, broken))).load()
+        Table(str(write(tmp_path, broken)), signs="none").load()

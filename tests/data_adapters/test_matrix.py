@@ -362,7 +362,7 @@ def test_a_sheet_of_connections_is_told_from_a_matrix(tmp_path: Path, ids: list[
 def test_a_weight_that_is_no_count_is_named_by_its_ends(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", "n,a,b\na,0,-2\nb,1,0\n")
     with pytest.raises(CompileError, match="-2 is not a synapse count") as caught:
-        Table(str(path), orientation="pre-post").load()
+        Table(str(path), orientation="pre-post", signs="none").load()
     assert caught.value.where == f"{path}, from a to b"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -127,7 +128,10 @@ def test_without_files_of_cells_the_synapses_tell_the_transmitters(codex: dict[s
     graph = Table(codex["edges"]).load()
     assert column_by_id(graph, "sign") == {A: 1, B: -1, C: 1, D: None}
     assert column(Table(codex["edges"], species="none").load(), "sign") == [None] * 4
-    assert set(column(Table(codex["edges"], preset="none").load(), "neurotransmitter")) == {None}
+    plain = Table(codex["edges"], preset="none")
+    assert column(plain.load(), "neurotransmitter") == column(graph, "neurotransmitter")
+    without = replace(plain, transmitter="none").load()
+    assert set(column(without, "neurotransmitter")) == {None}
 
 
 def test_positions_in_nanometres_are_told_by_their_size(
@@ -313,12 +317,14 @@ def test_hemibrain_and_neuprint_have_the_same_columns(tmp_path: Path) -> None:
     cells = csv(
         tmp_path / "n.csv", "bodyId,type,instance", (200326126, "CX", "a"), (264878097, "", "")
     )
-    graph = Table(rows, cells).load()
+    with pytest.raises(CompileError, match=r"once per region \(EB, FB\)"):
+        Table(rows, cells).load()
+    graph = Table(rows, cells, roi="sum").load()
     assert graph.provenance.dataset == "neuprint"
     assert weights(graph) == {(200326126, 264878097): 7}
     assert column(graph, "cell_type") == ["CX", None]
     assert "preset=hemibrain" in notes(graph)
-    graph = Table(rows, cells, preset="hemibrain").load()
+    graph = Table(rows, cells, preset="hemibrain", roi="sum").load()
     assert graph.provenance.dataset == "hemibrain"
     assert graph.provenance.licence == "CC BY 4.0"
 

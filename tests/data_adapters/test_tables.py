@@ -215,7 +215,6 @@ def test_unknown_cells_are_an_error_or_dropped_and_counted(tmp_path: Path) -> No
         ({"post": "2.5"}, "post", "not an exact id"),
         ({"post": ""}, "post", "the id is missing"),
         ({"n_syn": -3}, "n_syn", "'-3' is not a synapse count"),
-        ({"n_syn": 0}, "n_syn", "'0' is not a synapse count"),
         ({"n_syn": 1.5}, "n_syn", "'1.5' is not a synapse count"),
         ({"n_syn": "many"}, "n_syn", "'many' is not a synapse count"),
         ({"n_syn": ""}, "n_syn", "is not a synapse count"),
