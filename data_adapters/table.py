@@ -534,7 +534,7 @@ class Table:
             )
             if np.any(joined % 1) and unit == SYNAPSES:
                 unit = f"mean {SYNAPSES}"
-            weight = weight.astype(joined.dtype if unit == SYNAPSES else np.float64)
+            weight = weight.astype(np.int32 if unit == SYNAPSES else np.float64)
             weight[at] = joined
             notes.append(
                 f"{len(at):,} electrical pairs with different weights in their directions: "

@@ -147,7 +147,7 @@ def test_the_first_column_that_knows_tells_the_transmitter(load: Any) -> None:
     found = columns(graph)
     assert found["neurotransmitter"] == ["glutamate", "acetylcholine", "gaba", None]
     assert found["predicted_nt"] == ["gaba", "gaba", "gaba", None]  # as they were
-    (note,) = (note for note in notes(graph) if "transmitters" in note)
+    (note,) = (note for note in notes(graph) if note.startswith("transmitters: "))
     for told in ("1 from column known_nt", "1 from column nt_type", "1 from column predicted_nt"):
         assert told in note
     assert "; 1 " in note

@@ -160,7 +160,7 @@ def test_a_full_temporary_folder_is_told_of(
 
     monkeypatch.setattr(_tables, "gunzipped", full)
     zipped = written(tmp_path / "e.csv.gz", gzip.compress(EDGES.encode()))
-    with pytest.raises(CompileError, match=r"cannot be unzipped into .*: No space left") as caught:
+    with pytest.raises(CompileError, match=r"cannot be written into .*: No space left") as caught:
         Table(zipped).load()
     assert "TMPDIR" in caught.value.hint
 
