@@ -453,6 +453,10 @@ def neuron_columns(
         while free in made:
             free += "_2"
         made[free] = typed(pa.chunked_array([column.values]))
+        if pa.types.is_floating(column.values.type):
+            lost = pc.sum(pc.is_inf(column.values)).as_py()
+            if lost:
+                notes.append(f"{lost:,} infinite values of {name} left out")
     return made, tuple(notes)
 
 

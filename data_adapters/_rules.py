@@ -106,7 +106,7 @@ def recognise(db: duckdb.DuckDBPyConnection, table: Table, facts: Facts, said: S
     if weight is not None:
         taken.add(weight)
     unit = _unit(db, table, facts, said, layout, weight)
-    if weightless and unit != SYNAPSES:
+    if weight is None and unit != SYNAPSES:
         problem = f"no column of weights, so rows would be counted instead of {unit}"
         raise CompileError(where, problem, "name it with weight=COLUMN")
 
@@ -194,14 +194,21 @@ def _ends(
         answers = [
             (f"pre={_cli(a)} --set post={_cli(b)}", f"from {a} to {b}") for a, b in pairs[:4]
         ]
-        raise unsaid(str(table.path), problem, first_rows(db, table), *answers)
+        raise unsaid(str(table.path), problem, first_rows(db, table), *answers, *_no_header(table))
     problem = f"no columns for both ends of a connection among: {', '.join(table.columns)}"
     raise unsaid(
         str(table.path),
         problem,
         first_rows(db, table),
         ("pre=COLUMN --set post=COLUMN", f"name them; known without: {KNOWN_ENDS}"),
+        *_no_header(table),
     )
+
+
+def _no_header(table: Table) -> tuple[tuple[str, str], ...]:
+    """Return the answer that line 1 of a text is data, where it was taken for names."""
+    text = table.layout is not None and table.layout.header
+    return (("header=none", "line 1 is data: from column 1 to column 2"),) if text else ()
 
 
 KNOWN_ENDS = "pre and post, source and target, from and to, pre_id and post_id, ..."

@@ -174,8 +174,9 @@ class Table:
             source = self._source(db, given, tables)
             found = self._connections(db, source)
             refuse_unread_weights(db, given.known, found)
-            votes = _votes(db, source)
+            votes, unequal = _votes(db, source)
             pairs = self._split(db, source, found)
+        pairs = replace(pairs, first=(*pairs.first, *unequal))
         return self._graph(source, found, pairs, votes, steps, cell_paths)
 
     def outline(self) -> str:
@@ -497,8 +498,7 @@ class Table:
             first = (SYMMETRIC,) if alike and _is_symmetric(whole, source) else ()
             return _Pairs(whole, whole.keep(electric), (_count(whole, "connections"),), first)
         chemical = whole.keep(~electric)
-        both, merged = self._symmetric(db, source, whole.keep(electric))
-        notes = []
+        both, merged, notes = self._symmetric(db, source, whole.keep(electric))
         strong = np.abs(both.weight) >= self.min_weight
         electrical = both.keep(strong)
         once = electrical.keep(electrical.pre <= electrical.post)
@@ -512,35 +512,33 @@ class Table:
 
     def _symmetric(
         self, db: duckdb.DuckDBPyConnection, source: _Source, one_way: Synapses
-    ) -> tuple[Synapses, list[str]]:
-        """Return electrical connections in both directions, and notes."""
+    ) -> tuple[Synapses, list[str], list[str]]:
+        """Return electrical connections in both directions, and notes: of what was merged, more."""
         n = source.cells.n
         low, high = np.minimum(one_way.post, one_way.pre), np.maximum(one_way.post, one_way.pre)
         pair = low.astype(np.int64) * n + high
         order = np.argsort(pair, kind="stable")
-        pair, weight = pair[order], one_way.weight[order]
+        pair, weight = pair[order], one_way.weight[order].astype(np.float64)  # exact for counts
         twice = pair[1:] == pair[:-1]
         differ = twice & (weight[1:] != weight[:-1])
         first = np.concatenate([[True], ~twice])
-        unit, notes = one_way.unit, []
+        unit, merged, notes = one_way.unit, list[str](), list[str]()
         if differ.any():
             k = int(np.flatnonzero(differ)[0])
             if self.unequal == "error":
                 raise _unequal(db, source, int(pair[k]), weight[k : k + 2], int(differ.sum()))
             at = np.flatnonzero(differ)
             one, other = weight[at], weight[at + 1]
-            joined = {"max": np.maximum(one, other), "sum": one + other}.get(
-                self.unequal, (one + other.astype(np.float64)) / 2
-            )
-            if np.any(joined % 1) and unit == SYNAPSES:
+            joined = {"max": np.maximum(one, other), "sum": one + other}
+            weight[at] = joined.get(self.unequal, (one + other) / 2)
+            if np.any(weight[at] % 1) and unit == SYNAPSES:
                 unit = f"mean {SYNAPSES}"
-            weight = weight.astype(np.int32 if unit == SYNAPSES else np.float64)
-            weight[at] = joined
-            notes.append(
+            merged.append(
                 f"{len(at):,} electrical pairs with different weights in their directions: "
                 f"{self.unequal} of both"
             )
-        low, high, weight = low[order][first], high[order][first], weight[first]
+        dtype = one_way.weight.dtype if unit == one_way.unit else np.float64
+        low, high, weight = low[order][first], high[order][first], weight[first].astype(dtype)
         apart = low != high
         if n_single := int(apart.sum() - twice.sum()):
             notes.append(f"{n_single:,} electrical pairs given in one direction, used for both")
@@ -550,7 +548,7 @@ class Table:
             np.concatenate([weight, weight[apart]]),
             unit=unit,
         )
-        return made, notes
+        return made, merged, notes
 
     def _weak(self, given: Given, what: str, n: int, weight: float) -> str:
         unit = given.known.unit
@@ -704,7 +702,7 @@ def _ends_of(db: duckdb.DuckDBPyConnection, edges: Edges) -> tuple[Keys, bool]:
     return keys, as_text
 
 
-def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
+def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> tuple[Words | None, tuple[str, ...]]:
     """Return each neuron's transmitter by its output synapses, or none without such a column.
 
     The word of most synapses, or the one with the highest mean score over all synapses; all rows
@@ -712,7 +710,7 @@ def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
     """
     edges = source.given.edges
     if not (edges.transmitter or edges.scores):
-        return None
+        return None, ()
     table = edges.table
     key = table.key(edges.pre, source.cells.as_text)
     weight = f"TRY_CAST({table.value(edges.count)} AS BIGINT)" if edges.count else "1"
@@ -725,7 +723,9 @@ def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
         found = arrow(db, str(table.path), sql)
         code, first = np.unique(found.column("code").to_numpy(), return_index=True)
         votes[code] = found.column("word").to_numpy()[first]
-        return votes
+        several = int((np.diff(np.append(first, found.num_rows)) > 1).sum())
+        note = "neurons whose rows have several transmitters: that of most synapses counts"
+        return votes, (f"{several:,} {note}",) if several else ()
     # Decimals, whose sums do not depend on the order of rows.
     scores = ", ".join(
         f"coalesce(sum(({weight})::DECIMAL(10, 0) * "
@@ -739,7 +739,7 @@ def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
     sums = np.stack([found.column(name).to_numpy() for name in names])
     told = sums.max(axis=0) > 0
     votes[found.column("code").to_numpy()[told]] = names[sums.argmax(axis=0)[told]]
-    return votes
+    return votes, ()
 
 
 def _votes_where(given: Given) -> str:

@@ -333,6 +333,9 @@ def test_transmitters_of_connections_give_signs(file: Any) -> None:
     assert any("without a species" in note for note in notes(unsigned))
     none = Table(path, species="fly", transmitter="none").load()
     assert "ignored columns: nt_type" in notes(none)
+    mixed = Table(file("pre,post,n,nt; a,b,9,ach; a,c,5,gaba; b,c,7,gaba"), species="fly").load()
+    assert signs(mixed) == {("a", "b"): 1, ("a", "c"): 1, ("b", "c"): -1}
+    assert notes(mixed)[0].startswith("1 neurons whose rows have several transmitters")
     other = file("pre,post,n,foo; a,b,9,ach; b,c,7,gaba")
     assert set(signs(Table(other, species="fly").load()).values()) == {0}
     assert signs(Table(other, species="fly", transmitter="foo").load())["b", "c"] == -1
@@ -452,7 +455,10 @@ def test_numbers_of_cells_that_are_none_are_null(tmp_path: Path, file: Any, valu
     cells = tmp_path / "cells.parquet"
     pq.write_table(pa.table({"id": ["a", "b"], "x_soma": [float(value), 1.5]}), cells)
     for path in (str(cells), file(f"id,x_soma; a,{value}; b,1.5", "cells.csv")):
-        assert column(Table(file("pre,post,n; a,b,3"), path).load(), "x_soma") == [None, 1.5]
+        graph = Table(file("pre,post,n; a,b,3"), path).load()
+        assert column(graph, "x_soma") == [None, 1.5]
+        told = any("1 infinite values of x_soma" in n for n in graph.provenance.steps[0].notes)
+        assert told == (value == "inf" and path == str(cells))
 
 
 ROOT = 864691135000000000
@@ -626,6 +632,14 @@ def test_blank_ids_of_codex_repeat_the_row_above(file: Any) -> None:
 def test_likely_ends_are_suggested(file: Any, header: str, pre: str, post: str | None) -> None:
     answers = asked(edges=file(f"{header}; a,b,5; b,c,7"))
     assert any(option.startswith(f"pre={pre} --set post={post or ''}") for option in answers)
+    assert list(answers)[-1] == "header=none"  # names that nobody knows may be no names
+
+
+def test_a_unit_needs_weights(file: Any) -> None:
+    path = file("pre,post,n; a,b,5; b,c,7")
+    for weight in ("", "none"):
+        with pytest.raises(CompileError, match="rows would be counted instead of um2"):
+            Table(file("pre,post; a,b") if not weight else path, weight=weight, unit="um2").load()
 
 
 def test_addresses_are_not_files() -> None:

@@ -67,6 +67,8 @@ CASES: list[Case] = [
     ("pre,post,weight; a,b,0.5; b,c,7", "", {}, "is not a synapse count", "unit=um2",
      {AB: 0.5, BC: 7}),
     ("a,b,5; b,c,7", "", {}, "could be data", "header=none", BOTH),
+    ("a,b; c,d; e,f", "", {}, "no known names of both ends", "header=none",
+     {AB: 1, ("c", "d"): 1, ("e", "f"): 1}),
     ("a,b,5; a,c,7", "", {"pre": "a", "post": "b", "weight": "5"}, "could be data",
      "header=first", {("a", "c"): 7}),
     ("1,2,5; 2,3,7; 3,1,2", "", {}, "could be a list", "header=none",
@@ -132,7 +134,7 @@ def test_a_list_that_repeats_pairs_can_be_summed(tmp_path: Path) -> None:
     path.write_text("pre,post,n\na,b,5\na,b,7\n")
     given = {"edges": str(path), "duplicates": "error"}
     with pytest.raises(CompileError, match="occurs twice") as caught:
-        Table(**given).load()  # type: ignore[arg-type]
+        Table(**given).load()
     assert weights(followed(caught.value, "duplicates=sum", given)) == {AB: 12}
 
 
