@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol
 
 import duckdb
 
 from connectome_compiler.errors import CompileError
+from connectome_compiler.ir import Graph
 from connectome_compiler.text import table as laid_out
 from connectome_compiler.text import wrapped
 
 from ._ask import UnsaidError, aligned
 from ._cell_tables import ROLE, TYPE
 from ._names import CELL, CELL_ID, POSITION, TRANSMITTER, squeezed
-from ._rules import Recognised, first_rows
-from ._tables import Table as Opened
-from ._tables import database, open_table
+from ._rules import Given, Recognised, first_rows
+from ._tables import Table, database, open_table
+from ._text import Header
 
-if TYPE_CHECKING:
-    from .table import Table
+
+class Source(Protocol):
+    """The adapter whose files are shown."""
+
+    @property
+    def header(self) -> Header:
+        """Which line of a text names its columns."""
+
+    @property
+    def edges_path(self) -> Path:
+        """The file of connections."""
+
+    @property
+    def cell_paths(self) -> list[Path]:
+        """The files of cells."""
+
+    def opened(self, db: duckdb.DuckDBPyConnection) -> Given:
+        """Open the connections, and tell what their columns mean."""
+
+    def load(self) -> Graph:
+        """Read everything."""
+
 
 NOT_READ = "not read"
 MOST_COLUMNS = 40  # that are listed
@@ -37,7 +59,7 @@ _CELLS = {
 }
 
 
-def outline(adapter: Table) -> str:
+def outline(adapter: Source) -> str:
     """Return how the files of ``adapter`` would be read, and the question that stops it, if any.
 
     Files are read as for a build, but nothing is made from them.
@@ -78,7 +100,7 @@ def outline(adapter: Table) -> str:
     return "\n".join(lines)
 
 
-def _headline(table: Opened, what: str) -> list[str]:
+def _headline(table: Table, what: str) -> list[str]:
     text = table.layout
     if text is None:
         return [f"{table.path.name}: {what}"]
@@ -105,7 +127,7 @@ def _role(column: str, known: Recognised) -> str:
     return roles.get(column, NOT_READ)
 
 
-def _cell_roles(table: Opened) -> Iterable[tuple[str, str]]:
+def _cell_roles(table: Table) -> Iterable[tuple[str, str]]:
     """Yield the columns of a table of cells with what they mean, by their names."""
     for column in table.columns:
         found = [
@@ -123,7 +145,7 @@ def _roles(roles: Iterable[tuple[str, str]]) -> list[str]:
     return [*laid_out(shown), *more]
 
 
-def _unread(db: duckdb.DuckDBPyConnection, adapter: Table, error: CompileError) -> list[str]:
+def _unread(db: duckdb.DuckDBPyConnection, adapter: Source, error: CompileError) -> list[str]:
     """Return what can be told of connections that are not understood: columns and first rows."""
     try:
         table = open_table(db, adapter.edges_path, "unread", adapter.header or "first")

@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.ir import Evidence
 from connectome_compiler.ir.transmitters import canonical, signs_of
 
 from ._ask import unsaid
@@ -86,6 +87,35 @@ class Recognised:
     weightless: bool = False  # nobody said that a row is one synapse
     undirected: str | None = None  # column that says which rows run both ways
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Connections, with what their columns mean and what their format tells."""
+
+    known: Recognised
+    facts: Facts
+    evidence: Evidence = Evidence.UNKNOWN  # what the file tells, if it is less than measured
+
+    @property
+    def edges(self) -> Edges:
+        """The connections with their columns."""
+        return self.known.edges
+
+    @property
+    def preset(self) -> Preset | None:
+        """The published data set."""
+        return self.known.preset
+
+    @property
+    def layout(self) -> EdgeLayout | None:
+        """The table of the published data set."""
+        return self.known.layout
+
+    @property
+    def are_counts(self) -> bool:
+        """Whether weights count synapses."""
+        return self.known.unit == SYNAPSES
 
 
 def recognise(db: duckdb.DuckDBPyConnection, table: Table, facts: Facts, said: Said) -> Recognised:

@@ -266,10 +266,10 @@ def square_of_numbers(path: Path) -> list[list[str]]:
 
     Empty if it is anything else: a list has whole numbers as ids, and no weight of 0.
     """
-    if path.is_file() and path.stat().st_size > MOST_SQUARE:
-        return []
     with unzipped(path) as file:
-        head = file.read(MOST_SQUARE)
+        head = file.read(MOST_SQUARE + 1)
+    if len(head) > MOST_SQUARE:
+        return []
     try:
         lines = [line for line in head.decode("utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError:

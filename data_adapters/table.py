@@ -47,10 +47,9 @@ from ._connections import Connections, NoCountError, read_connections
 from ._evidence import Vouched, vouched
 from ._ids import SAMPLE_ROWS, ends_are_text, refuse_rounded
 from ._names import CELL, ELECTRICAL, plain
-from ._presets import EdgeLayout, Preset
 from ._raw import Facts, Raw, renamed
 from ._readers import Orientation, ReadOptions, reader_of
-from ._rules import SYNAPSES, Recognised, Said, recognise, refuse_unread_weights
+from ._rules import SYNAPSES, Given, Said, recognise, refuse_unread_weights
 from ._tables import (
     Edges,
     Signed,
@@ -599,35 +598,6 @@ class Table:
 
 # Options that are told with the connections where they are set.
 SHAPING = ("weight", "kind", "sign", "transmitter", "signs", "roi", "unequal", "header", "decimal")
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """Connections, with what their columns mean and what their format tells."""
-
-    known: Recognised
-    facts: Facts
-    evidence: Evidence = Evidence.UNKNOWN  # what the file tells, if it is less than measured
-
-    @property
-    def edges(self) -> Edges:
-        """The connections with their columns."""
-        return self.known.edges
-
-    @property
-    def preset(self) -> Preset | None:
-        """The published data set."""
-        return self.known.preset
-
-    @property
-    def layout(self) -> EdgeLayout | None:
-        """The table of the published data set."""
-        return self.known.layout
-
-    @property
-    def are_counts(self) -> bool:
-        """Whether weights count synapses."""
-        return self.known.unit == SYNAPSES
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -92,8 +92,11 @@ TESTS: dict[str, tuple[str, ...]] = {
     "data_adapters/_flyvis.py": (f"{ADAPTERS}/test_fly_visual.py",),
     "data_adapters/_ids.py": (*TABLES, f"{ADAPTERS}/test_microns_files.py"),
     "data_adapters/_names.py": (*TABLES, f"{ADAPTERS}/test_presets.py"),
+    "data_adapters/_outline.py": (f"{ADAPTERS}/test_cases.py",),
     "data_adapters/_raw.py": (*TABLES, f"{ADAPTERS}/test_cases.py"),
     "data_adapters/_readers.py": (*TABLES, f"{ADAPTERS}/test_sonata.py"),
+    "data_adapters/_rules.py": (*TABLES, f"{ADAPTERS}/test_cases.py", f"{ADAPTERS}/test_hints.py"),
+    "data_adapters/_text.py": (*TABLES, f"{ADAPTERS}/test_cases.py"),
     "data_adapters/_windows.py": (f"{ADAPTERS}/test_synthetic.py", f"{ADAPTERS}/test_mimetic.py"),
 }
 
