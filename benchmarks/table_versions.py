@@ -36,15 +36,16 @@ def measure(checkout: Path, edges: Path) -> None:
     print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss / 1e3, result]))
 
 
-def written(folder: Path, n_rows: int) -> None:
-    """Write the same table in all formats."""
+def written(folder: Path, n_rows: int, formats: list[str]) -> None:
+    """Write the same table in some formats."""
     import duckdb
 
     generate(folder, n_rows)
     db = duckdb.connect()
     source = folder / "edges.parquet"
     for name, options in (("csv", "HEADER"), ("csv.gz", "HEADER, COMPRESSION gzip")):
-        db.execute(f"COPY (FROM '{source}') TO '{folder / f'edges.{name}'}' ({options})")
+        if name in formats:
+            db.execute(f"COPY (FROM '{source}') TO '{folder / f'edges.{name}'}' ({options})")
     counted = f"SELECT * EXCLUDE (size), 1 + size % 5 AS n_syn FROM '{source}'"
     db.execute(f"COPY ({counted}) TO '{folder / 'edges.counts.parquet'}'")
 
@@ -67,7 +68,7 @@ def main() -> None:
     results: dict[str, set[tuple[int, ...]]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        written(folder, options.rows)
+        written(folder, options.rows, options.formats)
         for _ in range(options.repetitions):
             for form in options.formats:
                 for side, checkout in sides.items():

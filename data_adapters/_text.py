@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Literal
 
 from connectome_compiler.errors import CompileError
 
@@ -64,7 +64,7 @@ def layout_of(path: Path, header: Header = "first", formats: str = "") -> Layout
     lines, encoding = _head(path, formats)
     notes: list[str] = []
     n_above, told = 0, ""
-    if found := re.fullmatch(r'"?sep=(.)"?', lines[0].strip(), re.IGNORECASE):
+    if found := re.fullmatch(r'"?sep=(.)"?\s*', lines[0], re.IGNORECASE):
         n_above, told = 1, found[1]
         notes.append(f"line 1 says that columns are separated by {told!r}")
     above = n_above
@@ -122,8 +122,8 @@ def delimiter_of(lines: list[str]) -> str:
     bare = re.sub(r'"[^"]*"', "", lines[0])
     best = max(",\t;|", key=bare.count)
     if best not in bare:
-        n = {len(line.split()) for line in lines[1:SAMPLE_LINES]}
-        first = len(lines[0].split())
+        first, *rest = [len(row) for row in _rows(lines[:SAMPLE_LINES], BLANK)] or [0]
+        n = set(rest)
         # A name of two words is one column: rows must agree with the number of words.
         return BLANK if first > 1 and n <= {first, first + 1} else ","
     if best == "\t" and len({len(line.split("\t")) for line in lines}) > 1:
@@ -137,15 +137,22 @@ def opened(path: Path, layout: Layout) -> Iterator[str]:
 
     The header comes first where there is one.
     """
-    with _lines(path, layout.encoding) as lines:
-        for line in islice(lines, layout.n_above, None):
-            if not layout.comments or not _is_comment(line):
-                yield " ".join(line.split()) + "\n" if layout.delimiter == BLANK else line
+    with _lines(path, layout.encoding, "strict") as lines:
+        try:
+            for k, line in enumerate(islice(lines, layout.n_above, None), layout.n_above + 1):
+                if len(line) >= MAX_HEADER:
+                    problem = f"is longer than {MAX_HEADER:,} characters"
+                    raise CompileError(f"{path}, line {k}", problem)
+                if not layout.comments or not _is_comment(line):
+                    yield " ".join(line.split()) + "\n" if layout.delimiter == BLANK else line
+        except UnicodeError as error:
+            what = "UTF-16" if layout.encoding == "utf-16" else "UTF-8"
+            raise CompileError(str(path), f"is not {what} text", "save it as UTF-8") from error
 
 
 def line_of_row(path: Path, layout: Layout, row: int) -> int:
     """Return the line where a row ends: blank lines are not rows, quoted text may have many."""
-    with _lines(path, layout.encoding) as lines:
+    with _lines(path, layout.encoding, "replace") as lines:
         rest = islice(lines, layout.n_above, None)
         reader = csv.reader(rest, delimiter=layout.delimiter, skipinitialspace=True)
         try:
@@ -164,9 +171,11 @@ def line_of_row(path: Path, layout: Layout, row: int) -> int:
 
 
 @contextmanager
-def _lines(path: Path, encoding: str) -> Iterator[TextIO]:
+def _lines(path: Path, encoding: str, errors: str) -> Iterator[Iterator[str]]:
+    """Open the lines of a text, those that are too long in pieces."""
     with unzipped(path) as file:
-        yield io.TextIOWrapper(file, encoding, errors="replace", newline="")
+        text = io.TextIOWrapper(file, encoding, errors=errors, newline="")
+        yield iter(lambda: text.readline(MAX_HEADER), "")
 
 
 def _head(path: Path, formats: str) -> tuple[list[str], str]:

@@ -310,6 +310,57 @@ def test_utf_16_without_its_mark_is_named(tmp_path: Path) -> None:
     assert caught.value.hint == "save it as UTF-8"
 
 
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b"pre  post weight\na b 5\n\xff c 7\n", "is not UTF-8 text"),
+        ("pre,post,weight\na,b,5\n".encode("utf-16") + b"a", "is broken UTF-16"),
+        (b"pre  post weight\na b 5\nb " + b"c" * (1 << 24) + b" 7\n", "line 3: is longer than"),
+    ],
+)
+def test_texts_that_are_rewritten_are_checked(tmp_path: Path, body: bytes, problem: str) -> None:
+    path = tmp_path / "e.txt"
+    path.write_bytes(body)
+    with pytest.raises(CompileError, match=problem):
+        Table(str(path)).load()
+
+
+NAMES = st.text("abcAB1 _#", min_size=1, max_size=6).map(str.strip).filter(
+    lambda name: name != "" and not name.startswith("#")
+)  # fmt: skip
+TEXTS = st.lists(st.tuples(NAMES, NAMES, st.integers(1, 9)), min_size=1, max_size=12)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rows=TEXTS, sep=st.sampled_from(",;\t| "), above=st.sampled_from(["", "# made\n", "sep"]))
+def test_every_layout_gives_one_graph(
+    rows: list[tuple[str, str, int]], sep: str, above: str
+) -> None:
+    """Names are quoted where they have blanks; the reference is a dictionary."""
+    import csv
+    import tempfile
+
+    total: dict[tuple[str, str, str], int] = {}
+    for a, b, n in rows:
+        key = ("chemical", f"x{a}", f"x{b}")
+        total[key] = total.get(key, 0) + n
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "e.txt"
+        with path.open("w", newline="") as out:
+            out.write(f"sep={sep}\n" if above == "sep" else above)
+            writer = csv.writer(out, delimiter=sep, lineterminator="\n")
+            writer.writerow(["pre", "post", "weight"])
+            writer.writerows((f"x{a}", f"x{b}", n) for a, b, n in rows)
+        found = weights(Table(str(path)).load())
+    if sep == " ":  # runs of blanks are one, also in names
+        joined: dict[tuple[str, str, str], int] = {}
+        for (kind, a, b), n in total.items():
+            key = (kind, " ".join(a.split()), " ".join(b.split()))
+            joined[key] = joined.get(key, 0) + n
+        total = joined
+    assert found == total
+
+
 def test_commas_in_numbers_are_asked_about(file: Any) -> None:
     path = file("pre;post;weight\na;b;0,5\nb;c;1.200,25\n")
     assert [*asked(edges=path)] == ["decimal=comma --set unit=a.u."]
