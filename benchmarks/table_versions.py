@@ -79,11 +79,11 @@ def main() -> None:
                     runs.setdefault((form, side), []).append((cpu, peak))
                     results.setdefault(form, set()).add(tuple(result))
     print(f"{options.rows:,} rows; neurons, connections: {results}")
-    print(f"{'':16}{'CPU s':>8}{'least':>8}{'most':>8}{'peak MB':>9}")
+    print(f"{'':22}{'CPU s':>8}{'least':>8}{'most':>8}{'peak MB':>9}")
     for (form, side), measured in runs.items():
         cpu, peak = zip(*measured, strict=True)
         row = f"{statistics.median(cpu):8.2f}{min(cpu):8.2f}{max(cpu):8.2f}"
-        print(f"{form:10}{side:6}{row}{statistics.median(peak):9.0f}")
+        print(f"{form:16}{side:6}{row}{statistics.median(peak):9.0f}")
     if any(len(found) > 1 for found in results.values()):
         sys.exit("the versions disagree")
     return None
