@@ -331,7 +331,7 @@ def filled_down(
     above: dict[str, Any] = {}
     with translated(where):
         sql = f"SELECT {', '.join(wanted)} FROM {table.name}"
-        rows: Any = db.execute(sql).to_arrow_reader(1 << 16)
+        rows: Any = db.sql(sql).to_arrow_reader(1 << 16)
         with pa.ipc.new_file(path, rows.schema) as out:
             for batch in rows:
                 filled = {c: pc.fill_null_forward(batch.column(c)) for c in columns}
