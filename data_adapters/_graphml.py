@@ -16,14 +16,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectome_compiler.errors import CompileError, UnknownNameError
+from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Evidence
 
 from ._content import unzipped
 from ._evidence import LESS_THAN_MEASURED
-from ._names import CHEMICAL, COUNT, ELECTRICAL, KIND, KIND_WORDS, plain
 from ._raw import Facts, Raw
-from ._readers import ReadOptions, whole_numbers
+from ._readers import ReadOptions, unused
 
 PIECE = 1 << 16  # bytes read at a time
 LONGEST = 1 << 20  # bytes of an element's tag, a comment, or the text of an attribute
@@ -34,11 +33,6 @@ TYPES: dict[str, pa.DataType] = {
     "float": pa.float64(),
     "double": pa.float64(),
     "string": pa.string(),
-}
-# Besides the words of tables, the letters in the files of Varshney et al. 2011.
-KINDS: dict[str, str] = {
-    **dict.fromkeys((*KIND_WORDS[CHEMICAL], "c"), "chemical"),
-    **dict.fromkeys((*KIND_WORDS[ELECTRICAL], "e"), "electrical"),
 }
 
 
@@ -187,7 +181,10 @@ class _Parser:
         return value
 
     def columns(self, items: _Items, domain: str) -> dict[str, pa.Array]:
-        """Return the attributes of all nodes or edges, null where missing."""
+        """Return the attributes of all nodes or edges, null where missing.
+
+        Writers that have one key per type, as networkx, give several keys one name.
+        """
         made: dict[str, pa.Array] = {}
         for key, declared in self.keys.items():
             if declared.domain not in (domain, "all"):
@@ -195,12 +192,22 @@ class _Parser:
             texts = items.values.get(key, {})
             if declared.domain == "all" and not texts:
                 continue
-            if (name := declared.name) in made:
-                problem = f"two keys of each {domain} have the attr.name {name!r}"
-                hint = "use one key, and one type of values"
-                raise CompileError(str(self.path), problem, hint)
-            made[name] = self._column(items, key, declared, texts)
+            column, name = self._column(items, key, declared, texts), declared.name
+            made[name] = self._merged(name, made[name], column, items) if name in made else column
         return made
+
+    def _merged(self, name: str, first: pa.Array, second: pa.Array, items: _Items) -> pa.Array:
+        """Return the values of two keys of one name; text where only that holds both."""
+        both = pc.and_(first.is_valid(), second.is_valid())
+        if (k := pc.index(both, True).as_py()) >= 0:
+            where = f"{self.path}, line {items.line[k]}"
+            raise CompileError(where, f"has two values of {name}, of two keys", "keep one")
+        if first.type != second.type:
+            numbers = all(pa.types.is_integer(t) or pa.types.is_floating(t)
+                          for t in (first.type, second.type))  # fmt: skip
+            dtype = pa.float64() if numbers else pa.string()
+            first, second = first.cast(dtype), second.cast(dtype)
+        return pc.coalesce(first, second)
 
     def _column(
         self, items: _Items, key: str, declared: _Key, texts: Mapping[int, str]
@@ -228,34 +235,37 @@ def read(path: Path, options: ReadOptions) -> Raw:
         parser.read(file)
     if not parser.n_graphs:
         raise CompileError(str(path), "has no <graph>")
-    ids = pa.array(parser.ids, pa.string())
     if not parser.ids:
         raise CompileError(str(path), "has no node")
+    ids = pa.array(parser.ids, pa.string())
+    _known_ends(parser, ids)
     cells = {"neuron_id": ids}
     for name, values in parser.columns(parser.nodes, "node").items():
-        cells[name if name not in cells else f"graphml_{name}"] = values
-    _known_ends(parser, ids)
-
-    given = parser.columns(parser.edges, "edge")
-    n = len(parser.source)
-    notes = [f"{len(parser.ids):,} nodes, {n:,} edges"]
-    edges = {
+        cells[unused(name, cells)] = values
+    edges: dict[str, pa.Array] = {
         "pre": pa.array(parser.source, pa.string()),
         "post": pa.array(parser.target, pa.string()),
-        "weight": _weight(path, parser, given, options.weight, notes),
     }
-    kind = _kind(path, parser, given, options.kind, notes)
-    if kind is not None:
-        edges["kind"] = kind
-    if given:
-        notes.append(f"edge attributes that are not read: {', '.join(given)}")
+    notes = [f"{len(parser.ids):,} nodes, {len(parser.source):,} edges"]
+    both = any(parser.undirected)
+    if both:
+        edges["undirected"] = pa.array(parser.undirected)
+    for name, values in parser.columns(parser.edges, "edge").items():
+        edges[unused(name, edges)] = values
     told = parser.of_graph.get("evidence", "")
     evidence = Evidence(told) if told in LESS_THAN_MEASURED else Evidence.UNKNOWN
     if told:
         notes.append(f"evidence according to the file: {told[:20]!r}")
-    every = _both_ways(parser, pa.table(edges), notes)
-    facts = Facts("GraphML", "network", "pre", "post", "weight", cell_id="neuron_id")
-    return Raw(every, pa.table(cells), facts, tuple(notes), evidence)
+    facts = Facts(
+        *("GraphML", "network", "pre", "post"), undirected="undirected" if both else "",
+        cell_id="neuron_id", n=len(ids),
+    )  # fmt: skip
+    lines = parser.edges.line
+
+    def locate(row: int, column: str) -> str:
+        return f"{path}, line {lines[row - 1]}" if 0 < row <= len(lines) else str(path)
+
+    return Raw(pa.table(edges), pa.table(cells), facts, tuple(notes), evidence, locate)
 
 
 def _known_ends(parser: _Parser, ids: pa.Array) -> None:
@@ -269,78 +279,6 @@ def _known_ends(parser: _Parser, ids: pa.Array) -> None:
         if (k := pc.index(known, False).as_py()) >= 0:
             where = f"{parser.path}, line {parser.edges.line[k]}"
             raise CompileError(where, f"{name} {ends[k]!r} is not a node")
-
-
-def _candidates(
-    path: Path, given: dict[str, pa.Array], choice: str, synonyms: tuple[str, ...]
-) -> list[str]:
-    """Return the attribute that the user chose, else those with a usual name."""
-    if choice == "none":
-        return []
-    if not choice:
-        return [name for name in given if plain(name) in synonyms]
-    if choice not in given:
-        raise UnknownNameError.among(f"{path}: attribute of edges", choice, given)
-    return [choice]
-
-
-def _weight(
-    path: Path, parser: _Parser, given: dict[str, pa.Array], choice: str, notes: list[str]
-) -> pa.Array:
-    """Remove and return the weights among the attributes; without any, each edge counts 1."""
-    found = _candidates(path, given, choice, COUNT)
-    if not found:
-        notes.append("edges have no weight: each counts 1")
-        return pa.array(np.ones(len(parser.source), np.int64))
-    if len(found) > 1:
-        problem = f"edge attributes {' and '.join(found)} could both be the weight"
-        raise CompileError(str(path), problem, "choose with weight=NAME or weight=none")
-    notes.append(f"weights from the attribute {found[0]}")
-    weight = given.pop(found[0])
-    if pa.types.is_string(weight.type):
-        try:
-            weight = weight.cast(pa.float64())
-        except pa.ArrowInvalid as error:
-            bad = next(k for k, x in enumerate(weight.to_pylist()) if not _casts(x, pa.float64()))
-            problem = f"{found[0]} is {weight[bad].as_py()!r}, expected a number"
-            raise CompileError(f"{path}, line {parser.edges.line[bad]}", problem) from error
-    if (k := pc.index(weight.is_null(), True).as_py()) >= 0:
-        raise CompileError(f"{path}, line {parser.edges.line[k]}", f"an edge has no {found[0]}")
-    return whole_numbers(weight) if pa.types.is_floating(weight.type) else weight
-
-
-def _kind(
-    path: Path, parser: _Parser, given: dict[str, pa.Array], choice: str, notes: list[str]
-) -> pa.Array | None:
-    """Remove and return the attribute that says chemical or electrical for all edges."""
-    for name in _candidates(path, given, choice, KIND):
-        words = given[name].cast(pa.string())
-        encoded = pc.fill_null(words, "").dictionary_encode()
-        kinds = [KINDS.get(plain(w).replace("-", "_")) for w in encoded.dictionary.to_pylist()]
-        if not choice and not any(kinds):
-            continue
-        if None in kinds:
-            word = encoded.dictionary[kinds.index(None)].as_py()
-            k = pc.index(pc.fill_null(words, ""), word).as_py()
-            problem = f"{name} is {word!r}, which is not a kind of synapse"
-            hint = f"known: {', '.join(KINDS)}"
-            raise CompileError(f"{path}, line {parser.edges.line[k]}", problem, hint)
-        del given[name]
-        notes.append(f"chemical or electrical by the attribute {name}")
-        return pa.array(kinds, pa.string()).take(encoded.indices)
-    return None
-
-
-def _both_ways(parser: _Parser, edges: pa.Table, notes: list[str]) -> pa.Table:
-    """Add the reverse of undirected edges, except autapses."""
-    back = np.array(parser.undirected, np.bool_)
-    if not back.any():
-        return edges
-    apart = pc.not_equal(edges.column("pre"), edges.column("post")).to_numpy()
-    notes.append(f"{int(back.sum()):,} undirected edges read as connections in both directions")
-    way = edges.filter(pa.array(back & apart))
-    names = ["post", "pre", *way.column_names[2:]]
-    return pa.concat_tables([edges, way.rename_columns(names).select(edges.column_names)])
 
 
 def _casts(text: str | None, dtype: pa.DataType) -> bool:

@@ -7,18 +7,17 @@ A reader turns a file into a `Raw`; what its columns mean, and all checks, are t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Container
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
 
-from ._content import is_flyvis, is_graphml, is_hdf5, is_text_matrix, is_workbook, unzipped
+from . import _content
+from ._content import HEAD_BYTES, unzipped
 from ._raw import Raw
-
-HEAD_BYTES = 65536  # what `Reader.recognise` sees of a file
 
 Orientation = Literal["", "pre-post", "post-pre"]
 
@@ -30,6 +29,9 @@ class ReadOptions:
     orientation: Orientation = ""  # square matrices: "pre-post" has presynaptic rows
     sheet: str = ""  # of a workbook
     population: str = ""  # of a file with several
+    part: str = ""  # of a file with several: a variable, a list beside others
+    pre: str = ""  # column of a list; a list has to be found below titles, or told from a matrix
+    post: str = ""
     header: Literal["", "none", "first"] = ""  # of a text: which line names the columns
     mirror: Literal["", "yes", "no"] = ""  # whether a triangular matrix is half of a symmetric one
     totals: Literal["", "keep", "drop"] = ""  # what the last row and column of a matrix are
@@ -46,7 +48,7 @@ class Reader:
     """One format. ``read`` is "module:function", imported only when a file needs it.
 
     ``options`` names those of `ReadOptions` that it takes. ``has_cells`` is false if a file has
-    nothing about cells but their names.
+    nothing about cells but their names. ``suffixes`` are usual, and never what it is known by.
     """
 
     what: str  # "an Excel workbook": for people
@@ -54,12 +56,18 @@ class Reader:
     read: str
     options: tuple[str, ...] = ()
     has_cells: bool = True
+    suffixes: tuple[str, ...] = ()
 
     def load(self, path: Path, options: ReadOptions) -> Raw:
         """Read the file; raise `CompileError` if it is not valid."""
         module, _, function = self.read.partition(":")
-        read: Read = getattr(import_module(module), function)
-        return read(path, options)
+        read: Read = getattr(
+            import_module(f"{__package__}.{module}" if module[0] == "_" else module), function
+        )
+        raw = read(path, options)
+        if note := misnamed(path, self):
+            raw = replace(raw, notes=(note, *raw.notes))
+        return raw
 
 
 def whole_numbers(values: pa.Array) -> pa.Array:
@@ -70,23 +78,121 @@ def whole_numbers(values: pa.Array) -> pa.Array:
         return values
 
 
+def unused(name: str, taken: Container[str]) -> str:
+    """Return a name that is not taken: ``name``, or with _2, _3, ... behind it."""
+    k, free = 1, name
+    while free in taken:
+        k += 1
+        free = f"{name}_{k}"
+    return free
+
+
+def _own(place: str) -> str:
+    return f"{__package__}.{place}"
+
+
+# Besides the options of what is in them: of lists, matrices and networks.
+MATRIX = ("orientation", "mirror", "totals", "header")
+TEXT_MATRIX = Reader(
+    "an adjacency matrix", _content.is_text_matrix, _own("_text_matrix:read"),
+    (*MATRIX, "decimal"), has_cells=False, suffixes=(".csv", ".tsv", ".txt", ".dat"),
+)  # fmt: skip
+# The one list of formats: messages and docs/tables.md tell what stands here. The first that
+# recognises a file reads it; what none recognises is a list as text, Feather or Parquet.
 READERS: tuple[Reader, ...] = (
     Reader(
-        "an Excel workbook", is_workbook, f"{__package__}._matrix:read_workbook",
-        ("orientation", "sheet"), has_cells=False,
+        "an Excel workbook", _content.is_workbook, _own("_workbook:read"),
+        (*MATRIX, "sheet", "part"), suffixes=(".xlsx", ".xlsm"),
     ),
-    Reader("GraphML", is_graphml, f"{__package__}._graphml:read", ("weight", "kind")),
-    Reader("a SONATA file", is_hdf5, f"{__package__}._sonata:read", ("population", "weight")),
-    Reader("a connectome of flyvis", is_flyvis, f"{__package__}._flyvis:read"),
     Reader(
-        "an adjacency matrix", is_text_matrix, f"{__package__}._matrix:read_text",
-        ("orientation",), has_cells=False,
+        "a workbook (.xls, .xlsb, .ods)", _content.is_other_workbook, _own("_workbook:read_other"),
+        (*MATRIX, "sheet", "part"), suffixes=(".xls", ".xlsb", ".ods"),
     ),
+    Reader(
+        "an archive of numpy", _content.is_npz, _own("_arrays:read_npz"),
+        (*MATRIX, "part"), has_cells=False, suffixes=(".npz",),
+    ),
+    Reader(
+        "a connectivity of The Virtual Brain", _content.is_tvb, _own("_archives:read_tvb"),
+        MATRIX, suffixes=(".zip",),
+    ),
+    Reader(
+        "an array of numpy", _content.is_numpy, _own("_arrays:read_numpy"),
+        MATRIX, has_cells=False, suffixes=(".npy",),
+    ),
+    Reader(
+        "a file of MATLAB", _content.is_matlab, _own("_arrays:read_matlab"),
+        (*MATRIX, "part"), has_cells=False, suffixes=(".mat",),
+    ),
+    Reader(
+        "arrays in HDF5 (also MATLAB 7.3)", _content.is_arrays_hdf5, _own("_arrays:read_hdf5"),
+        (*MATRIX, "part"), has_cells=False, suffixes=(".mat", ".h5", ".hdf5"),
+    ),
+    Reader(
+        "a SONATA file", _content.is_hdf5, _own("_sonata:read"), ("population",),
+        suffixes=(".h5", ".sonata"),
+    ),
+    Reader(
+        "Matrix Market", _content.is_market, _own("_arrays:read_market"),
+        MATRIX, has_cells=False, suffixes=(".mtx", ".mm"),
+    ),
+    Reader(
+        "GraphML", _content.is_graphml, _own("_graphml:read"),
+        suffixes=(".graphml", ".xml"),
+    ),
+    Reader("GEXF", _content.is_gexf, _own("_networks:read_gexf"), suffixes=(".gexf",)),
+    Reader("GML", _content.is_gml, _own("_networks:read_gml"), suffixes=(".gml",)),
+    Reader(
+        "a network of Pajek", _content.is_pajek, _own("_networks:read_pajek"),
+        suffixes=(".net", ".paj"),
+    ),
+    Reader("a connectome of flyvis", _content.is_flyvis, _own("_flyvis:read"), suffixes=(".json",)),
+    Reader(
+        "node-link JSON", _content.is_node_link, _own("_networks:read_json"), ("mirror",),
+        suffixes=(".json",),
+    ),
+    TEXT_MATRIX,
 )  # fmt: skip
+TABLES = "lists as text (CSV, TSV, ..., also gzipped), Feather (Arrow) and Parquet"
 
 
-def reader_of(path: Path) -> Reader | None:
-    """Return the reader that recognises the file; none for a plain table."""
+def formats() -> str:
+    """Return all formats that are read, for a message."""
+    return f"read are {TABLES}; {', '.join(r.what for r in READERS)}"
+
+
+def reader_of(path: Path, options: ReadOptions | None = None) -> Reader | None:
+    """Return the reader that recognises the file; none for a plain table.
+
+    ``options`` tell a list from a matrix of text where both could be meant. Raises `CompileError`
+    for a format that is known, but not read.
+    """
     with unzipped(path) as file:
         head = file.read(HEAD_BYTES)
-    return next((r for r in READERS if r.recognise(head, path)), None)
+    options = options or ReadOptions()
+    is_matrix = bool(options.orientation or options.mirror or options.totals)
+    for reader in READERS:
+        if reader is not TEXT_MATRIX:
+            if reader.recognise(head, path):
+                return reader
+            continue
+        _content.refuse_unread(head, path)
+        if _content.is_zip(head, path):
+            import_module(f"{__package__}._archives").refuse(path)
+        if not (options.pre or options.post) and (
+            reader.recognise(head, path) or (is_matrix and _content.could_be_matrix(head, path))
+        ):
+            return reader
+    return None
+
+
+def misnamed(path: Path, reader: Reader | None) -> str:
+    """Return a note where the name of a file says another format than its content."""
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    suffix = suffix.lower()
+    texts = (".csv", ".tsv", ".txt", ".dat", ".parquet", ".feather", ".arrow")
+    known = {s for r in READERS for s in r.suffixes} | {*texts}
+    own = reader.suffixes if reader else texts
+    if suffix not in known or suffix in own or (suffix == ".txt" and reader):
+        return ""
+    return f"is named {suffix}, but is {reader.what if reader else 'a table'}: read by its content"

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,33 +17,28 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.reading import must_be_file, read_bytes
+from connectome_compiler.reading import read_bytes
 
-from ._content import FETCH_AGAIN
+from ._hdf5 import is_group, names_in, opened, values_of
 from ._raw import Facts, Raw
-from ._readers import ReadOptions
+from ._readers import ReadOptions, unused
+from ._tables import typed
 
 Ids = npt.NDArray[np.int64]
 
 COUNT = "nsyns"  # how many synapses an edge stands for
 WEIGHT = "syn_weight"
+MOST_READ = 1 << 27  # values of attributes of edges; beyond it, only weights are read
 NO_EDGES = pa.table({"pre": pa.nulls(0, pa.string()), "post": pa.nulls(0, pa.string())})
-NO_EDGES = NO_EDGES.append_column("weight", pa.nulls(0, pa.int64()))
 
 
 def read(path: Path, options: ReadOptions) -> Raw:
     """Read nodes and edges of a file; raise `CompileError` naming the group that is wrong."""
-    try:
-        import h5py
-    except ImportError:
-        hint = "pip install -c constraints.txt '.[files]'"
-        raise CompileError(str(path), "SONATA files need the package h5py", hint) from None
     notes: list[str] = []
-    must_be_file(path)
-    with _opened(path, h5py) as file:
+    with opened(path, "SONATA files") as file:
         nodes, edges = (_populations(path, file, name) for name in ("nodes", "edges"))
         if not nodes and not edges:
-            has = ", ".join(_names(file)) or "nothing"
+            has = ", ".join(names_in(file)) or "nothing"
             raise CompileError(str(path), f"is HDF5, but not SONATA: it has {has}", ACCEPTED)
         if options.population and edges:
             if options.population not in edges:
@@ -53,54 +46,46 @@ def read(path: Path, options: ReadOptions) -> Raw:
             edges = {options.population: edges[options.population]}
         cells = [_nodes(path, name, group, notes) for name, group in nodes.items()]
         sizes = {name: _n_nodes(path, group) for name, group in nodes.items()}
+        types = _types_beside(path, "edge", notes) if edges else None
         tables = [
-            _edges(path, name, group, sizes, options.weight, notes) for name, group in edges.items()
+            _edges(path, name, group, sizes, types, options.weight, notes)
+            for name, group in edges.items()
         ]
-    found = pa.concat_tables([NO_EDGES, *tables], promote_options="permissive")
-    joined = pa.concat_tables(cells, promote_options="permissive") if cells else None
-    facts = Facts("SONATA", "network", "pre", "post", "weight", cell_id="neuron_id")
+    found = _together(path, "edges", [NO_EDGES, *tables])
+    joined = _together(path, "nodes", cells) if cells else None
+    counted = COUNT in found.column_names
+    if counted and (n := found.column(COUNT).null_count):
+        at = found.column_names.index(COUNT)
+        found = found.set_column(at, COUNT, pc.fill_null(found.column(COUNT), 1))
+        notes.append(f"{n:,} edges without {COUNT}: each is one synapse")
+    elif tables and not counted:
+        notes.append("each edge is one synapse, unless weight names an attribute")
+    facts = Facts(
+        *("SONATA", "network", "pre", "post", COUNT if counted and not options.weight else ""),
+        rows_are="" if WEIGHT in found.column_names else "synapses", cell_id="neuron_id",
+    )  # fmt: skip
     return Raw(found, joined, facts, tuple(notes))
+
+
+def _together(path: Path, part: str, tables: list[pa.Table]) -> pa.Table:
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        problem = "an attribute has numbers in one population and text in another"
+        raise CompileError(f"{path}, /{part}", problem, "choose one with population=") from error
 
 
 ACCEPTED = "SONATA has /nodes/<population>/node_type_id, /edges/<population>/source_node_id, ..."
 
 
-@contextmanager
-def _opened(path: Path, h5py: Any) -> Iterator[Any]:
-    """Open an HDF5 file, translating h5py's errors into our own."""
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    # The content is read only on demand, and can be just as broken.
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
-        problem = f"is a broken HDF5 file: {error}"
-        raise CompileError(str(path), problem, FETCH_AGAIN) from error
-
-
-def _names(group: Any) -> list[str]:
-    """Return the names of the members of a group; raise `CompileError` for external links.
-
-    Another file would be read without its hash being recorded.
-    """
-    for name in group:
-        if type(group.get(name, getlink=True)).__name__ not in ("HardLink", "SoftLink"):
-            where = f"{group.file.filename}, {group.name}/{name}"
-            raise CompileError(where, "is a link into another file", "copy it into this one")
-    return list(group)
-
-
-def _is_group(item: Any) -> bool:
-    return hasattr(item, "items")
-
-
 def _populations(path: Path, file: Any, part: str) -> dict[str, Any]:
-    if part not in _names(file):
+    if part not in names_in(file):
         return {}
     groups = {part: file[part]}
-    if _is_group(file[part]):
-        groups |= {f"{part}/{name}": file[part][name] for name in _names(file[part])}
+    if is_group(file[part]):
+        groups |= {f"{part}/{name}": file[part][name] for name in names_in(file[part])}
     for place, group in groups.items():
-        if not _is_group(group):
+        if not is_group(group):
             raise CompileError(f"{path}, /{place}", "is not a group", ACCEPTED)
     del groups[part]
     return {place.removeprefix(f"{part}/"): group for place, group in groups.items()}
@@ -109,15 +94,15 @@ def _populations(path: Path, file: Any, part: str) -> dict[str, Any]:
 def _read(path: Path, group: Any, name: str) -> Ids:
     """Return a column of a population; raise `CompileError` if it is not there."""
     where = f"{path}, {group.name}"
-    if name not in _names(group):
-        has = ", ".join(_names(group)) or "nothing"
+    if name not in names_in(group):
+        has = ", ".join(names_in(group)) or "nothing"
         raise CompileError(where, f"has no {name}, only {has}", ACCEPTED)
     column = group[name]
     if getattr(column, "ndim", 0) != 1:
         raise CompileError(f"{where}/{name}", "is not a numeric column")
     if not np.issubdtype(column.dtype, np.integer):
         raise CompileError(f"{where}/{name}", f"holds {column.dtype}, expected whole numbers")
-    values = _values(path, column)
+    values = values_of(path, column)
     if values.dtype == np.uint64 and values.max(initial=0) > MOST_ID:
         raise CompileError(f"{where}/{name}", f"has {values.max()}; the limit is {MOST_ID}")
     return np.asarray(values, np.int64)
@@ -125,23 +110,6 @@ def _read(path: Path, group: Any, name: str) -> Ids:
 
 MOST_TYPES = 1 << 26  # bytes of a table of types
 MOST_ID = np.iinfo(np.int64).max
-MOST_VALUES = 1 << 31  # of a column
-MOST_RATIO = 1032  # the highest compression ratio of deflate
-
-
-def _values(path: Path, column: Any) -> Any:
-    """Return all values of a column; raise `CompileError` if the file cannot hold so many.
-
-    HDF5 fills in what was never written, so that a small file can declare any number.
-    """
-    where = f"{path}, {column.name}"
-    if column.is_virtual or column.external:
-        raise CompileError(where, "is stored in other files", "write it into this one")
-    size = path.stat().st_size
-    if column.size > MOST_VALUES or column.size * column.dtype.itemsize > MOST_RATIO * size:
-        problem = f"declares {column.size:,} values, which a file of {size:,} bytes cannot hold"
-        raise CompileError(where, problem, FETCH_AGAIN)
-    return column.asstr()[:] if column.dtype.kind in "OS" else column[:]
 
 
 # --- nodes ----------------------------------------------------------------------------------------
@@ -155,7 +123,7 @@ def _nodes(path: Path, name: str, group: Any, notes: list[str]) -> pa.Table:
     """Return the nodes of a population, with the attributes of their groups and types."""
     kinds = _read(path, group, "node_type_id")
     n = len(kinds)
-    if "node_id" in _names(group):
+    if "node_id" in names_in(group):
         ids = _read(path, group, "node_id")
         if len(ids) != n or not np.array_equal(ids, np.arange(n)):
             problem = f"must be 0 to {n - 1} in order, as in SONATA 1.0"
@@ -166,7 +134,10 @@ def _nodes(path: Path, name: str, group: Any, notes: list[str]) -> pa.Table:
         "node_type_id": pa.array(kinds),
     }
     for attribute in _attributes(group):
-        columns.setdefault(attribute, _attribute(path, group, attribute, "node", n))
+        values = _attribute(path, group, attribute, "node", n)
+        if pa.types.is_floating(values.type):  # a number that is not known is written as NaN
+            values = pc.if_else(pc.is_nan(values), None, values)
+        columns.setdefault(attribute, values)
     notes.append(f"{n:,} nodes of population {name}")
     types = _types_beside(path, "node", notes)
     if types is not None:
@@ -217,9 +188,15 @@ def _types_beside(path: Path, part: str, notes: list[str]) -> pa.Table | None:
 
 
 def _edges(
-    path: Path, name: str, group: Any, sizes: dict[str, int], weight_name: str, notes: list[str]
+    path: Path,
+    name: str,
+    group: Any,
+    sizes: dict[str, int],
+    types: pa.Table | None,
+    weight_name: str,
+    notes: list[str],
 ) -> pa.Table:
-    """Return the edges of a population, with names for their ends."""
+    """Return the edges of a population, with names for their ends and all their attributes."""
     ends, joined = {}, []
     for end, column in (("pre", "source_node_id"), ("post", "target_node_id")):
         ids = _read(path, group, column)
@@ -244,28 +221,43 @@ def _edges(
     if len(pre) != len(post):
         problem = f"has {len(pre):,} sources and {len(post):,} targets"
         raise CompileError(f"{path}, {group.name}", problem)
+    columns = {"pre": _named(pre_name, pre), "post": _named(post_name, post)}
     attributes = _attributes(group)
-    chosen = weight_name or next((a for a in (COUNT, WEIGHT) if a in attributes), "none")
-    if chosen not in ("none", *attributes):
-        raise UnknownNameError.among(f"{path}, {group.name}: attribute", chosen, attributes)
-    weight = pa.array(np.ones(len(pre), np.int64))
-    if chosen != "none":
-        weight = _attribute(path, group, chosen, "edge", len(pre))
-        if (k := pc.index(weight.is_null(), True).as_py()) >= 0:
-            raise CompileError(f"{path}, {group.name}, edge {k}", f"has no {chosen}")
-        if pa.types.is_integer(weight.type) or pa.types.is_floating(weight.type):
-            weight = weight.cast(pa.int64() if pa.types.is_integer(weight.type) else pa.float64())
+    kept = attributes
+    if len(attributes) * len(pre) > MOST_READ:
+        kept = [a for a in attributes if a in (COUNT, WEIGHT, weight_name)]
+        left = ", ".join(a for a in attributes if a not in kept)
+        notes.append(f"attributes of edges {name} that are not read, to save memory: {left}")
+    for attribute in kept:
+        values = _attribute(path, group, attribute, "edge", len(pre))
+        if attribute == COUNT and not pa.types.is_integer(values.type):
+            problem = f"{COUNT} must hold whole numbers, not {values.type}"
+            raise CompileError(f"{path}, {group.name}", problem)
+        columns[unused(attribute, columns)] = values
+    if types is not None:
+        columns = _typed(path, group, columns, types, attributes)
+    told = f", with {', '.join(attributes)}" if attributes else ""
+    notes.append(f"{len(pre):,} edges of population {name}, {' to '.join(joined)}{told}")
+    return pa.table(columns)
+
+
+def _typed(
+    path: Path, group: Any, columns: dict[str, pa.Array], types: pa.Table, attributes: list[str]
+) -> dict[str, pa.Array]:
+    """Add what the types of edges tell; an edge's own attribute counts before that of its type."""
+    kinds = pa.array(_read(path, group, "edge_type_id"))
+    if len(kinds) != len(columns["pre"]):
+        problem = f"has {len(kinds):,} values, expected {len(columns['pre']):,}"
+        raise CompileError(f"{path}, {group.name}/edge_type_id", problem)
+    found = pc.index_in(kinds, value_set=types.column("edge_type_id"))
+    made = {**columns, "edge_type_id": kinds}
+    for name in types.column_names:
+        values = typed(types.column(name)).take(found)
+        if name in attributes and name in made:
+            made[name] = pc.coalesce(made[name], values.cast(made[name].type, safe=False))
         else:
-            raise CompileError(
-                f"{path}, {group.name}", f"{chosen} must hold numbers, not {weight.type}"
-            )
-    told = f"weights in {chosen}" if chosen != "none" else "each counts 1"
-    notes.append(f"{len(pre):,} edges of population {name}, {' to '.join(joined)}: {told}")
-    if unread := [a for a in attributes if a != chosen]:
-        notes.append(f"attributes of edges {name} that are not read: {', '.join(unread)}")
-    return pa.table(
-        {"pre": _named(pre_name, pre), "post": _named(post_name, post), "weight": weight}
-    )
+            made.setdefault(name, values)
+    return made
 
 
 # --- both -----------------------------------------------------------------------------------------
@@ -279,9 +271,9 @@ def _named(population: str, ids: Ids) -> pa.Array:
 
 def _groups(group: Any) -> dict[int, Any]:
     """Return the groups of attributes, by number."""
-    numbered = [n for n in _names(group) if n.isascii() and n.isdigit() and len(n) < 10]
+    numbered = [n for n in names_in(group) if n.isascii() and n.isdigit() and len(n) < 10]
     for name in numbered:
-        if not _is_group(group[name]):
+        if not is_group(group[name]):
             raise CompileError(f"{group.file.filename}, {group.name}/{name}", "is not a group")
     return {int(name): group[name] for name in numbered}
 
@@ -292,7 +284,7 @@ def _attributes(group: Any) -> list[str]:
         {
             name
             for part in _groups(group).values()
-            for name in _names(part)
+            for name in names_in(part)
             if getattr(part[name], "ndim", 0) == 1
         }
     )
@@ -301,7 +293,7 @@ def _attributes(group: Any) -> list[str]:
 def _attribute(path: Path, group: Any, name: str, part: str, n: int) -> pa.Array:
     """Return an attribute of all nodes or edges, null where their group does not have it."""
     groups = _groups(group)
-    if f"{part}_group_id" in _names(group):
+    if f"{part}_group_id" in names_in(group):
         of = _read(path, group, f"{part}_group_id")
         at = _read(path, group, f"{part}_group_index")
     elif len(groups) == 1:  # both columns may be left out where there is one group
@@ -318,7 +310,7 @@ def _attribute(path: Path, group: Any, name: str, part: str, n: int) -> pa.Array
     start = 1  # the first value is null
     for number, inner in groups.items():
         inside = of == number
-        if name not in _names(inner):
+        if name not in names_in(inner):
             continue
         values = inner[name]
         if getattr(values, "ndim", 0) != 1:
@@ -329,7 +321,7 @@ def _attribute(path: Path, group: Any, name: str, part: str, n: int) -> pa.Array
             problem = f"{part} {k} is row {at[k]} of group {number}, which has {len(values):,}"
             raise CompileError(where, problem)
         try:
-            parts.append(pa.array(_values(path, values)))
+            parts.append(pa.array(values_of(path, values)))
         except pa.ArrowException as error:
             problem = f"must hold numbers or text, not {values.dtype}"
             raise CompileError(f"{where}/{number}/{name}", problem) from error
@@ -338,6 +330,6 @@ def _attribute(path: Path, group: Any, name: str, part: str, n: int) -> pa.Array
     dtype = parts[0].type
     try:
         every = pa.concat_arrays([pa.nulls(1, dtype), *(p.cast(dtype) for p in parts)])
-    except pa.ArrowInvalid as error:
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise CompileError(where, f"{name} has several types in its groups") from error
     return every.take(pa.array(places))

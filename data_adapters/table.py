@@ -70,7 +70,10 @@ USED = {
     "network": ("weight", "kind", "sign", "transmitter", "signs"),
     "matrix": ("kind", "signs"),
 }
-SOURCES = ("orientation", "sheet", "population", "labels", "header", "mirror", "totals", "decimal")
+SOURCES = (
+    *("orientation", "sheet", "population", "part", "labels", "header", "mirror", "totals"),
+    "decimal",
+)
 OF_TEXT = ("header", "decimal")  # of these, what a list in a text takes
 
 
@@ -126,6 +129,7 @@ class Table:
     orientation: Orientation = ""  #: direction of a matrix: pre-post has presynaptic rows
     sheet: str = ""  #: sheet of a workbook
     population: str = ""  #: edge population of a SONATA file
+    part: str = ""  #: variable of a file of arrays, or list of a sheet that has several
     roi: str = ""  #: regions to sum, separated by commas; sum: all, since none contains another
     unit: str = ""  #: unit of the weights; empty: synapses, which are whole numbers from 1
     #: smallest weight of a pair, summed over rows, in the given unit; 0 keeps all
@@ -204,7 +208,8 @@ class Table:
         self, db: duckdb.DuckDBPyConnection, path: Path, steps: list[Step]
     ) -> tuple[Given, list[CellSource]]:
         """Open the connections, and cells in the same file; tell what the columns mean."""
-        reader = None if self._is_list(path) else reader_of(path)
+        options = ReadOptions(**{f.name: getattr(self, f.name) for f in fields(ReadOptions)})
+        reader = None if self._is_list(path) else reader_of(path, options)
         said = Said(**{f.name: getattr(self, f.name) for f in fields(Said)})
         if reader is None:
             facts = Facts()
@@ -217,7 +222,6 @@ class Table:
             ours = (*ours, "header")
         before = (*USED["list"], *ours)
         self._refuse_useless(path, reader.what, before, reader.options)
-        options = ReadOptions(**{f.name: getattr(self, f.name) for f in fields(ReadOptions)})
         raw = reader.load(path, options)
         facts = raw.facts
         used = tuple(o for o in USED[facts.shape] if not (o == "weight" and facts.weight))
@@ -303,7 +307,11 @@ class Table:
         if not reader.has_cells:
             problem = f"is {reader.what}, not a table of cells"
             raise CompileError(str(path), problem, "export it as CSV")
-        raw = reader.load(path, ReadOptions())
+        raw = reader.load(path, ReadOptions(sheet=self.sheet, header="first"))
+        if raw.facts.shape == "list":
+            steps.append(_read_step(path, reader.what, raw.notes))
+            table = registered(db, name, path, raw.edges, raw.locate)
+            return table, self.cell_id if table.find(self.cell_id) else ""
         if raw.cells is None:
             raise CompileError(str(path), f"is {reader.what} without cells")
         if self.cell_id in raw.cells.column_names and raw.facts.cell_id:

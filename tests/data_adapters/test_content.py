@@ -12,7 +12,7 @@ import pytest
 from connectome_compiler.data_adapters import _content
 from connectome_compiler.data_adapters._content import (
     delimiter,
-    first_lines,
+    beginning,
     gunzipped,
     is_flyvis,
     is_graphml,
@@ -20,10 +20,10 @@ from connectome_compiler.data_adapters._content import (
     is_number,
     is_text_matrix,
     is_workbook,
-    matrix_layout,
     must_not_burst,
     unzipped,
 )
+from connectome_compiler.data_adapters._readers import reader_of
 from connectome_compiler.errors import CompileError
 
 HEADS: list[tuple[bytes, str]] = [
@@ -73,31 +73,6 @@ def test_a_workbook_has_its_part(tmp_path: Path, name: str, known: bool) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "whole", "layout"),
-    [
-        (",a,b;a,0,1;b,1,0", True, "labelled"),
-        (",a,b;a,0,;b, ,0", True, "labelled"),  # blanks are zeros
-        (",a,b;c,0,1;b,1,0", True, "labelled"),  # one row is called like a column
-        (",a,b;c,0,1;d,1,0", True, None),
-        (",a,b;a,x,y;b,y,x", True, None),
-        ("pre,post;pre,1", True, None),
-        ("0,1;1,0", True, "plain"),
-        ("0,1;1,0", False, None),  # a table that lost its header?
-        ("1,2;2,1;1,1", True, None),
-        ("0,1,2;0,1,2;0,1,2", True, "plain"),
-        ("0,1,2;0,1,2;0,1,2", False, None),
-        ("0,1,2,3;0,1,2,3", False, "plain"),
-        ("0,1,2,3;0,1,2,3", True, "plain"),
-        ("0,1,2,x;0,1,2,3", True, None),
-        ("0;1", True, None),
-        ("0,1,2,3", True, None),
-    ],
-)
-def test_a_matrix_is_square_or_has_labels(text: str, whole: bool, layout: str | None) -> None:
-    assert matrix_layout(text.split(";"), whole) == layout
-
-
-@pytest.mark.parametrize(
     ("line", "between"),
     [
         ("a,b;c,d", ","),
@@ -138,7 +113,8 @@ def test_first_lines_are_whole(
 ) -> None:
     path, content = tmp_path / "data", text.encode()
     path.write_bytes(gzip.compress(content) if zipped else content)
-    assert first_lines(content[:n], path) == (lines, whole)
+    start = beginning(content[:n], path)
+    assert (start.lines, start.whole) == (lines, whole)
 
 
 def test_a_line_has_a_length_that_can_be_held(
@@ -149,10 +125,98 @@ def test_a_line_has_a_length_that_can_be_held(
     for length in (8, 9):  # with the line break 9 and 10
         path.write_bytes(b"x" * length + b"\nb\n")
         if length == 8:
-            assert first_lines(b"x", path)[0] == ["x" * 8 + "\n", "b\n"]
+            assert beginning(b"x", path).lines == ["x" * 8 + "\n", "b\n"]
             continue
         with pytest.raises(CompileError, match="9 bytes"):
-            first_lines(b"x", path)
+            beginning(b"x", path)
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiter", "cells", "skipped"),
+    [
+        ("sep=;\na;b\n", ";", [["a", "b"]], 1),
+        ("# of MRtrix\n0 1\n1 0\n", " ", [["0", "1"], ["1", "0"]], 1),
+        ("% of MATLAB\n0,1\n", ",", [["0", "1"]], 1),
+        ("#,a\na,0\n", ",", [["#", "a"], ["a", "0"]], 0),  # a header
+        (" 0   1\t2\n3  4 5 \n", "\t", [[" 0   1", "2"], ["3  4 5 "]], 0),
+        ("  0   1  2\n3  4 5 \n", " ", [["0", "1", "2"], ["3", "4", "5"]], 0),
+        ("0;1,5\n2;0\n", ";", [["0", "1.5"], ["2", "0"]], 0),  # a decimal comma
+    ],
+)
+def test_what_stands_before_the_content_and_between_values(
+    tmp_path: Path, text: str, delimiter: str, cells: list[list[str]], skipped: int
+) -> None:
+    path = tmp_path / "data"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        path.write_bytes(text.encode(encoding))
+        start = beginning(path.read_bytes(), path)
+        assert (start.delimiter, start.cells(), start.n_skipped) == (delimiter, cells, skipped)
+        with unzipped(path) as file:
+            rest = start.text(file).read().decode("utf-8-sig")
+        assert rest.split() == "".join(text.splitlines(True)[skipped:]).split()
+
+
+def test_runs_of_blanks_are_one_in_pieces_of_any_size(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    path.write_text("  0   1 \n\t2    3\t\n" * 50)
+    for n in (1, 3, 1 << 20):
+        with unzipped(path) as file:
+            stream, read = beginning(b"0 1\n", path).text(file), b""
+            while piece := stream.read(n):
+                assert len(piece) <= n
+                read += piece
+        assert read == b"0 1\n2 3\n" * 50
+
+
+# --- formats that are not read --------------------------------------------------------------------
+
+KNOWN: list[tuple[bytes, str, str]] = [
+    (b"SQLite format 3\0" + b"\1" * 80, "an SQLite database", "read_sql"),
+    (b"\x80\x04\x95\0\0", "a pickle, which is never opened", "to_parquet"),
+    (b"FEA1\0\0\0\0", "a Feather file of the old version 1", "pf.write_feather"),
+    (b"PARE\x15\0", "an encrypted Parquet file", "without encryption"),
+    (b"ORC\x08\0", "an ORC file", "read_orc('x.dat')"),
+    (b"RDX3\nX\n\0", "an .RData file of R", "load('x.dat')"),
+    (b"X\n\0\0\0\3\0\4", "an .rds file of R", "readRDS('x.dat')"),
+    (b"A\n3\n262657\n", "an .rds file of R", "readRDS"),
+    (b"\x28\xb5\x2f\xfd\0", "compressed with zstd", "zstd -d 'x.dat'"),
+    (b"BZh91AY&SY", "compressed with bzip2", "bunzip2"),
+    (b"\xfd7zXZ\0\0", "compressed with xz", "unxz"),
+    (b"x" * 257 + b"ustar\0", "a tar archive", "tar xf"),
+    (b"%PDF-1.7\n", "a PDF document", "as CSV"),
+    (b"\x89PNG\r\n", "a picture", "numbers"),
+    (b'<?xml version="1.0"?><neuroml xmlns="http://www.neuroml.org/schema">', "NeuroML", "CSV"),
+    (b"<!DOCTYPE html><html></html>", "an HTML page", "read_html"),
+    (b'<?xml version="1.0"?><data/>', "XML of another kind", "as CSV"),
+    (b'{"data": [], "elements": {"nodes": []}}', "JSON of Cytoscape", "nx.cytoscape_graph"),
+    (b'[{"pre": 1}]', "JSON of another kind", "read_json"),
+    (b"strict digraph G {\n a -> b\n}", "DOT of Graphviz", "read_dot"),
+    (b">>graph6<<A_", "graph6", "read_graph6"),
+    (b"nodedef>name VARCHAR\n", "GDF of GUESS", "Gephi"),
+    (b"DL n = 3\n", "a network of UCINET", "as CSV"),
+]
+
+
+@pytest.mark.parametrize(("head", "what", "hint"), KNOWN)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_format_that_is_not_read_is_named_with_what_converts_it(
+    tmp_path: Path, head: bytes, what: str, hint: str, zipped: bool
+) -> None:
+    path = tmp_path / "x.dat"
+    path.write_bytes(gzip.compress(head) if zipped else head)
+    with pytest.raises(CompileError, match=f"it is {what}") as caught:
+        reader_of(path)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["PARENT,CHILD,n\na,b,1\n", "ORC,to\na,b\n", "graph,post\na,b\n", "A\n3\nx\n", "DL,n\n1,2\n"],
+)
+def test_tables_whose_first_letters_are_those_of_a_format(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(text)
+    assert reader_of(path) is None
 
 
 # --- zipped ---------------------------------------------------------------------------------------

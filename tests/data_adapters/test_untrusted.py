@@ -20,7 +20,7 @@ import pyarrow.feather as pf
 import pyarrow.parquet as pq
 import pytest
 
-from connectome_compiler.data_adapters import _content, _matrix, _tables
+from connectome_compiler.data_adapters import _content, _tables, _workbook
 from connectome_compiler.data_adapters.mesoscale import Mesoscale
 from connectome_compiler.data_adapters.microns_release import MicronsRelease
 from connectome_compiler.data_adapters.ncap import Ncap
@@ -224,7 +224,7 @@ def test_a_text_without_lines_is_not_read_whole(tmp_path: Path, monkeypatch: Any
     path = tmp_path / "e.csv.gz"
     path.write_bytes(gzip.compress(b"1" * 10**6))
     with pytest.raises(CompileError, match="line of more than 100,000 bytes"):
-        _content.first_lines(b"1" * 65_536, path)
+        _content.beginning(b"1" * 65_536, path)
     with pytest.raises(CompileError):
         Table(str(path)).load()
 
@@ -301,7 +301,7 @@ def test_weights_beyond_int64_stay_real(tmp_path: Path) -> None:
         assert sorted(graph.projections[0].synapses.weight.tolist()) == [1e19, 1e300]
         with pytest.raises(CompileError, match="is not a synapse count"):
             Table(str(tmp_path / name), **options).load()
-    assert _matrix.MOST_ROWS == 2**20
+    assert _workbook.MOST_ROWS == 2**20
 
 
 # --- GraphML --------------------------------------------------------------------------------------
@@ -322,8 +322,11 @@ DEFAULT = '<key id="u" for="edge" attr.name="n" attr.type="double"><default>x</d
     [
         (graphml('<edge source="a" target="b"/>', DEFAULT), "the default: n is 'x'"),
         (
-            graphml('<edge source="a" target="b"/>', TWICE),
-            "two keys of each edge have the attr.name 'weight'",
+            graphml(
+                '<edge source="a" target="b"><data key="w">1</data><data key="v">2</data></edge>',
+                TWICE,
+            ),
+            "line 1: has two values of weight, of two keys",
         ),
         (graphml("", head='<?xml version="1.0" encoding="shift_jis"?>'), "encoding"),
         (graphml("", head='<?xml version="1.0" encoding="idna"?>'), "encoding"),
