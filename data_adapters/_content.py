@@ -156,7 +156,7 @@ def is_arrays_hdf5(head: bytes, path: Path) -> bool:
         return False  # the reader of SONATA says what is wrong
 
 
-ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0"
 
 
 def is_workbook(head: bytes, path: Path) -> bool:

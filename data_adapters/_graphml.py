@@ -263,7 +263,7 @@ def read(path: Path, options: ReadOptions) -> Raw:
     lines = parser.edges.line
 
     def locate(row: int, column: str) -> str:
-        return f"{path}, line {lines[row - 1]}" if 0 < row <= len(lines) else str(path)
+        return f"line {lines[row - 1]}" if 0 < row <= len(lines) else f"edge {row}"
 
     return Raw(pa.table(edges), pa.table(cells), facts, tuple(notes), evidence, locate)
 

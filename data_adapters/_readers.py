@@ -15,6 +15,8 @@ from typing import Literal
 
 import pyarrow as pa
 
+from connectome_compiler.errors import CompileError
+
 from . import _content
 from ._content import HEAD_BYTES, unzipped
 from ._raw import Raw
@@ -167,23 +169,42 @@ def reader_of(path: Path, options: ReadOptions | None = None) -> Reader | None:
     ``options`` tell a list from a matrix of text where both could be meant. Raises `CompileError`
     for a format that is known, but not read.
     """
-    with unzipped(path) as file:
-        head = file.read(HEAD_BYTES)
-    options = options or ReadOptions()
-    is_matrix = bool(options.orientation or options.mirror or options.totals)
+    head = _head(path)
     for reader in READERS:
-        if reader is not TEXT_MATRIX:
-            if reader.recognise(head, path):
-                return reader
-            continue
-        _content.refuse_unread(head, path)
-        if _content.is_zip(head, path):
-            import_module(f"{__package__}._archives").refuse(path)
-        if not (options.pre or options.post) and (
-            reader.recognise(head, path) or (is_matrix and _content.could_be_matrix(head, path))
-        ):
+        if reader is not TEXT_MATRIX and reader.recognise(head, path):
             return reader
-    return None
+    if TEXT_MATRIX not in READERS:
+        return None
+    _refuse(head, path)
+    options = options or ReadOptions()
+    if options.pre or options.post:
+        return None
+    is_matrix = bool(options.orientation or options.mirror or options.totals)
+    found = TEXT_MATRIX.recognise(head, path)
+    return TEXT_MATRIX if found or (is_matrix and _content.could_be_matrix(head, path)) else None
+
+
+def refuse_other_formats(path: Path) -> None:
+    """Raise `CompileError` if a file is not a list as text, Feather or Parquet, by its content."""
+    head = _head(path)
+    _refuse(head, path)
+    for reader in READERS:
+        if reader is not TEXT_MATRIX and reader.recognise(head, path):
+            problem = f"cannot be read as a table: it is {reader.what}"
+            raise CompileError(str(path), problem, f"read are {TABLES}")
+
+
+def _head(path: Path) -> bytes:
+    with unzipped(path) as file:
+        return file.read(HEAD_BYTES)
+
+
+def _refuse(head: bytes, path: Path) -> None:
+    _content.refuse_unread(head, path)
+    if _content.is_zip(head, path) and not any(
+        r.recognise(head, path) for r in READERS if r is not TEXT_MATRIX
+    ):
+        import_module(f"{__package__}._archives").refuse(path)
 
 
 def misnamed(path: Path, reader: Reader | None) -> str:

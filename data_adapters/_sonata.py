@@ -230,8 +230,9 @@ def _edges(
         notes.append(f"attributes of edges {name} that are not read, to save memory: {left}")
     for attribute in kept:
         values = _attribute(path, group, attribute, "edge", len(pre))
-        if attribute == COUNT and not pa.types.is_integer(values.type):
-            problem = f"{COUNT} must hold whole numbers, not {values.type}"
+        numeric = pa.types.is_integer(values.type) or pa.types.is_floating(values.type)
+        if attribute == COUNT and not numeric:
+            problem = f"{COUNT} must hold numbers, not {values.type}"
             raise CompileError(f"{path}, {group.name}", problem)
         columns[unused(attribute, columns)] = values
     if types is not None:
@@ -250,6 +251,9 @@ def _typed(
         problem = f"has {len(kinds):,} values, expected {len(columns['pre']):,}"
         raise CompileError(f"{path}, {group.name}/edge_type_id", problem)
     found = pc.index_in(kinds, value_set=types.column("edge_type_id"))
+    if (k := pc.index(found.is_null(), True).as_py()) >= 0:
+        problem = f"edge_type_id {kinds[k]} of edge {k} is not in the table of edge types"
+        raise CompileError(f"{path}, {group.name}", problem)
     made = {**columns, "edge_type_id": kinds}
     for name in types.column_names:
         values = typed(types.column(name)).take(found)

@@ -29,6 +29,7 @@ from connectome_compiler.reading import must_be_file
 from ._content import FETCH_AGAIN, MOST_RATIO, gunzipped, is_gzip
 from ._names import CHEMICAL, COUNT, ENDS, SIGN, SIZE, squeezed
 from ._raw import Locate
+from ._readers import TABLES, refuse_other_formats
 from ._text import MOST_COLUMNS, Header, Layout, layout_of, line_of_row, opened
 
 MEMORY = "600MB"  # DuckDB's limit; beyond it, it spills to a temporary folder
@@ -160,16 +161,14 @@ def open_table(
         raise CompileError(str(path), f"cannot be read: {error.strerror}") from error
     if not head:
         raise CompileError(str(path), "is empty")
-    for magic, what in NOT_READ.items():
-        if head.startswith(magic):
-            raise CompileError(str(path), f"cannot be read as a table: it is {what}", FORMATS)
+    refuse_other_formats(path)
     if head.startswith(b"PAR1"):
         view(db, name, path, "read_parquet")
         return _described(db, Table(name, path, {}))
     if head.startswith(b"ARROW1"):
         db.register(name, _arrow(path))
         return _described(db, Table(name, path, {}))
-    layout = layout_of(path, header, FORMATS)
+    layout = layout_of(path, header, f"read are {TABLES}")
     types = dict.fromkeys(layout.columns, "VARCHAR")
     text, n_above = path, layout.n_above
     if layout.rewritten:
@@ -220,24 +219,6 @@ def view_of_text(
     if buffer_size is not None:
         options += f", buffer_size={buffer_size}"
     view(db, name, path, "read_csv", options)
-
-
-FORMATS = "CSV, CSV.gz, TSV, Feather (Arrow) and Parquet are read"
-# First bytes of files that are often mistaken for tables.
-NOT_READ = {
-    b"PK\x03\x04": "a zip or Excel file",
-    b"\xd0\xcf\x11\xe0": "an Excel file of the old format (.xls)",
-    b"FEA1": "a Feather file of the old version 1",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd",
-    b"BZh": "compressed with bzip2",
-    b"\x89HDF": "an HDF5 file",
-    b"SQLite": "an SQLite database",
-    b"\x93NUMPY": "an array of numpy",
-    b"\x80": "a pickle, which is never opened since it can run code",
-    b"<": "an HTML or XML page, such as a server's error or login page",
-    b"{": "JSON",
-    b"[": "JSON",
-}
 
 
 def source_file(path: Path) -> SourceFile:

@@ -221,7 +221,7 @@ def _read_sheet(
     if said or len(texts) < 2 or max(map(len, texts)) < 2:
         problem = "holds no adjacency matrix, nor a list of connections"
         raise CompileError(where, problem, EXPECTED)
-    return _list(where, chain(top, rows), texts, header, kind, options, notes)
+    return _list(where, title, chain(top, rows), texts, header, kind, options, notes)
 
 
 EXPECTED = (
@@ -265,6 +265,7 @@ def _header(texts: list[list[str]], options: ReadOptions) -> int | None:
 
 def _list(
     where: str,
+    sheet: str,
     rows: Iterator[Row],
     texts: list[list[str]],
     header: int | None,
@@ -298,11 +299,8 @@ def _list(
 
     def locate(row: int, column: str) -> str:
         at = kept[row - 1] + header + 2
-        return (
-            f"{where}, cell {_letters(place[column])}{at}"
-            if column in place
-            else f"{where}, row {at}"
-        )
+        cell = f"cell {_letters(place[column])}{at}" if column in place else f"row {at}"
+        return f"sheet {sheet}, {cell}"
 
     facts = Facts("a list in a workbook", "list", kind=kind)
     return Raw(table, None, facts, tuple(notes), locate=locate)

@@ -11,8 +11,8 @@ import pytest
 
 from connectome_compiler.data_adapters import _content
 from connectome_compiler.data_adapters._content import (
-    delimiter,
     beginning,
+    delimiter,
     gunzipped,
     is_flyvis,
     is_graphml,

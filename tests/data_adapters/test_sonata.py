@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references import neurons
 
+from connectome_compiler.data_adapters import _sonata
 from connectome_compiler.data_adapters._raw import Raw
 from connectome_compiler.data_adapters._readers import ReadOptions, reader_of
 from connectome_compiler.data_adapters.table import Table
@@ -21,12 +22,13 @@ from connectome_compiler.errors import CompileError, UnknownNameError
 def read(path: Path, population: str = "") -> Raw:
     reader = reader_of(path)
     assert reader is not None
-    assert reader.what == "a SONATA file"
+    assert reader.what in ("a SONATA file", "arrays in HDF5 (also MATLAB 7.3)")
     return reader.load(path, ReadOptions(population=population))
 
 
 def edges(raw: Raw) -> list[tuple[Any, ...]]:
-    return sorted(tuple(e.values()) for e in raw.edges.to_pylist())
+    columns = ["pre", "post", *(c for c in ("nsyns", "syn_weight") if c in raw.edges.column_names)]
+    return sorted(tuple(e.values()) for e in raw.edges.select(columns).to_pylist())
 
 
 def add_nodes(file: Any, name: str, types: list[int], **attributes: list[Any]) -> None:
@@ -89,16 +91,19 @@ def test_nodes_and_edges_of_all_populations(circuit: Path) -> None:
     ]  # fmt: skip
     for note in (
         "3 nodes of population v1",
-        "2 edges of population v1_to_v1, v1 to v1: weights in nsyns",
-        "attributes of edges v1_to_v1 that are not read: delay",
-        "2 edges of population lgn_to_v1, lgn to v1: each counts 1",
+        "2 edges of population v1_to_v1, v1 to v1, with delay, nsyns",
+        "2 edges of population lgn_to_v1, lgn to v1",
+        "2 edges without nsyns: each is one synapse",
         "no table of node types beside it (net_node_types.csv)",
+        "no table of edge types beside it (net_edge_types.csv)",
     ):
         assert note in raw.notes
 
 
 def test_one_population_of_edges(circuit: Path) -> None:
-    assert edges(read(circuit, "lgn_to_v1")) == [("lgn/0", "v1/2", 1)] * 2
+    raw = read(circuit, "lgn_to_v1")
+    assert edges(raw) == [("lgn/0", "v1/2")] * 2
+    assert (raw.facts.weight, raw.facts.rows_are) == ("", "synapses")
     with pytest.raises(UnknownNameError, match="lgn_to_v2") as caught:
         read(circuit, "lgn_to_v2")
     assert "lgn_to_v1" in caught.value.hint
@@ -189,7 +194,7 @@ E = "edges/v1_to_v1"
         (lambda f: f[f"{E}/source_node_id"].attrs.clear(), "has no attribute node_population"),
         (
             lambda f: f.move("nodes", "cells") or f.move("edges", "links"),
-            "not SONATA: it has cells",
+            "without a matrix of numbers: cells/",
         ),
     ],
 )
@@ -233,8 +238,46 @@ def test_through_the_adapter_table(circuit: Path) -> None:
     assert table.column("neuron_id").to_pylist() == ["lgn/0", "v1/0", "v1/1", "v1/2"]
     with h5py.File(circuit, "a") as file:
         file[f"{E}/0/nsyns"][...] = 0
-    told = Table(str(circuit)).load().provenance.steps
-    assert any("2 rows of weight 0 left out" in note for step in told for note in step.notes)
+    graph = Table(str(circuit)).load()  # an edge of no synapse is no connection
+    assert graph.n_connections == 1
+    assert any("2 rows of weight 0" in n for s in graph.provenance.steps for n in s.notes)
+
+
+def test_types_of_edges_are_joined(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "v1_edges.h5", "w") as file:
+        group = add_edges(file, "e", ("v1", [0, 1, 2]), ("v1", [1, 2, 0]), delay=[1.0, 2.0, 3.0])
+        group["edge_type_id"][...] = [100, 101, 100]
+    types = tmp_path / "v1_edge_types.csv"
+    types.write_text(
+        "edge_type_id target_query syn_weight delay\n100 * 0.5 9\n101 \"ei=='i'\" -2 9\n"
+    )
+    raw = read(tmp_path / "v1_edges.h5")
+    assert raw.edges.drop_columns(["pre", "post"]).to_pylist() == [
+        {"delay": d, "edge_type_id": t, "target_query": q, "syn_weight": w}
+        for d, t, q, w in ((1, 100, "*", 0.5), (2, 101, "ei=='i'", -2), (3, 100, "*", 0.5))
+    ]
+    assert raw.facts.rows_are == ""
+    assert "types of edges from v1_edge_types.csv" in raw.notes
+    types.write_text("edge_type_id syn_weight\n100 0.5\n")
+    with pytest.raises(CompileError, match="edge_type_id 101 of edge 1 is not in the table"):
+        read(tmp_path / "v1_edges.h5")
+
+
+def test_a_number_that_is_not_known_is_missing(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "v1_nodes.h5", "w") as file:
+        add_nodes(file, "v1", [1, 1], angle=[0.5, float("nan")])
+    raw = read(tmp_path / "v1_nodes.h5")
+    assert raw.cells is not None
+    assert raw.cells.column("angle").to_pylist() == [0.5, None]
+
+
+def test_many_attributes_are_left_where_they_are(
+    circuit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sonata, "MOST_READ", 3)
+    raw = read(circuit, "v1_to_v1")
+    assert raw.edges.column_names == ["pre", "post", "nsyns"]
+    assert "attributes of edges v1_to_v1 that are not read, to save memory: delay" in raw.notes
 
 
 def test_the_user_says_which_attribute_is_the_weight(circuit: Path) -> None:

@@ -10,7 +10,6 @@ import pytest
 from connectome_compiler.data_adapters._ask import UnsaidError
 from connectome_compiler.data_adapters._raw import Raw
 from connectome_compiler.data_adapters._readers import ReadOptions, reader_of
-from connectome_compiler.data_adapters.table import Table
 from connectome_compiler.errors import CompileError, UnknownNameError
 
 PRE_POST = ReadOptions(orientation="pre-post", kind="chemical", mirror="no", totals="keep")
