@@ -96,6 +96,8 @@ def refuse_rounded_ends(
 def ends_are_text(db: duckdb.DuckDBPyConnection, edges: Edges) -> bool:
     """Return whether the ids of the first rows' ends are text; raise if only some of them are."""
     table, numbers, every = edges.table, 0, 0
+    if table.text_ids:
+        return True
     head = f"(SELECT * FROM {table.name} LIMIT {SAMPLE_ROWS})"
     for column in (edges.pre, edges.post):
         as_number, as_text = table.key(column, False), table.key(column, True)
@@ -123,6 +125,8 @@ def _refuse_float_text(db: duckdb.DuckDBPyConnection, table: Table, column: str,
 
 def ids_are_text(db: duckdb.DuckDBPyConnection, table: Table, column: str) -> bool:
     """Return whether the ids of a column are text; raise `CompileError` if only some are."""
+    if table.text_ids and table.columns[column] == "VARCHAR":
+        return True
     as_number, as_text = table.key(column, False), table.key(column, True)
     sql = f"SELECT count({as_number}), count({as_text}) FROM {table.name}"
     ((n_numbers, n_all),) = query(db, str(table.path), sql)

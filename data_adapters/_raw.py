@@ -92,3 +92,13 @@ def renamed(raw: Raw, names: pa.Array, where: str) -> Raw:
     if not facts.numbered and "node" not in cells.column_names:
         cells = cells.append_column("node", old)
     return replace(raw, edges=edges, cells=cells, facts=replace(facts, numbered=False))
+
+
+def has_text_ids(raw: Raw) -> bool:
+    """Whether the cells of a source have names that are not all numbers."""
+    if raw.cells is None or not raw.facts.cell_id:
+        return False
+    names = raw.cells.column(raw.facts.cell_id)
+    if not pa.types.is_string(names.type):
+        return False
+    return not pc.all(pc.match_substring_regex(names, r"^(0|-?[1-9]\d*)$")).as_py()

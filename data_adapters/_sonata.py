@@ -62,6 +62,7 @@ def read(path: Path, options: ReadOptions) -> Raw:
         notes.append("each edge is one synapse, unless weight names an attribute")
     facts = Facts(
         *("SONATA", "network", "pre", "post", COUNT if counted and not options.weight else ""),
+        kind="" if "is_gap_junction" in found.column_names else "chemical",
         rows_are="" if WEIGHT in found.column_names else "synapses", cell_id="neuron_id",
     )  # fmt: skip
     return Raw(found, joined, facts, tuple(notes))

@@ -71,6 +71,7 @@ class Table:
     locate: Locate | None = None  # says where a row stands that a reader made
     decimal: Literal["", "comma", "point"] = ""  # how its texts write the point in numbers
     place: str = ""  # column with the number of each row, where rows were left out or doubled
+    text_ids: bool = False  # ids are names, though some of them look like numbers
 
     @property
     def is_text(self) -> bool:
