@@ -7,11 +7,15 @@ be the matrix, it is asked which (``part``); a text of one name per neuron gives
 from __future__ import annotations
 
 import io
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +31,13 @@ from ._matrix import matrix_of, raw_of, shown_of
 from ._raw import Facts, Raw
 from ._readers import ReadOptions
 
+MOST_NESTED = 30  # cells in cells of MATLAB
 DEEPEST = 3  # groups in groups of HDF5 that are looked into
 OBJECTS = "objects are never opened, since they can run code: save numbers alone"
 # What the libraries raise for a file that was cut or altered.
 BROKEN = (
     *(*BROKEN_ZIP, TypeError, KeyError, IndexError, AttributeError, AssertionError),
-    *(OverflowError, MemoryError, RecursionError, SyntaxError),
+    *(OverflowError, MemoryError, NameError, RecursionError, SyntaxError, tokenize.TokenError),
 )
 
 
@@ -67,11 +72,7 @@ def read_numpy(path: Path, options: ReadOptions) -> Raw:
         with unzipped(path) as file:
             zipped = file.read(2) and type(file).__name__ == "GzipFile"
         if zipped:
-            with unzipped(path) as file:
-                content = file.read(MOST_UNPACKED + 1)
-            if len(content) > MOST_UNPACKED:
-                raise CompileError(where, f"unpacks to more than {MOST_UNPACKED:,} bytes")
-            values = np.load(io.BytesIO(content), allow_pickle=False)
+            values = np.load(io.BytesIO(_content(path)), allow_pickle=False)
         else:
             values = np.load(path, mmap_mode="r", allow_pickle=False)
     return _raw(where, values, options, "an array of numpy")
@@ -101,6 +102,15 @@ def read_npz(path: Path, options: ReadOptions) -> Raw:
         return _chosen(where, found, options, "an archive of numpy")
 
 
+def _content(path: Path) -> bytes:
+    with unzipped(path) as file:
+        content = file.read(MOST_UNPACKED + 1)
+    if len(content) > MOST_UNPACKED:
+        problem = f"has more than {MOST_UNPACKED:,} bytes, unpacked"
+        raise CompileError(str(path), problem, "save the matrix as sparse")
+    return content
+
+
 def _sparse(where: str, path: Path, file: Any) -> Any:
     """Return a matrix that scipy wrote; raise `CompileError` if its indices point outside."""
     from scipy import sparse
@@ -108,10 +118,7 @@ def _sparse(where: str, path: Path, file: Any) -> Any:
     shape = np.asarray(file["shape"])
     if shape.shape != (2,) or not (shape.min() > 0 and shape.max() < 1 << 31):
         raise CompileError(where, f"has a shape of {shape.tolist()}", FETCH_AGAIN)
-    loaded = sparse.load_npz(path)
-    if hasattr(loaded, "check_format"):
-        loaded.check_format(full_check=True)
-    return loaded
+    return sparse.load_npz(path)
 
 
 def read_matlab(path: Path, options: ReadOptions) -> Raw:
@@ -119,25 +126,94 @@ def read_matlab(path: Path, options: ReadOptions) -> Raw:
     from scipy import io as sio
 
     where, what = str(path), "file of MATLAB"
+    content = _content(path)
     with _translated(where, what):
-        listed = sio.whosmat(path)
-        found = {}
-        for name, shape, kind in listed:
-            total = float(np.prod([float(n) for n in shape])) * 8
-            if kind != "sparse" and total > MOST_UNPACKED:
-                problem = f"declares {' x '.join(map(str, shape))} values"
-                raise CompileError(f"{where}, variable {name}", problem, FETCH_AGAIN)
-            of = {"sparse": "sparse", "char": "text", "cell": "text", "logical": "b"}.get(
-                kind, "f" if kind in ("double", "single") else "i" if "int" in kind else "O"
-            )
-            found[name] = Variable(tuple(shape), of, partial(_of_matlab, path, name))
-        return _chosen(where, found, options, "a file of MATLAB")
+        order = {b"IM": "<", b"MI": ">"}[content[126:128]]
+        _must_be_arrays(memoryview(content)[128:], order)
+        listed = sio.whosmat(io.BytesIO(content))
+    found = {}
+    for name, shape, kind in listed:
+        if kind != "sparse" and np.prod([float(n) for n in shape]) * 8 > MOST_UNPACKED:
+            problem = f"declares {' x '.join(map(str, shape))} values"
+            raise CompileError(f"{where}, variable {name}", problem, FETCH_AGAIN)
+        of = {"sparse": "sparse", "char": "text", "cell": "text", "logical": "b"}.get(
+            kind, "f" if kind in ("double", "single") else "i" if "int" in kind else "O"
+        )
+        found[name] = Variable(tuple(shape), of, partial(_of_matlab, content, name))
+    return _chosen(where, found, options, "a file of MATLAB")
 
 
-def _of_matlab(path: Path, name: str) -> Any:
+def _of_matlab(content: bytes, name: str) -> Any:
     from scipy import io as sio
 
-    return sio.loadmat(path, variable_names=[name])[name]
+    return sio.loadmat(io.BytesIO(content), variable_names=[name])[name]
+
+
+# Types of elements in the format 5 of MATLAB; one that holds others, one that is compressed.
+NUMERIC, LETTERS = {*range(1, 8), 9, 12, 13}, {1, 2, 3, 4, 16, 17, 18}
+HOLDS, COMPRESSED = 14, 15
+# What an array of each class holds after its flags, dimensions and name.
+CELL, SPARSE, OPAQUE = 1, 5, 17
+CLASSES = {1: {HOLDS}, 2: {HOLDS, 5, 1}, 3: {HOLDS, 5, 1}, 4: LETTERS, 5: NUMERIC,
+           **dict.fromkeys(range(6, 16), NUMERIC), 16: {HOLDS}, 17: {*NUMERIC, HOLDS}}  # fmt: skip
+Element = tuple[int, memoryview]
+
+
+def _elements(data: memoryview, order: str) -> Iterator[Element]:
+    """Yield type and content of each element; raise `ValueError` where it ends too early."""
+    at = 0
+    while at + 8 <= len(data):
+        kind, size = struct.unpack_from(f"{order}II", data, at)
+        start, end = at + 8, at + 8 + size
+        at = end if kind in (HOLDS, COMPRESSED) else (end + 7) // 8 * 8
+        if kind >> 16:  # a small element, within its own tag
+            kind, size, start = kind & 0xFFFF, kind >> 16, start - 4
+            at, end = start + 4, start + size if size <= 4 else len(data) + 1
+        if end > len(data):
+            raise ValueError(f"an element of type {kind} has {size:,} bytes")
+        yield kind, data[start:end]
+
+
+def _must_be_arrays(data: memoryview, order: str) -> None:
+    """Raise `ValueError` if elements are not those of arrays, or have other types than these.
+
+    scipy follows types and sizes wherever they lead, also out of its memory.
+    """
+    for kind, inner in _elements(data, order):
+        if kind == COMPRESSED:
+            unzip = zlib.decompressobj()
+            inner = memoryview(unzip.decompress(inner, MOST_UNPACKED))
+            if not unzip.eof:
+                raise ValueError(f"is cut, or unpacks to more than {MOST_UNPACKED:,} bytes")
+            ((kind, inner),) = _elements(inner, order)
+        if kind != HOLDS:
+            raise ValueError(f"an element of type {kind} is not an array")
+        _must_be_array(inner, order)
+
+
+def _must_be_array(data: memoryview, order: str, depth: int = 0) -> None:
+    parts = list(_elements(data, order))
+    if not parts:  # an empty cell
+        return
+    kinds = [kind for kind, _ in parts]
+    flags, size = parts[0][1], len(parts[1][1]) if parts[1:] else 0
+    of = flags[0 if order == "<" else 3] if len(flags) == 8 else 0
+    if kinds[0] != 6 or of not in CLASSES or depth > MOST_NESTED:
+        raise ValueError(f"is an array of class {of}")
+    if of != OPAQUE and not (kinds[1:3] == [5, 1] and size % 4 == 0 and 8 <= size <= 128):
+        raise ValueError("is an array without a shape")
+    inner = parts[1 if of == OPAQUE else 3 :]
+    if of in (CELL, *range(4, 16)):
+        shape = struct.unpack(f"{order}{size // 4}i", parts[1][1])
+        is_complex = bool(flags[1 if order == "<" else 2] & 8)
+        n = prod(shape) if of == CELL else 1 + is_complex + 2 * (of == SPARSE)
+        if len(inner) != n or (of == SPARSE and kinds[3:5] != [5, 5]):
+            raise ValueError(f"is an array of {len(inner)} parts, expected {n}")
+    if bad := {kind for kind, _ in inner} - CLASSES[of]:
+        raise ValueError(f"is an array of class {of} that holds elements of type {min(bad)}")
+    for kind, content in inner:
+        if kind == HOLDS:
+            _must_be_array(content, order, depth + 1)
 
 
 def read_hdf5(path: Path, options: ReadOptions) -> Raw:
@@ -189,9 +265,7 @@ def _matlab_sparse(path: Path, group: Any, shape: tuple[int, int]) -> Any:
     parts = [values_of(path, group[k]) if k in group else np.zeros(0) for k in ("data", "ir")]
     parts.append(values_of(path, group["jc"]))
     made: Any = sparse.csc_matrix
-    made = made(tuple(parts), shape=shape)
-    made.check_format(full_check=True)
-    return made
+    return made(tuple(parts), shape=shape)
 
 
 def _csr(path: Path, group: Any, shape: tuple[Any, ...]) -> Any:
@@ -201,9 +275,7 @@ def _csr(path: Path, group: Any, shape: tuple[Any, ...]) -> Any:
     kind = str(group.attrs.get("encoding-type", group.attrs.get("format", "csr")))
     parts = [values_of(path, group[k]) for k in ("data", "indices", "indptr")]
     made: Any = sparse.csc_matrix if "csc" in kind else sparse.csr_matrix
-    made = made(tuple(parts), shape=shape)
-    made.check_format(full_check=True)
-    return made
+    return made(tuple(parts), shape=shape)
 
 
 def _matlab_texts(path: Path, item: Any) -> Any:
@@ -227,10 +299,7 @@ def read_market(path: Path, options: ReadOptions) -> Raw:
 
     where = str(path)
     with _translated(where, "Matrix Market"):
-        with unzipped(path) as file:
-            content = io.BytesIO(file.read(MOST_UNPACKED + 1))
-        if content.getbuffer().nbytes > MOST_UNPACKED:
-            raise CompileError(where, f"has more than {MOST_UNPACKED:,} bytes")
+        content = io.BytesIO(_content(path))
         rows, columns, entries, layout, field, symmetry = sio.mminfo(content)
         if entries > content.getbuffer().nbytes or max(rows, columns) >= 1 << 31:
             problem = f"declares {rows:,} rows, {columns:,} columns and {entries:,} values"
@@ -347,7 +416,7 @@ def _translated(where: str, what: str) -> Iterator[None]:
     try:
         yield
     except BROKEN as error:
-        if "allow_pickle" in str(error) or "Object arrays" in str(error):
+        if any(word in str(error) for word in ("allow_pickle", "Object arrays", "Python objects")):
             raise CompileError(where, "holds an array of objects", OBJECTS) from error
         why = str(error).split("\n")[0] or type(error).__name__
         raise CompileError(where, f"is a broken {what}: {why}", FETCH_AGAIN) from error

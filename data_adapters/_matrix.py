@@ -348,7 +348,12 @@ def matrix_of(where: str, values: Any, what: str = "an adjacency matrix") -> Mat
     n_rows, n_columns = values.shape
     said: list[str] = []
     if hasattr(values, "tocoo"):
-        cells = values.tocoo()
+        try:  # indices that point outside would be followed
+            if hasattr(values, "check_format"):
+                values.check_format(full_check=True)
+            cells = values.tocoo()
+        except (ValueError, TypeError) as error:
+            raise CompileError(where, f"is a broken sparse matrix: {error}") from error
         row, column = (np.asarray(c, np.int64) for c in (cells.row, cells.col))
         value = _numeric(cells.data)
         if (zero := value == 0).any():
