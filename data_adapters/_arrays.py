@@ -130,7 +130,8 @@ def read_matlab(path: Path, options: ReadOptions) -> Raw:
     with _translated(where, what):
         order = {b"IM": "<", b"MI": ">"}[content[126:128]]
         _must_be_arrays(memoryview(content)[128:], order)
-        listed = sio.whosmat(io.BytesIO(content))
+        file: Any = io.BytesIO(content)
+        listed = sio.whosmat(file)
     found = {}
     for name, shape, kind in listed:
         if kind != "sparse" and np.prod([float(n) for n in shape]) * 8 > MOST_UNPACKED:
@@ -146,7 +147,8 @@ def read_matlab(path: Path, options: ReadOptions) -> Raw:
 def _of_matlab(content: bytes, name: str) -> Any:
     from scipy import io as sio
 
-    return sio.loadmat(io.BytesIO(content), variable_names=[name])[name]
+    file: Any = io.BytesIO(content)
+    return sio.loadmat(file, variable_names=[name])[name]
 
 
 # Types of elements in the format 5 of MATLAB; one that holds others, one that is compressed.

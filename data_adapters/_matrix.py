@@ -351,6 +351,8 @@ def matrix_of(where: str, values: Any, what: str = "an adjacency matrix") -> Mat
         try:  # indices that point outside would be followed
             if hasattr(values, "check_format"):
                 values.check_format(full_check=True)
+            if np.any(np.diff(getattr(values, "indptr", ())) < 0):
+                raise ValueError("its rows or columns begin before the ones ahead of them")
             cells = values.tocoo()
         except (ValueError, TypeError) as error:
             raise CompileError(where, f"is a broken sparse matrix: {error}") from error

@@ -265,6 +265,9 @@ def read_json(path: Path, options: ReadOptions) -> Raw:
             data["directed"] = options.mirror == "no"
         # As a multigraph nothing is lost where a pair occurs twice.
         key = "key" if data.get("multigraph") else None
+        if key is None:
+            data[name] = [{"edge_key" if k == "key" else k: v for k, v in e.items()}
+                          for e in data[name]]  # fmt: skip
         made: Any = nx.node_link_graph
         graph = made({**data, "multigraph": True}, edges=name, key=key)
         if graph.number_of_edges() != len(data[name]):

@@ -42,16 +42,17 @@ def read(path: Path, options: ReadOptions) -> Raw:
     openpyxl = _needed(path, "openpyxl", "Excel files")
     with _broken(str(path)), zipfile.ZipFile(path) as archive:
         must_not_burst(archive, str(path))
-    with _broken(str(path)):
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True)
-    with closing(book), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of extensions, such as conditional formats
-        sheets = {sheet.title: sheet for sheet in book.worksheets}
-        name, notes = _chosen(
-            path, sheets, options.sheet, lambda s: _cells(f"{path}, sheet {s}", sheets[s])
-        )
-        where = f"{path}, sheet {name}"
-        return _read_sheet(where, name, _cells(where, sheets[name]), options, notes)
+    with path.open("rb") as file:  # by its name, openpyxl would refuse some
+        with _broken(str(path)):
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        with closing(book), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of extensions, such as conditional formats
+            sheets = {sheet.title: sheet for sheet in book.worksheets}
+            name, notes = _chosen(
+                path, sheets, options.sheet, lambda s: _cells(f"{path}, sheet {s}", sheets[s])
+            )
+            where = f"{path}, sheet {name}"
+            return _read_sheet(where, name, _cells(where, sheets[name]), options, notes)
 
 
 def read_other(path: Path, options: ReadOptions) -> Raw:
@@ -70,13 +71,17 @@ def read_other(path: Path, options: ReadOptions) -> Raw:
                 yield (None,) * start[1] + tuple(None if c == "" else c for c in row)
 
     try:
-        with calamine.CalamineWorkbook.from_path(str(path)) as book:
+        with path.open("rb") as file, calamine.CalamineWorkbook.from_filelike(file) as book:
             sheets = dict.fromkeys(book.sheet_names)
             name, notes = _chosen(path, sheets, options.sheet, rows)
             return _read_sheet(f"{path}, sheet {name}", name, rows(name), options, notes)
     except calamine.PasswordError as error:
         raise CompileError(str(path), "is protected by a password", "save it without") from error
     except calamine.CalamineError as error:
+        raise CompileError(str(path), f"is a broken workbook: {error}", FETCH_AGAIN) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of Rust, where a file breaks its rules
+            raise
         raise CompileError(str(path), f"is a broken workbook: {error}", FETCH_AGAIN) from error
 
 

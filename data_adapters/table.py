@@ -47,10 +47,9 @@ from ._connections import Connections, NoCountError, read_connections
 from ._evidence import Vouched, vouched
 from ._ids import SAMPLE_ROWS, ends_are_text, refuse_rounded
 from ._names import CELL, ELECTRICAL, plain
-from ._presets import EdgeLayout, Preset
 from ._raw import Facts, Raw, has_text_ids, renamed
 from ._readers import Orientation, ReadOptions, reader_of
-from ._rules import SYNAPSES, Recognised, Said, recognise, refuse_unread_weights
+from ._rules import SYNAPSES, Given, Said, recognise, refuse_unread_weights
 from ._tables import (
     Edges,
     Signed,
@@ -159,31 +158,55 @@ class Table:
             raise CompileError("table.edges", "is empty", "name a file of connections")
         if not (isfinite(self.min_weight) and self.min_weight >= 0):
             raise CompileError("table.min_weight", f"must be at least 0, not {self.min_weight}")
+        for here, there in (("pre", "post"), ("post", "pre")):
+            if getattr(self, here) and not getattr(self, there):
+                problem = f"{here} is given, but not {there}"
+                raise CompileError(f"table.{there}", problem, "name the columns of both ends")
         if self.unit and not self.unit.strip():
             raise CompileError("table.unit", "is empty", "for example synapses, sections or um2")
 
     def load(self) -> Graph:
         """Read the files into one population; raise `CompileError` naming file, row and column."""
-        path = Path(self.edges)
-        cell_paths = [Path(part.strip()) for part in self.cells.split(",") if part.strip()]
         _refuse_remote([self.edges, self.cells, self.labels])
+        cell_paths = self.cell_paths
         steps: list[Step] = []
         with database() as db:
-            given, tables = self._open(db, path, steps)
+            given, tables = self._open(db, self.edges_path, steps)
             for k, p in enumerate(cell_paths):
                 tables.append(self._open_cells(db, p, f"cells{k}", tables, given.facts, steps))
             source = self._source(db, given, tables)
             found = self._connections(db, source)
             refuse_unread_weights(db, given.known, found)
-            votes = _votes(db, source)
+            votes, unequal = _votes(db, source)
             pairs = self._split(db, source, found)
+        pairs = replace(pairs, first=(*pairs.first, *unequal))
         return self._graph(source, found, pairs, votes, steps, cell_paths)
+
+    def outline(self) -> str:
+        """Return how the files would be read, and what has to be said first."""
+        from ._outline import outline
+
+        return outline(self)
+
+    @property
+    def edges_path(self) -> Path:
+        """The file of connections."""
+        return Path(self.edges)
+
+    @property
+    def cell_paths(self) -> list[Path]:
+        """The files of cells."""
+        return [Path(part.strip()) for part in self.cells.split(",") if part.strip()]
+
+    def opened(self, db: duckdb.DuckDBPyConnection) -> Given:
+        """Open the connections in a database, and tell what their columns mean."""
+        return self._open(db, self.edges_path, [])[0]
 
     # --- opening ----------------------------------------------------------------------------------
 
     def _open(
         self, db: duckdb.DuckDBPyConnection, path: Path, steps: list[Step]
-    ) -> tuple[_Given, list[CellSource]]:
+    ) -> tuple[Given, list[CellSource]]:
         """Open the connections, and cells in the same file; tell what the columns mean."""
         options = ReadOptions(**{f.name: getattr(self, f.name) for f in fields(ReadOptions)})
         reader = None if self._is_list(path) else reader_of(path, options)
@@ -193,7 +216,7 @@ class Table:
             self._refuse_useless(path, facts.what, (*USED["list"], *OF_TEXT))
             table = open_table(db, path, "edges", self.header)
             table = replace(table, decimal=self.decimal)
-            return _Given(recognise(db, table, facts, said), facts), []
+            return Given(recognise(db, table, facts, said), facts), []
         ours = (*reader.options, "labels")
         if "orientation" in reader.options and self.header == "none":  # true of a bare matrix
             ours = (*ours, "header")
@@ -220,7 +243,7 @@ class Table:
         if raw.cells is not None:
             cells = replace(registered(db, "own_cells", path, raw.cells), text_ids=text)
             own.append((cells, facts.cell_id))
-        return _Given(known, facts, raw.evidence), own
+        return Given(known, facts, raw.evidence), own
 
     def _refuse_useless(
         self, path: Path, what: str, used: tuple[str, ...], named: tuple[str, ...] = ()
@@ -297,7 +320,7 @@ class Table:
         if self.cell_id in raw.cells.column_names and raw.facts.cell_id:
             raw = self._named(path, raw)
         unread = f"{raw.edges.num_rows:,} connections in it are not read: it was given as cells"
-        notes = (unread, *raw.notes) if raw.edges.num_rows else raw.notes
+        notes = (*raw.notes, unread) if raw.edges.num_rows else raw.notes
         steps.append(_read_step(path, reader.what, notes))
         table = registered(db, name, path, raw.cells)
         return replace(table, text_ids=has_text_ids(raw)), raw.facts.cell_id
@@ -305,7 +328,7 @@ class Table:
     # --- reading ----------------------------------------------------------------------------------
 
     def _source(
-        self, db: duckdb.DuckDBPyConnection, given: _Given, tables: list[CellSource]
+        self, db: duckdb.DuckDBPyConnection, given: Given, tables: list[CellSource]
     ) -> _Source:
         """Give neurons their numbers, and put them into table ``codes`` of the database."""
         edges = given.edges
@@ -373,7 +396,7 @@ class Table:
         given, cells = source.given, source.cells
         path, preset = given.edges.table.path, given.preset
         chemical, electrical = pairs.chemical, pairs.electrical
-        notes = [*self._notes(given, found), *pairs.notes]
+        notes = [*pairs.first, *self._notes(given, found), *pairs.notes]
         if not (len(chemical.post) or len(electrical.post)):
             raise CompileError(str(path), "no connections are left", "; ".join(notes))
         linked = np.zeros(cells.n, np.bool_)
@@ -423,7 +446,7 @@ class Table:
             passes += _signing(neurons, species)
         return run(Graph((neurons,), projections, provenance), passes)
 
-    def _options(self, given: _Given) -> str:
+    def _options(self, given: Given) -> str:
         """Return the options that shaped the connections, as a recipe would spell them."""
         shown = {"unit": given.known.unit}
         for name in ("min_weight", "duplicates", "unknown_neurons"):
@@ -434,7 +457,7 @@ class Table:
         spelled = [f"{name}={spell(value)}" for name, value in shown.items()]
         return ", ".join([f"edges={Path(self.edges).name}", *spelled])
 
-    def _notes(self, given: _Given, found: Connections) -> list[str]:
+    def _notes(self, given: Given, found: Connections) -> list[str]:
         """Report what was left out, merged or repeated, and then what was read."""
         e = given.edges
         notes = list(given.known.notes)
@@ -482,13 +505,11 @@ class Table:
             found.post, found.pre, found.weight, unit, size=found.size, sign=found.sign
         )
         if not electric.any():
-            notes = [_count(whole, "connections")]
-            if given.facts.shape == "matrix" and not self.kind and _is_symmetric(whole, source):
-                notes.insert(0, "every connection has an equal one in the other direction: if they "
-                             "are gap junctions, set kind=electrical")  # fmt: skip
-            return _Pairs(whole, whole.keep(electric), tuple(notes))
+            alike = given.facts.shape == "matrix" and not self.kind
+            first = (SYMMETRIC,) if alike and _is_symmetric(whole, source) else ()
+            return _Pairs(whole, whole.keep(electric), (_count(whole, "connections"),), first)
         chemical = whole.keep(~electric)
-        both, notes = self._symmetric(db, source, whole.keep(electric))
+        both, merged, notes = self._symmetric(db, source, whole.keep(electric))
         strong = np.abs(both.weight) >= self.min_weight
         electrical = both.keep(strong)
         once = electrical.keep(electrical.pre <= electrical.post)
@@ -498,39 +519,37 @@ class Table:
         if len(chemical.post):
             notes.append(_count(chemical, "chemical connections"))
         notes.append(_count(once, "electrical pairs, each a connection in both directions"))
-        return _Pairs(chemical, electrical, tuple(notes))
+        return _Pairs(chemical, electrical, tuple(notes), tuple(merged))
 
     def _symmetric(
         self, db: duckdb.DuckDBPyConnection, source: _Source, one_way: Synapses
-    ) -> tuple[Synapses, list[str]]:
-        """Return electrical connections in both directions, and notes."""
+    ) -> tuple[Synapses, list[str], list[str]]:
+        """Return electrical connections in both directions, and notes: of what was merged, more."""
         n = source.cells.n
         low, high = np.minimum(one_way.post, one_way.pre), np.maximum(one_way.post, one_way.pre)
         pair = low.astype(np.int64) * n + high
         order = np.argsort(pair, kind="stable")
-        pair, weight = pair[order], one_way.weight[order]
+        pair, weight = pair[order], one_way.weight[order].astype(np.float64)  # exact for counts
         twice = pair[1:] == pair[:-1]
         differ = twice & (weight[1:] != weight[:-1])
         first = np.concatenate([[True], ~twice])
-        unit, notes = one_way.unit, []
+        unit, merged, notes = one_way.unit, list[str](), list[str]()
         if differ.any():
             k = int(np.flatnonzero(differ)[0])
             if self.unequal == "error":
                 raise _unequal(db, source, int(pair[k]), weight[k : k + 2], int(differ.sum()))
             at = np.flatnonzero(differ)
             one, other = weight[at], weight[at + 1]
-            joined = {"max": np.maximum(one, other), "sum": one + other}.get(
-                self.unequal, (one + other.astype(np.float64)) / 2
-            )
-            if np.any(joined % 1) and unit == SYNAPSES:
+            joined = {"max": np.maximum(one, other), "sum": one + other}
+            weight[at] = joined.get(self.unequal, (one + other) / 2)
+            if np.any(weight[at] % 1) and unit == SYNAPSES:
                 unit = f"mean {SYNAPSES}"
-            weight = weight.astype(joined.dtype if unit == SYNAPSES else np.float64)
-            weight[at] = joined
-            notes.append(
+            merged.append(
                 f"{len(at):,} electrical pairs with different weights in their directions: "
                 f"{self.unequal} of both"
             )
-        low, high, weight = low[order][first], high[order][first], weight[first]
+        dtype = one_way.weight.dtype if unit == one_way.unit else np.float64
+        low, high, weight = low[order][first], high[order][first], weight[first].astype(dtype)
         apart = low != high
         if n_single := int(apart.sum() - twice.sum()):
             notes.append(f"{n_single:,} electrical pairs given in one direction, used for both")
@@ -540,14 +559,14 @@ class Table:
             np.concatenate([weight, weight[apart]]),
             unit=unit,
         )
-        return made, notes
+        return made, merged, notes
 
-    def _weak(self, given: _Given, what: str, n: int, weight: float) -> str:
+    def _weak(self, given: Given, what: str, n: int, weight: float) -> str:
         unit = given.known.unit
         below = f"{n:,} {what} below {self.min_weight:g} {unit} dropped"
         return f"{below}, {weight:,.15g} {unit} in all"
 
-    def _evidence(self, given: _Given) -> Evidence:
+    def _evidence(self, given: Given) -> Evidence:
         """Return how the connections are known, according to the file, else to the user."""
         told, said = given.evidence, Evidence(self.evidence)
         if told is Evidence.UNKNOWN or said is Evidence.MODELLED:
@@ -558,7 +577,7 @@ class Table:
         return told
 
     def _provenance(
-        self, given: _Given, signed: bool, steps: tuple[Step, ...], cell_paths: list[Path]
+        self, given: Given, signed: bool, steps: tuple[Step, ...], cell_paths: list[Path]
     ) -> Provenance:
         paths = [given.edges.table.path, *self._labels(), *cell_paths]
         preset, layout = given.preset, given.layout
@@ -593,40 +612,11 @@ class Table:
 SHAPING = ("weight", "kind", "sign", "transmitter", "signs", "roi", "unequal", "header", "decimal")
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """Connections, with what their columns mean and what their format tells."""
-
-    known: Recognised
-    facts: Facts
-    evidence: Evidence = Evidence.UNKNOWN  # what the file tells, if it is less than measured
-
-    @property
-    def edges(self) -> Edges:
-        """The connections with their columns."""
-        return self.known.edges
-
-    @property
-    def preset(self) -> Preset | None:
-        """The published data set."""
-        return self.known.preset
-
-    @property
-    def layout(self) -> EdgeLayout | None:
-        """The table of the published data set."""
-        return self.known.layout
-
-    @property
-    def are_counts(self) -> bool:
-        """Whether weights count synapses."""
-        return self.known.unit == SYNAPSES
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Source:
     """Connections to read, and the neurons that they may join, sorted by id."""
 
-    given: _Given
+    given: Given
     cells: Cells
     n_cells: int  # before any were dropped
     has_table: bool  # else neurons are the ends of the connections
@@ -639,6 +629,13 @@ class _Pairs:
     chemical: Synapses
     electrical: Synapses  # in both directions
     notes: tuple[str, ...]
+    first: tuple[str, ...] = ()  # notes of what was merged
+
+
+SYMMETRIC = (
+    "every connection has an equal one in the other direction: if these are gap junctions, set "
+    "kind=electrical"
+)
 
 
 def _refuse_remote(given: Iterable[str]) -> None:
@@ -687,7 +684,7 @@ def _ends_of(db: duckdb.DuckDBPyConnection, edges: Edges) -> tuple[Keys, bool]:
     return keys, as_text
 
 
-def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
+def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> tuple[Words | None, tuple[str, ...]]:
     """Return each neuron's transmitter by its output synapses, or none without such a column.
 
     The word of most synapses, or the one with the highest mean score over all synapses; all rows
@@ -695,7 +692,7 @@ def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
     """
     edges = source.given.edges
     if not (edges.transmitter or edges.scores):
-        return None
+        return None, ()
     table = edges.table
     key = table.key(edges.pre, source.cells.as_text)
     weight = f"TRY_CAST({table.value(edges.count)} AS BIGINT)" if edges.count else "1"
@@ -708,7 +705,9 @@ def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
         found = arrow(db, str(table.path), sql)
         code, first = np.unique(found.column("code").to_numpy(), return_index=True)
         votes[code] = found.column("word").to_numpy()[first]
-        return votes
+        several = int((np.diff(np.append(first, found.num_rows)) > 1).sum())
+        note = "neurons whose rows have several transmitters: that of most synapses counts"
+        return votes, (f"{several:,} {note}",) if several else ()
     # Decimals, whose sums do not depend on the order of rows.
     scores = ", ".join(
         f"coalesce(sum(({weight})::DECIMAL(10, 0) * "
@@ -722,10 +721,10 @@ def _votes(db: duckdb.DuckDBPyConnection, source: _Source) -> Words | None:
     sums = np.stack([found.column(name).to_numpy() for name in names])
     told = sums.max(axis=0) > 0
     votes[found.column("code").to_numpy()[told]] = names[sums.argmax(axis=0)[told]]
-    return votes
+    return votes, ()
 
 
-def _votes_where(given: _Given) -> str:
+def _votes_where(given: Given) -> str:
     column = given.edges.transmitter or ""
     return f"{given.edges.table.path}" + (f", column {column}" if column else "")
 

@@ -117,7 +117,8 @@ def test_gzipped_arrays(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["two.npz", "two.mat", "two73.mat"])
 def test_a_file_with_several_matrices_asks_which(tmp_path: Path, name: str) -> None:
-    path, both = tmp_path / name, {"A": MATRIX, "B": 2 * MATRIX, "n": np.arange(4)}
+    path = tmp_path / name
+    both: dict[str, Any] = {"A": MATRIX, "B": 2 * MATRIX, "n": np.arange(4)}
     if name.endswith("npz"):
         np.savez(path, **both)
     elif "73" in name:
@@ -177,7 +178,8 @@ def test_what_numbers_say(tmp_path: Path) -> None:
     assert "true counts 1, false is no connection" in raw.notes
     np.save(tmp_path / "u.npy", np.array([[0, 2**63], [1, 0]], np.uint64))
     assert edges(read(tmp_path / "u.npy")) == {(0, 1): 2.0**63, (1, 0): 1}
-    stored = sparse.coo_matrix(([0, 3, 4], ([0, 1, 1], [1, 0, 0])), shape=(3, 3))
+    ends = np.array([0, 1, 1]), np.array([1, 0, 0])
+    stored = sparse.coo_matrix((np.array([0, 3, 4]), ends), shape=(3, 3))
     sparse.save_npz(tmp_path / "z.npz", stored)
     raw = read(tmp_path / "z.npz")
     assert raw.edges.column("weight").to_pylist() == [3, 4]
@@ -252,9 +254,14 @@ def test_files_that_declare_more_than_they_hold(
 
 
 def test_indices_that_point_outside(tmp_path: Path) -> None:
-    parts = {"format": b"csr", "shape": [2, 2], "data": [1.0, 2], "indptr": [0, 1, 2]}
+    parts: dict[str, Any] = {
+        "format": b"csr",
+        "shape": [2, 2],
+        "data": [1.0, 2],
+        "indptr": [0, 1, 2],
+    }
     np.savez(tmp_path / "a.npz", indices=[0, 7], **parts)
-    with pytest.raises(CompileError, match="is a broken sparse matrix|is a broken archive"):
+    with pytest.raises(CompileError, match=r"is a broken sparse matrix|is a broken archive"):
         read(tmp_path / "a.npz")
 
 
@@ -270,7 +277,7 @@ def test_files_that_were_cut_or_altered(tmp_path: Path, name: str) -> None:
     path, rng = tmp_path / name, random.Random(name)
     WRITERS[name](path, MATRIX)
     whole = path.read_bytes()
-    for k in range(60):
+    for k in range(40):
         damaged = bytearray(whole)
         if k % 2:
             del damaged[rng.randrange(len(damaged)) :]
@@ -278,10 +285,12 @@ def test_files_that_were_cut_or_altered(tmp_path: Path, name: str) -> None:
             if damaged:
                 damaged[rng.randrange(len(damaged))] = rng.randrange(256)
         path.write_bytes(damaged)
+        said = ""
         try:
             Table(str(path), orientation="pre-post", kind="chemical").load()
         except CompileError as error:
-            assert len(str(error)) < 2_000
+            said = str(error)
+        assert len(said) < 2_000
 
 
 def test_a_zip_with_a_damaged_member(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+import struct
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 from connectome_compiler.data_adapters._ask import UnsaidError
 from connectome_compiler.data_adapters._raw import Raw
 from connectome_compiler.data_adapters._readers import ReadOptions, reader_of
+from connectome_compiler.data_adapters.table import Table
 from connectome_compiler.errors import CompileError, UnknownNameError
 
 PRE_POST = ReadOptions(orientation="pre-post", kind="chemical", mirror="no", totals="keep")
@@ -150,3 +153,176 @@ def test_a_zip_is_no_workbook(tmp_path: Path) -> None:
         file.writestr("a.csv", "1,2")
     with pytest.raises(CompileError, match=r"is a zip archive that holds one file, a\.csv"):
         reader_of(tmp_path / "a.zip")
+
+
+# --- lists ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ids", [["a", "b"], [1, 2], [123456789012345, 12.0]])
+def test_a_list_is_read_like_its_csv(tmp_path: Path, ids: list[Any]) -> None:
+    rows = [["Pre", "Post", "type", "N Syn", "note"], [*ids, "EJ", 3, None], [*ids, "S", 2.0, "x"]]
+    path = workbook(tmp_path / "m.xlsx", one=rows)
+    text = "".join(",".join("" if c is None else f"{c:.0f}" if isinstance(c, float) else str(c)
+                            for c in row) + "\n" for row in rows)  # fmt: skip
+    graph = Table(str(path)).load()
+    assert graph.digest() != ""
+    same = Table(str(write(tmp_path / "m.csv", text))).load()
+    for made, expected in zip(graph.projections, same.projections, strict=True):
+        assert made.kind == expected.kind
+        assert made.synapses.weight.tolist() == expected.synapses.weight.tolist()
+    assert graph.populations[0].column("neuron_id").equals(same.populations[0].column("neuron_id"))
+
+
+TITLES = [
+    ["Table S1. Connections"],
+    [None, "made", "by hand"],
+    ["id", "presynaptic", "postsynaptic"],
+]
+
+
+def test_rows_above_the_header_are_told(tmp_path: Path) -> None:
+    path = workbook(
+        tmp_path / "m.xlsx", s=[*TITLES, [1, "a", "b"], [1, "a", "b"], [], [2, "b", "a"]]
+    )
+    raw = read(path, ReadOptions())
+    assert raw.edges.column_names == ["id", "presynaptic", "postsynaptic"]
+    assert raw.edges.num_rows == 3
+    assert "row 1 above the header: Table S1. Connections" in raw.notes
+    assert raw.locate is not None
+    assert raw.locate(3, "postsynaptic") == "sheet s, cell C7"
+    bad = workbook(tmp_path / "n.xlsx", s=[*TITLES, [1, "a", "b"], [2, "b", None]])
+    with pytest.raises(CompileError, match="sheet s, cell C5: the id is missing"):
+        Table(str(bad)).load()
+
+
+def test_lists_side_by_side_are_parts(tmp_path: Path) -> None:
+    rows = [["Table S1"], ["worm 1", None, "worm 2"], ["from", "to", "from", "to"],
+            ["a", "b", "c", "d"], ["b", "a", None, None]]  # fmt: skip
+    path = workbook(tmp_path / "m.xlsx", s=rows)
+    with pytest.raises(UnsaidError, match="2 lists side by side") as caught:
+        Table(str(path)).load()
+    options = [option for option, _ in caught.value.answers]
+    assert options == ['part="worm 1"', 'part="worm 2"']
+    assert Table(str(path), part="worm 1").load().n_connections == 2
+    graph = Table(str(path), part="worm 2").load()
+    assert graph.populations[0].column("neuron_id").to_pylist() == ["c", "d"]
+    with pytest.raises(UnknownNameError, match="worm 3"):
+        Table(str(path), part="worm 3").load()
+
+
+def test_a_list_without_a_header(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "m.xlsx", s=[["a", "b", 5], ["b", "c", 2], ["c", "a", 1]])
+    graph = Table(str(path), header="none", pre="1", post="2", weight="3").load()
+    assert sorted(graph.projections[0].synapses.weight.tolist()) == [1, 2, 5]
+
+
+def test_sheets_without_a_table_are_not_asked_about(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "m.xlsx", legend=[["what this is"], ["and how"]], data=PLAIN_SHEET,
+                    blank=[])  # fmt: skip
+    raw = read(path)
+    assert edges(raw) == {("A", "A"): 1, ("B", "B"): 2.5}
+    assert {"sheet data", "without a table: sheets legend, blank"} <= set(raw.notes)
+
+
+def test_numbers_that_are_stored_as_text(tmp_path: Path) -> None:
+    raw = read(workbook(tmp_path / "m.xlsx", s=[[None, "A", "B"], ["A", "0", "5"], ["B", "NA", 1]]))
+    assert edges(raw) == {("A", "B"): 5, ("B", "B"): 1}
+
+
+def test_a_sheet_of_cells(tmp_path: Path) -> None:
+    cells = workbook(tmp_path / "c.xlsx", s=[["name", "layer"], ["a", "L4"], ["b", "L5"]])
+    path = write(tmp_path / "e.csv", "pre,post\na,b\n")
+    graph = Table(str(path), str(cells)).load()
+    assert graph.populations[0].column("neuron_id").to_pylist() == ["a", "b"]
+
+
+# --- other workbooks ------------------------------------------------------------------------------
+
+
+def xls(path: Path, rows: list[list[Any]]) -> Path:
+    """Write a workbook as Excel 97 had it: records in a stream of a compound file."""
+
+    def record(kind: int, body: bytes) -> bytes:
+        return struct.pack("<HH", kind, len(body)) + body
+
+    def text(value: str, size: str) -> bytes:
+        return struct.pack(size, len(value)) + b"\0" + value.encode("latin-1")
+
+    begin = record(0x809, struct.pack("<HHHHII", 0x600, 5, 0, 0, 0, 6))
+    sheet = record(0x809, struct.pack("<HHHHII", 0x600, 0x10, 0, 0, 0, 6))
+    for r, row in enumerate(rows):
+        for c, value in enumerate(row):
+            at = struct.pack("<HHH", r, c, 0)
+            if isinstance(value, str):
+                sheet += record(0x204, at + text(value, "<H"))
+            elif value is not None:
+                sheet += record(0x203, at + struct.pack("<d", value))
+    sheet += record(0x0A, b"")
+    name = text("Sheet1", "<B")
+    bound = record(0x85, struct.pack("<IH", 0, 0) + name)
+    start = len(begin) + len(bound) + 4
+    bound = record(0x85, struct.pack("<IH", start, 0) + name)
+    stream = begin + bound + record(0x0A, b"") + sheet
+    stream = stream.ljust(max(4096, -(-len(stream) // 512) * 512), b"\0")
+    n = len(stream) // 512
+    fat = [0xFFFFFFFD, 0xFFFFFFFE, *range(3, n + 2), 0xFFFFFFFE]
+
+    def entry(name: str, kind: int, child: int, first: int, size: int) -> bytes:
+        told = (name + "\0").encode("utf-16-le") if name else b""
+        head = told.ljust(64, b"\0") + struct.pack("<HBB", len(told), kind, 1)
+        return (
+            head + struct.pack("<iii", -1, -1, child) + b"\0" * 36 + struct.pack("<IQ", first, size)
+        )
+
+    folder = entry("Root Entry", 5, 1, 0xFFFFFFFE, 0) + entry("Workbook", 2, -1, 2, len(stream))
+    folder += entry("", 0, -1, 0, 0) * 2
+    head = bytes.fromhex("d0cf11e0a1b11ae1") + b"\0" * 16
+    head += struct.pack("<HHHHH6xIIIIIIIII", 0x3E, 3, 0xFFFE, 9, 6, 0, 1, 1, 0, 4096, 0xFFFFFFFE, 0,
+                        0xFFFFFFFE, 0)  # fmt: skip
+    head += struct.pack("<109I", 0, *[0xFFFFFFFF] * 108)
+    table = struct.pack(f"<{len(fat)}I", *fat).ljust(512, b"\xff")
+    path.write_bytes(head + table + folder + stream)
+    return path
+
+
+def test_lists_and_matrices_in_xls(tmp_path: Path) -> None:
+    rows = [
+        ["Neuron 1", "Neuron 2", "Type", "Nbr"],
+        ["ADAL", "ADAR", "EJ", 1.0],
+        ["b", "ADAL", "S", 3.0],
+    ]
+    path = xls(tmp_path / "NeuronConnect.xls", rows)
+    graph = Table(str(path)).load()
+    assert [(p.kind, p.synapses.weight.tolist()) for p in graph.projections] == [
+        ("chemical", [3]), ("electrical", [1, 1])
+    ]  # fmt: skip
+    raw = read(xls(tmp_path / "m.xls", [[None, "A", "B"], ["A", 0.0, 2.0], ["B", None, 4.0]]))
+    assert edges(raw) == {("A", "B"): 2, ("B", "B"): 4}
+    assert "1 blank cells: no connection" in raw.notes
+
+
+def test_xls_that_was_cut_or_altered(tmp_path: Path) -> None:
+    path, rng = xls(tmp_path / "m.xls", [["pre", "post"], ["a", "b"]]), random.Random(0)
+    whole = path.read_bytes()
+    for k in range(60):
+        damaged = bytearray(whole)
+        if k % 2:
+            del damaged[rng.randrange(len(damaged)) :]
+        for _ in range(4):
+            if damaged:
+                damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+        path.write_bytes(damaged)
+        said = ""
+        try:
+            Table(str(path)).load()
+        except CompileError as error:
+            said = str(error)
+        assert len(said) < 2_000
+
+
+def test_a_file_that_is_named_otherwise_is_read_by_its_content(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "m.csv", s=PLAIN_SHEET)
+    note = "is named .csv, but is an Excel workbook: read by its content"
+    assert note in read(path).notes
+    graph = Table(str(write(tmp_path / "m.xls", "pre\tpost\n1\t2\n"))).load()
+    assert graph.n_connections == 1
