@@ -110,7 +110,9 @@ def raw_of(where: str, matrix: Matrix, options: ReadOptions) -> Raw:
     value = matrix.value
     apart = row != column
     is_symmetric = _is_symmetric(row, column, value, len(ids))
-    half = int(apart.sum()) >= FEW and (np.all(row <= column) or np.all(row >= column))
+    square = matrix.n_rows == matrix.n_columns == len(ids)
+    half = square and int(apart.sum()) >= FEW
+    half = half and bool(np.all(row <= column) or np.all(row >= column))
     if half and not options.mirror:
         side = "below" if np.all(row <= column) else "above"
         problem = f"has nothing {side} its diagonal, so no pair is connected in both directions: "

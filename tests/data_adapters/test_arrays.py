@@ -42,7 +42,7 @@ def mat73(path: Path, **variables: Any) -> None:
     with h5py.File(path, "w", userblock_size=512) as file:
         for name, values in variables.items():
             if sparse.issparse(values):
-                group, made = file.create_group(name), sparse.csc_matrix(values)
+                group, made = file.create_group(name), values.tocsc()
                 group.attrs["MATLAB_sparse"] = made.shape[0]
                 for key, part in (("data", made.data), ("ir", made.indices), ("jc", made.indptr)):
                     group[key] = part

@@ -6,6 +6,10 @@ import gzip
 from pathlib import Path
 from typing import Any
 
+import h5py
+import networkx as nx
+import numpy as np
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -493,9 +497,11 @@ def test_words_that_are_no_kinds_are_asked_about(file: Any) -> None:
 
 
 def test_symmetric_matrices_are_told_and_can_be_electrical(file: Any) -> None:
-    path = file(",a,b,c; a,0,5,1; b,5,0,0; c,1,0,0")
-    graph = Table(path, orientation="pre-post").load()
+    """Two equal numbers may be chance, and are noted; more are asked about."""
+    graph = Table(file(",a,b,c; a,0,5,0; b,5,0,0; c,0,0,0"), orientation="pre-post").load()
     assert any("kind=electrical" in note for note in notes(graph)[:2])
+    path = file(",a,b,c; a,0,5,1; b,5,0,0; c,1,0,0")
+    assert "kind=electrical" in asked(edges=path, orientation="pre-post")
     gaps = Table(path, orientation="pre-post", kind="electrical").load()
     assert {kind for kind, *_ in weights(gaps)} == {"electrical"}
     assert weights(gaps)["electrical", "a", "b"] == 5
@@ -749,6 +755,261 @@ def test_inspect_shows_matrices_networks_and_cells(file: Any) -> None:
 
 
 # --- matrices, networks, formats ------------------------------------------------------------------
+
+
+PRE_POST = {"orientation": "pre-post"}
+
+
+def sheet(folder: Path, rows: list[list[Any]], title: str = "s") -> str:
+    """Write a workbook of one sheet."""
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    book.active.title = title
+    for row in rows:
+        book.active.append(row)
+    book.save(folder / "m.xlsx")
+    return str(folder / "m.xlsx")
+
+
+def total(graph: Graph) -> tuple[int, int, float]:
+    """Return numbers of neurons and connections, and the sum of the weights."""
+    return graph.n_neurons, graph.n_connections, sum(weights(graph).values())
+
+
+def test_numbers_beside_the_names_of_a_sheet_are_not_its_names(tmp_path: Path) -> None:
+    path = sheet(tmp_path, [
+        [None, None, "A", "B", "C", "D"], [None, None, 1, 2, 3, 4], ["A", 1, 0, 5, 6, 7],
+        ["B", 2, 8, 0, 9, 11], ["C", 3, 12, 13, 0, 14], ["D", 4, 15, 16, 17, 0],
+    ])  # fmt: skip
+    assert set(asked(edges=path)) == {"orientation=pre-post", "orientation=post-pre"}
+    graph = Table(path, **PRE_POST).load()
+    assert column(graph, "neuron_id") == ["A", "B", "C", "D"]
+    assert total(graph) == (4, 12, 133)
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "csv"])
+def test_a_blank_diagonal_does_not_make_weights_names(tmp_path: Path, file: Any, kind: str) -> None:
+    rows = [[None, 3, 5, 7], [3, None, 2, 4], [5, 2, None, 6], [7, 4, 6, None]]
+    text = "".join(",".join("" if c is None else str(c) for c in row) + "\n" for row in rows)
+    path = sheet(tmp_path, rows) if kind == "xlsx" else file(text)
+    options: dict[str, Any] = {"edges": path, **PRE_POST, "kind": "chemical"}
+    assert set(asked(**options)) == {"header=first", "header=none"}
+    graph = Table(**options, header="none").load()
+    assert column(graph, "neuron_id") == [0, 1, 2, 3]
+    assert total(graph) == (4, 12, 54)
+    graph = Table(**options, header="first").load()
+    assert column(graph, "neuron_id") == [3, 5, 7]
+    assert total(graph) == (3, 6, 24)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x,3,5,7; 3,,2,4; 5,2,,6; 7,1,6,",  # something above the names
+        ",30,50,70; 30,,2,4; 50,2,,6; 70,1,6,",  # beyond all weights
+        ",3,5,7; 3,0,2,4; 5,2,0,6; 7,1,6,0",  # the corner is blank, the diagonal is not
+    ],
+)
+def test_numbers_that_are_surely_names(file: Any, text: str) -> None:
+    graph = Table(file(text), **PRE_POST).load()
+    assert (graph.n_neurons, graph.n_connections) == (3, 6)
+
+
+def test_a_matrix_of_gap_junctions(file: Any) -> None:
+    path = file(",a,b,c; a,,2,; b,2,,1; c,,1,")
+    assert set(asked(edges=path)) == {"kind=electrical", "kind=chemical"}
+    for options in ({}, PRE_POST):  # a symmetric matrix has no direction
+        graph = Table(path, kind="electrical", **options).load()
+        assert weights(graph) == {
+            ("electrical", *pair): w
+            for (a, b), w in {("a", "b"): 2, ("b", "c"): 1}.items() for pair in ((a, b), (b, a))
+        }  # fmt: skip
+    assert Table(path, kind="chemical").load().n_connections == 4
+
+
+def circuit(folder: Path, edges: list[tuple[int, int, int, int]], **groups: Any) -> dict[str, str]:
+    """Write a SONATA circuit; an edge is its ends, its type and its group."""
+    with h5py.File(folder / "c_edges.h5", "w") as f:
+        g = f.create_group("edges/v1_to_v1")
+        pre, post, types, of = (np.array(c, np.uint64) for c in zip(*edges, strict=True))
+        for name, ids in (("source_node_id", pre), ("target_node_id", post)):
+            g.create_dataset(name, data=ids).attrs["node_population"] = "v1"
+        g["edge_type_id"], g["edge_group_id"] = types, of
+        seen: dict[int, int] = {}
+        g["edge_group_index"] = [seen.update({k: seen.get(k, -1) + 1}) or seen[k] for k in of]
+        for number in set(of.tolist()):
+            inner = g.create_group(str(number))
+            for key, values in groups.get(f"g{number}", {}).items():
+                inner[key] = values
+    with h5py.File(folder / "c_nodes.h5", "w") as f:
+        g = f.create_group("nodes/v1")
+        g["node_type_id"] = np.ones(1 + max(max(e[:2]) for e in edges), int)
+        g["node_group_id"] = np.zeros(len(g["node_type_id"]), int)
+        g["node_group_index"] = np.arange(len(g["node_type_id"]))
+        g.create_group("0")
+    return {"edges": str(folder / "c_edges.h5"), "cells": str(folder / "c_nodes.h5")}
+
+
+def test_weights_of_sonata_in_the_types_of_edges(tmp_path: Path) -> None:
+    paths = circuit(tmp_path, [(0, 1, 100, 0), (1, 2, 101, 0), (2, 3, 100, 0)])
+    types = "edge_type_id target_query source_query syn_weight\n100 * * 0.5\n101 * * -2.0\n"
+    (tmp_path / "c_edge_types.csv").write_text(types)
+    assert "signs=weight" in asked(**paths)
+    graph = Table(**paths, weight="syn_weight", signs="none", unit="nS").load()
+    assert list(weights(graph).values()) == [0.5, -2, 0.5]
+    graph = Table(**paths, weight="syn_weight", signs="weight", unit="nS").load()
+    assert list(signs(graph).values()) == [1, -1, 1]
+    first = graph.provenance.steps[0]
+    assert "types of edges from c_edge_types.csv" in first.notes
+    assert Table(**paths, weight="none").load().n_connections == 3
+
+
+def test_groups_of_sonata_with_and_without_counts(tmp_path: Path) -> None:
+    edges = [(0, 1, 1, 0), (1, 2, 1, 0), (2, 0, 1, 1), (2, 0, 1, 1), (3, 1, 1, 1)]
+    paths = circuit(tmp_path, edges, g0={"nsyns": [5, 3]}, g1={"coord_y": [0.5, 0.7, 0.1]})
+    graph = Table(**paths).load()
+    assert {k[1:]: w for k, w in weights(graph).items()} == {
+        ("v1/0", "v1/1"): 5, ("v1/1", "v1/2"): 3, ("v1/2", "v1/0"): 2, ("v1/3", "v1/1"): 1,
+    }  # fmt: skip
+    assert "3 edges without nsyns: each is one synapse" in graph.provenance.steps[0].notes
+
+
+def test_labels_beside_a_matrix(file: Any) -> None:
+    labels = file("AVAL; PVCL; DVA", "labels.csv")
+    graph = Table(file("0,5,0; 0,0,2; 0,0,0"), labels=labels, **PRE_POST).load()
+    assert weights(graph) == {("chemical", "AVAL", "PVCL"): 5, ("chemical", "PVCL", "DVA"): 2}
+
+
+def test_lists_in_workbooks(tmp_path: Path) -> None:
+    rows: list[list[Any]] = [["pre", "post", "type", "synapses"], ["a", "b", "chemical", 5]]
+    graph = Table(sheet(tmp_path, [*rows, ["b", "c", "electrical", 2]])).load()
+    gaps = dict.fromkeys([("electrical", "b", "c"), ("electrical", "c", "b")], 2)
+    assert weights(graph) == {AB: 5, **gaps}
+    rows = [["cell_1", "cell_2", "weight", "delta"], ["a", "b", 5, 1], ["b", "c", 2, 1]]
+    path = sheet(tmp_path, rows)
+    assert "pre=cell_1 --set post=cell_2" in asked(edges=path)
+    assert weights(Table(path, pre="cell_1", post="cell_2").load()) == {AB: 5, BC: 2}
+
+
+def test_matrices_separated_by_runs_of_blanks(file: Any) -> None:
+    graph = Table(file("0  12  3\n0  0   7\n2  3   0\n", "m.txt"), **PRE_POST).load()
+    assert total(graph) == (3, 5, 27)
+
+
+def test_matrices_of_r(file: Any) -> None:
+    for mark in (",", "\t", " "):
+        text = '"a","b","c"\n"a",0,5,6\n"b",7,0,8\n"c",9,1,0\n'.replace(",", mark)
+        graph = Table(file(text), **PRE_POST).load()
+        assert column(graph, "neuron_id") == ["a", "b", "c"]
+        assert (total(graph), weights(graph)[AB]) == ((3, 6, 36), 5)
+    graph = Table(file(",a,b; a,NA,5; b,2,NA"), **PRE_POST).load()
+    assert weights(graph) == {AB: 5, ("chemical", "b", "a"): 2}
+    graph = Table(file('"","V1","V2"; "1",0,5; "2",2,0'), **PRE_POST).load()
+    assert column(graph, "neuron_id") == [1, 2]
+    with pytest.raises(CompileError, match=r"line 2, column a: nan is not a finite weight"):
+        Table(file(",a,b; a,nan,5; b,2,0"), **PRE_POST).load()
+
+
+def test_graphml_with_two_keys_of_one_name(tmp_path: Path) -> None:
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_edge("a", "b", weight=5.5)
+    graph.add_edge("b", "a", weight=5)
+    nx.write_graphml_xml(graph, tmp_path / "g.graphml")
+    made = Table(str(tmp_path / "g.graphml"), unit="nS").load()
+    assert weights(made) == {AB: 5.5, ("chemical", "b", "a"): 5}
+
+
+def test_graphml_of_igraph(tmp_path: Path, file: Any) -> None:
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    for k, name in enumerate(("AVAL", "AVBL")):
+        graph.add_node(f"n{k}", name=name)
+    graph.add_edge("n0", "n1", weight=3)
+    nx.write_graphml_xml(graph, tmp_path / "g.graphml")
+    cells = file("name,neurotransmitter; AVAL,acetylcholine; AVBL,GABA", "cells.csv")
+    made = Table(str(tmp_path / "g.graphml"), cells, species="worm", cell_id="name").load()
+    assert column(made, "neuron_id") == ["AVAL", "AVBL"]
+    assert column(made, "sign") == [1, -1]
+
+
+def test_rectangular_matrices_are_read_alike(tmp_path: Path, file: Any) -> None:
+    expected = {AB: 5, ("chemical", "a", "m1"): 2, ("chemical", "b", "a"): 3}
+    path = sheet(tmp_path, [[None, "a", "b", "m1"], ["a", None, 5, 2], ["b", 3, None, None]])
+    for each in (path, file(",a,b,m1; a,,5,2; b,3,,")):
+        graph = Table(each, **PRE_POST).load()
+        assert weights(graph) == expected
+        told = [n for s in graph.provenance.steps for n in s.notes]
+        assert "0 neurons have a row but no column, 1 a column but no row: m1" in told
+    graph = Table(file(",o1,o2; i1,0,5; i2,3,1"), **PRE_POST).load()  # inputs by outputs
+    assert weights(graph) == {
+        ("chemical", "i1", "o2"): 5, ("chemical", "i2", "o1"): 3, ("chemical", "i2", "o2"): 1
+    }  # fmt: skip
+
+
+def test_a_formula_without_its_value_is_no_blank(tmp_path: Path) -> None:
+    path = sheet(tmp_path, [[None, "A", "B"], ["A", 0, "=2+3"], ["B", 2, 0]])
+    with pytest.raises(CompileError, match=r"cell C2: has a formula.*not stored \(=2\+3\)"):
+        Table(path, **PRE_POST).load()
+
+
+def test_the_unit_of_cook_2019(tmp_path: Path) -> None:
+    rows: list[list[Any]] = [[None, None, None, "PHARYNX"], [], [None, None, None, "I1L", "I1R"],
+            ["PHARYNX", None, "I1L", None, 5], [None, None, "I1R", 2, None]]  # fmt: skip
+    graph = Table(sheet(tmp_path, rows, "hermaphrodite chemical")).load()
+    assert graph.projections[0].synapses.unit == "sections"
+    assert total(graph) == (2, 2, 7)
+    graph = Table(str(tmp_path / "m.xlsx"), unit="synapses").load()
+    assert graph.projections[0].synapses.unit == "synapses"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Row Labels,a,b,Grand Total; a,0,5,5; b,2,0,2; Grand Total,2,5,7",
+        ",a,b,All; a,0,5,5; b,2,0,2; All,2,5,7",
+        ",a,b,x; a,0,5,5; b,2,0,2; x,2,5,7",  # sums of the others, by whatever name
+    ],
+)
+def test_totals_are_no_neuron(file: Any, text: str) -> None:
+    options: dict[str, Any] = {"edges": file(text), **PRE_POST}
+    assert set(asked(**options)) == {"totals=drop", "totals=keep"}
+    graph = Table(**options, totals="drop").load()
+    assert weights(graph) == {AB: 5, ("chemical", "b", "a"): 2}
+    assert total(Table(**options, totals="keep").load()) == (3, 7, 28)
+
+
+def test_three_rows_of_three_numbers(tmp_path: Path, file: Any) -> None:
+    rows = [[1, 2, 5], [2, 3, 7], [3, 1, 2]]
+    text = "; ".join(",".join(map(str, row)) for row in rows)
+    assert Table(file(text), header="none").load().n_connections == 3
+    for path in (file(text), sheet(tmp_path, rows)):
+        for options in ({}, PRE_POST):
+            assert any("header=none" in option for option in asked(edges=path, **options))
+        graph = Table(path, header="none", **PRE_POST).load()
+        assert total(graph) == (3, 9, 26)
+        graph = Table(path, header="none", pre="1", post="2", weight="3").load()
+        assert total(graph) == (3, 3, 14)
+
+
+def test_half_of_a_symmetric_matrix(file: Any) -> None:
+    for text in ("0,12,3; 0,0,7; 0,0,0", "0,0,0; 12,0,0; 3,7,0"):
+        path = file(text)
+        assert set(asked(edges=path, **PRE_POST)) == {"mirror=yes", "mirror=no"}
+        for options in ({}, PRE_POST):
+            assert total(Table(path, mirror="yes", **options).load()) == (3, 6, 44)
+        assert total(Table(path, mirror="no", **PRE_POST).load()) == (3, 3, 22)
+    graph = Table(file("0,12,3; 0,0,7; 0,0,0"), mirror="yes", kind="electrical").load()
+    assert len(weights(graph)) == 6
+    with pytest.raises(CompileError, match="not half of a matrix"):
+        Table(file("0,12,3; 1,0,7; 0,0,0"), mirror="yes").load()
+
+
+def test_matrices_with_comments_decimal_commas_and_in_utf16(file: Any) -> None:
+    for name, text in {"# of a tool\n0 5 0\n0 0 2\n0 0 0\n": "m.txt",
+                       "sep=;\n0;5;0\n0;0;2\n0;0;0\n": "m.csv"}.items():  # fmt: skip
+        for encoding in ("utf-8", "utf-16"):
+            assert total(Table(file(name, text, encoding), **PRE_POST).load()) == (3, 2, 7)
+    graph = Table(file("0;0,5;0\n0;0;2,25\n0;0;0\n"), unit="nS", **PRE_POST).load()
+    assert total(graph) == (3, 2, 2.75)
 
 
 # --- data in memory -------------------------------------------------------------------------------

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
+import numpy as np
+import openpyxl
+import pandas as pd
 import pytest
 from references import edges
 
@@ -148,6 +155,97 @@ def test_columns_without_known_names_are_named(tmp_path: Path) -> None:
 
 
 # --- matrices, networks, formats ------------------------------------------------------------------
+
+SYMMETRIC = ",a,b,c; a,,5,; b,5,,7; c,,7,"
+UPPER = "0,12,3; 0,0,7; 0,0,0"
+PIVOT = ",a,b,All; a,0,5,5; b,2,0,2; All,2,5,7"
+CORNER = ",3,5; 3,,4; 5,6,"
+TWO_WAYS = {AB: 5, ("b", "a"): 2}
+MATRICES: list[tuple[str, dict[str, Any], str, str, dict[Any, Any]]] = [
+    (",a,b; a,0,5; b,2,0", {}, "which does not say", "orientation=pre-post", TWO_WAYS),
+    (",a,b; a,0,5; b,2,0", {}, "which does not say", "orientation=post-pre",
+     {AB: 2, ("b", "a"): 5}),
+    (SYMMETRIC, {}, "exactly symmetric", "kind=chemical",
+     {AB: 5, ("b", "a"): 5, BC: 7, ("c", "b"): 7}),
+    (SYMMETRIC, {}, "exactly symmetric", "kind=electrical",
+     {**dict.fromkeys(GAP, 5), **{("electrical", *p): 7 for p in (BC, BC[::-1])}}),
+    (UPPER, {"orientation": "pre-post"}, "nothing below its diagonal", "mirror=no",
+     {(0, 1): 12, (0, 2): 3, (1, 2): 7}),
+    (UPPER, {"orientation": "pre-post"}, "nothing below its diagonal", "mirror=yes",
+     {(0, 1): 12, (0, 2): 3, (1, 2): 7, (1, 0): 12, (2, 0): 3, (2, 1): 7}),
+    (PIVOT, {"orientation": "pre-post"}, "look like totals", "totals=drop", TWO_WAYS),
+    (CORNER, {"orientation": "pre-post"}, "numbers alone", "header=first", {(3, 5): 4, (5, 3): 6}),
+    (CORNER, {"orientation": "pre-post"}, "numbers alone", "header=none",
+     {(0, 1): 3, (0, 2): 5, (1, 0): 3, (1, 2): 4, (2, 0): 5, (2, 1): 6}),
+    ("1,2,3,4; 4,3,2,1; 2,1,4,3", {"orientation": "pre-post"}, "3 rows and 4 columns",
+     "header=none --set pre=1 --set post=2", {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "given", "problem", "answer", "expected"), MATRICES)
+def test_what_is_said_of_a_matrix(
+    tmp_path: Path, text: str, given: dict[str, Any], problem: str, answer: str, expected: Any
+) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("\n".join(text.split("; ")) + "\n")
+    options = {"edges": str(path), **given}
+    with pytest.raises(CompileError, match=problem) as caught:
+        Table(**options).load()
+    if not expected:  # the direction that was given is then one too many
+        options = {"edges": str(path), "weight": "3"}
+        expected = {(1, 2): 3, (4, 3): 2, (2, 1): 4}
+    assert weights(followed(caught.value, answer, options)) == expected
+
+
+def test_sheets_and_variables_are_chosen(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for k, title in enumerate(("herm chemical", "male")):
+        page = book.create_sheet(title)
+        for row in ([None, "a", "b"], ["a", 0, 5 + k], ["b", 2, 0]):
+            page.append(row)
+    book.save(tmp_path / "m.xlsx")
+    np.savez(tmp_path / "m.npz", A=np.array([[0, 5], [2, 0]]), B=np.array([[0, 6], [2, 0]]))
+    for name, answer, end in (("m.xlsx", 'sheet="herm chemical"', 5), ("m.xlsx", "sheet=male", 6),
+                              ("m.npz", "part=A", 5), ("m.npz", "part=B", 6)):  # fmt: skip
+        given = {"edges": str(tmp_path / name), "orientation": "pre-post"}
+        with pytest.raises(UnsaidError) as caught:
+            Table(**given).load()
+        assert end in weights(followed(caught.value, answer, given)).values()
+
+
+def test_an_archive_is_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "edges.csv").write_text("pre,post,n\na,b,5\nb,c,7\n")
+    with zipfile.ZipFile(tmp_path / "e.zip", "w") as archive:
+        archive.write(tmp_path / "edges.csv", "edges.csv")
+    with pytest.raises(CompileError, match="holds one file") as caught:
+        Table(str(tmp_path / "e.zip")).load()
+    assert caught.value.hint == "unpack it, then set edges=edges.csv"
+    assert weights(Table(str(tmp_path / "edges.csv"))) == BOTH
+
+
+def test_lines_of_python_that_convert_a_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the error says is run, on the file that it was said of."""
+    monkeypatch.chdir(tmp_path)
+    frame = pd.DataFrame({"pre": ["a", "b"], "post": ["b", "c"], "n": [5, 7]})
+    with sqlite3.connect("e.sqlite") as db:
+        frame.to_sql("x", db, index=False)
+    Path("e.json").write_text(frame.to_json(orient="records"))
+    graph: nx.DiGraph[str] = nx.DiGraph()
+    graph.add_edge("a", "b", n=5)
+    graph.add_edge("b", "c", n=7)
+    Path("c.json").write_text(json.dumps(nx.cytoscape_data(graph)))
+    for name, made in (
+        ("e.sqlite", "edges.csv"),
+        ("e.json", "edges.csv"),
+        ("c.json", "net.graphml"),
+    ):
+        with pytest.raises(CompileError, match="cannot be read: it is") as caught:
+            Table(name).load()
+        exec(caught.value.hint, {})
+        assert weights(Table(made, weight="n")) == BOTH
+        Path(made).unlink()
 
 
 # --- data in memory -------------------------------------------------------------------------------

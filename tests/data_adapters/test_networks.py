@@ -134,7 +134,7 @@ attributes = st.fixed_dictionaries({"weight": st.integers(1, 99)})
 @st.composite
 def graphs(draw: st.DrawFn) -> Any:
     kinds = [nx.Graph, nx.DiGraph, nx.MultiGraph, nx.MultiDiGraph]
-    made = draw(st.sampled_from(kinds))()
+    made: Any = draw(st.sampled_from(kinds))()
     ids = [f"n{k}" for k in range(draw(st.integers(2, 5)))]
     made.add_nodes_from(ids)
     ends = st.tuples(st.sampled_from(ids), st.sampled_from(ids))
@@ -259,7 +259,7 @@ def test_links_of_a_pair_are_not_lost(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_files_that_were_cut_or_altered(tmp_path: Path, name: str) -> None:
-    graph = nx.DiGraph()
+    graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_edge("a", "b", weight=3, kind="chemical")
     graph.add_edge("b", "c", weight=2.5)
     path, rng = tmp_path / name, random.Random(name)

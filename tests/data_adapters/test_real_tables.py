@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from connectome_compiler.data_adapters._ask import UnsaidError
@@ -156,6 +157,94 @@ def test_microns_cells_that_occur_twice() -> None:
 
 
 # --- matrices, networks, formats ------------------------------------------------------------------
+
+PRE_POST = {"orientation": "pre-post"}
+
+
+def test_worm_of_cook_as_text() -> None:
+    path = real("cook2019_herm_chem_adj.csv")
+    assert asked(edges=path) == ["orientation=pre-post", "orientation=post-pre"]
+    graph = Table(path, **PRE_POST).load()  # 300 rows, 454 columns: muscles have no outputs
+    assert counts(graph) == (454, 4879, 28_113)
+    path = real("cook2019_herm_elec_adj.csv")
+    assert asked(edges=path) == ["kind=electrical", "kind=chemical"]
+    assert counts(Table(path, kind="electrical").load(), "electrical")[:2] == (469, 1450)
+
+
+def test_worm_with_labels_beside_the_matrix() -> None:
+    path, labels = real("celegans277matrix.csv"), real("celegans277labels.csv")
+    graph = Table(path, labels=labels, **PRE_POST).load()
+    assert counts(graph)[:2] == (277, 2105)
+    assert graph.populations[0].column("neuron_id").to_pylist()[:2] == ["ADAL", "ADAR"]
+
+
+def test_larval_mushroom_body() -> None:
+    graph = Table(real("larva_mb_left_adjacency.txt"), **PRE_POST).load()
+    assert counts(graph) == (209, 7425, 25_322)
+    graph = Table(
+        real("larva_mb_left_adjacency.txt"), real("larva_mb_left_labels.csv"), cell_id="order",
+        **PRE_POST,
+    ).load()  # fmt: skip
+    assert counts(graph) == (209, 7425, 25_322)
+
+
+def test_pristionchus() -> None:
+    path = real("pristionchus_bumbarger2013.xlsx")
+    parts = [f'part="P. pacificus specimen {n}"' for n in (107, 148)]
+    assert asked(edges=path) == parts
+    rows = pd.read_excel(path, header=2)
+    for n, part in ((107, rows.iloc[:, :3]), (148, rows.iloc[:, 3:])):
+        pairs = part.dropna().iloc[:, 1:]
+        graph = Table(path, part=f"P. pacificus specimen {n}").load()
+        assert counts(graph)[1:] == (len(pairs.drop_duplicates()), len(pairs))
+
+
+def test_arrays_of_numpy_and_matlab() -> None:
+    graph = Table(real("bct_sample_directed.npy"), **PRE_POST).load()
+    assert counts(graph) == (95, 2126, 3410)
+    graph = Table(real("C_Macaque.npy"), unit="FLN", **PRE_POST).load()
+    assert counts(graph) == pytest.approx((29, 536, 14.682001148413807))
+    graph = Table(real("varshney_A_sendjoint.mat"), unit="synapses, joint ones by half", **PRE_POST)
+    assert counts(graph.load()) == (279, 2194, 3911)
+
+
+def test_networks_of_networkx() -> None:
+    graph = Table(real("celegansneural.gml"), weight="value").load()
+    assert counts(graph) == (297, 2345, 8799)
+    path = real("ciona_nodelink.json")  # 17 of its weights are NaN
+    with pytest.raises(CompileError, match="nan is not finite"):
+        Table(path, unit="um").load()
+    assert counts(Table(path, weight="none").load())[1] == 3122
+
+
+def test_brain_of_tvb() -> None:
+    path = real("tvb_connectivity_76.zip")
+    assert asked(edges=path) == ["orientation=pre-post", "orientation=post-pre"]
+    graph = Table(path, **PRE_POST).load()
+    assert counts(graph) == pytest.approx((76, 1560, 2988.8456621165))
+    assert graph.projections[0].synapses.unit == "au"
+    assert graph.populations[0].column("neuron_id").to_pylist()[0] == "lA1"
+
+
+def test_circuits_of_sonata() -> None:
+    edges, cells = (real(f"sonata_300_pointneurons/internal_{x}.h5") for x in
+                    ("internal_edges", "nodes"))  # fmt: skip
+    options: dict[str, Any] = {"edges": edges, "cells": cells}
+    assert asked(**options)[0] == "signs=weight"
+    graph = Table(**options, signs="weight", unit="nS").load()
+    e = graph.projections[0].synapses
+    assert e.sign is not None
+    assert (len(e.post), int((e.sign == -1).sum())) == (27_588, 8_972)
+    assert float((e.weight * e.sign).sum()) == pytest.approx(19_700.5)
+    edges, cells = (real(f"sonata_300_intfire/v1_{x}.h5") for x in ("v1_edges", "nodes"))
+    graph = Table(edges, cells).load()
+    assert counts(graph)[1:] == (61_560, 615_600)
+    assert set(graph.populations[0].column("sign").to_pylist()) == {1, -1}
+    edges, cells = (real(f"sonata_layer4/l4_{x}.h5") for x in ("l4_edges", "nodes"))
+    graph = Table(edges, cells, weight="none").load()
+    assert counts(graph) == (449, 9417, 47_020)
+    angle = graph.populations[0].column("tuning_angle")
+    assert 0 < angle.null_count < 449
 
 
 # --- data in memory -------------------------------------------------------------------------------
