@@ -61,7 +61,9 @@ NOT_RUN = 70  # exit code of a process that could not start its tests
 
 # Tests of files that no test file mirrors, and of rules that have a test file of their own.
 ADAPTERS = "tests/data_adapters"
-TABLES = tuple(f"{ADAPTERS}/test_{name}.py" for name in ("table", "tables", "matrix", "graphml"))
+TABLES = tuple(
+    f"{ADAPTERS}/test_{name}.py" for name in ("table", "tables", "text_matrix", "graphml")
+)
 TESTS: dict[str, tuple[str, ...]] = {
     "connectome_compiler/ir/nodes.py": ("tests/ir/test_verify.py",),
     "connectome_compiler/ir/weights.py": ("tests/ir/test_verify.py",),
@@ -77,6 +79,8 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/passes/test_wire_levels.py",
     ),
     "connectome_compiler/passes/_rewire.py": ("tests/passes/test_null_model.py",),
+    "data_adapters/_archives.py": (f"{ADAPTERS}/test_archives.py",),
+    "data_adapters/_arrays.py": (f"{ADAPTERS}/test_arrays.py",),
     "data_adapters/_area_tables.py": (f"{ADAPTERS}/test_mesoscale.py",),
     "data_adapters/_ask.py": (f"{ADAPTERS}/test_cases.py", f"{ADAPTERS}/test_hints.py"),
     "data_adapters/_cect.py": (f"{ADAPTERS}/test_celegans.py",),
@@ -90,7 +94,13 @@ TESTS: dict[str, tuple[str, ...]] = {
     "data_adapters/_content.py": (*TABLES, f"{ADAPTERS}/test_sonata.py"),
     "data_adapters/_evidence.py": TABLES,
     "data_adapters/_flyvis.py": (f"{ADAPTERS}/test_fly_visual.py",),
+    "data_adapters/_hdf5.py": (f"{ADAPTERS}/test_arrays.py", f"{ADAPTERS}/test_sonata.py"),
     "data_adapters/_ids.py": (*TABLES, f"{ADAPTERS}/test_microns_files.py"),
+    "data_adapters/_matrix.py": (
+        f"{ADAPTERS}/test_text_matrix.py",
+        f"{ADAPTERS}/test_arrays.py",
+        f"{ADAPTERS}/test_cases.py",
+    ),
     "data_adapters/_names.py": (*TABLES, f"{ADAPTERS}/test_presets.py"),
     "data_adapters/_outline.py": (f"{ADAPTERS}/test_cases.py",),
     "data_adapters/_raw.py": (*TABLES, f"{ADAPTERS}/test_cases.py"),

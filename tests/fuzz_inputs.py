@@ -62,6 +62,16 @@ GRAPHML = """<?xml version="1.0" encoding="UTF-8"?>
 <edge source="b" target="a" directed="false"><data key="k">electrical</data></edge>
 </graph></graphml>
 """
+GML = 'graph [ directed 1 node [ id 0 label "a" ] node [ id 1 label "b" ]\n'
+GML += "edge [ source 0 target 1 weight 3 ] edge [ source 1 target 0 weight 2 ] ]\n"
+GEXF = """<gexf xmlns="http://www.gexf.net/1.2draft" version="1.2">
+<graph defaultedgetype="directed"><nodes><node id="a" label="A"/><node id="b" label="B"/></nodes>
+<edges><edge id="0" source="a" target="b" weight="3.0"/></edges></graph></gexf>
+"""
+PAJEK = '*Vertices 3\n1 "a"\n2 "b"\n3 "c"\n*Arcs\n1 2 5\n*Edges\n2 3 2\n'
+NODE_LINK = '{"directed": true, "nodes": [{"id": "a"}, {"id": "b"}], "links": '
+NODE_LINK += '[{"source": "a", "target": "b", "weight": 3}, {"source": "b", "target": "a"}]}'
+MARKET = "%%MatrixMarket matrix coordinate integer general\n3 3 3\n1 2 5\n2 3 1\n3 1 2\n"
 FLYVIS = json.dumps(
     {
         "nodes": [
@@ -230,6 +240,44 @@ def workbook(rng: Rng) -> bytes:
     return made.getvalue()
 
 
+def array_file(write: Callable[[Any, Any], None]) -> Callable[[Rng], bytes]:
+    """Return how a matrix in a file of arrays is altered: its bytes, or its numbers."""
+
+    def make(rng: Rng) -> bytes:
+        values: Any = np.array([[0, 5.0, 0], [2, 0, 1], [0, 3, 4]])
+        alter = rng.random() < 0.5
+        if alter:
+            dtype = rng.choice(["f4", "i8", "u1", "?", "c16", "U3", "S3"])
+            values[rng.randrange(3), rng.randrange(3)] = rng.choice((np.nan, -np.inf, 1e300, -1))
+            values = values.astype(dtype)[: rng.randint(0, 3)]
+        out = io.BytesIO()
+        write(out, values)
+        return out.getvalue() if alter else mutated(rng, out.getvalue())
+
+    return make
+
+
+def _write_matlab(out: Any, values: Any) -> None:
+    import scipy.io
+    from scipy import sparse
+
+    made = {"A": values, "names": np.array(["a", "b", "c"], object)}
+    if values.dtype.kind == "f":
+        made["S"] = sparse.csc_matrix(values)
+    scipy.io.savemat(out, made, do_compression=bool(values.size % 2))
+
+
+def tvb(rng: Rng) -> bytes:
+    """Return a connectivity of The Virtual Brain with an altered part."""
+    parts = {"weights.txt": "0 2 0\n1 0 3\n0 0 0\n", "centres.txt": "a 1 2 3\nb 4 5 6\nc 7 8 9\n"}
+    victim = rng.choice([*parts, ""])
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in parts.items():
+            archive.writestr(name, of_text(text, " \n")(rng) if name == victim else text)
+    return out.getvalue() if victim else mutated(rng, out.getvalue())
+
+
 def sonata(rng: Rng) -> bytes:
     """Return a SONATA file with altered bytes, data sets or attributes."""
     import h5py
@@ -354,6 +402,15 @@ KINDS: dict[str, tuple[Callable[[Rng], bytes], Try]] = {
     "workbook": (workbook, _table("m.xlsx", orientation="pre-post")),
     "graphml": (of_text(GRAPHML, '"<>'), _table("g.graphml")),
     "sonata": (sonata, _table("s.h5")),
+    "gml": (of_text(GML, ' "\n[]'), _table("g.gml")),
+    "gexf": (of_text(GEXF, '"<>'), _table("g.gexf")),
+    "pajek": (of_text(PAJEK, ' "\n*'), _table("g.net")),
+    "nodelink": (of_text(NODE_LINK, ' ",[]{}:'), _table("g.json")),
+    "market": (of_text(MARKET, " \n"), _table("m.mtx", orientation="pre-post")),
+    "npy": (array_file(np.save), _table("m.npy", orientation="pre-post")),
+    "npz": (array_file(np.savez_compressed), _table("m.npz", orientation="pre-post")),
+    "matlab": (array_file(_write_matlab), _table("m.mat", orientation="pre-post", part="A")),
+    "tvb": (tvb, _table("c.zip", orientation="pre-post")),
     "flyvis": (of_text(FLYVIS, ' ",[]'), _table("f.json", unit="synapses on average")),
     "cells": (of_text(CELLS, ",\n"), _table("cells.csv")),
     "areas": (of_text(AREAS, ",\n"), _areas),

@@ -41,8 +41,9 @@ def mat73(path: Path, **variables: Any) -> None:
     """Write as MATLAB 7.3 does: HDF5 behind a block of its own, columns first."""
     with h5py.File(path, "w", userblock_size=512) as file:
         for name, values in variables.items():
-            if sparse.issparse(values):
-                group, made = file.create_group(name), values.tocsc()
+            if hasattr(values, "todense"):
+                made: Any = sparse.csc_matrix(np.asarray(values.todense()))
+                group = file.create_group(name)
                 group.attrs["MATLAB_sparse"] = made.shape[0]
                 for key, part in (("data", made.data), ("ir", made.indices), ("jc", made.indptr)):
                     group[key] = part

@@ -23,7 +23,7 @@ from connectome_compiler.data_adapters._content import (
     must_not_burst,
     unzipped,
 )
-from connectome_compiler.data_adapters._readers import reader_of
+from connectome_compiler.data_adapters._readers import READERS, formats, reader_of
 from connectome_compiler.errors import CompileError
 
 HEADS: list[tuple[bytes, str]] = [
@@ -286,3 +286,14 @@ def test_an_archive_must_not_burst(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(_content, "MOST_UNPACKED", 999)
         with pytest.raises(CompileError, match="1,000 bytes; the limit is 999"):
             must_not_burst(file, "z", ["small"])
+
+
+# --- the one list ---------------------------------------------------------------------------------
+
+
+def test_the_documents_name_every_format() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "tables.md").read_text()
+    for reader in READERS:
+        name = reader.what.split(" (")[0].removeprefix("a connectome of ")
+        assert name in page, reader.what
+        assert reader.what in formats()

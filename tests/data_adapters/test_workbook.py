@@ -286,7 +286,7 @@ def xls(path: Path, rows: list[list[Any]]) -> Path:
 
 
 def test_lists_and_matrices_in_xls(tmp_path: Path) -> None:
-    rows = [
+    rows: list[list[Any]] = [
         ["Neuron 1", "Neuron 2", "Type", "Nbr"],
         ["ADAL", "ADAR", "EJ", 1.0],
         ["b", "ADAL", "S", 3.0],
