@@ -17,9 +17,10 @@ import tokenize
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from connectome_compiler.errors import CompileError, Faults, UnknownNameError, nearest
+from connectome_compiler.sources import data, shown, source, takes
 
 LONGEST = 1 << 16  # maximal number of characters of an option
 MOST_ITEMS = 10_000  # of an option that is a list
@@ -44,7 +45,8 @@ def configure(where: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
     """Return ``cls`` made from ``values``; raise `CompileError` naming all options that are wrong.
 
     Text from a command line is read as what the field holds. A value from a recipe must be of the
-    field's type: ``"7"`` and ``true`` are not numbers; a path may stand for its text.
+    field's type: ``"7"`` and ``true`` are not numbers; a path may stand for its text. Fields that
+    take data, in files or in memory, are of the types in `sources`.
     """
     hints = option_types(cls)
     faults = Faults()
@@ -56,7 +58,8 @@ def configure(where: str, cls: type[Any], values: Mapping[str, Any]) -> Any:
     for key in required(cls):
         with faults.noted():
             if key not in values:
-                hint = f"give it: {key}=..."
+                file = takes(hints[key]) is not None
+                hint = f"give it: {key}={'FILE, or data in memory' if file else '...'}"
                 raise CompileError(f"{where}.{key}", "is not set, and has no default", hint)
     faults.raise_any()
     return cls(**ready)
@@ -67,6 +70,13 @@ def _checked(where: str, hint: Any, value: Any, example: str) -> Any:
     from pydantic import TypeAdapter, ValidationError
 
     raw = isinstance(value, Raw)
+    if (taken := takes(hint)) is not None:
+        text = value.text if isinstance(value, Raw) else value
+        _must_be_bounded(where, text if isinstance(text, str) else None)
+        many = isinstance(value, Raw) and taken.what == "several" and text[:1] == "["
+        return source(where, _read(text, list) if many else text, taken)
+    if (found := data(value)) is not None:
+        raise CompileError(where, f"is a {found.what}: it takes no data", example)
     given = _read(value.text, hint) if isinstance(value, Raw) else _plain(value)
     _must_be_bounded(where, given)
     holder = TypeAdapter(hint)
@@ -78,14 +88,14 @@ def _checked(where: str, hint: Any, value: Any, example: str) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         place = "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in first["loc"])
-        shown = repr(value.text) if isinstance(value, Raw) else repr(value)
-        shown = spell(value) if isinstance(value, bool) else shown
+        spelled = repr(value.text) if isinstance(value, Raw) else shown(value)
+        spelled = spell(value) if isinstance(value, bool) else spelled
         expected = _IN_WORDS.get(first["type"]) or first["msg"].replace(
             "Input should be", "expected"
         )
         close = nearest(str(first["input"]), _words(hint))
         way = f"did you mean {close!r}?" if close else example
-        raise CompileError(f"{where}{place}", f"is {shown}: {expected}", way) from error
+        raise CompileError(f"{where}{place}", f"is {spelled}: {expected}", way) from error
 
 
 def _plain(value: Any) -> Any:
@@ -94,7 +104,7 @@ def _plain(value: Any) -> Any:
         return os.fspath(value)
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value.item() if hasattr(value, "item") else value
+    return value.item() if getattr(value, "shape", None) == () else value
 
 
 def _words(hint: Any) -> list[str]:
@@ -140,7 +150,7 @@ def option_types(cls: type[Any]) -> dict[str, Any]:
         raise CompileError(
             getattr(cls, "__name__", repr(cls)), "is not a dataclass: it has no fields"
         )
-    hints = get_type_hints(cls)
+    hints = get_type_hints(cls, include_extras=True)
     return {f.name: hints[f.name] for f in fields(cls) if f.init}
 
 
@@ -198,7 +208,9 @@ def _default(field: Any) -> Any:
 
 def _read(text: str, hint: Any) -> Any:
     """Read a list from a command line, ``L4, L5`` or in TOML syntax; anything else stays text."""
-    if get_origin(hint) not in (tuple, list):
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    if hint not in (tuple, list) and get_origin(hint) not in (tuple, list):
         return text
     if text[:1] in ("[", '"', "'"):
         try:
@@ -207,6 +219,11 @@ def _read(text: str, hint: Any) -> Any:
         except (ValueError, RecursionError):
             text = text.removeprefix("[").removesuffix("]")  # the shell removed the quotes
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def placeholder(hint: Any) -> str:
+    """Return what stands for the value of an option in a hint: FILE, or VALUE."""
+    return "VALUE" if takes(hint) is None else "FILE"
 
 
 def spell_options(stage: Any) -> str:
