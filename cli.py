@@ -378,6 +378,9 @@ def fetch(recipe: str, settings: tuple[str, ...]) -> None:
     from connectome_compiler.recipe import load_recipe
 
     chosen = load_recipe(recipe, settings)
+    if told := dict(chosen.source.about()):
+        hint = f"download from {told['download']} ({told['files']})"
+        raise CompileError(f"recipe {recipe}", "its files are yours to download", hint)
     adapter = chosen.make().source
     if not hasattr(adapter, "fetch"):
         problem, hint = "has nothing to download", "its builds need no ccompile fetch"

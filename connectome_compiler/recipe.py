@@ -29,10 +29,12 @@ from connectome_compiler.options import (
     must_exist,
     option_defaults,
     option_types,
+    placeholder,
     required,
 )
 from connectome_compiler.reading import read_bytes
 from connectome_compiler.registry import Kind, find, known, recipe_names, recipe_text
+from connectome_compiler.sources import data
 
 KEYS = ("name", "title", "extends", "source", "pass", "template", "options", "set")
 SUFFIX = ".toml"
@@ -62,6 +64,12 @@ class Stage:
     def make(self) -> Any:
         """Return the configured adapter, pass or template."""
         return configure(self.id, self.cls, self.options)
+
+    def about(self) -> tuple[tuple[str, str], ...]:
+        """Return what an adapter knows of the data set that its options choose: rows of text."""
+        tell = getattr(self.cls, "about", None)
+        values = {k: v.text if isinstance(v, Raw) else v for k, v in self.options.items()}
+        return tell(values) if tell else ()
 
     def runs(self, made: Any) -> bool:
         """Whether the pass ``made`` from this stage is run."""
@@ -164,7 +172,7 @@ class Recipe:
         old = self.stages[stage_id]
         new = replace(
             old,
-            options={**old.options, option: value},
+            options={**old.options, option: data(value) or value},
             words={**old.words, option: word},
         )
         swap = {stage_id: new}
@@ -248,8 +256,13 @@ class Recipe:
                 for key in missing:
                     with faults.noted():
                         word = self.names(f"{stage.id}.{key}")[0]
-                        problem, hint = "is not set and has no default", f"--set {word}=VALUE"
-                        raise CompileError(word, problem, hint)
+                        value = placeholder(option_types(stage.cls)[key])
+                        hint = f"--set {word}={value}"
+                        if value == "FILE" and (told := dict(stage.about())):
+                            hint = (
+                                f"download from {told['download']}; then {hint} ({told['files']})"
+                            )
+                        raise CompileError(word, "is not set and has no default", hint)
                 continue
             with faults.noted():
                 made[stage.id] = self.made(stage)

@@ -121,6 +121,19 @@ BERG_2025 = (
     "Berg et al. (2025). Sexual dimorphism in the complete connectome of the Drosophila male"
     " central nervous system. bioRxiv 2025.10.09.680999. https://doi.org/10.1101/2025.10.09.680999"
 )
+BATES_2026 = (
+    "Bates et al. (2026). Distributed control circuits across a brain-and-cord connectome. Nature."
+    " https://doi.org/10.1038/s41586-026-10735-w"
+)
+WINDING_2023 = (
+    "Winding et al. (2023). The connectome of an insect brain. Science 379:eadd9330."
+    " https://doi.org/10.1126/science.add9330"
+)
+PEDIGO_2023 = (
+    "Pedigo et al. (2023). Generative network modeling reveals quantitative definitions of"
+    " bilateral symmetry exhibited by a whole insect brain connectome. eLife 12:e83739."
+    " https://doi.org/10.7554/eLife.83739"
+)
 SCHEFFER_2020 = (
     "Scheffer et al. (2020). A connectome and analysis of the adult Drosophila central brain."
     " eLife 9:e57443. https://doi.org/10.7554/eLife.57443"

@@ -10,18 +10,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from connectome_compiler.errors import CompileError
 
 from ._citations import (
+    BATES_2026,
     BERG_2025,
     DORKENWALD_2024,
     ECKSTEIN_2024,
     MATSLIAH_2023,
+    PEDIGO_2023,
     SCHEFFER_2020,
     SCHLEGEL_2024,
     SHIU_2024,
+    WINDING_2023,
 )
 from ._names import NM_UM, VOXEL_UM
 
@@ -81,6 +84,9 @@ class Preset:
     citations: tuple[str, ...] = ()
     required: str = ""  # column of cells: those without a value there are not neurons
     n_sections: int = 0  # of the volume: voxels are 4 x 4 x 40 nm, and a larger z is in nm
+    page: str = ""  # where its files are
+    files: str = ""  # which of them are read: "edges=..., cells=..."
+    orientation: Literal["", "pre-post", "post-pre"] = ""  # of its matrices
 
     def scale(self, largest_z: float) -> Scale | None:
         """Return the unit of the positions; none if it is not known."""
@@ -100,6 +106,12 @@ FLYWIRE = Preset(
     ),
     citations=(DORKENWALD_2024, SCHLEGEL_2024, ECKSTEIN_2024),
     n_sections=7_062,  # of FAFB: Zheng et al. 2018, Cell 174:730
+    page="https://codex.flywire.ai/api/download, or https://zenodo.org/records/10676866",
+    files=(
+        "edges=connections_princeton.csv.gz (Codex) or proofread_connections_783.feather (Zenodo); "
+        "cells=neurons.csv.gz,classification.csv.gz,consolidated_cell_types.csv.gz,"
+        "coordinates.csv.gz (Codex, any of its tables of cells)"
+    ),
     edges=(
         EdgeLayout(
             "connections of FlyWire Codex",
@@ -194,6 +206,74 @@ CODEX = Preset(
     ),
 )
 
+BANC = Preset(
+    name="banc",
+    species="fly",
+    dataset="banc",
+    title="Brain and nerve cord of an adult female fruit fly (BANC)",
+    licence="CC BY 4.0",
+    citations=(BATES_2026,),
+    page="https://doi.org/10.7910/DVN/7WTH1N, or https://codex.flywire.ai/api/download?dataset=banc",
+    files=(
+        "edges=banc_746_simple_edgelist.feather, cells=banc_746_meta.feather; or the connections "
+        "and the neurons of Codex"
+    ),
+    edges=(
+        EdgeLayout(
+            "simple edge list of BANC",
+            ("pre", "post", "count", "norm", "total_input"),
+            *("pre", "post", "count"),
+        ),
+        *CODEX.edges,
+    ),
+    cells=(
+        CellLayout(
+            "metadata of BANC",
+            ("root_id", "flow", "super_class", "cell_class", "cell_type"),
+            "root_id",
+        ),
+        *CODEX.cells,
+    ),
+)
+
+LARVA = Preset(
+    name="larva",
+    species="fly",
+    dataset="larva-winding2023",
+    title="Brain of a larval fruit fly (Winding et al. 2023)",
+    licence=(
+        "not stated for the supplement in Science; the tables of Pedigo et al. 2023 are CC BY 4.0, "
+        "their repository is MIT"
+    ),
+    citations=(WINDING_2023,),
+    page=(
+        "https://doi.org/10.1126/science.add9330 (Data S1), or "
+        "https://github.com/neurodata/bilateral-connectome"
+    ),
+    files=(
+        "edges=all-all_connectivity_matrix.csv; or a list pre,post,weight, with "
+        "cells=id,name,class,...; or the list with syn_num of LocalConnectome"
+    ),
+    orientation="pre-post",  # of the supplement: rows are presynaptic
+    edges=(
+        EdgeLayout(
+            "connections by compartment, as in LocalConnectome",
+            ("pre_id", "post_id", "pre_class_label", "post_class_label", "syn_num"),
+            *("pre_id", "post_id", "syn_num"),
+        ),
+        EdgeLayout(
+            "connections of Pedigo et al. 2023",
+            ("pre", "post", "weight"),
+            *("pre", "post", "weight"),
+            citations=(PEDIGO_2023,),
+        ),
+    ),
+    cells=(
+        CellLayout("neurons as in LocalConnectome", ("id", "x", "y", "z", "type"), "id"),
+        CellLayout("neurons of Pedigo et al. 2023", ("id", "name", "class", "io", "pair"), "id"),
+    ),
+)
+
 MALECNS = Preset(
     name="malecns",
     species="fly",
@@ -202,6 +282,11 @@ MALECNS = Preset(
     licence="CC BY 4.0",
     citations=(BERG_2025,),
     required="superclass",
+    page="https://male-cns.janelia.org/download",
+    files=(
+        "edges=connectome-weights-...-traced-only.feather, cells=body-annotations-....feather,"
+        "body-neurotransmitters-....feather (flat connectome)"
+    ),
     edges=(
         EdgeLayout(
             "flat connectome of MaleCNS",
@@ -249,14 +334,20 @@ HEMIBRAIN = Preset(
     title="Half of the central brain of an adult female fruit fly (hemibrain, traced neurons)",
     licence="CC BY 4.0",
     citations=(SCHEFFER_2020,),
+    page="https://www.janelia.org/project-team/flyem/hemibrain",
+    files=(
+        "exported-traced-adjacencies-v1.2: edges=traced-total-connections.csv, "
+        "cells=traced-neurons.csv"
+    ),
     edges=(_NEUPRINT_EDGES,),
     cells=NEUPRINT.cells,
 )
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
-    {p.name: p for p in (FLYWIRE, CODEX, MALECNS, HEMIBRAIN, NEUPRINT)}
+    {p.name: p for p in (FLYWIRE, CODEX, BANC, LARVA, MALECNS, HEMIBRAIN, NEUPRINT)}
 )
-# The columns of hemibrain are those of neuPrint, so it must be requested by name.
+# The columns of hemibrain are those of neuPrint, those of BANC on Codex like others there, and the
+# list of the larva is like any: they must be requested by name.
 AUTOMATIC = (FLYWIRE, CODEX, MALECNS, NEUPRINT)
 
 
@@ -275,6 +366,21 @@ def find_preset(
     accepted = "; ".join(f"{x.what}: {', '.join(x.header)}" for x in PRESETS[choice].edges)
     problem = f"is not a connection table of preset {choice}; its columns are {', '.join(given)}"
     raise CompileError(where, problem, f"accepted: {accepted}; or preset=auto")
+
+
+def published(choice: str) -> Preset | None:
+    """Return a preset whose data set is published as a matrix, too."""
+    preset = PRESETS.get(choice)
+    return preset if preset is not None and preset.orientation else None
+
+
+def about(choice: str) -> tuple[tuple[str, str], ...]:
+    """Return where the files of a preset's data set are, which are read, and how to cite them."""
+    preset = PRESETS.get(choice)
+    if preset is None or not preset.page:
+        return ()
+    told = [("download", preset.page), ("files", preset.files), ("licence", preset.licence)]
+    return (*told, *(("cite", paper) for paper in preset.citations))
 
 
 def cell_layout(preset: Preset | None, columns: Iterable[str]) -> CellLayout | None:

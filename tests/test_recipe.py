@@ -507,7 +507,7 @@ def test_errors_call_an_option_as_the_user_did() -> None:
     assert found["split-flow.skip"] == "did you mean 'keep'?"
     with pytest.raises(CompileError, match=r"^edges: is not set and has no default") as missing:
         load_recipe("table").make()
-    assert missing.value.hint == "--set edges=VALUE"
+    assert missing.value.hint == "--set edges=FILE"
 
 
 def test_two_recipes_that_extend_each_other(tmp_path: Path) -> None:

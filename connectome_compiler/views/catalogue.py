@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Mapping
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.options import (
@@ -18,7 +18,8 @@ from connectome_compiler.options import (
 )
 from connectome_compiler.recipe import SUFFIX, Recipe, load_recipe, shipped
 from connectome_compiler.registry import Kind, docstring, find, known, recipe_names
-from connectome_compiler.text import table
+from connectome_compiler.sources import takes
+from connectome_compiler.text import table, wrapped
 
 KINDS: tuple[Kind, ...] = ("adapter", "pass", "template")
 WORDS = {int: "integer", float: "number", str: "text", bool: "true | false", type(None): "none"}
@@ -56,7 +57,11 @@ def one(name: str) -> str:
 
 def _recipe(recipe: Recipe) -> str:
     """List every option under its stage, by the names that set it."""
-    lines = [f"recipe {recipe.name}: {recipe.title}", "", "options: --set OPTION=VALUE"]
+    lines = [f"recipe {recipe.name}: {recipe.title}", ""]
+    for k, (word, text) in enumerate(told := recipe.source.about()):
+        same = k and told[k - 1][0] == word
+        lines += wrapped(text, "" if same else f"{word:10}", " " * 10)
+    lines += [""] * bool(told) + ["options: --set OPTION=VALUE"]
     lines += [
         f"  {alias} sets {', '.join(paths)}"
         for alias, paths in recipe.aliases.items()
@@ -114,6 +119,8 @@ def _value(value: Any) -> str:
 
 
 def _type(hint: Any) -> str:
+    if get_origin(hint) is Annotated:
+        return str(takes(hint) or _type(get_args(hint)[0]))
     if get_origin(hint) in (Union, types.UnionType):
         return " | ".join(_type(part) for part in get_args(hint))
     if get_origin(hint) is Literal:
