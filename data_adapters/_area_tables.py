@@ -13,9 +13,11 @@ from pathlib import Path
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.provenance import SourceFile
 from connectome_compiler.reading import read_bytes
+from connectome_compiler.sources import Data
 
 from ._content import delimiter, is_number
 from ._facts import read_fact
+from ._memory import content_of, read_frame
 
 ORIGINS = ("measured", "derived", "chosen", "placeholder")  # what a ``..._status`` may say
 MOST_BYTES = 1 << 26  # of a table
@@ -98,8 +100,10 @@ class AreaTable:
         return "; ".join(parts)
 
 
-def read_table(path: str, fact: str, required: Sequence[str], optional: Sequence[str]) -> AreaTable:
-    """Read the CSV file ``path``, or the shipped table ``fact`` if there is no path.
+def read_table(
+    path: str | Data, fact: str, required: Sequence[str], optional: Sequence[str]
+) -> AreaTable:
+    """Read a CSV file or a frame in memory, or the shipped table ``fact`` if there is no ``path``.
 
     Other columns are not read, except those that end in ``_source`` and ``_status``. Raises
     `CompileError` naming file, line and column if it is not a table or lacks a required column.
@@ -110,15 +114,33 @@ def read_table(path: str, fact: str, required: Sequence[str], optional: Sequence
         names = list(shipped.rows[0])
         rows = [Row(f"{where}, line {k + 2}", cells) for k, cells in enumerate(shipped.rows)]
     else:
-        where = path
-        file, names, rows = _read(path, required)
+        where = str(path)
+        file, lines = _in_memory(path) if isinstance(path, Data) else _in_file(path)
+        names, rows = _rows(where, lines, required)
     known = {*required, *optional}
     told = tuple(f"{name}{end}" for name in known for end in ("_source", "_status"))
     unread = tuple(name for name in names if name not in known and name not in told)
     return AreaTable(file, where, not path, tuple(rows), unread)
 
 
-def _read(path: str, required: Sequence[str]) -> tuple[SourceFile, list[str], list[Row]]:
+Lines = list[tuple[str, list[str]]]  # where each is, and its cells; the names of columns first
+
+
+def _in_memory(data: Data) -> tuple[SourceFile, Lines]:
+    """Return a frame as a file would have it."""
+    table = read_frame(data)
+    columns = [[_text(x) for x in column.to_pylist()] for column in table.columns]
+    rows = [
+        (f"{data}, row {k + 1}", [*cells]) for k, cells in enumerate(zip(*columns, strict=True))
+    ]
+    return content_of(data), [(str(data), table.column_names), *rows]
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).strip()
+
+
+def _in_file(path: str) -> tuple[SourceFile, Lines]:
     content = read_bytes(Path(path), MOST_BYTES)
     file = SourceFile(Path(path).name, hashlib.sha256(content).hexdigest(), len(content))
     try:
@@ -130,23 +152,30 @@ def _read(path: str, required: Sequence[str]) -> tuple[SourceFile, list[str], li
         raise CompileError(f"{path}, line 1", "is blank, expected the names of columns")
     reader = csv.reader(lines, delimiter=delimiter(lines[0]), strict=True)
     try:
-        table = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
+        return file, [
+            (f"{path}, line {reader.line_num}", [cell.strip() for cell in cells])
+            for cells in reader
+        ]
     except csv.Error as error:
         raise CompileError(f"{path}, line {reader.line_num}", f"is not CSV: {error}") from error
-    names = [name.lower().replace(" ", "_") for name in table[0][1]]
+
+
+def _rows(where: str, lines: Lines, required: Sequence[str]) -> tuple[list[str], list[Row]]:
+    """Return the names of columns, and the rows that hold anything."""
+    (top, header), *rest = lines
+    names = [name.lower().replace(" ", "_") for name in header]
     if twice := sorted(name for name, n in Counter(names).items() if n > 1):
-        raise CompileError(f"{path}, line 1", f"column {twice[0]!r} occurs twice")
+        raise CompileError(top, f"column {twice[0]!r} occurs twice")
     for name in required:
         if name not in names:
-            raise UnknownNameError.among(f"{path}, line 1: column", name, names)
+            raise UnknownNameError.among(f"{top}: column", name, names)
     rows = []
-    for line, cells in table[1:]:
+    for place, cells in rest:
         if not any(cells):
             continue
         if len(cells) != len(names):
-            problem = f"has {len(cells)} values, expected {len(names)}"
-            raise CompileError(f"{path}, line {line}", problem)
-        rows.append(Row(f"{path}, line {line}", dict(zip(names, cells, strict=True))))
+            raise CompileError(place, f"has {len(cells)} values, expected {len(names)}")
+        rows.append(Row(place, dict(zip(names, cells, strict=True))))
     if not rows:
-        raise CompileError(path, "has no rows under its header")
-    return file, names, rows
+        raise CompileError(where, "has no rows under its header")
+    return names, rows

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
@@ -17,17 +16,20 @@ import pyarrow.compute as pc
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.neurons import ROLES
 from connectome_compiler.ir.transmitters import canonical, signs_of
+from connectome_compiler.sources import Data, Place
 
 from . import _tables
 from ._cells import COVERAGE_WORDS, Words, first_known, layer_of_word, missing, words_of
 from ._connections import DROPPED
 from ._content import is_number, unzipped
 from ._ids import ids_are_text, matching_id
+from ._memory import read_names
 from ._names import (
     CELL,
     N_SECTIONS,
     NM_UM,
     POSITION,
+    POSITIONS,
     SIGN_WORDS,
     TRANSMITTER,
     VOTES,
@@ -299,7 +301,7 @@ def read_file(
 
 def in_order(
     db: duckdb.DuckDBPyConnection,
-    path: Path,
+    path: Place,
     name: str,
     before: list[CellSource],
     source: str,
@@ -327,8 +329,14 @@ def in_order(
     return _tables.registered(db, name, path, made), _ORDER
 
 
-def read_labels(path: Path, n: int) -> pa.Array:
-    """Return the ``n`` names in a file, one per line, below a header or not."""
+def read_labels(path: Place, n: int) -> pa.Array:
+    """Return the ``n`` names in a list, or in a file, one per line, below a header or not."""
+    if isinstance(path, Data):
+        names = read_names(path)
+        if len(names) != n:
+            problem = f"has {len(names):,} names for {n:,} neurons"
+            raise CompileError(str(path), problem, "one name for each, in the order of the matrix")
+        return names
     with unzipped(path) as file:
         content = file.read(MOST_LABELS + 1)
     if len(content) > MOST_LABELS:
@@ -588,6 +596,10 @@ def usual_position(
             if unit == VOXEL_UM and (pc.max(axes[2]).as_py() or 0) > N_SECTIONS:
                 unit = NM_UM
             return _scaled(axes, unit), names
+    if name := cells.find(POSITIONS):  # as CAVE gives it, unless it is asked to split it
+        axes = _triples(cells.columns[name])
+        unit = NM_UM if (pc.max(axes[2]).as_py() or 0) > N_SECTIONS else VOXEL_UM
+        return _scaled(axes, unit), (name,)
     return None, ()
 
 

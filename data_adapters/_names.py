@@ -148,6 +148,7 @@ POSITION: tuple[tuple[tuple[str, str, str], tuple[float, float, float]], ...] = 
     (("soma_x_nm", "soma_y_nm", "soma_z_nm"), NM_UM),
     (("pt_position_x", "pt_position_y", "pt_position_z"), VOXEL_UM),
 )
+POSITIONS = "pt_position"  # the same in one column: [x, y, z]
 # The volume minnie65 has 27,904 sections, so a larger z cannot be one.
 N_SECTIONS = 30_000
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from connectome_compiler.errors import CompileError
+from connectome_compiler.sources import Data, Place
 
 from . import _content
 from ._content import HEAD_BYTES, unzipped
@@ -42,7 +43,7 @@ class ReadOptions:
     kind: str = ""  # the attribute that says chemical or electrical; "none": all are chemical
 
 
-Read = Callable[[Path, ReadOptions], Raw]
+Read = Callable[[Any, ReadOptions], Raw]  # of a path, or of data in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +61,14 @@ class Reader:
     has_cells: bool = True
     suffixes: tuple[str, ...] = ()
 
-    def load(self, path: Path, options: ReadOptions) -> Raw:
+    def load(self, path: Place, options: ReadOptions) -> Raw:
         """Read the file; raise `CompileError` if it is not valid."""
         module, _, function = self.read.partition(":")
         read: Read = getattr(
             import_module(f"{__package__}.{module}" if module[0] == "_" else module), function
         )
         raw = read(path, options)
-        if note := misnamed(path, self):
+        if not isinstance(path, Data) and (note := misnamed(path, self)):
             raw = replace(raw, notes=(note, *raw.notes))
         return raw
 
@@ -163,12 +164,31 @@ def formats() -> str:
     return f"read are {TABLES}; {', '.join(r.what for r in READERS)}"
 
 
-def reader_of(path: Path, options: ReadOptions | None = None) -> Reader | None:
-    """Return the reader that recognises the file; none for a plain table.
+IN_MEMORY = {
+    "array": Reader(
+        "an array in memory", lambda head, path: False, _own("_memory:read_array"),
+        MATRIX, has_cells=False,
+    ),
+    "matrix": Reader(
+        "an adjacency matrix", lambda head, path: False, _own("_memory:read_matrix"),
+        MATRIX, has_cells=False,
+    ),
+    "network": Reader(
+        "a networkx graph", lambda head, path: False, _own("_memory:read_network")
+    ),
+}  # fmt: skip
+
+
+def reader_of(path: Place, options: ReadOptions | None = None) -> Reader | None:
+    """Return the reader that recognises the file, or data in memory; none for a plain table.
 
     ``options`` tell a list from a matrix of text where both could be meant. Raises `CompileError`
     for a format that is known, but not read.
     """
+    if isinstance(path, Data):
+        from ._memory import shape_of
+
+        return IN_MEMORY.get(shape_of(path, options))
     head = _head(path)
     for reader in READERS:
         if reader is not TEXT_MATRIX and reader.recognise(head, path):

@@ -38,7 +38,7 @@ from ._names import (
     plain,
     squeezed,
 )
-from ._presets import EdgeLayout, Preset, find_preset
+from ._presets import EdgeLayout, Preset, find_preset, published
 from ._raw import Facts
 from ._tables import (
     FLOATS,
@@ -123,7 +123,7 @@ def recognise(db: duckdb.DuckDBPyConnection, table: Table, facts: Facts, said: S
     where = str(table.path)
     preset, layout = (
         find_preset(said.preset, where, table.columns) if facts.shape == "list" else None
-    ) or (None, None)
+    ) or (published(said.preset) if facts.shape == "matrix" else None, None)
     notes = [] if table.layout is None else list(table.layout.notes)
     pre, post = _ends(db, table, facts, said, layout)
     if layout is not None and layout.fills_down:
@@ -271,7 +271,9 @@ def _likely_ends(table: Table) -> list[tuple[str, str]]:
 
 
 def _unnamed(table: Table) -> bool:
-    return table.layout is not None and not table.layout.header and "1" in table.columns
+    if table.layout is None:
+        return table.unnamed
+    return not table.layout.header and "1" in table.columns
 
 
 # --- weights --------------------------------------------------------------------------------------

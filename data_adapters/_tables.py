@@ -25,8 +25,10 @@ from connectome_compiler import files
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import SourceFile
 from connectome_compiler.reading import must_be_file
+from connectome_compiler.sources import Data, Place
 
 from ._content import FETCH_AGAIN, MOST_RATIO, gunzipped, is_gzip
+from ._memory import content_of, is_bare, read_frame
 from ._names import CHEMICAL, COUNT, ENDS, SIGN, SIZE, squeezed
 from ._raw import Locate
 from ._readers import TABLES, refuse_other_formats
@@ -64,7 +66,7 @@ class Table:
     """A file that can be queried: ``name`` in the database, ``columns`` with their DuckDB types."""
 
     name: str
-    path: Path
+    path: Place
     columns: dict[str, str]
     layout: Layout | None = None  # of a text: its rows are lines, all its columns text
     is_file: bool = True  # its rows are those of the file, not made from it by a reader
@@ -72,6 +74,7 @@ class Table:
     decimal: Literal["", "comma", "point"] = ""  # how its texts write the point in numbers
     place: str = ""  # column with the number of each row, where rows were left out or doubled
     text_ids: bool = False  # ids are names, though some of them look like numbers
+    unnamed: bool = False  # its columns are called 1, 2, ... since they have no names
 
     @property
     def is_text(self) -> bool:
@@ -141,19 +144,23 @@ class Table:
             return f"{self.path}, {self.locate(row, column)}"
         if not self.is_file:
             return str(self.path)
-        text = self.layout
-        place = f"row {row}" if text is None else f"line {line_of_row(self.path, text, row)}"
+        place = f"row {row}"
+        if self.layout is not None and not isinstance(self.path, Data):
+            place = f"line {line_of_row(self.path, self.layout, row)}"
         return f"{self.path}, {place}" + (f", column {column}" if column else "")
 
 
 def open_table(
-    db: duckdb.DuckDBPyConnection, path: str | Path, name: str, header: Header = "first"
+    db: duckdb.DuckDBPyConnection, path: Place, name: str, header: Header = "first"
 ) -> Table:
-    """Make the file at ``path`` a table of the database; raise `CompileError` if it is not one.
+    """Make a file, or data in memory, a table of the database; raise `CompileError` if it is none.
 
     ``header`` is that of `layout_of`.
     """
-    path = Path(path)
+    if isinstance(path, Data):
+        db.register(name, read_frame(path))
+        unnamed = header == "none" and is_bare(path)
+        return _described(db, Table(name, path, {}, unnamed=unnamed))
     must_be_file(path)
     try:
         with path.open("rb") as file:
@@ -222,8 +229,10 @@ def view_of_text(
     view(db, name, path, "read_csv", options)
 
 
-def source_file(path: Path) -> SourceFile:
-    """Return name, sha256 and size of a file that was read."""
+def source_file(path: Place) -> SourceFile:
+    """Return name, sha256 and size of a file, or of data in memory, that was read."""
+    if isinstance(path, Data):
+        return content_of(path)
     must_be_file(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
@@ -282,7 +291,7 @@ def _described(db: duckdb.DuckDBPyConnection, table: Table) -> Table:
 def registered(
     db: duckdb.DuckDBPyConnection,
     name: str,
-    path: Path,
+    path: Place,
     rows: pa.Table,
     locate: Locate | None = None,
 ) -> Table:
@@ -404,7 +413,7 @@ class Edges:
     scores: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, db: duckdb.DuckDBPyConnection, path: str | Path) -> Edges:
+    def open(cls, db: duckdb.DuckDBPyConnection, path: Place) -> Edges:
         """Open a table of connections; raise `CompileError` if it does not name both ends."""
         table = open_table(db, path, "edges")
         for names in ENDS:

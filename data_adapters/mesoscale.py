@@ -14,6 +14,7 @@ from connectome_compiler.ir.laws import GaussianLaw
 from connectome_compiler.ir.nodes import Swept
 from connectome_compiler.ir.provenance import Evidence, Provenance, Step
 from connectome_compiler.options import spell
+from connectome_compiler.sources import Source, take_sources
 
 from ._area_tables import AreaTable, Row, read_table
 from ._citations import (
@@ -63,14 +64,15 @@ class Mesoscale:
     name: ClassVar[str] = "mesoscale"
 
     #: CSV of areas and layers with their numbers of neurons; empty: the mouse's
-    populations: str = ""
-    interlaminar: str = ""  #: CSV of connection probabilities within areas; empty: the mouse's
-    interareal: str = ""  #: CSV of projections between areas; empty: the mouse's
+    populations: Source = ""
+    interlaminar: Source = ""  #: CSV of connection probabilities within areas; empty: the mouse's
+    interareal: Source = ""  #: CSV of projections between areas; empty: the mouse's
     #: sources of one neuron in other areas, of which shares are fractions
     in_degree: float = PLACEHOLDER
     input_channels: int = 3  #: channels of the image: 1 (grey) or 3 (colour)
 
     def __post_init__(self) -> None:
+        take_sources(self)
         if not (isfinite(self.in_degree) and self.in_degree > 0):
             raise CompileError(f"{self.name}.in_degree", f"must be positive, not {self.in_degree}")
         if self.input_channels < 1:
@@ -359,7 +361,7 @@ def _provenance(tables: dict[str, AreaTable]) -> Provenance:
     licences = [LICENCE] * bool(shipped)
     if own:
         licences.append(f"{', '.join(table.file.name for table in own)}: not stated")
-    stem = Path(own[0].file.name).stem if own else ""
+    stem = Path(own[0].file.name).stem.removeprefix("from ") if own else ""
     return Provenance(
         dataset=f"mesoscale:{stem}" if own else "mouse-visual",
         version="" if own else "mousenet-2022",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -25,6 +24,7 @@ from connectome_compiler.ir import (
 from connectome_compiler.ir.edit import set_column
 from connectome_compiler.passes.drop_unconnected import DropUnconnected
 from connectome_compiler.passes.runner import run
+from connectome_compiler.sources import Source, called, located, stem, take_sources
 
 from ._cell_tables import (
     Axes,
@@ -62,7 +62,7 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class MicronsFiles:
-    """A connectome in two files: CSV, CSV.gz, TSV, Feather or Parquet, recognised by headers.
+    """A connectome in two tables: CSV, CSV.gz, TSV, Feather, Parquet, or frames in memory.
 
     ``edges`` has one row per synapse, or one per connection with a column such as ``n_syn``;
     ``cells`` one row per cell, with an id and an excitatory or inhibitory class or type. Cells that
@@ -75,8 +75,8 @@ class MicronsFiles:
 
     name: ClassVar[str] = "microns-files"
 
-    edges: str
-    cells: str
+    edges: Source
+    cells: Source
     cortical_layer: str | None = None  # of all cells for which the tables give none
     column: Column = "auto"  # prism only on request: the frame of positions in files is unknown
     cell_type_source: str = CELL_TYPE_SOURCE
@@ -86,11 +86,14 @@ class MicronsFiles:
     unknown_neurons: Literal["error", "drop"] = "error"  # connections with cells not in the table
     evidence: Vouched = "unknown"  # what the user vouches for
 
+    def __post_init__(self) -> None:
+        take_sources(self)
+
     def load(self) -> Graph:
         """Read the files into one population; raise `CompileError` naming file, row and column."""
         with database() as db:
-            edges = Edges.open(db, self.edges)
-            file = read_file(db, open_table(db, self.cells, "cells"), edges)
+            edges = Edges.open(db, located(self.edges))
+            file = read_file(db, open_table(db, located(self.cells), "cells"), edges)
             rows = _Rows.of(file)
             kept, notes = self._kept(rows)
             chosen = rows.take(np.flatnonzero(kept)[np.argsort(file.key[kept], kind="stable")])
@@ -108,12 +111,12 @@ class MicronsFiles:
         else:
             edge_list, more = _edge_list(found, coverage), _followed(found, coverage)
         if not len(edge_list.post if self.unconnected == "drop" else cells.key):
-            raise CompileError(self.edges, "no connection joins two neurons of the cell table")
+            raise CompileError(
+                str(edges.table.path), "no connection joins two neurons of the cell table"
+            )
         columns, told = chosen.columns(coverage)
         n_rows, path = file.n_without_id + rows.cells.n, edges.table.path
-        read = Step.first(
-            "read-cells", f"cells={Path(self.cells).name}", n_rows, 0, rows.unplaced()
-        )
+        read = Step.first("read-cells", f"cells={file.table.path.name}", n_rows, 0, rows.unplaced())
         keep = read.then("keep-neurons", f'column="{self.column}"', cells.n, 0, (*notes, *told))
         count = keep.then(
             "read-connections", f"edges={path.name}", cells.n, len(edge_list.post),
@@ -126,8 +129,8 @@ class MicronsFiles:
             (neurons,),
             (Projection("neurons", "neurons", edge_list),),
             Provenance(
-                dataset=f"files:{path.name.split('.')[0]}",
-                title=f"Neurons and connections of {path.name} and {file.table.path.name}",
+                dataset=f"files:{stem(path)}",
+                title=f"Neurons and connections of {called(path)} and {called(file.table.path)}",
                 connectivity=Evidence(self.evidence),
                 signs=Evidence.PREDICTED if signed else Evidence.NONE,
                 licence="not stated by the files: see their source",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from connectome_compiler.errors import CompileError
+from connectome_compiler.sources import Source, take_sources
 
 from ._column import CELL_TYPE_SOURCE, PRISM_WIDTH_UM, Column
 from ._evidence import Vouched
@@ -61,8 +62,8 @@ class MicronsV1:
     #: axons whose output connections are kept: proofread ones, or all
     coverage: Literal["proofread", "all"] = "proofread"
     # files
-    edges: str | None = None  #: file of connections, for source files
-    cells: str | None = None  #: file of cells, for source files
+    edges: Source = ""  #: connections, for source files
+    cells: Source = ""  #: cells, for source files
     #: cortical layer of cells for which the file gives none: L2/3
     cortical_layer: str | None = None
     unconnected: Literal["drop", "keep"] = "drop"  #: what to do with neurons without connections
@@ -72,6 +73,9 @@ class MicronsV1:
     # statistics
     seed: int = 0  #: seed of the column drawn from statistics
     calibrated: bool = True  #: scale drawn connections to the numbers counted in MICrONS
+
+    def __post_init__(self) -> None:
+        take_sources(self)
 
     def load(self) -> Graph:
         """Return the graph; raise `CompileError` if the requested source has none."""
@@ -143,8 +147,8 @@ class MicronsV1:
         from .microns_files import MicronsFiles
 
         return MicronsFiles(
-            edges=self.edges or "",
-            cells=self.cells or "",
+            edges=self.edges,
+            cells=self.cells,
             cortical_layer=self.cortical_layer,
             column=self.column,
             cell_type_source=self.cell_type_source,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from math import isfinite
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import duckdb
@@ -28,6 +28,17 @@ from connectome_compiler.options import spell
 from connectome_compiler.passes.assign_signs import AssignSigns
 from connectome_compiler.passes.drop_unconnected import DropUnconnected
 from connectome_compiler.passes.runner import Pass, run
+from connectome_compiler.sources import (
+    Data,
+    Names,
+    Place,
+    Source,
+    Sources,
+    called,
+    located,
+    stem,
+    take_sources,
+)
 
 from ._ask import unsaid
 from ._cell_tables import (
@@ -46,7 +57,9 @@ from ._cells import Kind, Words, believed, signs_by_class
 from ._connections import Connections, NoCountError, read_connections
 from ._evidence import Vouched, vouched
 from ._ids import SAMPLE_ROWS, ends_are_text, refuse_rounded
+from ._memory import in_python, is_bare, square_in_memory
 from ._names import CELL, ELECTRICAL, plain
+from ._presets import about, published
 from ._raw import Facts, Raw, has_text_ids, renamed
 from ._readers import Orientation, ReadOptions, reader_of
 from ._rules import SYNAPSES, Given, Said, recognise, refuse_unread_weights
@@ -110,11 +123,13 @@ class Table:
 
     name: ClassVar[str] = "table"
 
-    edges: str  #: file of connections: table, matrix, GraphML, SONATA, or JSON of flyvis
-    cells: str = ""  #: files of cells, separated by commas; empty: the ends of the connections
-    labels: str = ""  #: file of the names of a matrix's neurons, one per line, in their order
+    edges: Source  #: connections: a list, a matrix or a network
+    cells: Sources = ()  #: tables of cells, separated by commas; none: the ends of the connections
+    labels: Names = ""  #: names of a matrix's neurons, one per line, in their order
     #: published data set that the files come from
-    preset: Literal["auto", "none", "flywire", "codex", "malecns", "hemibrain", "neuprint"] = "auto"
+    preset: Literal[
+        "auto", "none", "flywire", "codex", "banc", "larva", "malecns", "hemibrain", "neuprint"
+    ] = "auto"
     pre: str = ""  #: column of the presynaptic neuron; empty: recognised by name
     post: str = ""  #: column of the postsynaptic neuron; empty: recognised by name
     weight: str = ""  #: column of the weight; empty: recognised by name; none: one synapse per row
@@ -154,7 +169,8 @@ class Table:
     evidence: Vouched = "unknown"  #: how the connections are known, on your word
 
     def __post_init__(self) -> None:
-        if not self.edges.strip():
+        take_sources(self)
+        if isinstance(self.edges, str) and not self.edges.strip():
             raise CompileError("table.edges", "is empty", "name a file of connections")
         if not (isfinite(self.min_weight) and self.min_weight >= 0):
             raise CompileError("table.min_weight", f"must be at least 0, not {self.min_weight}")
@@ -165,10 +181,18 @@ class Table:
         if self.unit and not self.unit.strip():
             raise CompileError("table.unit", "is empty", "for example synapses, sections or um2")
 
+    @staticmethod
+    def about(options: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+        """Return what is known of the published data set that ``options`` choose."""
+        return about(str(options.get("preset", "auto")))
+
     def load(self) -> Graph:
         """Read the files into one population; raise `CompileError` naming file, row and column."""
-        _refuse_remote([self.edges, self.cells, self.labels])
-        cell_paths = self.cell_paths
+        _refuse_remote([self.edges, *self.cells, self.labels])
+        with self._words():
+            return self._load(self.cell_paths)
+
+    def _load(self, cell_paths: list[Place]) -> Graph:
         steps: list[Step] = []
         with database() as db:
             given, tables = self._open(db, self.edges_path, steps)
@@ -189,31 +213,45 @@ class Table:
         return outline(self)
 
     @property
-    def edges_path(self) -> Path:
-        """The file of connections."""
-        return Path(self.edges)
+    def edges_path(self) -> Place:
+        """The connections: a file, or data in memory."""
+        return located(self.edges)
 
     @property
-    def cell_paths(self) -> list[Path]:
-        """The files of cells."""
-        return [Path(part.strip()) for part in self.cells.split(",") if part.strip()]
+    def cell_paths(self) -> list[Place]:
+        """The cells: files, or data in memory."""
+        return [located(part) for part in self.cells]
 
     def opened(self, db: duckdb.DuckDBPyConnection) -> Given:
         """Open the connections in a database, and tell what their columns mean."""
-        return self._open(db, self.edges_path, [])[0]
+        with self._words():
+            return self._open(db, self.edges_path, [])[0]
+
+    @contextmanager
+    def _words(self) -> Iterator[None]:
+        """Spell the options in hints as Python does where data come from there."""
+        try:
+            yield
+        except CompileError as error:
+            if any(isinstance(given, Data) for given in (self.edges, self.labels, *self.cells)):
+                error.hint = in_python(error.hint)
+            raise
 
     # --- opening ----------------------------------------------------------------------------------
 
     def _open(
-        self, db: duckdb.DuckDBPyConnection, path: Path, steps: list[Step]
+        self, db: duckdb.DuckDBPyConnection, path: Place, steps: list[Step]
     ) -> tuple[Given, list[CellSource]]:
         """Open the connections, and cells in the same file; tell what the columns mean."""
         options = ReadOptions(**{f.name: getattr(self, f.name) for f in fields(ReadOptions)})
         reader = None if self._is_list(path) else reader_of(path, options)
+        if reader and "orientation" in reader.options and (known_one := published(self.preset)):
+            options = replace(options, orientation=options.orientation or known_one.orientation)
         said = Said(**{f.name: getattr(self, f.name) for f in fields(Said)})
         if reader is None:
             facts = Facts()
-            self._refuse_useless(path, facts.what, (*USED["list"], *OF_TEXT))
+            of_text = OF_TEXT if is_bare(path) else OF_TEXT[1:]
+            self._refuse_useless(path, facts.what, (*USED["list"], *of_text))
             table = open_table(db, path, "edges", self.header)
             table = replace(table, decimal=self.decimal)
             return Given(recognise(db, table, facts, said), facts), []
@@ -246,23 +284,25 @@ class Table:
         return Given(known, facts, raw.evidence), own
 
     def _refuse_useless(
-        self, path: Path, what: str, used: tuple[str, ...], named: tuple[str, ...] = ()
+        self, path: Place, what: str, used: tuple[str, ...], named: tuple[str, ...] = ()
     ) -> None:
         """Raise `CompileError` for an option that the source has no use for."""
         for option in (*USED["list"], *SOURCES):
             value = getattr(self, option)
             if option in used or value in ("", "auto") or (option == "kind" and value == "none"):
                 continue
-            problem = f"does not apply to {path.name}, which is {what}"
+            if option == "preset" and "orientation" in used and published(value):
+                continue
+            problem = f"does not apply to {called(path)}, which is {what}"
             hint = f"leave it out; options for {what}: {', '.join(named or used) or 'none'}"
             raise CompileError(f"table.{option}", problem, hint)
 
-    def _is_list(self, path: Path) -> bool:
+    def _is_list(self, path: Place) -> bool:
         """Whether a block of numbers is a list of connections; ask where it could be a matrix.
 
         Two rows of two numbers, or three of three, are both, unless a blank or 0 ends a row.
         """
-        rows = square_of_numbers(path)
+        rows = square_in_memory(path) if isinstance(path, Data) else square_of_numbers(path)
         if not rows or (self.header == "none" and self.orientation):
             return False
         if self.header or self.pre or self.post:
@@ -278,14 +318,14 @@ class Table:
             ("header=none --set orientation=post-pre", "a matrix whose rows are postsynaptic"),
         )
 
-    def _named(self, path: Path, raw: Raw) -> Raw:
+    def _named(self, path: Place, raw: Raw) -> Raw:
         """Return a source whose neurons have the names in ``labels``, or in a column of theirs."""
         own, chosen = raw.facts.cell_id, self.cell_id
         if raw.cells is None or not own:
             return raw
         if self.labels:
-            names = read_labels(Path(self.labels), raw.cells.num_rows)
-            return renamed(raw, names, self.labels)
+            names = read_labels(located(self.labels), raw.cells.num_rows)
+            return renamed(raw, names, str(self.labels))
         if chosen not in ("", ORDER, own) and chosen in raw.cells.column_names:
             names = raw.cells.column(chosen).combine_chunks()
             return renamed(raw, names, f"{path}, column {chosen} of the nodes")
@@ -294,7 +334,7 @@ class Table:
     def _open_cells(
         self,
         db: duckdb.DuckDBPyConnection,
-        path: Path,
+        path: Place,
         name: str,
         before: list[CellSource],
         facts: Facts,
@@ -309,7 +349,8 @@ class Table:
             return table, self.cell_id if table.find(self.cell_id) else ""
         if not reader.has_cells:
             problem = f"is {reader.what}, not a table of cells"
-            raise CompileError(str(path), problem, "export it as CSV")
+            hint = "give a frame" if isinstance(path, Data) else "export it as CSV"
+            raise CompileError(str(path), problem, f"{hint} with a column of their ids")
         raw = reader.load(path, ReadOptions(sheet=self.sheet, header="first"))
         if raw.facts.shape == "list":
             steps.append(_read_step(path, reader.what, raw.notes))
@@ -391,7 +432,7 @@ class Table:
         pairs: _Pairs,
         votes: Words | None,
         steps: list[Step],
-        cell_paths: list[Path],
+        cell_paths: list[Place],
     ) -> Graph:
         given, cells = source.given, source.cells
         path, preset = given.edges.table.path, given.preset
@@ -455,7 +496,7 @@ class Table:
             if (value := getattr(self, name)) not in ("", "error", "auto"):
                 shown[name] = value
         spelled = [f"{name}={spell(value)}" for name, value in shown.items()]
-        return ", ".join([f"edges={Path(self.edges).name}", *spelled])
+        return ", ".join([f"edges={located(self.edges).name}", *spelled])
 
     def _notes(self, given: Given, found: Connections) -> list[str]:
         """Report what was left out, merged or repeated, and then what was read."""
@@ -577,23 +618,24 @@ class Table:
         return told
 
     def _provenance(
-        self, given: Given, signed: bool, steps: tuple[Step, ...], cell_paths: list[Path]
+        self, given: Given, signed: bool, steps: tuple[Step, ...], cell_paths: list[Place]
     ) -> Provenance:
         paths = [given.edges.table.path, *self._labels(), *cell_paths]
         preset, layout = given.preset, given.layout
-        stem = paths[0].name.split(".")[0]
-        dataset = preset.dataset if preset else f"table:{stem}"
+        dataset = preset.dataset if preset else f"table:{stem(paths[0])}"
         evidence = self._evidence(given)
         if evidence is Evidence.MODELLED:  # must not have the name of the measured data set
             dataset += "-modelled"
         cited: tuple[str, ...] = (self.citation,) if self.citation else ()
-        if preset is not None and layout is not None:
-            cited += preset.citations + layout.citations
+        if preset is not None:
+            cited += preset.citations + (layout.citations if layout else ())
         return Provenance(
             dataset=self.dataset or dataset,
             title=self.title
             or (
-                preset.title if preset else f"Connections of {' and '.join(p.name for p in paths)}"
+                preset.title
+                if preset
+                else f"Connections of {' and '.join(called(p) for p in paths)}"
             ),
             connectivity=evidence,
             signs=Evidence.PREDICTED if signed else Evidence.NONE,
@@ -604,8 +646,8 @@ class Table:
             steps=steps,
         )
 
-    def _labels(self) -> list[Path]:
-        return [Path(self.labels)] if self.labels else []
+    def _labels(self) -> list[Place]:
+        return [located(self.labels)] if self.labels else []
 
 
 # Options that are told with the connections where they are set.
@@ -638,15 +680,15 @@ SYMMETRIC = (
 )
 
 
-def _refuse_remote(given: Iterable[str]) -> None:
+def _refuse_remote(given: Iterable[Any]) -> None:
     """Raise `CompileError` for an address instead of a file."""
     for path in given:
-        if "://" in path:
+        if isinstance(path, str) and "://" in path:
             hint = "download it first: curl -LO ADDRESS, or a browser"
             raise CompileError(path, "is an address; files are read from this machine", hint)
 
 
-def _read_step(path: Path, what: str, notes: tuple[str, ...]) -> Step:
+def _read_step(path: Place, what: str, notes: tuple[str, ...]) -> Step:
     return Step.first("read-file", path.name, 0, 0, (f"is {what}", *notes))
 
 
