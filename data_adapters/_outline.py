@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Protocol
 
 import duckdb
 
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Graph
+from connectome_compiler.sources import Place
 from connectome_compiler.text import table as laid_out
 from connectome_compiler.text import wrapped
 
@@ -29,12 +29,12 @@ class Source(Protocol):
         """Which line of a text names its columns."""
 
     @property
-    def edges_path(self) -> Path:
-        """The file of connections."""
+    def edges_path(self) -> Place:
+        """The file, or data in memory, of connections."""
 
     @property
-    def cell_paths(self) -> list[Path]:
-        """The files of cells."""
+    def cell_paths(self) -> list[Place]:
+        """The files, or data in memory, of cells."""
 
     def opened(self, db: duckdb.DuckDBPyConnection) -> Given:
         """Open the connections, and tell what their columns mean."""

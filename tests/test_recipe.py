@@ -354,10 +354,15 @@ def test_options_of_a_pass_that_is_left_out_have_no_effect() -> None:
     load_recipe("synthetic", rank=3, start="low-rank").make()
 
 
+def needed(name: str) -> dict[str, str]:
+    """Return the options without which a recipe cannot be made."""
+    return {"edges": "edges.csv"} if load_recipe(name).source.use == "table" else {}
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_no_pass_of_a_shipped_recipe_is_there_for_nothing(name: str) -> None:
     """Those that do something only if asked to are left out until then."""
-    given = {"edges": "edges.csv"} if name == "table" else {}
+    given = needed(name)
     idle = {"select-neurons", "drop-weak-connections", "null-model", "sign-channels"}
     assert not idle & set(load_recipe(name, given).make().ids)
 
@@ -552,7 +557,7 @@ def test_a_setting_counts_once() -> None:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_shipped_recipes_are_valid_and_their_options_reach_a_field(name: str) -> None:
-    required = {"edges": "edges.csv"} if name == "table" else {}
+    required = needed(name)
     recipe = load_recipe(name, required)
     assert recipe.name == name
     assert recipe.title == shipped()[name]
@@ -573,7 +578,7 @@ def test_the_shipped_recipes_are_those_of_the_issue() -> None:
 
 @pytest.mark.parametrize("name", [n for n in recipe_names() if "null" in load_recipe(n).aliases])
 def test_one_word_is_the_seed_of_all_that_is_drawn(name: str) -> None:
-    given = {"edges": "edges.csv"} if name == "table" else {}
+    given = needed(name)
 
     def seeds(**settings: int) -> tuple[int, int | None]:
         recipe = load_recipe(name, {**given, "null": "degrees", **settings})

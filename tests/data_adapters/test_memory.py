@@ -668,6 +668,12 @@ def test_it_is_the_same_recipe_from_the_command_line(tmp_path: Path) -> None:
     assert cc.load_graph(changed, after="source") == by_word.load()
 
 
+def test_an_outline_shows_data_in_memory() -> None:
+    shown = Table(EDGES, CELLS).outline()
+    assert "from memory: a table" in shown
+    assert "read as 3 neurons" in shown
+
+
 # --- other adapters -------------------------------------------------------------------------------
 
 
@@ -686,29 +692,20 @@ def test_the_column_reads_frames() -> None:
 
 
 def test_areas_are_read_from_frames(tmp_path: Path) -> None:
-    areas = pd.DataFrame(
-        {
-            "area": ["VISp", "VISp"],
-            "layer": ["L4", "L2/3"],
-            "n_neurons": [10, 20],
-            "output": [1, None],
-        }
-    )
-    areas.to_csv(tmp_path / "p.csv", index=False)
-    probabilities = pd.DataFrame(
-        {"pre_layer": ["L4"], "post_layer": ["L2/3"], "probability": [0.5], "width_um": [100.0]}
-    )
-    probabilities.to_csv(tmp_path / "i.csv", index=False)
-    between = pd.DataFrame({"pre": ["input"], "post": ["VISpL4"], "width": [50.0]})
-    between.to_csv(tmp_path / "b.csv", index=False)
+    columns = {"area": ["LGN", "V1", "V1"], "layer": ["", "4", "2/3"], "n_neurons": [400, 900, 900]}
+    areas = pd.DataFrame({**columns, "output": [None, None, 1], "surface_mm2": [None, 0.5, 0.5]})
+    within = pd.DataFrame({"pre_layer": ["4"], "post_layer": ["2/3"], "probability": [0.2]})
+    within["width_um"] = 100
+    ends = {"pre": ["input", "LGN"], "post": ["LGN", "V14"], "width": [2, 1], "unit": ["px", "px"]}
+    between = pd.DataFrame({**ends, "in_degree": [None, 9], "peak": [0.5, 1.0]})
+    for name, frame in (("p", areas), ("i", within), ("b", between)):
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
     expected = Mesoscale(tmp_path / "p.csv", tmp_path / "i.csv", tmp_path / "b.csv").load()
-    made = Mesoscale(areas, pl.from_pandas(probabilities), between).load()
+    made = Mesoscale(areas, pl.from_pandas(within), between).load()
     assert made.digest() == expected.digest()
     assert made.provenance.dataset == "mesoscale:memory"
-    with pytest.raises(
-        CompileError, match=r"populations \(pandas frame, 2 x 4\), row 2, column n_"
-    ):
-        Mesoscale(areas.assign(n_neurons=[10, "x"]), probabilities, between).load()
+    with pytest.raises(CompileError, match=r"populations \(pandas frame, 3 x 5\), row 2, col"):
+        Mesoscale(areas.assign(n_neurons=[10, "x", 3]), within, between).load()
 
 
 # --- random frames --------------------------------------------------------------------------------

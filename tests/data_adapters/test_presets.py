@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,11 +13,14 @@ import pyarrow.feather as pf
 import pytest
 from references import edges
 
-from connectome_compiler.data_adapters._presets import PRESETS, find_preset, role_of
+from connectome_compiler.data_adapters._presets import PRESETS, about, find_preset, role_of
 from connectome_compiler.data_adapters.table import Table
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Graph
+from connectome_compiler.recipe import load_recipe, shipped
+from connectome_compiler.views import catalogue
 
+ROOT = Path(__file__).parents[2]
 A, B, C, D = (720575940600000000 + k for k in (27034171, 21039145, 38471639, 5567277))
 
 
@@ -342,6 +346,84 @@ def test_neuprint_node_properties(tmp_path: Path) -> None:
     assert column(graph, "post") == [6, 8]
 
 
+def test_the_larva_is_read_in_each_layout(tmp_path: Path) -> None:
+    compartments = csv(
+        tmp_path / "a", "pre_id,post_id,pre_class_label,post_class_label,syn_num,excitation_type",
+        (29, 37365, "AXON", "DENDRITE", 2, 1), (29, 37365, "AXON", "AXON", 1, 1),
+        (37365, 29, "AXON", "DENDRITE", 2, 0),
+    )  # fmt: skip
+    listed = csv(tmp_path / "b", "pre,post,weight", (29, 37365, 3), (37365, 29, 2))
+    matrix = csv(tmp_path / "c", ",29,37365", (29, 0, 3), (37365, 2, 0))
+    cells = csv(
+        tmp_path / "d", "id,name,class,subclass,group,io,hemisphere,pair",
+        (29, "KC #0", "KC", "", "KCs", "inter", "R", -1),
+        (37365, "Rh6", "sens", "", "", "", "L", -1),
+    )  # fmt: skip
+    for path, papers in ((compartments, 1), (listed, 2), (matrix, 1)):
+        graph = Table(path, preset="larva").load()
+        assert weights(graph) == {(29, 37365): 3, (37365, 29): 2}
+        assert graph.provenance.dataset == "larva-winding2023"
+        assert len(graph.provenance.citations) == papers
+        assert "Winding et al." in graph.provenance.citations[0]
+    graph = Table(listed, cells, preset="larva").load()
+    assert column_by_id(graph, "cell_class") == {29: "KC", 37365: "sens"}
+    other = Table(matrix, preset="larva", orientation="post-pre").load()
+    assert weights(other) == {(37365, 29): 3, (29, 37365): 2}
+    with pytest.raises(CompileError, match=r"preset: does not apply to c, which is an adjacency"):
+        Table(matrix, preset="flywire", orientation="pre-post").load()
+
+
+def test_banc_is_read_from_its_edge_list_and_from_codex(tmp_path: Path) -> None:
+    simple = feather(
+        tmp_path / "e", "pre,post,count,norm,total_input",
+        (str(A), str(B), 3, 0.5, 6), (str(B), str(A), 2, 0.4, 5),
+    )  # fmt: skip
+    meta = feather(
+        tmp_path / "m", "root_id,flow,super_class,cell_class,cell_type,neurotransmitter_predicted",
+        (str(A), "afferent", "sensory", "x", "y", "acetylcholine"),
+        (str(B), "efferent", "motor", "x", "z", "gaba"),
+    )  # fmt: skip
+    graph = Table(simple, meta, preset="banc").load()
+    assert weights(graph) == {(A, B): 3, (B, A): 2}
+    assert column_by_id(graph, "role") == {A: "sensory", B: "motor"}
+    assert graph.provenance.dataset == "banc"
+    assert graph.provenance.licence == "CC BY 4.0"
+    codex = csv(
+        tmp_path / "x", "Pre Root ID,Post Root ID,Neuropil,Syn Count,NT Type",
+        (A, B, "AL", 1, "ACH"), (A, B, "LH", 2, "ACH"), (B, A, "AL", 2, "GABA"),
+    )  # fmt: skip
+    assert weights(Table(codex, preset="banc").load()) == {(A, B): 3, (B, A): 2}
+
+
+@pytest.mark.parametrize("name", ["larva", "flywire", "banc", "malecns", "hemibrain"])
+def test_a_named_recipe_says_what_to_download_and_how_to_cite_it(name: str) -> None:
+    preset = PRESETS[name]
+    told = " ".join(catalogue.one(name).split())
+    for fact in (preset.page, preset.files, preset.licence, *preset.citations):
+        assert fact in told
+    title = shipped()[name]
+    assert title.rpartition(" ")[2] in preset.page  # the page that `ccompile list` names
+    with pytest.raises(CompileError) as caught:
+        load_recipe(name).make()
+    assert caught.value.where == "edges"
+    assert f"download from {preset.page}; then --set edges=FILE" in caught.value.hint
+    source = load_recipe(name, edges="e.csv").make().source
+    assert (source.preset, source.edges) == (name, "e.csv")
+    page = re.search(r"https://\S+?(?=[,\s]|$)", preset.page)
+    assert page
+    assert page[0] in (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+
+
+def test_a_hint_without_a_preset_names_the_option_alone() -> None:
+    with pytest.raises(CompileError) as caught:
+        load_recipe("table").make()
+    assert caught.value.hint == "--set edges=FILE"
+    with pytest.raises(CompileError) as caught:
+        load_recipe("table", preset="malecns").make()
+    assert "male-cns.janelia.org" in caught.value.hint
+    assert about("neuprint") == about("auto") == ()
+
+
 def test_a_preset_that_does_not_fit_says_what_would(codex: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(CompileError, match="is not a connection table of preset malecns") as e:
         Table(codex["edges"], preset="malecns").load()
@@ -354,10 +436,11 @@ def test_a_preset_that_does_not_fit_says_what_would(codex: dict[str, str], tmp_p
 def test_presets_are_found_by_header_alone() -> None:
     for preset in PRESETS.values():
         for layout in preset.edges:
-            found = find_preset("auto", "file", [*layout.header, "more"])
-            assert found is not None
-            assert found[1] is layout
-            assert preset.name in (found[0].name, "hemibrain")
+            found = find_preset(preset.name, "file", [*layout.header, "more"])
+            assert found == (preset, layout)
+            if preset.name in ("hemibrain", "banc", "larva"):  # others have the same columns
+                continue
+            assert find_preset("auto", "file", [*layout.header, "more"]) == (preset, layout)
             assert find_preset("none", "file", layout.header) is None
     assert find_preset("auto", "file", ["pre_root_id", "post_root_id", "syn_count"]) is None
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from connectome_compiler import load_graph
 from connectome_compiler.data_adapters._ask import UnsaidError
 from connectome_compiler.data_adapters.table import Table
 from connectome_compiler.errors import CompileError
@@ -46,6 +47,21 @@ def asked(**options: Any) -> list[str]:
 def test_larva() -> None:
     edges, cells = (real(f"larva_localconnectome_{x}.csv") for x in ("edges", "neurons"))
     assert counts(Table(edges, cells).load()) == (2956, 110_677, 352_611)
+
+
+def test_larva_by_its_recipe() -> None:
+    edges, cells = (real(f"larva_localconnectome_{x}.csv") for x in ("edges", "neurons"))
+    graph = load_graph("larva", after="source", edges=edges, cells=cells)
+    assert counts(graph) == (2956, 110_677, 352_611)
+    frames = load_graph(
+        "larva", after="source", edges=pd.read_csv(edges), cells=pd.read_csv(cells).set_index("id")
+    )
+    assert frames == graph
+    folder = Path(edges).parents[1] / "drosophila_larva_winding2023"
+    if folder.is_dir():
+        paths = {"edges": folder / "edges.csv.gz", "cells": folder / "neurons.csv.gz"}
+        graph = load_graph("larva", after="source", **paths)
+        assert counts(graph) == (3013, 111_243, 353_859)
 
 
 def test_worm_of_openworm() -> None:
