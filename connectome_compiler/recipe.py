@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from connectome_compiler.errors import (
     CompileError,
@@ -32,6 +32,7 @@ from connectome_compiler.options import (
     placeholder,
     required,
 )
+from connectome_compiler.own_code import FILE
 from connectome_compiler.reading import read_bytes
 from connectome_compiler.registry import Kind, find, known, recipe_names, recipe_text
 from connectome_compiler.sources import data
@@ -60,6 +61,7 @@ class Stage:
     # A pass with fields here is left out while all of them have these values.
     off: dict[str, Any] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)  # the names by which the user set fields
+    anchor: str = ""  # the stage after which it was added to a recipe
 
     def make(self) -> Any:
         """Return the configured adapter, pass or template."""
@@ -74,6 +76,13 @@ class Stage:
     def runs(self, made: Any) -> bool:
         """Whether the pass ``made`` from this stage is run."""
         return not self.off or any(getattr(made, key) != value for key, value in self.off.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Stands for a stage that cannot be read, so that the rest of its recipe is checked."""
+
+    name: ClassVar[str] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +137,16 @@ class Recipe:
         """
         faults = Faults()
         recipe = self._having(settings, faults)
+        recipe._note_values(faults)
         faults.raise_any()
         return recipe
+
+    def _note_values(self, faults: Faults) -> None:
+        """Add wrong values to ``faults`` of names, if any; alone, they are told when it is made."""
+        for stage in self.stages.values() if faults.errors else ():
+            with faults.noted():
+                if all(key in stage.options for key in required(stage.cls)):
+                    self.made(stage)
 
     def _having(self, settings: Mapping[str, Any], faults: Faults) -> Recipe:
         """Return the recipe with those options set that can be; the others are noted."""
@@ -161,9 +178,13 @@ class Recipe:
                 ways = _listed([f"{id_}.{key}" for id_ in several], "or")
                 problem = f"is an option of {_listed(several, 'and')}"
                 raise CompileError(f"{where}: option {key!r}", problem, f"set {ways}")
+            if not nearest(key, options) and any(s.cls is Unread for s in self.stages.values()):
+                return ()  # it may be an option of what could not be read, which is reported
             raise UnknownNameError.among(f"{where}: option", key, options)
         if stage_id not in self.stages:
             raise UnknownNameError.among(f"{where}: stage", stage_id, self.stages)
+        if self.stages[stage_id].cls is Unread:
+            return ()
         must_exist(f"{where}: {stage_id}", self.stages[stage_id].cls, option)
         return (key,)
 
@@ -192,8 +213,9 @@ class Recipe:
         called: str | None = None,
         **options: Any,
     ) -> Recipe:
-        """Return the recipe with one more pass, directly after or before the named stage.
+        """Return the recipe with one more pass, after or before the named stage.
 
+        Passes added after the same stage run in the order in which they were added.
         ``use`` is a pass's name, ``"FILE.py:NAME"``, a class, or a pass that has been made;
         ``options`` are its fields. ``called`` is its name in this recipe, if not its own.
         """
@@ -212,7 +234,7 @@ class Recipe:
                 must_exist(f"{where}: {cls.name}", cls, key)
             stage = Stage("pass", cls.name, cls.name, cls, {**own, **options})
         stage = replace(stage, id=called or stage.id)
-        return self._with(where, stage, after, before, (), 'called="..."')
+        return self._with(where, stage, after, before, 'called="..."')
 
     def _with(
         self,
@@ -220,10 +242,9 @@ class Recipe:
         stage: Stage,
         after: str | None,
         before: str | None,
-        added: Sequence[str],
         naming: str = 'id = "..."',
     ) -> Recipe:
-        """Return the recipe with ``stage``: behind those ``added`` at its place already."""
+        """Return the recipe with ``stage``, behind those that were added at its place already."""
         order = list(self.stages)
         place = f"{where}: pass {stage.use}"
         if (after is None) == (before is None):
@@ -244,8 +265,12 @@ class Recipe:
             hint = "".join(waits[:1]) + f"give this one another id: {naming}"
             raise CompileError(place, f"is already in the recipe, as {stage.id!r}", hint)
         at = order.index(anchor) - (before is not None)  # of the passes: the source is none
-        while before is None and at + 1 < len(order) and order[at + 1] in added:
-            at += 1
+        if before is None:
+            here = {anchor}
+            while at < len(self.passes) and self.passes[at].anchor in here:
+                here.add(self.passes[at].id)
+                at += 1
+            stage = replace(stage, anchor=anchor)
         return replace(self, passes=(*self.passes[:at], stage, *self.passes[at:]))
 
     def make(self) -> Made:
@@ -361,7 +386,6 @@ def as_settings(
 
 def _with_passes(recipe: Recipe, passes: Iterable[str]) -> Recipe:
     """Return the recipe with more passes: ``keep-core after source as core``."""
-    added: list[str] = []
     for text in passes:
         where = f"--pass {text!r}"
         found = PLACED.fullmatch(text.strip())
@@ -370,14 +394,9 @@ def _with_passes(recipe: Recipe, passes: Iterable[str]) -> Recipe:
             raise CompileError(where, "is not PASS after STAGE, or PASS before STAGE", hint)
         stage = _stage(where, "pass", None, {"use": found["use"]}, Path())
         stage = replace(stage, id=found["id"] or stage.id)
-        side, naming = _side(found["side"], found["anchor"]), "... as NAME"
-        recipe = recipe._with(where, stage, **side, added=added, naming=naming)
-        added.append(stage.id)
+        side = {"after": None, "before": None, found["side"]: found["anchor"]}
+        recipe = recipe._with(where, stage, **side, naming="... as NAME")
     return recipe
-
-
-def _side(side: str, anchor: str) -> dict[str, str | None]:
-    return {"after": None, "before": None, side: anchor}
 
 
 def _texts(settings: Iterable[str]) -> list[str]:
@@ -444,10 +463,11 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
         raise CompileError(where, "contains a number with too many digits") from error
     _must_be_shallow(where, page)
     faults = Faults()
-    for key in page:
+    for key in [key for key in page if key not in KEYS]:
         with faults.noted():
-            if key not in KEYS:
-                raise UnknownNameError.among(f"{where}: key", key, KEYS)
+            if (close := nearest(key, KEYS)) not in page:  # it is read as what it probably means
+                page[close] = page[key]
+            raise UnknownNameError.among(f"{where}: key", key, KEYS)
     name, title = Path(where).stem, ""
     with faults.noted():
         name = _text(where, page, "name", name)
@@ -457,8 +477,6 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
             )
     with faults.noted():
         title = _text(where, page, "title", "")
-    strangers = [k for k, v in page.items() if k not in KEYS and isinstance(v, dict | list)]
-    n_before = len(faults.errors)
     read = _extending if "extends" in page else _whole
     recipe = read(where, page, children, faults)
     if recipe is None:
@@ -471,35 +489,24 @@ def parse(where: str, text: str, children: tuple[str, ...] = ()) -> Recipe:
         recipe = _with_aliases(where, recipe, aliases, faults)
     with faults.noted():
         changes = _flat(_table(where, page, "set"))
-        if (
-            strangers or len(faults.errors) > n_before
-        ):  # the name may belong to a part that could not be read
-            known_names = {*recipe.options} - ({*aliases} - {*recipe.aliases})
-            changes = {k: v for k, v in changes.items() if "." in k or k in known_names}
-        recipe = recipe._having(changes, faults)
-    if faults.errors:  # other errors are reported with it, except options that may still be set
-        for stage in recipe.stages.values():
-            with faults.noted():
-                if all(key in stage.options for key in required(stage.cls)):
-                    recipe.made(stage)
+        wrong = {*aliases} - {*recipe.aliases}
+        recipe = recipe._having({k: v for k, v in changes.items() if k not in wrong}, faults)
+    recipe._note_values(faults)
     faults.raise_any()
     return recipe
 
 
-def _whole(
-    where: str, page: dict[str, Any], children: tuple[str, ...], faults: Faults
-) -> Recipe | None:
-    """Return the recipe that a page spells out, or None, with errors noted, if it is incomplete."""
+def _whole(where: str, page: dict[str, Any], children: tuple[str, ...], faults: Faults) -> Recipe:
+    """Return the recipe that a page spells out; what cannot be read is noted."""
     folder = Path(where).parent
-    ends: dict[Kind, Stage] = {}
-    kinds: dict[Kind, str] = {"adapter": "source", "template": "template"}
-    for kind, key in kinds.items():
+    ends = {}
+    kinds: dict[str, Kind] = {"source": "adapter", "template": "template"}
+    for key, kind in kinds.items():
+        ends[key] = Stage(kind, "", key, Unread)
         with faults.noted():
-            if key not in page and any(nearest(k, (key,)) for k in page if k not in KEYS):
-                continue  # it is misspelled, which is reported
             if key not in page:
                 raise CompileError(where, f"has no [{key}]")
-            ends[kind] = _stage(where, kind, key, _table(where, page, key), folder, faults)
+            ends[key] = _stage(where, kind, key, _table(where, page, key), folder, faults)
     passes = []
     for entry in _entries(where, page, faults):
         with faults.noted():
@@ -510,16 +517,15 @@ def _whole(
                         "passes run in the order in which they are listed",
                     )
                     raise CompileError(f"{where}: pass {entry.get('use', '')}", problem, hint)
-            passes.append(_stage(where, "pass", None, entry, folder, faults))
-    if len(ends) < 2:
-        return None
-    ids = [s.id for s in (ends["adapter"], *passes, ends["template"])]
+        own = {key: value for key, value in entry.items() if key not in ("after", "before")}
+        passes.append(_read_pass(where, own, folder, faults))
+    ids = [s.id for s in (ends["source"], *passes, ends["template"])]
     for k, repeated in enumerate(ids):
         with faults.noted():
             if repeated in ids[:k]:
                 problem, hint = f"{repeated!r} occurs twice", 'give one another id = "..."'
                 raise CompileError(where, problem, hint)
-    return Recipe("", "", ends["adapter"], tuple(passes), ends["template"], {})
+    return Recipe("", "", ends["source"], tuple(passes), ends["template"], {})
 
 
 def _extending(
@@ -537,15 +543,15 @@ def _extending(
         if other.endswith(SUFFIX):  # a path in a file starts where the file is
             other = str(Path(where).parent / other)
         recipe = _load(other, (*children, where))
-    added: list[str] = []
     for given in _entries(where, page, faults):
         entry = dict(given)
-        with faults.noted():
-            side = {key: entry.pop(key, None) for key in ("after", "before")}
-            stage = _stage(where, "pass", None, entry, Path(where).parent, faults)
-            if recipe is not None:
-                recipe = recipe._with(where, stage, **side, added=added)
-                added.append(stage.id)
+        side = {key: entry.pop(key, None) for key in ("after", "before")}
+        stage = _read_pass(where, entry, Path(where).parent, faults)
+        if recipe is not None:
+            with faults.noted():
+                recipe = recipe._with(where, stage, **side)
+            if stage.id not in recipe.stages:  # it has no place, but its options are known
+                recipe = replace(recipe, passes=(*recipe.passes, stage))
     return recipe
 
 
@@ -594,7 +600,8 @@ def _alias(place: str, recipe: Recipe, given: Any) -> tuple[str, ...]:
         id_, _, option = path.rpartition(".")
         if id_ not in recipe.stages:
             raise UnknownNameError.among(f"{place}: stage", id_, recipe.stages)
-        must_exist(place, recipe.stages[id_].cls, option)
+        if recipe.stages[id_].cls is not Unread:
+            must_exist(place, recipe.stages[id_].cls, option)
     return paths
 
 
@@ -615,6 +622,13 @@ def parse_settings(texts: Sequence[str]) -> dict[str, Raw]:
     return settings
 
 
+def _read_pass(where: str, entry: Mapping[str, Any], folder: Path, faults: Faults) -> Stage:
+    """Return the pass of a table, or what stands for it, with its error noted."""
+    with faults.noted():
+        return _stage(where, "pass", None, entry, folder, faults)
+    return Stage("pass", "", str(entry.get("id", entry.get("use", "pass"))), Unread)
+
+
 def _stage(
     where: str,
     kind: Kind,
@@ -623,9 +637,9 @@ def _stage(
     folder: Path,
     faults: Faults | None = None,
 ) -> Stage:
-    """Return the stage of a table; its unknown options are noted in ``faults``, if given.
+    """Return the stage of a table; its unknown names are noted in ``faults``, if given.
 
-    ``folder`` is where paths to files start.
+    It is then read as what it probably means. ``folder`` is where paths to files start.
     """
     options = dict(entry)
     use = options.pop("use", None)
@@ -634,6 +648,11 @@ def _stage(
         raise CompileError(
             f"{where}: {id_ or kind}", problem, f'for example use = "{_EXAMPLE[kind]}"'
         )
+    close = "" if FILE.fullmatch(use) else nearest(use, known(kind))
+    if faults is not None and close not in ("", use):
+        with faults.noted():
+            find(kind, use, where, folder)
+        use = close
     cls = find(kind, use, where, folder)
     name = use if use in known(kind) else cls.name
     own = id_ or options.pop("id", name)
@@ -653,6 +672,8 @@ def _stage(
     else:
         faults.errors += found.errors
     defaults = option_defaults(cls)
+    for key in [key for key in options if key not in defaults]:
+        options.setdefault(nearest(key, defaults), options[key])
     options = {key: value for key, value in options.items() if key in defaults}
     off = {key: options.get(key, defaults[key]) for key in when if key in defaults}
     off = {key: tuple(v) if isinstance(v, list) else v for key, v in off.items()}  # as fields do

@@ -460,6 +460,16 @@ def test_passes_are_added_in_python() -> None:
         recipe.with_pass(KeepCore(), after="thin", degre="in")
 
 
+def test_passes_added_after_one_stage_run_in_the_order_in_which_they_were_added() -> None:
+    recipe = parse("toy.toml", GOOD)
+    for id_, anchor in (("a", "source"), ("b", "source"), ("c", "a"), ("d", "source"), ("e", "a")):
+        recipe = recipe.with_pass(KeepCore(), after=anchor, called=id_)
+    assert recipe.make().ids == (*"aceb", "d", "drop-autapses", "thin")
+    for id_ in "xy":
+        recipe = recipe.with_pass(KeepCore(), before="drop-autapses", called=id_)
+    assert recipe.with_pass(KeepCore(), after="d", called="z").make().ids[3:8] == tuple("bdzxy")
+
+
 # --- all faults at once ---------------------------------------------------------------------------
 
 
@@ -476,9 +486,10 @@ def test_all_faults_of_a_recipe_are_told_at_once() -> None:
     with pytest.raises(CompileError) as caught:
         parse("toy.toml", page)
     told = str(caught.value)
-    for words in ("'titel'", "'sed'", "'drop-autapse'", "'sauce'", "'step'", "class_name: is 5"):
+    names = ("titel", "sed", "drop-autapse", "sauce", "step", "last")
+    for words in (*map(repr, names), "class_name: is 5"):
         assert words in told
-    assert told.startswith("7 errors:\n  toy.toml: key 'titel': no such name\n    hint: did you")
+    assert told.startswith("8 errors:\n  toy.toml: key 'titel': no such name\n    hint: did you")
     assert "thin.min_weight: must be finite and at least 0, not -2.0" in told
 
 
@@ -499,6 +510,70 @@ def test_a_fault_elsewhere_hides_no_unknown_name() -> None:
     assert [e.where for e in caught.value.errors] == [
         "toy.toml: key 'titel'",
         "recipe toy: option 'last'",
+    ]
+
+
+def test_a_stage_that_cannot_be_read_hides_nothing_else() -> None:
+    """It is read as what its name probably means, or else what may belong to it is left alone."""
+    page = GOOD.replace('"drop-autapses"', '"drop-autapse"\nid = 3').replace("[source]", "[sorce]")
+    page = page.replace("seed = 3", "sed = 3").replace("min_weight = 2", "min_weigth = -2")
+    page = page.replace("least = 3", "nonsense = 3\ncalibratd = false\nclass_name = 5")
+    with pytest.raises(RecipeError) as caught:
+        parse("toy.toml", page)
+    assert [(e.where, e.hint) for e in caught.value.errors if "nonsense" not in e.where] == [
+        ("toy.toml: key 'sorce'", "did you mean 'source'?"),
+        ("toy.toml: source: option 'sed'", "did you mean 'seed'?"),
+        ("toy.toml: pass 'drop-autapse'", "did you mean 'drop-autapses'?"),
+        ("toy.toml: pass drop-autapses", ""),  # id must be a name, not 3
+        ("toy.toml: thin: option 'min_weigth'", "did you mean 'min_weight'?"),
+        ("recipe toy: option 'calibratd'", "did you mean 'calibrated'?"),
+        ("thin.min_weight", ""),
+        ("class_name", ""),
+    ]
+    assert len(caught.value.errors) == 8, "nonsense may be an option of the pass without a name"
+    page = GOOD.replace('"microns-v1-surrogate"', '"xyzzy"').replace('"drop-autapses"', '"drop"')
+    page = page.replace("least = 3", "source.a = 1\ndrop.b = 2\nnonsense = 3\nclass_nam = 4")
+    with pytest.raises(RecipeError) as caught:
+        parse("toy.toml", page)
+    assert [e.where for e in caught.value.errors] == [
+        "toy.toml: adapter 'xyzzy'",
+        "toy.toml: pass 'drop'",
+        "recipe toy: option 'class_nam'",
+    ]
+
+
+def test_wrong_values_are_told_with_wrong_names() -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("microns-v1", {"min_synapses": -1, "nope": 1, "null": "degree"})
+    assert [e.where for e in caught.value.errors] == [
+        "recipe microns-v1: option 'nope'",
+        "min_synapses",
+        "null",
+    ]
+
+
+def test_an_extending_recipe_tells_all_faults(tmp_path: Path) -> None:
+    (tmp_path / "base.toml").write_text(GOOD)
+    child = tmp_path / "child.toml"
+    child.write_text(
+        """extends = "base.toml"
+[[pass]]
+use = "keep-kore"
+after = "sauce"
+k = 0
+[set]
+degree = "inn"
+nonsense = 1
+"""
+    )
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(child)
+    wheres = [e.where.removeprefix(f"{tmp_path}/") for e in caught.value.errors]
+    assert wheres == [
+        "child.toml: pass 'keep-kore'",
+        "child.toml: pass keep-core: stage 'sauce'",
+        "recipe child: option 'nonsense'",
+        "degree",
     ]
 
 
