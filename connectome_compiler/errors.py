@@ -6,7 +6,7 @@ import contextlib
 import errno
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
 from connectome_compiler.text import LONGEST, shortened
@@ -78,10 +78,17 @@ class UnknownNameError(CompileError):
     """No adapter, pass, template, recipe, option or column has this name."""
 
     @classmethod
-    def among(cls, kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
-        """Suggest the nearest of *known*, or list at most `MOST_NAMES` of them."""
+    def among(
+        cls, kind: str, name: str, known: Iterable[str], titles: Mapping[str, str] | None = None
+    ) -> UnknownNameError:
+        """Suggest the nearest of *known*, or list at most `MOST_NAMES` of them.
+
+        Where none is near, suggest the first whose title has the word.
+        """
         names = sorted(known)
-        close = nearest(name, names)
+        word = re.compile(rf"\b{re.escape(name)}\b", re.IGNORECASE)
+        told = [n for n in names if titles and len(name) > 2 and word.search(titles[n])]
+        close = nearest(name, names) or (told or [""])[0]
         more = f" and {len(names) - MOST_NAMES:,} more" if len(names) > MOST_NAMES else ""
         listed = (", ".join(names[:MOST_NAMES]) or "none") + more
         hint = f"did you mean {close!r}?" if close else f"known: {listed}"

@@ -425,7 +425,7 @@ def read_recipe(name: str, children: tuple[str, ...] = ()) -> str:
         where = f"{children[-1]}: recipe" if children else "recipe"
         if hint := _other_than_a_recipe(name):
             raise CompileError(f"{where} {name!r}", "is not a recipe", hint)
-        raise UnknownNameError.among(where, name, recipe_names())
+        raise UnknownNameError.among(where, name, recipe_names(), shipped())
     return recipe_text(name)
 
 

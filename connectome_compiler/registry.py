@@ -40,7 +40,7 @@ def known(kind: Kind) -> dict[str, EntryPoint]:
     builtin: dict[str, str] = import_module(module).BUILTIN
     found = {name: EntryPoint(name, value, group) for name, value in builtin.items()}
     for point in _plugins(group):
-        found.setdefault(point.name, point)  # a plugin cannot replace a built-in
+        found.setdefault(point.name, point)  # of two, `_the_one` returns neither
     return found
 
 
@@ -78,16 +78,21 @@ def by_class(kind: Kind, name: str) -> type[Any]:
     """Return the class of that name: ``DropWeakConnections``; raise `AttributeError` otherwise.
 
     It lets packages offer their classes as attributes, each imported when it is first asked for.
+    Two classes of that name are an error: which is meant, only `find` can tell.
     """
-    for point in known(kind).values():
-        if point.attr == name:
-            return find(kind, point.name)
-    raise AttributeError(f"no {kind} has a class called {name!r}")
+    points = [point for point in known(kind).values() if point.attr == name]
+    if not points:
+        raise AttributeError(f"no {kind} has a class called {name!r}")
+    if len(points) > 1:
+        owners = " and ".join(sorted(f"{p.name} of {owner(p)}" for p in points))
+        hint = "import the one that you mean from its own package"
+        raise CompileError(f"{kind} {name}", f"is the class of {owners}", hint)
+    return find(kind, points[0].name)
 
 
 def class_names(kind: Kind) -> list[str]:
     """Return what `by_class` knows; nothing is imported."""
-    return sorted(point.attr for point in known(kind).values())
+    return sorted({point.attr for point in known(kind).values()})
 
 
 def recipe_names() -> list[str]:
@@ -144,11 +149,15 @@ def _the_one(found: dict[str, EntryPoint], group: str, name: str, place: str) ->
     """Return what is called ``name``; raise `CompileError` if nothing is, or two packages' are."""
     if name not in found:
         raise UnknownNameError.among(place, name, found)
-    rivals = [point for point in _plugins(group) if point.name == name]
-    if found[name] in rivals[:1] and len(rivals) > 1:  # it is ambiguous which of them is meant
-        owners = " and ".join(sorted(owner(point) for point in rivals))
-        raise CompileError(f"{place} {name!r}", f"is provided by {owners}", "uninstall all but one")
-    return found[name]
+    chosen = found[name]
+    others = [p for p in _plugins(group) if p.name == name and p is not chosen]
+    if others:  # it is ambiguous which of them is meant
+        *all_but, last = sorted(owner(point) for point in (chosen, *others))
+        owners = f"{', '.join(all_but)} and {last}"
+        ours = chosen.module.split(".")[0] == __name__.split(".")[0]
+        hint = f"uninstall {', '.join(map(owner, others)) if ours else 'all but one'}"
+        raise CompileError(f"{place} {name!r}", f"is provided by {owners}", hint)
+    return chosen
 
 
 def owner(point: EntryPoint) -> str:

@@ -12,7 +12,7 @@ from typing import get_args
 
 import pytest
 
-from connectome_compiler import registry
+from connectome_compiler import passes, registry
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.options import option_docs, option_types
 from connectome_compiler.recipe import load_recipe
@@ -81,13 +81,24 @@ def plug(monkeypatch: pytest.MonkeyPatch, name: str, *values: str) -> None:
     registry._plugins.cache_clear()
 
 
-def test_plugins_are_found_but_replace_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plugins_are_found_and_replace_nothing_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     plug(monkeypatch, "mine", "fractions:Fraction")
     assert find("pass", "mine").__name__ == "Fraction"
     with pytest.raises(UnknownNameError):
         find("adapter", "mine")
     plug(monkeypatch, "drop-autapses", "fractions:Fraction")
-    assert find("pass", "drop-autapses").__name__ == "DropAutapses"
+    with pytest.raises(
+        CompileError, match=r"by connectome-compiler .* and fractions:Fraction"
+    ):
+        find("pass", "drop-autapses")
+
+
+def test_two_classes_of_one_name_are_both_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    plug(monkeypatch, "mine", "somebody.passes:KeepCore")
+    assert passes.DropAutapses.name == "drop-autapses"
+    assert dir(passes).count("KeepCore") == 1
+    with pytest.raises(CompileError, match=r"is the class of keep-core of .* and mine of someb"):
+        passes.KeepCore  # noqa: B018
 
 
 @pytest.mark.parametrize(
@@ -119,7 +130,7 @@ def test_plugins_ship_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     folder = tmp_path / "their_recipes"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
-    (folder / "theirs.toml").write_text('title = "Theirs"\nextends = "synthetic"\n')
+    (folder / "theirs.toml").write_text('title = "Theirs"\nextends = "celegans"\n')
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(
         registry,
@@ -138,7 +149,8 @@ def test_plugins_ship_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     registry._plugins.cache_clear()
     assert {"theirs", "synthetic"} <= set(registry.recipe_names())
     assert load_recipe("theirs").title == "Theirs"
-    assert load_recipe("synthetic").title != "Theirs"  # a plugin replaces nothing
+    with pytest.raises(CompileError, match=r"recipe 'synthetic': is provided by .* and their_rec"):
+        load_recipe("synthetic")
     for name in ("lost", "broken"):
         with pytest.raises(CompileError, match=f"recipe '{name}': cannot be imported"):
             load_recipe(name)
@@ -185,8 +197,9 @@ def test_two_packages_with_one_name_are_both_named(tmp_path: Path) -> None:
 from connectome_compiler.registry import find
 from connectome_compiler.views import catalogue
 assert find("pass", "worm-tools").__name__ == "Fraction"
-assert find("pass", "drop-autapses").__name__ == "DropAutapses"
-assert "is provided by cortex-tools 1.2 and worm-tools 0.3" in catalogue.everything()
+listed = catalogue.everything()
+assert "is provided by cortex-tools 1.2 and worm-tools 0.3" in listed
+assert "is provided by connectome-compiler 0.1.0, cortex-tools 1.2 and worm-tools 0.3" in listed
 find("pass", "mine", "my.toml")
 """
     done = subprocess.run(
