@@ -87,9 +87,7 @@ def test_plugins_are_found_and_replace_nothing_in_silence(monkeypatch: pytest.Mo
     with pytest.raises(UnknownNameError):
         find("adapter", "mine")
     plug(monkeypatch, "drop-autapses", "fractions:Fraction")
-    with pytest.raises(
-        CompileError, match=r"by connectome-compiler .* and fractions:Fraction"
-    ):
+    with pytest.raises(CompileError, match=r"by connectome-compiler .* and fractions:Fraction"):
         find("pass", "drop-autapses")
 
 

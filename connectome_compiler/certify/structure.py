@@ -16,6 +16,7 @@ from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.nodes import words
+from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.signs import count_signs, stated_signs
 from connectome_compiler.ir.ties import groups, scale
 from connectome_compiler.ir.weights import Tied
@@ -74,6 +75,23 @@ def compare(case: Case, network: Any) -> None:
         flipped = (values * signs[:, None] < 0).sum()
         if flipped:
             raise Wrong(key, f"{flipped:,} weights act with the wrong sign")
+
+
+def _ends_have_their_units(stated: dict[str, Any], network: Any, graph: Graph) -> None:
+    """Compare how many units layers of read-in drive, and those of read-out see, with the graph."""
+    inner = {q.key for q in graph.connectome}
+    for q in graph.projections:
+        if q.key in inner or not isinstance(q.operator, Linear):
+            continue
+        for part, name, other, axis in (("in", q.post, q.pre, 0), ("out", q.pre, q.post, 1)):
+            layer = stated[f"read_{part}"].get(name) if graph.population(other).artificial else ""
+            if not layer:  # there is none: what is direct is compared by its units
+                continue
+            asked = np.unique(q.connectivity.entries(*graph.shape(q))[axis]).size
+            held = network.get_submodule(layer).weight.shape[axis]
+            if held != asked:
+                problem = f"has a read-{part} of {held:,} units, in the graph of {asked:,}"
+                raise Wrong(q.key, problem)
 
 
 def _listed(
@@ -155,6 +173,7 @@ def compare_with_graph(case: Case, network: Any, graph: Graph) -> None:
             raise Wrong(edges.key, "is trained, or not, otherwise than in the graph")
     if stated_signs(stated["projections"]) != (count := count_signs(graph)):
         raise Wrong("PROVENANCE", f"states other signs than those of the graph: {count}")
+    _ends_have_their_units(stated, network, graph)
     weights = network.effective_weights()
     layers = {key_of(a, b, layer): layer for a, b, layer in network.named_projections()}
     for q in graph.connectome:

@@ -14,14 +14,14 @@ from typing import Any, ClassVar, Literal, Protocol
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Projection
-from connectome_compiler.ir.laws import Law
+from connectome_compiler.ir.laws import AllToAll, Law, OneToOne
 from connectome_compiler.ir.nodes import SWEPT, Swept
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.weights import PerConnection
 from connectome_compiler.options import option_defaults, spell
 from connectome_compiler.registry import find, known
 
-Rule = Literal["ends", "units", "kinds", "operators", "connections", "weights", "timing"]
+Rule = Literal["ends", "ports", "units", "kinds", "operators", "connections", "weights", "timing"]
 Timing = Literal["at once", "a step later", "by flow"]
 
 
@@ -57,6 +57,9 @@ def only(kind: type[Any], /, **values: tuple[Any, ...]) -> Only:
 
 LISTS = Only(Synapses, {}, "edge lists")
 LAWS = Only(Law, {"has_list": (True,)}, "laws that need no drawing")
+WHOLE = Only(
+    AllToAll, {"post_units": (None,), "pre_units": (None,)}, "all to all of whole populations"
+)
 TIMES: dict[Timing, str] = {
     "at once": "every connection acts within the step",
     "a step later": "every connection acts on the step before",
@@ -83,8 +86,8 @@ class Carries:
     """What a style makes modules of.
 
     ``ends`` are the populations beside the neurons, where input enters and output leaves, which
-    layers of the style's own join to them. A style without is one ``throughout``: what enters and
-    leaves is made as all the rest, and stands in the graph's ports.
+    layers of the style's own join to them, as ``ports`` say. A style without is one ``throughout``:
+    what enters and leaves is made as all the rest, and stands in the graph's ports.
     """
 
     units: tuple[Only, ...]
@@ -94,6 +97,7 @@ class Carries:
     kinds: tuple[str, ...] = ("chemical",)
     timing: Timing = "a step later"
     ends: tuple[str, ...] = ()
+    ports: tuple[Only, ...] = (only(AllToAll), only(OneToOne))
 
     @property
     def throughout(self) -> bool:
@@ -106,7 +110,8 @@ class Carries:
         records = ("units", "operators", "connections", "weights")
         told = {rule: "; ".join(map(str, getattr(self, rule))) for rule in records}
         told |= {"kinds": ", ".join(self.kinds), "timing": TIMES[self.timing]}
-        return [("ends", ends), *told.items()]
+        joined = {} if self.throughout else {"ports": "; ".join(map(str, self.ports))}
+        return [("ends", ends), *joined.items(), *told.items()]
 
 
 class Style(Protocol):
@@ -151,9 +156,13 @@ def faults(carries: Carries, graph: Graph) -> Iterator[Fault]:
     for q in graph.projections:
         if carries.throughout or q.key in inner:
             yield from _of_projection(carries, q, place)
-        elif not isinstance(q.weights, PerConnection):
-            problem = f"has weights held as {q.weights}; layers at the ends have free ones"
-            yield Fault("weights", q.key, problem)
+        else:
+            if not _any(carries.ports, q.connectivity):
+                problem = f"is {q.connectivity.describe()}; the style has {_or(carries.ports)}"
+                yield Fault("ports", q.key, problem)
+            if not isinstance(q.weights, PerConnection):
+                problem = f"has weights held as {q.weights}; layers at the ends have free ones"
+                yield Fault("weights", q.key, problem)
 
 
 def _of_projection(carries: Carries, q: Projection, place: dict[str, int]) -> Iterator[Fault]:
@@ -232,6 +241,8 @@ def _left_out(carries: Carries, fault: Fault, graph: Graph) -> str:
     """Return the pass that made the graph what it is, where it was carried before."""
     before = {"units": _any(carries.units, SWEPT), "timing": carries.timing == "a step later"}
     taken = [step.name for step in graph.provenance.steps]
+    if fault.rule == "ports" and "attach-ports" in taken:
+        return "let into and out_of of attach-ports choose whole populations"
     if fault.rule == "ends" and "attach-ports" in taken:
         return "attach-ports makes image and classes with an image, else input and output"
     made = [name for name in UNDONE.get(fault.rule, ()) if name in taken]

@@ -11,7 +11,7 @@ import numpy as np
 
 from connectome_compiler.emit import state
 from connectome_compiler.emit.arrays import Arrays, edge_arrays
-from connectome_compiler.emit.carries import Carries, must_carry, only
+from connectome_compiler.emit.carries import WHOLE, Carries, must_carry, only
 from connectome_compiler.emit.cost_model import choose_kernel, forecast
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
@@ -64,6 +64,7 @@ class Bionic:
         weights=(only(PerConnection, polarity=(0,), trained=(True,), start=("uniform",)),),
         timing="by flow",
         ends=("image", "classes"),
+        ports=(WHOLE,),
     )
 
     filters: tuple[int, int] = (8, 16)  #: filters of the two convolutions of the front end

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,15 @@ from connectome_compiler.certify.findings import Wrong
 from connectome_compiler.certify.fresh import run_fresh
 from connectome_compiler.certify.process import probe
 from connectome_compiler.emit.arrays import pack
+from connectome_compiler.emit.carries import only
 from connectome_compiler.emit.literal import packed
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.ir import Graph
 from connectome_compiler.ir.digest import statement_digest
+from connectome_compiler.ir.laws import AllToAll
+from connectome_compiler.options import configure
+from connectome_compiler.passes.attach_ports import AttachPorts
+from connectome_compiler.passes.runner import run
 from connectome_compiler.templates.bionic.style import Bionic
 from connectome_compiler.templates.recurrent.style import Recurrent
 
@@ -69,6 +75,21 @@ def test_a_lost_sign_is_named(module: Path) -> None:
     replaced(module, r"sign=1,", "sign=0,")
     with pytest.raises(VerifyError, match="has other signs"):
         validate(module)
+
+
+@pytest.mark.parametrize(("port", "words"), [("into", "in"), ("out_of", "out")])
+def test_a_read_in_of_other_units_is_named(
+    port: str, words: str, graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read-in and read-out are layers of a style's own; the graph says of which units."""
+    bare = replace(graph, populations=graph.biological, projections=graph.connectome, ports=())
+    options = {"image": (1, 8, 8), "into": "", "out_of": "", port: "neuron_id < 1005"}
+    half = run(bare, [configure("attach-ports", AttachPorts, options)])
+    monkeypatch.setattr(Bionic, "carries", replace(Bionic.carries, ports=(only(AllToAll),)))
+    module, saved = tmp_path / "net.py", half.save(tmp_path / "graph")
+    Bionic(steps=2).emit(half, "toy").write(module)
+    with pytest.raises(VerifyError, match=rf"has a read-{words} of \d+ units, in the g"):
+        validate(module, saved)
 
 
 def test_signs_not_applied_are_named(module: Path) -> None:

@@ -17,6 +17,8 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Graph
 from connectome_compiler.ir.nodes import Leaky, Swept
 from connectome_compiler.ir.weights import PerConnection
+from connectome_compiler.options import configure
+from connectome_compiler.passes.attach_ports import AttachPorts
 from connectome_compiler.passes.runner import run
 from connectome_compiler.passes.set_dynamics import SetDynamics
 from connectome_compiler.passes.set_weights import SetWeights
@@ -142,6 +144,27 @@ def test_what_nobody_carries_is_said_to_be_so() -> None:
     noisy = Swept("tanh", noise_std=0.5)
     graph = driven(worm()).map_populations(lambda p: replace(p, node=noisy))
     assert refusal(Recurrent(), graph).hint == "no installed style carries it"
+
+
+@pytest.mark.parametrize("port", ["into", "out_of"])
+def test_ports_of_some_units_are_for_styles_that_have_them(port: str) -> None:
+    """Bionic joins image and classes to whole populations: it made a module of all units."""
+
+    def ports(chosen: dict[str, str]) -> AttachPorts:
+        made: AttachPorts = configure("ports", AttachPorts, {"image": (1, 8, 8), **chosen})
+        return made
+
+    first = 'neuron_id == 1000 or cortical_layer == "L6"'
+    graph = laminar(column(), inhibition="units")
+    graph = replace(graph, populations=graph.biological, projections=graph.connectome, ports=())
+    half = run(graph, [ports({port: first})])
+    error = refusal(Bionic(), half)
+    assert "L4.exc" in error.where
+    assert "; the style has all to all of whole populations" in error.problem
+    assert error.hint.startswith("let into and out_of of attach-ports choose whole populations")
+    whole = run(graph, [ports({port: 'cortical_layer == "L6"'})])
+    must_carry(Bionic(), whole)
+    assert "all to all of whole populations" in catalogue.one("bionic")
 
 
 def test_styles_show_what_they_carry() -> None:
