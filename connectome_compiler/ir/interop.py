@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any, Literal
 
@@ -12,9 +13,11 @@ import pandas as pd
 import pyarrow as pa
 
 from connectome_compiler.errors import CompileError, UnknownNameError
-from connectome_compiler.ir.connectivity import Synapses
-from connectome_compiler.ir.graph import Graph
+from connectome_compiler.ir.connectivity import Index, Synapses
+from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d, Linear
 
+CHANNELS = ("pre_channel", "post_channel", "row", "column")  # of connections of a convolution
 MANY_EDGES = 1_000_000  # networkx needs 15 s and 950 MB for four million
 
 # With plain numpy types, one missing value would turn a column of integers into floats, which are
@@ -56,14 +59,24 @@ def connections(graph: Graph) -> pd.DataFrame:
     """Return all connections between neurons, one row each, by neuron id.
 
     ``sign`` is that of the connection, else of the presynaptic neuron; 0 = not known. Units of a
-    population without neuron table are named by their index.
+    population without neuron table are named by their index. A connection of a convolution joins
+    channels, not neurons: it has no ``pre`` and ``post``, but ``pre_channel`` and ``post_channel``,
+    and ``row`` and ``column`` in the kernel if it is a single weight. They are -1 elsewhere.
     """
     tables = []
+    ends: dict[str, Any]
+    maps = any(not isinstance(q.operator, Linear) for q in graph.connectome)
     for q in graph.connectome:
         post, pre = q.connectivity.entries(*graph.shape(q))
+        if isinstance(q.operator, Linear):
+            ends = {"pre": _ids(graph, q.pre)[pre], "post": _ids(graph, q.post)[post]}
+            channels = dict.fromkeys(CHANNELS, -1) if maps else {}
+        else:
+            ends = dict.fromkeys(("pre", "post"), pd.array([pd.NA] * len(pre), "Int64"))
+            channels = _channels(graph, q, q.operator, post, pre)
         columns: dict[str, Any] = {
-            "pre": _ids(graph, q.pre)[pre],
-            "post": _ids(graph, q.post)[post],
+            **ends,
+            **channels,
             "pre_population": q.pre,
             "post_population": q.post,
             "kind": q.kind,
@@ -75,6 +88,23 @@ def connections(graph: Graph) -> pd.DataFrame:
                 columns["size"] = q.connectivity.size
         tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _channels(
+    graph: Graph, q: Projection, operator: Conv2d | ConvTranspose2d, post: Index, pre: Index
+) -> dict[str, Any]:
+    """Return what the connections of a convolution join, groups of channels counted through."""
+    n_post, n_pre = (graph.population(name).shape[0] // operator.groups for name in (q.post, q.pre))
+    row: Any = -1
+    column: Any = -1
+    if operator.per_position:
+        (pre, place), width = np.divmod(pre, math.prod(operator.kernel)), operator.kernel[1]
+        row, column = np.divmod(place, width)
+    if isinstance(operator, ConvTranspose2d):
+        post = post + pre // n_pre * n_post
+    else:
+        pre = pre + post // n_post * n_pre
+    return dict(zip(CHANNELS, (pre, post, row, column), strict=True))
 
 
 def to_networkx(graph: Graph, level: Literal["population", "neuron"]) -> nx.DiGraph[Any]:

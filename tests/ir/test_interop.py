@@ -1,4 +1,5 @@
 import warnings
+from dataclasses import replace
 from typing import Any, Literal
 
 import networkx as nx
@@ -20,6 +21,7 @@ from connectome_compiler.ir import (
     interop,
     neuron_table,
 )
+from connectome_compiler.ir.operators import Conv2d, ConvTranspose2d
 
 BIG = 864691135000000001
 
@@ -204,6 +206,35 @@ def test_units_without_ids_go_by_their_index() -> None:
     ]
     assert Graph((area,), (), Provenance("t")).connections().empty
     assert Graph((), (), Provenance("t")).neurons().empty
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_connections_of_a_convolution_are_of_channels(transposed: bool) -> None:
+    """Two groups of channels: 2 -> 4 maps, kernels of 2 x 3, single weights and whole kernels."""
+    kind: Any = ConvTranspose2d if transposed else Conv2d
+    few, many = Population("few", (2, 4, 6)), Population("many", (4, 4, 6))
+    neurons = graph()
+    for per_position in (True, False):
+        how = kind((2, 3), padding=(0, 1), groups=2, per_position=per_position)
+        made = (4, 4 + (1 if transposed else -1), 6)
+        post, pre = ([0, 1], [1, 0]) if transposed else ([1, 2], [0, 0])
+        pre = [6 * k + 5 for k in pre] if per_position else pre
+        law = Synapses.from_edges(post, pre, [1, 1])
+        q = Projection("few", "many", law, operator=how)
+        both = (few, replace(many, shape=made), *neurons.populations)
+        both_graph = Graph(both, (q, *neurons.projections), Provenance("t"))
+        both_graph.verify()
+        table = both_graph.connections()
+        maps, others = table[table.pre_population == "few"], table[table.pre_population == "a"]
+        assert maps["pre"].isna().all()
+        assert maps["post"].isna().all()
+        assert maps["pre_channel"].tolist() == ([1, 0] if transposed else [0, 1])
+        assert maps["post_channel"].tolist() == ([2, 1] if transposed else [1, 2])
+        place = ([1, 1], [2, 2]) if per_position else ([-1, -1], [-1, -1])
+        assert (maps["row"].tolist(), maps["column"].tolist()) == place
+        assert others["pre"].tolist() == [BIG, BIG + 1]
+        assert others["pre_channel"].tolist() == [-1, -1]
+    assert "pre_channel" not in neurons.connections()
 
 
 def test_columns_that_are_called_as_ours_give_way() -> None:
