@@ -144,6 +144,15 @@ def must_exist(where: str, cls: type[Any], name: str) -> None:
         raise UnknownNameError.among(f"{where}: option", name, known)
 
 
+def pass_class(where: str, given: Any) -> type[Any]:
+    """Return the class of a pass, or of a class itself; raise `CompileError` for anything else."""
+    cls: type[Any] = given if isinstance(given, type) else type(given)
+    if not (is_dataclass(cls) and hasattr(cls, "name") and callable(given)):
+        hint = "a pass is a frozen dataclass with a name that is called with a graph"
+        raise CompileError(where, f"{given!r} is not a pass", hint)
+    return cls
+
+
 def option_types(cls: type[Any]) -> dict[str, Any]:
     """Return the options of a stage with their types, in order."""
     if not is_dataclass(cls):

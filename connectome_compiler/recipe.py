@@ -12,7 +12,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -29,6 +29,7 @@ from connectome_compiler.options import (
     must_exist,
     option_defaults,
     option_types,
+    pass_class,
     placeholder,
     required,
 )
@@ -223,10 +224,7 @@ class Recipe:
         if isinstance(use, str):
             stage = _stage(where, "pass", None, {"use": use, **options}, Path())
         else:
-            cls = use if isinstance(use, type) else type(use)
-            if not (is_dataclass(cls) and hasattr(cls, "name") and callable(use)):
-                hint = "a pass is a frozen dataclass with a name that is called with a graph"
-                raise CompileError(where, f"{use!r} is not a pass", hint)
+            cls = pass_class(where, use)
             own = (
                 {} if use is cls else {f.name: getattr(use, f.name) for f in fields(cls) if f.init}
             )

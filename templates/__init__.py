@@ -1,6 +1,8 @@
 """Architecture styles by name, one folder each; the values are imported only when asked for."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from connectome_compiler.lazy import attributes
 
 if TYPE_CHECKING:
     from connectome_compiler.templates.bionic.style import Bionic as Bionic
@@ -20,17 +22,4 @@ BUILTIN = {
     "bionic": "connectome_compiler.templates.bionic.style:Bionic",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a style when its class is first asked for: ``styles.Recurrent``."""
-    if name.startswith("_"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from connectome_compiler.registry import by_class
-
-    return by_class("template", name)
-
-
-def __dir__() -> list[str]:
-    from connectome_compiler.registry import class_names
-
-    return [*globals(), *class_names("template")]
+__getattr__, __dir__ = attributes("template", globals())

@@ -5,7 +5,9 @@ valid graph it returns a valid graph. It may have ``report(before, after)``, whi
 counted as lines of text. `runner.run` verifies around each.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from connectome_compiler.lazy import attributes
 
 if TYPE_CHECKING:
     from connectome_compiler.passes.ablate import Ablate as Ablate
@@ -82,17 +84,4 @@ BUILTIN = {
     "wire-levels": "connectome_compiler.passes.wire_levels:WireLevels",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a pass when its class is first asked for: ``passes.DropWeakConnections``."""
-    if name.startswith("_"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from connectome_compiler.registry import by_class
-
-    return by_class("pass", name)
-
-
-def __dir__() -> list[str]:
-    from connectome_compiler.registry import class_names
-
-    return [*globals(), *class_names("pass")]
+__getattr__, __dir__ = attributes("pass", globals())

@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import Step
-from connectome_compiler.options import spell_options
+from connectome_compiler.options import pass_class, spell_options
 
 
 class Pass(Protocol):
@@ -39,6 +39,11 @@ def run(
     Raises `CompileError` with the note "in pass NAME" where a pass fails or leaves a graph that
     breaks a rule or has no neurons.
     """
+    for step in pipeline:
+        cls = pass_class("run", step)
+        if isinstance(step, type):
+            hint = f"call it with its options: {cls.__name__}(...)"
+            raise CompileError("run", f"{cls.__name__} is the class of a pass", hint)
     graph.verify()
     for step in pipeline:
         _must_be_a_pass(step)
@@ -46,6 +51,9 @@ def run(
         started = perf_counter()
         try:
             changed = step(graph)
+            if not isinstance(changed, Graph):
+                problem = f"returned {type(changed).__name__}, not a graph"
+                raise CompileError(step.name, problem, "a pass returns the changed graph")
             changed.verify()
             if not changed.n_neurons:
                 raise CompileError(step.name, "no neuron is left", "relax the selection")

@@ -46,6 +46,39 @@ class Empties:
         return replace(graph, populations=(), projections=())
 
 
+class Plain:
+    """Not a dataclass, so without options."""
+
+    name: ClassVar[str] = "plain"
+
+    def __call__(self, graph: Graph) -> Graph:
+        return graph
+
+
+@dataclass(frozen=True)
+class Forgets:
+    """Returns nothing."""
+
+    name: ClassVar[str] = "forgets"
+
+    def __call__(self, graph: Graph) -> Graph:
+        return None  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (Plain(), "Plain object at .* is not a pass\n.*frozen dataclass with a name"),
+        (print, "is not a pass"),
+        (DropAutapses, r"DropAutapses is the class of a pass\n  hint: call .*: DropAutapses\("),
+        (Forgets(), "forgets: returned NoneType, not a graph"),
+    ],
+)
+def test_what_is_no_pass_is_refused(given: Any, words: str) -> None:
+    with pytest.raises(CompileError, match=words):
+        GRAPH.run(DropAutapses(), given)
+
+
 @dataclass(frozen=True)
 class Miscounts:
     """Fails when it reports."""

@@ -21,10 +21,10 @@ class Near(Law):
 
     def entries(self, n_post: int, n_pre: int) -> tuple[Index, Index]:
         """Return ``(post, pre)`` of all connections, sorted by post, then pre."""
-        apart = np.abs(np.arange(n_post)[:, None] - np.arange(n_pre)[None, :])
-        apart = np.minimum(apart, n_post - apart)
-        post, pre = np.nonzero((apart > 0) & (apart <= self.radius))
-        return post.astype(np.int32), pre.astype(np.int32)
+        places = np.delete(np.arange(-self.radius, self.radius + 1), self.radius)
+        pre = np.sort((np.arange(n_post)[:, None] + places) % n_pre)
+        post = np.arange(n_post).repeat(len(places))
+        return post.astype(np.int32), pre.ravel().astype(np.int32)
 
     def count(self, n_post: int, n_pre: int) -> int:
         """Return the number of connections."""
