@@ -204,7 +204,8 @@ def build(
         if called & set(save_after):
             saved.append(keep(f"{order.index(id_):02d}-{name}", graph))
         last = (id_, name) == stages[-1]
-        _say(f"building {chosen.name}: {'making the module' if last else f'{id_} done'}")
+        making = "making and checking the module" if verify else "making the module"
+        _say(f"building {chosen.name}: {making if last else f'{id_} done'}")
 
     def loaded(graph: Graph) -> None:
         _say("")

@@ -79,6 +79,11 @@ def notes(texts: Iterable[str]) -> list[str]:
     return [line for text in texts for line in wrapped(text, " " * 6, " " * 8)]
 
 
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """Return how many there are: ``1 neuron``, ``1,302 neurons``."""
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
 def cut(text: str, most: int) -> str:
     """Return ``text`` without its end if it is longer than ``most``."""
     return text if len(text) <= most else text[: most - 3] + "..."

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from connectome_compiler.options import (
     option_types,
     spell,
 )
+from connectome_compiler.registry import find
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,3 +247,9 @@ def test_values_that_nothing_can_hold(option: str, given: Any, words: str) -> No
     with pytest.raises(CompileError, match=words) as caught:
         value(option, given)
     assert len(str(caught.value)) < 2_000
+
+
+def test_what_is_no_value_is_named_by_its_type() -> None:
+    """Not by its content, which may be pages long."""
+    with pytest.raises(CompileError, match=r"edges: is a DataFrame: expected a valid string"):
+        configure("table", find("adapter", "table"), {"edges": pd.DataFrame({"pre": [1, 2]})})

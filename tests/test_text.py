@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from connectome_compiler.text import (
     WIDTH,
     beside,
+    counted,
     cut,
     html_table,
     notes,
@@ -30,6 +31,15 @@ def test_columns_are_aligned(rows: list[tuple[str, ...]]) -> None:
             start = 2 + sum(widths[:k]) + 2 * k
             padded = cell.rjust(width) if k else cell.ljust(width)
             assert line[start : start + width] == padded
+
+
+def test_one_thing_is_not_several() -> None:
+    assert [counted(n, "neuron") for n in (0, 1, 1302)] == [
+        "0 neurons",
+        "1 neuron",
+        "1,302 neurons",
+    ]
+    assert [counted(n, "bias", "biases") for n in (1, 2)] == ["1 bias", "2 biases"]
 
 
 def test_a_table_without_rows_has_no_lines() -> None:

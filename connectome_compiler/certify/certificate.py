@@ -20,6 +20,7 @@ from connectome_compiler.certify.findings import Wrong
 from connectome_compiler.certify.fresh import run_fresh
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.files import settled
+from connectome_compiler.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,13 @@ class Certificate:
 
     def lines(self) -> list[str]:
         """Return the certificate as text."""
-        sizes = f"{self.n_connections:,} connections, {self.n_projections} projections"
+        sizes = [
+            counted(self.n_connections, "connection"),
+            counted(self.n_projections, "projection"),
+            counted(self.n_parameters, "parameter"),
+        ]
         return [
-            f"verified {self.module}: {sizes}, {self.n_parameters:,} parameters",
+            f"verified {self.module}: {', '.join(sizes)}",
             f"  style {self.style}",
             *(f"  ok  {check}" for check in self.checks),
             *(f"  note  {note}" for note in self.notes),

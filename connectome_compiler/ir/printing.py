@@ -13,7 +13,7 @@ from connectome_compiler.ir.laws import GaussianLaw, OneToOne
 from connectome_compiler.ir.provenance import Evidence
 from connectome_compiler.ir.signs import count_signs
 from connectome_compiler.ir.ties import n_junctions
-from connectome_compiler.text import Row, cut, html_table, table
+from connectome_compiler.text import Row, counted, cut, html_table, table
 
 MOST_ROWS = 16  # of each table, so that any graph fits on a screen
 MOST_LETTERS = 40  # of each cell
@@ -24,9 +24,10 @@ def headline(graph: Graph) -> str:
     connectivity = graph.provenance.connectivity
     known = "evidence unknown" if connectivity is Evidence.UNKNOWN else str(connectivity)
     return (
-        f"{graph.provenance.source} ({known}): {graph.n_neurons:,} neurons in "
-        f"{len(graph.biological)} populations, {graph.n_connections:,} connections in "
-        f"{len(graph.connectome)} projections"
+        f"{graph.provenance.source} ({known}): {counted(graph.n_neurons, 'neuron')} in "
+        f"{counted(len(graph.biological), 'population')}, "
+        f"{counted(graph.n_connections, 'connection')} in "
+        f"{counted(len(graph.connectome), 'projection')}"
     )
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from connectome_compiler.ir.records import check_fields, made
+from connectome_compiler.text import Row, counted, html_table
 
 FALLBACK = "fall-back-to-statistics"  # the step with which an adapter declares a substitute
 NULL_MODEL = "null-model"  # the step that randomises the wiring; its first note says how
@@ -75,14 +76,14 @@ class Step:
     def __str__(self) -> str:
         head = f"{self.name}({self.options})" if self.options else self.name
         return (
-            f"{head}: {change(self.n_neurons_before, self.n_neurons_after, 'neurons')}, "
-            f"{change(self.n_connections_before, self.n_connections_after, 'connections')}"
+            f"{head}: {change(self.n_neurons_before, self.n_neurons_after, 'neuron')}, "
+            f"{change(self.n_connections_before, self.n_connections_after, 'connection')}"
         )
 
 
 def change(before: int, after: int, noun: str) -> str:
     """Spell a count before and after a step: ``1,736 -> 1,734 connections``."""
-    return f"{after:,} {noun}" if before == after else f"{before:,} -> {after:,} {noun}"
+    return ("" if before == after else f"{before:,} -> ") + counted(after, noun)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,21 @@ class Provenance:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    def _repr_html_(self) -> str:
+        """Return the steps as a table, for notebooks."""
+        rows: list[Row] = [("step", "options", "neurons", "connections", "notes")]
+        rows += [
+            (
+                step.name,
+                step.options,
+                f"{step.n_neurons_after:,}",
+                f"{step.n_connections_after:,}",
+                "; ".join(step.notes),
+            )
+            for step in self.steps
+        ]
+        return html_table(rows, "<<>><", caption=f"{self.source}, {standing(self.connectivity)}")
 
     @property
     def measured(self) -> bool:

@@ -13,6 +13,7 @@ from connectome_compiler.ir.edit import Mask, keep_connections, keep_neurons
 from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.passes._edge_list import BOTH
 from connectome_compiler.passes._expression import parsed, select, strangers_in
+from connectome_compiler.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Ablate:
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Count what was removed, by kind."""
         if self.what == "neurons":
-            yield f"{before.n_neurons - after.n_neurons:,} neurons ablated"
+            yield f"{counted(before.n_neurons - after.n_neurons, 'neuron')} ablated"
         lost = {kind: _count(before, kind) - _count(after, kind) for kind in BOTH}
         words = " and ".join(f"{n:,} {kind}" for kind, n in lost.items())
         yield f"{words} connections ablated; a gap junction counts in both directions"

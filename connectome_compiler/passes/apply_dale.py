@@ -15,6 +15,7 @@ from connectome_compiler.ir.edit import keep_connections, set_column
 from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.signs import count_signs
+from connectome_compiler.text import counted
 
 Signs = dict[str, npt.NDArray[np.int8]]  # of each population, shape (n_units,); 0 = unknown
 
@@ -92,10 +93,13 @@ class ApplyDale:
         if self.unsigned == "drop":
             lost = before.n_connections - after.n_connections
             lost -= broken * (self.policy == "drop")
-            yield f"{lost:,} connections of unknown sign dropped"
+            yield f"{counted(lost, 'connection')} of unknown sign dropped"
         else:
             free = count_signs(after).unknown
-            yield f"{free:,} connections of unknown sign" + "; their weights are free" * bool(free)
+            yield (
+                f"{counted(free, 'connection')} of unknown sign"
+                + "; their weights are free" * bool(free)
+            )
 
 
 def chemical(graph: Graph) -> list[Projection]:

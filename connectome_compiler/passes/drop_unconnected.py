@@ -11,6 +11,7 @@ import numpy as np
 from connectome_compiler.ir.edit import keep_neurons
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.passes._edge_list import BOTH, by_population, edge_list
+from connectome_compiler.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +33,4 @@ class DropUnconnected:
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Count the neurons that were dropped."""
         lost = before.n_neurons - after.n_neurons
-        yield f"{lost:,} neurons without any connection dropped"
+        yield f"{counted(lost, 'neuron')} without any connection dropped"

@@ -15,6 +15,7 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.edit import drop_populations, set_column
 from connectome_compiler.ir.graph import Graph, Population
 from connectome_compiler.ir.nodes import Attenuation, Swept
+from connectome_compiler.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,8 @@ class FoldInhibition:
             yield f"{electrical:,} electrical connections of inhibitory neurons dropped"
         none = sum(p.n_units for p in after.biological if not getattr(p.node, "inhibition", None))
         if self.policy == "graded" and none:
-            yield f"{none:,} neurons in populations without inhibitory input: no attenuation"
+            where = "in populations without inhibitory input"
+            yield f"{counted(none, 'neuron')} {where}: no attenuation"
         if mixed := sum(signs.count(-1) for signs in _signs(after).values()):
             yield f"{mixed:,} inhibitory neurons not folded: their populations are mixed"
 

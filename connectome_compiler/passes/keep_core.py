@@ -15,6 +15,7 @@ from connectome_compiler.ir.edit import keep_neurons
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.passes._digraph import in_core
 from connectome_compiler.passes._edge_list import BOTH, by_population, edge_list
+from connectome_compiler.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +56,4 @@ class KeepCore:
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Count the neurons outside."""
         lost = before.n_neurons - after.n_neurons
-        yield f"{lost:,} neurons outside the core of {self.degree} degree {self.k} dropped"
+        yield f"{counted(lost, 'neuron')} outside the core of {self.degree} degree {self.k} dropped"

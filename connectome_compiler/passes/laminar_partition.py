@@ -14,6 +14,7 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.edit import keep_neurons
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.passes._groups import into_groups, sizes
+from connectome_compiler.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class LaminarPartition:
         yield from sizes(after)
         lost = before.n_neurons - after.n_neurons
         if lost:
-            yield f"{lost:,} neurons of other layers dropped"
+            yield f"{counted(lost, 'neuron')} of other layers dropped"
         found = {p.name.rsplit(".", 1)[0] for p in after.biological}
         if empty := [layer for layer in self.stage_of() if layer not in found]:
             yield f"no neurons in {', '.join(empty)}"
@@ -95,4 +96,4 @@ def _words(graph: Graph, known: Container[str]) -> str:
         if layer not in known:
             word = "no layer" if layer is None else layer or '""'
             counts[word] = counts.get(word, 0) + 1
-    return ", ".join(f"{n:,} neurons of {word}" for word, n in sorted(counts.items()))
+    return ", ".join(f"{counted(n, 'neuron')} of {word}" for word, n in sorted(counts.items()))

@@ -11,6 +11,7 @@ import numpy as np
 from connectome_compiler.ir.edit import regroup
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.passes._groups import must_be_name
+from connectome_compiler.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,5 +35,5 @@ class MergePopulations:
 
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Count what was merged."""
-        populations, projections = len(before.biological), len(before.connectome)
-        yield f"{populations:,} populations and {projections:,} projections merged"
+        populations = counted(len(before.biological), "population")
+        yield f"{populations} and {counted(len(before.connectome), 'projection')} merged"

@@ -16,6 +16,7 @@ from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.neurons import ROLES
 from connectome_compiler.passes._edge_list import by_population
 from connectome_compiler.passes._groups import into_groups, must_be_name, sizes
+from connectome_compiler.text import counted
 
 UNKNOWN = "unknown"
 
@@ -113,7 +114,7 @@ class PartitionBy:
         values = self._values(before)
         if values.null_count:
             done = "dropped" if self.missing == "drop" else f"in {UNKNOWN}"
-            yield f"{values.null_count:,} neurons without {self.column}: {done}"
+            yield f"{counted(values.null_count, 'neuron')} without {self.column}: {done}"
         present = [_name(value) for value in pc.unique(values).drop_null().to_pylist()]
         yield from (f"no neuron has {self.column} {w!r}" for w in self.order if w not in present)
         if self.order and (rest := [name for name in present if name not in self.order]):

@@ -10,6 +10,7 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph, Population
 from connectome_compiler.ir.nodes import Leaky, Swept
 from connectome_compiler.ir.ties import constants
+from connectome_compiler.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,10 @@ class SetDynamics:
         """Count what is trained, and the neurons without a cell type."""
         taus = int(constants(after, "tau_per").max(initial=-1)) + 1
         biases = int(constants(after, "bias_per").max(initial=-1)) + 1
-        tau = f"{taus:,} time constants starting at {self.tau_ms:g} ms"
+        tau = f"{counted(taus, 'time constant')} starting at {self.tau_ms:g} ms"
         if not taus:
             tau = f"a fixed time constant of {self.tau_ms:g} ms"
-        yield f"{self.activation} units with {tau}, {biases:,} biases"
+        yield f"{self.activation} units with {tau}, {counted(biases, 'bias', 'biases')}"
         if "cell_type" in (self.tau_per, self.bias_per):
             tables = [p.column("cell_type") for p in after.biological if p.neurons is not None]
             if unknown := sum(column.null_count for column in tables):

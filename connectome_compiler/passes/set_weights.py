@@ -10,6 +10,7 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.graph import Graph, Projection
 from connectome_compiler.ir.ties import groups, n_weights
 from connectome_compiler.ir.weights import LowRank, PerConnection, Tied
+from connectome_compiler.text import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ class SetWeights:
     def report(self, before: Graph, after: Graph) -> Iterator[str]:
         """Count the weights, and the neurons without a type."""
         fate = "" if self.trained else ", frozen"
-        yield f"{n_weights(after):,} weights for {after.n_connections:,} connections{fate}"
+        connections = counted(after.n_connections, "connection")
+        yield f"{counted(n_weights(after), 'weight')} for {connections}{fate}"
         if self.share != "none":
             columns = [p.column(self.column) for p in after.biological]
             if unknown := sum(column.null_count for column in columns):

@@ -21,7 +21,7 @@ from connectome_compiler.ir.signs import SignCount, count_signs
 from connectome_compiler.ir.ties import constants, is_mirror, n_junctions, n_weights
 from connectome_compiler.ir.weights import Named
 from connectome_compiler.statement import ALTERED, REBUILD, StatedProjection, Statement, style_of
-from connectome_compiler.text import Row, beside, notes, table, wrapped
+from connectome_compiler.text import Row, beside, counted, notes, table, wrapped
 
 if TYPE_CHECKING:
     from connectome_compiler.emit.emission import Emission
@@ -145,15 +145,15 @@ def _parameters(graph: Graph, total: int) -> list[str]:
     trained = n_weights(graph.with_projections([q for q in graph.connectome if q.weights.trained]))
     shared = "" if own == graph.n_connections else f" of {graph.n_connections:,} connections"
     others = total - trained
-    parts = [f"{trained:,} " + (f"weights{shared}" if shared else "connections")]
+    parts = [counted(trained, "weight") + shared if shared else counted(trained, "connection")]
     if frozen := own - trained:
         parts = [*parts[: bool(trained)], f"{frozen:,} weights{shared * (not trained)} are frozen"]
-    for index, noun in (
-        (constants(graph, "tau_per"), "time constants"),
-        (constants(graph, "bias_per"), "biases"),
+    for index, noun, several in (
+        (constants(graph, "tau_per"), "time constant", "time constants"),
+        (constants(graph, "bias_per"), "bias", "biases"),
     ):
         n = int(index.max(initial=-1)) + 1
-        parts += [f"{n:,} {noun}"] * (n > 0)
+        parts += [counted(n, noun, several)] * (n > 0)
         others -= n
     if others and has_memory(graph):
         parts.append(f"{others:,} of read-in and read-out")

@@ -56,9 +56,16 @@ def test_the_caveat_says_why() -> None:
     assert p.caveat == "worm-null is modelled, not measured: nothing is cached; rewired"
 
 
+def test_a_notebook_shows_the_steps_as_a_table() -> None:
+    page = FULL._repr_html_()
+    assert "<caption style='caption-side:bottom'>microns-v1@1507, measured</caption>" in page
+    assert ">drop-autapses</td>" in page
+    assert ">one autapse</td>" in page
+
+
 def test_source_and_steps_as_text() -> None:
     assert FULL.source == "microns-v1@1507"
     assert Provenance("worm").source == "worm"
     assert str(FULL.steps[0]) == "drop-autapses: 5 neurons, 9 -> 8 connections"
-    assert str(Step("a", "k=1", 1, 1, 1000, 1000)) == "a(k=1): 1 neurons, 1,000 connections"
+    assert str(Step("a", "k=1", 1, 1, 1000, 1000)) == "a(k=1): 1 neuron, 1,000 connections"
     assert FULL.with_step(FULL.steps[0]).steps == FULL.steps * 2

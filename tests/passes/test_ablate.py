@@ -85,7 +85,7 @@ def test_counts_neurons_and_names_strangers() -> None:
     after = run(CELLS, [Ablate('cell_type in ("AVA", "AVD")')])
     assert list(neurons(after)) == [2, 3]
     assert after.provenance.steps[0].notes == (
-        "1 neurons ablated",
+        "1 neuron ablated",
         "1 chemical and 0 electrical connections ablated; a gap junction counts in both directions",
         "no neuron has cell_type 'AVD'",
     )

@@ -22,6 +22,7 @@ from connectome_compiler.ir import (
 )
 from connectome_compiler.passes.apply_dale import ApplyDale
 from connectome_compiler.passes.runner import run
+from connectome_compiler.text import counted
 
 steps = st.builds(
     ApplyDale,
@@ -96,12 +97,12 @@ def test_reports_what_it_did(graph: Graph, step: ApplyDale) -> None:
         assert notes[1].startswith(f"{len(tied)} neurons have as many excitatory as inhibitory")
     if step.unsigned == "drop":
         lost = graph.n_connections - after.n_connections - broken * (step.policy == "drop")
-        assert notes[-1] == f"{lost} connections of unknown sign dropped"
+        assert notes[-1] == f"{counted(lost, 'connection')} of unknown sign dropped"
     else:
         free = sum(
             int((after.signs(q) == 0).sum()) for q in after.connectome if q.kind == "chemical"
         )
-        assert notes[-1].startswith(f"{free} connections of unknown sign")
+        assert notes[-1].startswith(f"{counted(free, 'connection')} of unknown sign")
 
 
 FORK = small(

@@ -75,7 +75,7 @@ def test_counts_and_bad_options() -> None:
     after = run(graph, [KeepCore()])
     assert list(neurons(after)) == [1, 2, 3]
     notes = after.provenance.steps[0].notes
-    assert notes == ("1 neurons outside the core of total degree 2 dropped",)
+    assert notes == ("1 neuron outside the core of total degree 2 dropped",)
     with pytest.raises(CompileError, match="the innermost core has k=2"):
         KeepCore(10**30)(graph)
     with pytest.raises(CompileError, match=r"keep-core.k: -1 is negative"):

@@ -7,6 +7,7 @@ from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import Graph
 from connectome_compiler.passes.laminar_partition import LaminarPartition
 from connectome_compiler.passes.runner import run
+from connectome_compiler.text import counted
 
 ORDER = ("L4", "L2/3", "L5")
 WORD = {1: "exc", -1: "inh", None: "unsigned"}
@@ -51,12 +52,14 @@ def test_refuses_neurons_of_other_layers_and_counts_those_dropped(graph: Graph) 
     if outside:
         with pytest.raises(CompileError, match="are in none of the layers L4, L2/3, L5") as caught:
             LaminarPartition(ORDER)(graph)
-        assert f"{outside.count(None)} neurons of no layer" in str(caught.value)
+        assert f"{counted(outside.count(None), 'neuron')} of no layer" in str(caught.value)
     else:
         assert LaminarPartition(ORDER)(graph).digest() == DROP(graph).digest()
     if len(outside) < len(layers):
         notes = run(graph, [DROP]).provenance.steps[-1].notes
-        assert (f"{len(outside)} neurons of other layers dropped" in notes) == bool(outside)
+        assert (f"{counted(len(outside), 'neuron')} of other layers dropped" in notes) == bool(
+            outside
+        )
 
 
 CELLS = small(
@@ -68,7 +71,7 @@ CELLS = small(
 def test_says_who_is_outside_and_what_to_do() -> None:
     with pytest.raises(CompileError) as caught:
         LaminarPartition()(CELLS)
-    assert "1 neurons of WM, 1 neurons of no layer" in str(caught.value)
+    assert "1 neuron of WM, 1 neuron of no layer" in str(caught.value)
     assert 'laminar-partition.others to "drop"' in caught.value.hint
 
 

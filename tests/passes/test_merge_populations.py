@@ -37,7 +37,7 @@ def test_undoes_a_partition_but_for_the_order(graph: Graph) -> None:
 def test_report_and_bad_names() -> None:
     graph = small({"a": {"sign": [1]}, "b": {"sign": [1]}}, [("a", "b", [(0, 0)])])
     after = run(graph, [MergePopulations("cells")])
-    assert after.provenance.steps[0].notes == ("2 populations and 1 projections merged",)
+    assert after.provenance.steps[0].notes == ("2 populations and 1 projection merged",)
     for name in ("", "a->b", "a\n"):
         with pytest.raises(CompileError, match=r"merge-populations.population: .* cannot name"):
             MergePopulations(name)

@@ -14,6 +14,7 @@ from connectome_compiler.passes.laminar_partition import LaminarPartition
 from connectome_compiler.passes.partition_by import PartitionBy
 from connectome_compiler.passes.runner import run
 from connectome_compiler.passes.split_flow import SplitFlow
+from connectome_compiler.text import counted
 
 SIGNS = {-1: "inh", 1: "exc", None: "unsigned"}
 
@@ -68,7 +69,7 @@ def test_agrees_with_a_slow_reading(
     assert graph.digest() == digest
     notes = " ".join(step.report(graph, after))
     n_missing = sum(r[column] is None for r in all_rows.values())
-    assert (f"{n_missing} neurons without {column}" in notes) == bool(n_missing)
+    assert (f"{counted(n_missing, 'neuron')} without {column}" in notes) == bool(n_missing)
 
 
 WORM = small(
@@ -88,7 +89,7 @@ def test_roles_stand_in_the_order_of_flow() -> None:
     assert [p.stage for p in after.populations] == [0, 1, 2, 3, 4]
     assert after.provenance.steps[0].notes == (
         "sensory 1, inter 2, motor 1, muscle 1, unknown 1",
-        "1 neurons without role: in unknown",
+        "1 neuron without role: in unknown",
     )
     assert after.provenance.steps[1].notes == ("kept: 3 forward, 1 skip, 0 within, 2 feedback",)
 

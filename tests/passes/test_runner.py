@@ -113,7 +113,7 @@ def test_records_every_pass_in_order() -> None:
     assert [s.name for s in after.provenance.steps] == ["drop-autapses", "drop-weak-connections"]
     assert [str(s) for s in after.provenance.steps] == [
         "drop-autapses: 3 neurons, 3 -> 2 connections",
-        "drop-weak-connections(min_weight=3): 3 neurons, 2 -> 1 connections",
+        "drop-weak-connections(min_weight=3): 3 neurons, 2 -> 1 connection",
     ]
     assert [r.step for r in seen] == list(after.provenance.steps)
     assert [r.graph.n_connections for r in seen] == [2, 1]

@@ -12,6 +12,7 @@ from connectome_compiler.ir import Attenuation, Graded, Graph, Leaky, Node, Swep
 from connectome_compiler.ir.ties import constants
 from connectome_compiler.passes.runner import run
 from connectome_compiler.passes.set_dynamics import SetDynamics
+from connectome_compiler.text import counted
 
 steps = st.builds(
     SetDynamics,
@@ -45,10 +46,12 @@ def test_reports_what_is_trained(graph: Graph, step: SetDynamics) -> None:
     after = run(graph, [step])
     notes = after.provenance.steps[-1].notes
     taus, biases = (len(set(constants(after, f).tolist())) for f in ("tau_per", "bias_per"))
-    constant = f"{taus:,} time constants starting at {step.tau_ms:g} ms"
+    constant = f"{counted(taus, 'time constant')} starting at {step.tau_ms:g} ms"
     if not taus:
         constant = f"a fixed time constant of {step.tau_ms:g} ms"
-    assert notes[0] == f"{step.activation} units with {constant}, {biases:,} biases"
+    assert (
+        notes[0] == f"{step.activation} units with {constant}, {counted(biases, 'bias', 'biases')}"
+    )
     unknown = sum(p.column("cell_type").null_count for p in graph.populations)
     by_type = "cell_type" in (step.tau_per, step.bias_per)
     assert len(notes) == 1 + (by_type and unknown > 0)
@@ -73,7 +76,7 @@ def test_refuses_units_of_which_it_would_lose_something(node: Node) -> None:
 def test_one_case() -> None:
     after = run(worm(12), [SetDynamics(tau_per="cell_type", bias_per="shared")])
     assert after.provenance.steps[-1].notes == (
-        "tanh units with 4 time constants starting at 50 ms, 1 biases",
+        "tanh units with 4 time constants starting at 50 ms, 1 bias",
         "2 neurons without a cell type are treated as one type",
     )
 

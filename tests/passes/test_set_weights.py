@@ -15,6 +15,7 @@ from connectome_compiler.passes.apply_dale import ApplyDale
 from connectome_compiler.passes.partition_by import PartitionBy
 from connectome_compiler.passes.runner import run
 from connectome_compiler.passes.set_weights import SetWeights
+from connectome_compiler.text import counted
 
 steps = st.builds(
     SetWeights,
@@ -61,7 +62,8 @@ def test_reports_how_many_there_are(graph: Graph, step: SetWeights) -> None:
     notes = after.provenance.steps[-1].notes
     fate = "" if step.trained else ", frozen"
     n = n_weights(after)
-    assert notes[0] == f"{n:,} weights for {graph.n_connections:,} connections{fate}"
+    connections = counted(graph.n_connections, "connection")
+    assert notes[0] == f"{counted(n, 'weight')} for {connections}{fate}"
     unknown = sum(p.column(step.column).null_count for p in graph.populations)
     assert len(notes) == 1 + (step.share != "none" and unknown > 0)
 
