@@ -17,7 +17,7 @@ from connectome_compiler.sources import Data
 
 from ._content import delimiter, is_number
 from ._facts import read_fact
-from ._memory import content_of, read_frame
+from ._frames import content_of, read_frame
 
 ORIGINS = ("measured", "derived", "chosen", "placeholder")  # what a ``..._status`` may say
 MOST_BYTES = 1 << 26  # of a table

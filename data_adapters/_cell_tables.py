@@ -22,8 +22,8 @@ from . import _tables
 from ._cells import COVERAGE_WORDS, Words, first_known, layer_of_word, missing, words_of
 from ._connections import DROPPED
 from ._content import is_number, unzipped
+from ._frames import read_names
 from ._ids import ids_are_text, matching_id
-from ._memory import read_names
 from ._names import (
     CELL,
     N_SECTIONS,

@@ -186,7 +186,7 @@ def reader_of(path: Place, options: ReadOptions | None = None) -> Reader | None:
     for a format that is known, but not read.
     """
     if isinstance(path, Data):
-        from ._memory import shape_of
+        from ._frames import shape_of
 
         return IN_MEMORY.get(shape_of(path, options))
     head = _head(path)

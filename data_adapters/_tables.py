@@ -28,7 +28,7 @@ from connectome_compiler.reading import must_be_file
 from connectome_compiler.sources import Data, Place
 
 from ._content import FETCH_AGAIN, MOST_RATIO, gunzipped, is_gzip
-from ._memory import content_of, is_bare, read_frame
+from ._frames import content_of, is_bare, read_frame
 from ._names import CHEMICAL, COUNT, ENDS, SIGN, SIZE, squeezed
 from ._raw import Locate
 from ._readers import TABLES, refuse_other_formats

@@ -56,8 +56,8 @@ from ._cell_tables import (
 from ._cells import Kind, Words, believed, signs_by_class
 from ._connections import Connections, NoCountError, read_connections
 from ._evidence import Vouched, vouched
+from ._frames import in_python, is_bare, square_in_memory
 from ._ids import SAMPLE_ROWS, ends_are_text, refuse_rounded
-from ._memory import in_python, is_bare, square_in_memory
 from ._names import CELL, ELECTRICAL, plain
 from ._presets import about, published
 from ._raw import Facts, Raw, has_text_ids, renamed

@@ -94,6 +94,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "data_adapters/_content.py": (*TABLES, f"{ADAPTERS}/test_sonata.py"),
     "data_adapters/_evidence.py": TABLES,
     "data_adapters/_flyvis.py": (f"{ADAPTERS}/test_fly_visual.py",),
+    "data_adapters/_frames.py": (f"{ADAPTERS}/test_memory.py",),
     "data_adapters/_hdf5.py": (f"{ADAPTERS}/test_arrays.py", f"{ADAPTERS}/test_sonata.py"),
     "data_adapters/_ids.py": (*TABLES, f"{ADAPTERS}/test_microns_files.py"),
     "data_adapters/_matrix.py": (

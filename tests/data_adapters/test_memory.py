@@ -23,7 +23,7 @@ from scipy import sparse
 
 import connectome_compiler as cc
 from connectome_compiler.data_adapters._ask import UnsaidError
-from connectome_compiler.data_adapters._memory import fingerprint, in_python, read_frame, table_of
+from connectome_compiler.data_adapters._frames import fingerprint, in_python, read_frame, table_of
 from connectome_compiler.data_adapters.mesoscale import Mesoscale
 from connectome_compiler.data_adapters.microns_v1 import MicronsV1
 from connectome_compiler.data_adapters.table import Table
@@ -244,8 +244,8 @@ def test_other_types_of_columns_survive_as_files_would_have_them(kind: str) -> N
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "objects": ([object()] * 4, "holds a object in row 1"),
-    "a set among text": (["a", {1}, "b", "c"], "holds a set in row 2"),
+    "objects": ([object()] * 4, "holds a value of type object in row 1"),
+    "a set among text": (["a", {1}, "b", "c"], "holds a value of type set in row 2"),
     "complex": (np.ones(4) * 1j, "holds numbers of type complex128"),
     "bytes": ([b"\xff"] * 4, "holds bytes that are not text"),
 }
@@ -604,6 +604,12 @@ def test_a_matrix_is_hashed_with_its_names_and_shape() -> None:
     hashes = {of(MATRIX), of(wide), of(MATRIX * 2), of(pd.DataFrame(MATRIX, NAMES, NAMES))}
     assert len(hashes) == 4
     assert of(MATRIX, labels=NAMES) == of(MATRIX)
+
+
+def test_a_stream_that_can_be_read_once_is_kept() -> None:
+    adapter = Table(pa.Table.from_pandas(EDGES).to_reader())
+    assert adapter.load() == adapter.load() == cc.load("table", edges=EDGES)
+    assert "read as 3 neurons" in adapter.outline()
 
 
 def test_frames_of_numbers_are_not_copied() -> None:
