@@ -66,7 +66,7 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
         structure.compare(case, whole)
         if graph is not None:
             structure.compare_with_graph(case, whole, graph)
-    checks.append("connections and signs are those stated, none more, none less")
+    checks.append("connections and signs are those stated, no more and no fewer")
     if graph is not None:
         checks.append("connections, signs and origin are those of the saved graph, one by one")
     own = case.meaning.battery(case)
@@ -99,7 +99,7 @@ def _battery(case: Case, network: Any) -> Iterator[str]:
         yield from meaning.check_built(case, network)
     options_are_those_stated(case, network)
     holds_what_is_stated(network, stated["state"])
-    yield "options, parameters and saved buffers are those stated, none more"
+    yield "options, parameters and saved buffers are those stated, and no others"
     starts_where_stated(case)
     yield "all numbers start where it is stated, those drawn by their law and size"
     layers.make_wild(network)
@@ -114,7 +114,7 @@ def _battery(case: Case, network: Any) -> Iterator[str]:
         rates.goes_on(case, network)
         yield "a sequence in parts, the state passed on, is the sequence in one"
     rates.computes(case, network)
-    yield "rates, output and gradients are those of a plain reading of the graph"
+    yield "rates, output and gradients are those of a plain implementation of the graph"
     remembers_nothing(case.emitted, network, lambda: network(network.example_input(2)))
     if meaning.refuses_sizes:
         rates.refuses_inputs(network)

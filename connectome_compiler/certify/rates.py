@@ -176,7 +176,7 @@ def _learn_alike(
             if (one is None) != (other is None) or not (
                 one is None or agree(one, other, slack=slack)
             ):
-                raise Wrong(name, "learns by another gradient than the graph's")
+                raise Wrong(name, "has another gradient than the graph gives it")
 
 
 def _statisticsagree(found: Any, wanted: Any) -> None:
@@ -287,7 +287,7 @@ def any_batch(case: Case, network: Any) -> int:
     for name, grad in wanted.items():
         # Some unit may be above 0 in one precision, and below in the other.
         if float((grads[name] - grad).norm()) > 0.05 * float(grad.norm()) + 1e-3:
-            raise Wrong(name, f"learns by another gradient from a batch of {many}")
+            raise Wrong(name, f"has another gradient from a batch of {many}")
     del wanted, grads  # as large as the network
     _quiet_sizes(single.eval(), few, order, sizes, along)
     if len(sizes) > len(LARGE):

@@ -502,6 +502,6 @@ def noise_is_normal(name: str, units: Any, n: int, std: float) -> None:
         wanted = torch.autograd.grad(calm, drive, passed, retain_graph=True)[0]
         got = torch.autograd.grad(rates.sum(), drive, retain_graph=True)[0]
         if not torch.allclose(got, wanted, rtol=1e-6, atol=1e-9):
-            raise Wrong(name, "learns by another gradient in training, with noise")
+            raise Wrong(name, "has another gradient in training, with noise")
     if np.array_equal(*(rates.detach().numpy() for rates in noisy)):
         raise Wrong(name, "has the same noise at every call")

@@ -254,7 +254,7 @@ def answers_in_every_way(
         wanted = answer(double, x.clone().requires_grad_()).detach()
         for what, found in _called(double, x, answer):
             if not _near(found, wanted, SLACK):
-                raise Wrong("forward", f"answers otherwise {what}")
+                raise Wrong("forward", f"answers differently {what}")
         none = answer(double, x.narrow(along, 0, 0))
         if none.shape != wanted.narrow(along, 0, 0).shape:
             raise Wrong("forward", f"makes {tuple(none.shape)} of no samples")
@@ -266,9 +266,9 @@ def answers_in_every_way(
             with torch.autocast("cpu", torch.bfloat16):
                 mixed = answer(single, x.float()).double()
         if low.dtype != torch.bfloat16 or (smooth and not _near(low.double(), wanted, 2 * HALF)):
-            raise Wrong("forward", "answers otherwise in bfloat16")
+            raise Wrong("forward", "answers differently in bfloat16")
         if mixed.shape != wanted.shape or (smooth and not _near(mixed, wanted, 2 * HALF)):
-            raise Wrong("forward", "answers otherwise under autocast")
+            raise Wrong("forward", "answers differently under autocast")
     _learns_under_transforms(double, x, answer)
 
 
@@ -307,7 +307,7 @@ def _learns_under_transforms(
         wanted = torch.autograd.grad(total, list(trained.values()), allow_unused=True)
     for (name, grad), other in zip(found.items(), wanted, strict=True):
         if not _near(grad, torch.zeros_like(grad) if other is None else other, 1e-6):
-            raise Wrong(name, "learns by another gradient under torch.func")
+            raise Wrong(name, "has another gradient under torch.func")
 
 
 def _noise(x: Tensor) -> Tensor:

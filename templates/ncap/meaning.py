@@ -73,7 +73,7 @@ class Repeated(Meaning):
         *lengths, longest = sorted({options[_length(motif)] for options in choices})
         bodies = f"{', '.join(map(str, lengths))} and {longest} joints"
         yield (
-            "weights by name, rates and gradients are those of a plain reading:"
+            "weights by name, rates and gradients are those of a plain implementation:"
             f" {len(choices)} choices of options, {bodies}"
         )
         _answers_in_every_way(emitted, motif)
@@ -246,7 +246,10 @@ def _weights_act(network: Any, motif: dict[str, Any]) -> None:
         wanted = signed(motif["mechanism"], int(layer.sign), layer.weight.detach())
         for found in (layer.effective_weight(), reported[f"{pre}->{post}"].coalesce().values()):
             if not torch.equal(found, wanted.expand_as(found)):
-                raise Wrong(f"{pre}->{post}", "what acts is not what its sign makes of its weight")
+                raise Wrong(
+                    f"{pre}->{post}",
+                    "its effective weight is not what its sign makes of the trained one",
+                )
 
 
 def _compare(
@@ -275,7 +278,7 @@ def _compare(
     for name, one, other in zip(weights, *several, strict=True):
         one, other = (torch.zeros(1) if g is None else g for g in (one, other))
         if not torch.allclose(one.double(), other.double(), rtol=1e-4, atol=slack):
-            raise Wrong(f"{where}: {name}", "learns by another gradient than the graph's")
+            raise Wrong(f"{where}: {name}", "has another gradient than the graph gives it")
 
 
 def _answers_in_every_way(emitted: ModuleType, motif: dict[str, Any]) -> None:
@@ -303,7 +306,7 @@ def _answers_in_every_way(emitted: ModuleType, motif: dict[str, Any]) -> None:
                 found["of no rows"] = torch.cat((wanted, _called(network, motif, none)))
             for what, answer in found.items():
                 if not torch.equal(answer, wanted):
-                    raise Wrong("forward", f"answers otherwise {what}")
+                    raise Wrong("forward", f"answers differently {what}")
             if any(not torch.equal(x, before[name]) for name, x in inputs.items()):
                 raise Wrong("forward", "changes its input")
 

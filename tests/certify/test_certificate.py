@@ -430,7 +430,7 @@ RECURRENT_EDITS = {
         "types",
         r"\[layer\.effective_weight\(\) for layer in self",
         "[layer.effective_weight().detach() for layer in self",
-        "learns by another gradient",
+        "has another gradient",
     ),
     "directions of a junction apart": (
         "parts",
@@ -576,7 +576,7 @@ RECURRENT_EDITS = {
         "types",
         r"drive = self\.input_to_neurons\(u\)",
         "drive = self.input_to_neurons(u).detach()",
-        "learns by another gradient",
+        "has another gradient",
     ),
     "silence in training": (
         "parts",

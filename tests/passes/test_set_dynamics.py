@@ -49,9 +49,8 @@ def test_reports_what_is_trained(graph: Graph, step: SetDynamics) -> None:
     constant = f"{counted(taus, 'time constant')} starting at {step.tau_ms:g} ms"
     if not taus:
         constant = f"a fixed time constant of {step.tau_ms:g} ms"
-    assert (
-        notes[0] == f"{step.activation} units with {constant}, {counted(biases, 'bias', 'biases')}"
-    )
+    bias = counted(biases, "bias", "biases")
+    assert notes[0] == f"{step.activation} units with {constant}, {bias}"
     unknown = sum(p.column("cell_type").null_count for p in graph.populations)
     by_type = "cell_type" in (step.tau_per, step.bias_per)
     assert len(notes) == 1 + (by_type and unknown > 0)
