@@ -27,8 +27,6 @@ from ._names import CELL_ID, plain
 if TYPE_CHECKING:
     import pandas as pd
 
-    from ._readers import ReadOptions
-
 # What a column of several types may hold: it becomes text, as CSV has it.
 SCALARS = (str, int, float, Decimal, np.integer, np.floating, np.bool_)
 UNNAMED = "column0"  # an index without a name, as the first column of a CSV file without one
@@ -46,16 +44,15 @@ def _refused(data: Data, column: str, problem: str, hint: str) -> CompileError:
 
 
 def shape_of(
-    data: Data, options: ReadOptions | None = None
+    data: Data, called_matrix: bool = False
 ) -> Literal["list", "array", "matrix", "network"]:
-    """Return which form data have; ``options`` tell a list from a matrix where both could be."""
+    """Return which form data have; ``called_matrix`` where an option says so of numbers alone."""
     if data.kind == "networkx graph":
         return "network"
     if data.kind in ("numpy array", "scipy sparse matrix"):
         return "list" if data.value.dtype.names else "array"
-    if data.kind == "pandas frame" and data.option == "edges" and _is_matrix(data.value, options):
-        return "matrix"
-    return "list"
+    is_frame = data.kind == "pandas frame" and data.option == "edges"
+    return "matrix" if is_frame and _is_matrix(data.value, called_matrix) else "list"
 
 
 def is_bare(place: Place) -> bool:
@@ -106,7 +103,7 @@ def content_of(data: Data) -> SourceFile:
     return found
 
 
-def _is_matrix(frame: pd.DataFrame, options: ReadOptions | None) -> bool:
+def _is_matrix(frame: pd.DataFrame, called_matrix: bool) -> bool:
     """Whether a frame is a matrix: numbers, and its index has names of its columns.
 
     Without names it has to be square, and too wide for a list of connections.
@@ -116,8 +113,8 @@ def _is_matrix(frame: pd.DataFrame, options: ReadOptions | None) -> bool:
     if not all(kind.kind in "iufb" for kind in frame.dtypes):
         return False
     if is_unnamed(frame):
-        told = options is not None and (options.orientation or options.mirror or options.totals)
-        return frame.shape[0] == frame.shape[1] and bool(frame.shape[1] > MOST_PLAIN or told)
+        wide = bool(frame.shape[1] > MOST_PLAIN)
+        return frame.shape[0] == frame.shape[1] and (wide or called_matrix)
     return not set(labels_of(frame.columns)).isdisjoint(labels_of(frame.index[:SAMPLE]))
 
 

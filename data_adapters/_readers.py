@@ -185,10 +185,12 @@ def reader_of(path: Place, options: ReadOptions | None = None) -> Reader | None:
     ``options`` tell a list from a matrix of text where both could be meant. Raises `CompileError`
     for a format that is known, but not read.
     """
+    options = options or ReadOptions()
+    is_matrix = bool(options.orientation or options.mirror or options.totals)
     if isinstance(path, Data):
         from ._frames import shape_of
 
-        return IN_MEMORY.get(shape_of(path, options))
+        return IN_MEMORY.get(shape_of(path, is_matrix))
     head = _head(path)
     for reader in READERS:
         if reader is not TEXT_MATRIX and reader.recognise(head, path):
@@ -196,10 +198,8 @@ def reader_of(path: Place, options: ReadOptions | None = None) -> Reader | None:
     if TEXT_MATRIX not in READERS:
         return None
     _refuse(head, path)
-    options = options or ReadOptions()
     if options.pre or options.post:
         return None
-    is_matrix = bool(options.orientation or options.mirror or options.totals)
     found = TEXT_MATRIX.recognise(head, path)
     return TEXT_MATRIX if found or (is_matrix and _content.could_be_matrix(head, path)) else None
 

@@ -696,7 +696,7 @@ def test_an_option_is_listed_once(tmp_path: Path) -> None:
     """Recipe and adapter have one name, and the recipe shows all that the adapter takes."""
     page = run_inside(["list", "table"], tmp_path).out
     assert len(re.findall("^  duplicates ", page, re.MULTILINE)) == 1
-    assert re.search(r"edges +\(needed\) +file of connections", page)
+    assert re.search(r"edges +\(needed\) +connections: a list", page)
     assert "adapter table\n\nA connectome from files" in page
 
 

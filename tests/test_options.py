@@ -251,5 +251,6 @@ def test_values_that_nothing_can_hold(option: str, given: Any, words: str) -> No
 
 def test_what_is_no_value_is_named_by_its_type() -> None:
     """Not by its content, which may be pages long."""
-    with pytest.raises(CompileError, match=r"edges: is a DataFrame: expected a valid string"):
-        configure("table", find("adapter", "table"), {"edges": pd.DataFrame({"pre": [1, 2]})})
+    table = pd.DataFrame({"pre": [1, 2]})
+    with pytest.raises(CompileError, match=r"preset: is a pandas frame, 2 x 1: it takes no data"):
+        configure("table", find("adapter", "table"), {"preset": table})
