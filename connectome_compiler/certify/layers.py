@@ -154,27 +154,30 @@ def pulses(case: Case, network: Any, limit: int = PULSES) -> tuple[int, int]:
                 _pulse_channels(key, layer, operator, weights[key].to_dense(), chosen)
                 pulsed, neurons = pulsed + len(chosen), neurons + n_pre
                 continue
-            weight = weights[key].coalesce().to_sparse_csc()
-            n_pre = weight.shape[1]
-            many = max(LEAST, PULSED // max(1, weight.values().numel()))
+            weight = weights[key].coalesce()
+            (i, j), n_pre = weight.indices(), weight.shape[1]
+            many = max(LEAST, PULSED // max(1, len(i)))
             chosen = _sample(n_pre, min(limit, many))
+            row = torch.full((n_pre,), -1).index_put((chosen,), torch.arange(len(chosen)))[j]
+            i, row, sizes = (x[row >= 0] for x in (i, row, weight.values()))
+            first = 0
             rest = layer(torch.zeros(1, n_pre)).detach()
             for part in torch.split(chosen, max(1, CELLS // max(weight.shape))):
                 pulse = torch.zeros(len(part), n_pre)
                 pulse[torch.arange(len(part)), part] = 1.0
                 answer = (layer(pulse) - rest).detach()
                 wanted = torch.zeros_like(answer)
-                for row, j in enumerate(part.tolist()):
-                    a, b = int(weight.ccol_indices()[j]), int(weight.ccol_indices()[j + 1])
-                    wanted[row, weight.row_indices()[a:b]] = weight.values()[a:b]
+                here = (row >= first) & (row < first + len(part))
+                wanted[row[here] - first, i[here]] = sizes[here]
+                first += len(part)
                 close = (answer - wanted).abs() <= 1e-4 * wanted.abs() + 1e-6 * rest.abs()
                 bad = ~close | ((wanted == 0) & (answer != 0))
                 if bad.any():
-                    row, i = (int(v) for v in bad.nonzero()[0])
+                    k, at = (int(v) for v in bad.nonzero()[0])
                     raise Wrong(
                         key,
-                        f"a pulse into neuron {int(part[row])} gives {float(answer[row, i]):.3g} "
-                        f"at neuron {i}, expected {float(wanted[row, i]):.3g}",
+                        f"a pulse into neuron {int(part[k])} gives {float(answer[k, at]):.3g} "
+                        f"at neuron {at}, expected {float(wanted[k, at]):.3g}",
                     )
             pulsed, neurons = pulsed + len(chosen), neurons + n_pre
     return pulsed, neurons
@@ -237,10 +240,11 @@ def gradients(case: Case, network: Any) -> None:
             for a, b, layer in net.train(bool(k % 2)).named_projections():
                 key = key_of(a, b, layer)
                 with finding(key):
-                    if not hasattr(layer, "ptr"):
-                        _dense_gradients(key, layer, operator_of(case, key), batch)
-                    else:
+                    operator = operator_of(case, key)
+                    if hasattr(layer, "ptr"):
                         _list_gradients(key, layer, batch)
+                    elif operator["kind"] == "Linear" or batch <= WIDE:
+                        _dense_gradients(key, layer, operator, batch)
     network.zero_grad()
 
 
@@ -252,7 +256,7 @@ def _list_gradients(key: str, layer: Any, batch: int) -> None:
     generator, raw = source(2 + batch), layer.weight.detach()
     post, pre, values = (t.detach() for t in connections(layer))
     order = torch.arange(batch)
-    if batch * raw.numel() > CELLS:
+    if batch * len(values) > CELLS:
         order = torch.randint(min(batch, FEW), order.shape, generator=generator)
     counts = order.bincount()
     sent = torch.randn(len(counts), layer.n_pre, generator=generator, dtype=raw.dtype)
@@ -294,7 +298,7 @@ def _dense_gradients(key: str, layer: Any, operator: dict[str, Any], batch: int)
     if operator["kind"] == "Linear":
         shape: tuple[int, ...] = (batch, layer.in_features)
     else:
-        batch = min(batch, 2 * BATCH)
+        batch = min(batch, 2 if layer.weight.dtype == torch.float64 else 2 * BATCH)
         shape = (batch, layer.in_channels, *_map_size(operator))
     generator = source(2 + batch)
     x = torch.randn(shape, generator=generator, dtype=layer.weight.dtype).requires_grad_()

@@ -92,4 +92,23 @@ def acted(operator: dict[str, Any], weight: Tensor, x: Tensor) -> Tensor:
         )
     (top, left), (more_y, more_x) = padding, operator["end_padding"]
     x = torch.nn.functional.pad(x, (left, left + more_x, top, top + more_y))
+    if groups == 1 and x.dtype == torch.float64 and not torch.is_grad_enabled():
+        return _entry_by_entry(weight, x, stride, dilation)
     return torch.nn.functional.conv2d(x, weight, None, stride, 0, dilation, groups)
+
+
+def _entry_by_entry(
+    weight: Tensor, x: Tensor, stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> Tensor:
+    """Convolve with what is not 0 of a kernel: torch is slow in double precision."""
+    reach = [d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True)]
+    # What each position sees, without a copy: (samples, channels, *places, *kernel).
+    seen = x.unfold(2, reach[0], stride[0]).unfold(3, reach[1], stride[1])
+    seen = seen[..., :: dilation[0], :: dilation[1]].movedim((4, 5), (2, 3))
+    maps = x.new_zeros(len(x), len(weight), *seen.shape[4:])
+    for into, kernel in zip(maps.unbind(1), weight, strict=True):
+        for part in kernel.nonzero().split(2**12):
+            channel, i, j = part.t()
+            factors = kernel[channel, i, j]
+            into += torch.einsum("bnyx,n->byx", seen[:, channel, i, j], factors)
+    return maps

@@ -8,6 +8,7 @@ give what a plain reading of the connections gives.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from connectome_compiler.certify.findings import Wrong, finding
+from connectome_compiler.certify.half import QuickHalves
 from connectome_compiler.certify.plain import acted, acting, connections
 
 Operator = dict[str, Any]
@@ -23,8 +25,9 @@ Call = Callable[[Tensor, Tensor], Tensor]  # of weights and input
 
 SAMPLES = 5
 MANY = (100, 130, 257)  # samples, for which layers run other code
-PRODUCTS = 2**23  # of weights and samples, at most, where many samples are tried
-LARGE = 2**20  # weights; above, two samples: what gradients of gradients keep takes memory
+PRODUCTS = 2**23  # of connections and samples, at most, where many samples are tried
+KERNELS = 2**29  # likewise, of convolutions, whose products take no memory
+LARGE = 2**20  # connections; above, two samples: what gradients of gradients keep takes memory
 SLACK = 1e-9  # in double precision, relative to the largest
 SINGLE = 1e-4
 HALF = 0.05  # in bfloat16
@@ -100,7 +103,9 @@ def _plain(layer: Any, operator: Operator) -> Call:
 def _acts(key: str, layer: Any, operator: Operator, shape: tuple[int, ...]) -> None:
     plain, held = _plain(layer, operator), layer.weight.detach().clone()
     generator = torch.Generator().manual_seed(9)
-    samples = 2 if held.numel() > LARGE else SAMPLES
+    lists = hasattr(layer, "ptr")
+    size = max(held.numel(), layer.pre.numel()) if lists else held.numel()
+    samples = 2 if size > LARGE else SAMPLES
     x = torch.randn(samples, *shape, generator=generator, dtype=torch.float64)
     with torch.no_grad():
         right = plain(held, x)
@@ -121,7 +126,7 @@ def _acts(key: str, layer: Any, operator: Operator, shape: tuple[int, ...]) -> N
         must(what, found, wanted[what], 1e3 * SLACK)
     for what, found in _transformed(run, held, x, g).items():
         must(f"{what} under torch.func", found, wanted[what], 1e3 * SLACK)
-    if hasattr(layer, "ptr"):
+    if lists:
         with _compiling():
             must("what it makes where torch compiles", layer(x).detach(), right)
             compiled = _derived(run, held, x, g, twice=False)
@@ -131,11 +136,16 @@ def _acts(key: str, layer: Any, operator: Operator, shape: tuple[int, ...]) -> N
         with torch.no_grad():
             must("what it makes of a list of samples", layer(x.unsqueeze(1)).squeeze(1), right)
             must("what it makes of one sample alone", layer(x[0]), right[0])
+    most = PRODUCTS
+    if right.dim() > 2:  # each weight acts at many places
+        mask = getattr(layer, "mask", held)
+        size, most = mask.numel() * math.prod(right.shape[2:]), KERNELS
     for batch in MANY:
-        if batch * held.numel() <= PRODUCTS:
-            _makes_of_many(layer, plain, must, shape, batch)
+        if batch * size <= most:
+            distinct = batch if batch * size <= PRODUCTS else SAMPLES
+            _makes_of_many(layer, plain, must, shape, batch, distinct)
     half = copy.deepcopy(layer).bfloat16()
-    with torch.no_grad():
+    with torch.no_grad(), QuickHalves():
         must("what it makes in half precision", half(x.bfloat16()), right.bfloat16(), HALF)
         with torch.autocast("cpu", torch.bfloat16):
             found = copy.deepcopy(layer).float()(x.float())
@@ -206,19 +216,29 @@ def _bad_numbers_stay(key: str, layer: Any, x: Tensor) -> None:
 
 
 def _makes_of_many(
-    layer: Any, plain: Call, must: Callable[..., None], shape: tuple[int, ...], batch: int
+    layer: Any,
+    plain: Call,
+    must: Callable[..., None],
+    shape: tuple[int, ...],
+    batch: int,
+    distinct: int,
 ) -> None:
+    """Compare a batch, in which so many ``distinct`` samples come again in an order of chance."""
     generator = torch.Generator().manual_seed(batch)
-    x = torch.randn(batch, *shape, generator=generator, dtype=torch.float64)
-    weight = layer.weight.detach()
+    few = torch.randn(distinct, *shape, generator=generator, dtype=torch.float64)
+    order = torch.arange(batch)
+    if distinct < batch:
+        order = torch.randint(distinct, order.shape, generator=generator)
+    x, weight = few[order], layer.weight.detach()
     with torch.no_grad():
-        right, found = plain(weight, x), layer(x)
+        right, found = plain(weight, few)[order], layer(x)
     must(f"what it makes of {batch} samples", found, right)
     if layer.weight.requires_grad:
         g = torch.randn(right.shape, generator=generator, dtype=torch.float64)
+        of_few = torch.zeros_like(right[:distinct]).index_add(0, order, g)
         ends = [layer.weight], [weight.clone().requires_grad_()]
         (own,) = torch.autograd.grad(layer(x), ends[0], g)
-        (wanted,) = torch.autograd.grad(plain(ends[1][0], x), ends[1], g)
+        (wanted,) = torch.autograd.grad(plain(ends[1][0], few), ends[1], of_few)
         must(f"the gradient of its weights from {batch} samples", own, wanted, 1e3 * SLACK)
 
 
@@ -240,11 +260,13 @@ def answers_in_every_way(
     along: int,
     smooth: bool = True,
     size: Sequence[int] = (SAMPLES,),
+    one: bool = False,
 ) -> None:
     """Compare a network's answers in double precision with those to other calls of the same.
 
     ``answer`` calls a network, whose samples lie ``along`` a dimension; inputs have a ``size``, as
     `example_input` takes it. In half precision it must answer almost the same, if it is ``smooth``.
+    Where they learn under transforms, ``one`` sample is enough for large networks.
     What it answers where gradients are kept is compared elsewhere with the graph.
     """
     double = copy.deepcopy(network).double().eval()
@@ -261,7 +283,7 @@ def answers_in_every_way(
         if not torch.equal(x, before):
             raise Wrong("forward", "changes its input")
         half, single = copy.deepcopy(double).bfloat16(), copy.deepcopy(double).float()
-        with torch.no_grad():
+        with torch.no_grad(), QuickHalves():
             low = answer(half, x.bfloat16())
             with torch.autocast("cpu", torch.bfloat16):
                 mixed = answer(single, x.float()).double()
@@ -269,7 +291,7 @@ def answers_in_every_way(
             raise Wrong("forward", "answers differently in bfloat16")
         if mixed.shape != wanted.shape or (smooth and not _near(mixed, wanted, 2 * HALF)):
             raise Wrong("forward", "answers differently under autocast")
-    _learns_under_transforms(double, x, answer)
+    _learns_under_transforms(double, x.narrow(along, 0, 1) if one else x, answer)
 
 
 def _called(

@@ -44,13 +44,15 @@ class Stacked(Meaning):
         return {f"{q['pre']}->{q['post']}": q["operator"] for q in stated["stack"]["layers"]}
 
     def n_products(self, stated: Stated) -> int:
-        """Count those of convolutions."""
+        """Count those of convolutions: at each place of the smaller map, or of the new one."""
         shapes = {p["name"]: p["shape"] for p in stated["stack"]["units"]}
-        return sum(
-            math.prod(q["operator"]["kernel"]) * shapes[q["pre"]][0] * math.prod(shapes[q["post"]])
-            for q in stated["stack"]["layers"]
-            if q["operator"]["kind"] == "Conv2d"
-        )
+        total = 0
+        for q in stated["stack"]["layers"]:
+            if (kind := q["operator"]["kind"]) != "Linear":
+                pre, post = shapes[q["pre"]], shapes[q["post"]]
+                places = math.prod((pre if kind == "ConvTranspose2d" else post)[1:])
+                total += math.prod(q["operator"]["kernel"]) * pre[0] * post[0] * places
+        return total
 
     def units(self, stated: Stated) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield the activation of each population, and its normalisation."""

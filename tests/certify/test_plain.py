@@ -66,3 +66,20 @@ def test_convolutions_are_those_of_their_definition(operator: dict[str, Any]) ->
     found = acted(operator, weight, x)
     assert found.shape == right.shape
     assert torch.allclose(found, right, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("stride", "dilation"), [((1, 1), (1, 1)), ((2, 3), (1, 2))])
+def test_kernels_entry_by_entry_are_those_of_torch(
+    stride: tuple[int, int], dilation: tuple[int, int]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2, 6, 19, 23, generator=generator, dtype=torch.float64)
+    weight = torch.randn(5, 6, 5, 4, generator=generator, dtype=torch.float64)
+    weight *= torch.rand(weight.shape, generator=generator) > 0.6
+    weight[2] = 0
+    geometry = {"stride": stride, "padding": (2, 1), "end_padding": (1, 0), "dilation": dilation}
+    operator = {"kind": "Conv2d", "groups": 1, **geometry}
+    wanted = acted(operator, weight, x)  # where gradients are kept, torch's own
+    with torch.no_grad():
+        found = acted(operator, weight, x)
+    assert torch.allclose(found, wanted, rtol=1e-12, atol=1e-12)
