@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Literal
 
 import duckdb
@@ -357,6 +358,16 @@ def _refuse_weight(db: duckdb.DuckDBPyConnection, edges: Edges, are_counts: bool
         raise CompileError(place, f"weights must be numbers, not {value}", hint)
     if are_counts:
         problem = f"{_shown(value)} is not a synapse count (a whole number of at least 1)"
+        if value is None:
+            hint = "write the count, or 0 where there is no connection; or remove the row"
+            raise CompileError(place, problem, hint)
+        try:
+            is_finite = isfinite(float(value))
+        except (TypeError, ValueError):
+            is_finite = False
+        if not is_finite:
+            hint = "write a number alone, or remove the row if it is no connection"
+            raise CompileError(place, problem, hint)
         raise NoCountError(place, problem)
     raise CompileError(place, f"{_shown(value)} is not finite")
 

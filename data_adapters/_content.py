@@ -312,6 +312,7 @@ NOT_READ: tuple[tuple[str, str, str], ...] = (
      _GRAPH.format("nx.nx_pydot.read_dot(FILE)")),
     (">>graph6<<", "graph6", _GRAPH.format("nx.read_graph6(FILE)")),
     (">>sparse6<<", "sparse6", _GRAPH.format("nx.read_sparse6(FILE)")),
+    ("version https://git-lfs", "a pointer of Git LFS, not the data", "fetch them: git lfs pull"),
     ("nodedef>", "GDF of GUESS", "open it in Gephi and export GraphML"),
     (r"(?i)dl\s+n\s*=", "a network of UCINET", "export it as CSV"),
 )  # fmt: skip

@@ -115,6 +115,59 @@ def ends_are_text(db: duckdb.DuckDBPyConnection, edges: Edges) -> bool:
     return numbers == 0
 
 
+# What a program writes where it has no value, or for a name that it took for a date; totals.
+NO_NAMES = (
+    ("nan", "nan is how a missing value is written"),
+    ("<NA>", "<NA> is how a missing value is written"),
+    ("None", "None is how a missing value is written"),
+    ("NULL", "NULL is how a missing value is written"),
+    ("#N/A", "#N/A is how a missing value is written"),
+    ("#REF!", "#REF! is how a spreadsheet writes an error"),
+    ("#NAME?", "#NAME? is how a spreadsheet writes an error"),
+    ("Total", "Total is how a row of totals begins"),
+    ("Grand Total", "Grand Total is how a row of totals begins"),
+)
+DATE = r"\d{4}-\d\d-\d\d( 00:00:00)?"
+
+
+def refuse_no_names(db: duckdb.DuckDBPyConnection, edges: Edges, keys: npt.NDArray[Any]) -> None:
+    """Raise `CompileError` if an end has a name that no neuron has: ``keys`` are those of all.
+
+    Such are words for missing values, totals, dates of a spreadsheet, and the header, where a text
+    that was put together from several has it again.
+    """
+    table, present = edges.table, set(keys.tolist())
+    heads = {edges.pre, edges.post} <= present
+    words = [(w, why) for w, why in NO_NAMES if w in present]
+    for column in (edges.pre, edges.post):
+        key = table.key(column, True)
+        if heads:
+            both = " AND ".join(
+                f"{table.key(c, True)} = {quoted(c)}" for c in (edges.pre, edges.post)
+            )
+            if query(db, str(table.path), f"SELECT 1 FROM {table.name} WHERE {both} LIMIT 1"):
+                row, _ = first_row(db, table, column, both)
+                problem = "repeats the names of the columns: this row is no connection"
+                raise CompileError(table.at(row), problem, "remove such rows")
+        for word, why in words:
+            same = f"{key} = {quoted(word)}"
+            if query(db, str(table.path), f"SELECT 1 FROM {table.name} WHERE {same} LIMIT 1"):
+                row, _ = first_row(db, table, column, same)
+                hint = "remove the row, or give the neuron another name"
+                raise CompileError(table.at(row, column), f"{why}, not the name of a neuron", hint)
+    dates = [k for k in keys.tolist() if re.fullmatch(DATE, k)]
+    if dates and len(dates) < len(keys):
+        for column in (edges.pre, edges.post):
+            same = f"{table.key(column, True)} = {quoted(dates[0])}"
+            if query(db, str(table.path), f"SELECT 1 FROM {table.name} WHERE {same} LIMIT 1"):
+                row, _ = first_row(db, table, column, same)
+                problem = (
+                    f"{dates[0]} is a date: a spreadsheet may have changed the name of a neuron"
+                )
+                hint = "format the column as text and write the name again"
+                raise CompileError(table.at(row, column), problem, hint)
+
+
 def _refuse_float_text(db: duckdb.DuckDBPyConnection, table: Table, column: str, rows: str) -> None:
     """Raise `CompileError` if an id among ``rows`` (SQL) was written as a floating-point number."""
     rounded = f"regexp_matches({table.key(column, True)}, {quoted(FLOAT_ID)})"

@@ -111,7 +111,10 @@ def raw_of(where: str, matrix: Matrix, options: ReadOptions) -> Raw:
     apart = row != column
     is_symmetric = _is_symmetric(row, column, value, len(ids))
     square = matrix.n_rows == matrix.n_columns == len(ids)
-    half = square and int(apart.sum()) >= FEW
+    # Of a triangle, the row or column without numbers may be left out.
+    cut = len(ids) == max(matrix.n_rows, matrix.n_columns)
+    cut &= abs(matrix.n_rows - matrix.n_columns) == 1
+    half = (square or cut) and int(apart.sum()) >= FEW
     half = half and bool(np.all(row <= column) or np.all(row >= column))
     if half and not options.mirror:
         side = "below" if np.all(row <= column) else "above"
@@ -154,6 +157,17 @@ def raw_of(where: str, matrix: Matrix, options: ReadOptions) -> Raw:
         n=len(ids),
     )  # fmt: skip
     return Raw(pa.table(edges), pa.table({"neuron_id": ids}), facts, tuple(notes))
+
+
+IN_ORDER = "rows have no names: they are taken in the order of the columns"
+
+
+def named_as_columns(where: str, columns: list[str], n_rows: int) -> list[str]:
+    """Return the names of the rows of a matrix whose columns alone have names."""
+    if n_rows != len(columns):
+        problem = f"has {n_rows:,} rows without names and {len(columns):,} names of columns"
+        raise CompileError(where, problem, "give the rows names in the first column")
+    return [*columns]
 
 
 # --- labels or weights ----------------------------------------------------------------------------
@@ -214,6 +228,8 @@ def _totals(matrix: Matrix) -> tuple[bool, bool]:
     at = matrix.row == last[0], matrix.column == last[1]
     if not (at[0].any() and at[1].any()):
         return False, False
+    if matrix.n_rows != matrix.n_columns:
+        return _extra_sums(matrix, at)
     value = matrix.value.astype(np.float64)
     down = np.bincount(matrix.column[~at[0]], value[~at[0]], matrix.n_columns)
     across = np.bincount(matrix.row[~at[1]], value[~at[1]], matrix.n_rows)
@@ -221,6 +237,24 @@ def _totals(matrix: Matrix) -> tuple[bool, bool]:
     right = np.bincount(matrix.row[at[1]], value[at[1]], matrix.n_rows)
     sums = np.allclose(down, bottom, rtol=1e-6) and np.allclose(across, right, rtol=1e-6)
     return sums, sums
+
+
+def _extra_sums(matrix: Matrix, last: tuple[Any, Any]) -> tuple[bool, bool]:
+    """Return whether the one row or column that has no twin holds the sums of the others."""
+    if matrix.rows is None or matrix.columns is None:
+        return False, False
+    value = matrix.value.astype(np.float64)
+    rows, columns = [*matrix.rows], [*matrix.columns]
+    if columns[:-1] == rows:
+        ends, n, at = matrix.row, matrix.n_rows, last[1]
+    elif rows[:-1] == columns:
+        ends, n, at = matrix.column, matrix.n_columns, last[0]
+    else:
+        return False, False
+    sums = np.allclose(
+        np.bincount(ends[~at], value[~at], n), np.bincount(ends[at], value[at], n), rtol=1e-6
+    )
+    return bool(sums) and columns[:-1] != rows, bool(sums) and columns[:-1] == rows
 
 
 def _is_total(names: Sequence[str]) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ._names import ENDS, plain
+
 MOST_ROWS = 20  # that are looked at
 DEEPEST = 4  # rows and columns in which names may stand, of a sheet
 MISSING = "NA"  # as R writes it
@@ -36,6 +38,7 @@ class Layout:
 PLAIN = Layout(None, None, 0, 0)
 LABELLED = Layout(0, 0, 1, 1)
 SHORT = Layout(0, 0, 1, 1, is_short=True)
+HEADED = Layout(0, None, 1, 0)  # names of columns alone, as pandas writes without its index
 
 
 def layout_of(
@@ -63,6 +66,8 @@ def layout_of(
         return PLAIN if is_plain else None
     if header == "none":
         return PLAIN if said else None
+    if _is_headed(rows, whole, said=said):
+        return HEADED
     if all(len(row) == len(rows[0]) + 1 for row in rows[1:]) and "" not in rows[0]:
         return SHORT if _names_match(rows, SHORT, read=said, said=said) else None
     if not deep:
@@ -76,6 +81,25 @@ def layout_of(
         and (n := _names_match(rows, layout, deep=True, read=said))
     ]
     return max(found, key=lambda each: each[0])[1] if found else None
+
+
+def _is_headed(rows: Cells, whole: bool, *, said: bool) -> bool:
+    """Return whether line 1 has a name for each column, and below are numbers alone.
+
+    The first column has no names, then: there are as many rows as columns, or it repeats itself.
+    """
+    header, body = rows[0], rows[1:]
+    n = len(header)
+    if any(is_weight(c) for c in header) or any(len(row) != n for row in body):
+        return False
+    if not all(is_weight(c) for row in body for c in row):
+        return False
+    square = whole and len(body) == n
+    if not said:
+        names = {plain(c) for c in header}
+        return square and n > 3 and not any(names >= set(ends) for ends in ENDS)
+    first = [row[0].strip() for row in body]
+    return square or len(set(first)) < len(first)
 
 
 def _corner(rows: Cells, header: int, labels: int) -> Layout | None:

@@ -6,7 +6,8 @@ noted; anything else stops with a question (`_ask`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,11 +54,13 @@ from ._tables import (
 )
 
 SAMPLE_ROWS = 10_000  # that are looked at to tell what a column is
+MOST_LOOKED_AT = 64  # columns of a list
 MOST_WORDS = 200  # different ones, of a column that says a kind, a sign or a transmitter
 FEW_REPEATS = 0.2  # share of rows that repeat a pair; lists of synapses have more
 SYNAPSES = "synapses"  # the unit whose weights are counts
 KINDS = {"chemical": CHEMICAL, "electrical": ELECTRICAL}
 GENERIC = "a.u."
+SURE_SEQUENCE = 10  # so many numbers 1, 2, 3, ... are no weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +165,16 @@ def recognise(db: duckdb.DuckDBPyConnection, table: Table, facts: Facts, said: S
         kind, sign = kind or found.get("kind"), sign or found.get("sign")
         transmitter = transmitter or found.get("transmitter")
         undirected = found.get("undirected")
+        read = {c for c in (kind, sign, transmitter, undirected) if c is not None}
+        if facts.shape == "list":
+            roles.refuse_unread(
+                read,
+                kind=kind is None and not (said.kind or facts.kind),
+                sign=sign is None and not said.sign,
+                transmitter=transmitter is None and not said.transmitter,
+            )
+    if weight is not None and kind is None and not (said.kind or facts.kind):
+        _refuse_gaps(db, table, weight)
     if facts.undirected or undirected is not None:
         both = identifier(facts.undirected) if facts.undirected else ""
         if undirected is not None:
@@ -206,6 +219,15 @@ def _ends(
     if _unnamed(table):
         if len(table.columns) < 2:
             raise CompileError(str(table.path), "has one column, which cannot be two ends")
+        if "3" in table.columns and _is_between(db, table):
+            raise unsaid(
+                str(table.path),
+                "the ends of a connection could be columns 1 and 3, which share their words, or 1 "
+                "and 2",
+                first_rows(db, table),
+                ("pre=1 --set post=3", "from 1 to 3; 2 says what the connection is"),
+                ("pre=1 --set post=2", "from 1 to 2"),
+            )
         return "1", "2"
     ends = [
         (pre, post)
@@ -224,7 +246,9 @@ def _ends(
         answers = [
             (f"pre={_cli(a)} --set post={_cli(b)}", f"from {a} to {b}") for a, b in pairs[:4]
         ]
-        raise unsaid(str(table.path), problem, first_rows(db, table), *answers, *_no_header(table))
+        raise unsaid(
+            str(table.path), problem, first_rows(db, table), *answers, *_no_header(table, certain)
+        )
     problem = f"no columns for both ends of a connection among: {', '.join(table.columns)}"
     raise unsaid(
         str(table.path),
@@ -235,12 +259,22 @@ def _ends(
     )
 
 
-def _no_header(table: Table) -> tuple[tuple[str, str], ...]:
+def _no_header(table: Table, certain: Sequence[Any] = ()) -> tuple[tuple[str, str], ...]:
     """Return the answer that line 1 of a text is data, where it was taken for names."""
-    text = table.layout is not None and table.layout.header
+    text = table.layout is not None and table.layout.header and not certain
     return (("header=none", "line 1 is data: from column 1 to column 2"),) if text else ()
 
 
+def _is_between(db: duckdb.DuckDBPyConnection, table: Table) -> bool:
+    """Whether column 2 shares no word with 1, but 3 does, as in the format SIF of Cytoscape."""
+    words = [f"list(DISTINCT ({table.value(c)})::VARCHAR)" for c in ("1", "2", "3")]
+    sql = f"SELECT {', '.join(words)} FROM (SELECT * FROM {table.name} LIMIT {SAMPLE_ROWS})"
+    ((one, two, three),) = query(db, str(table.path), sql)
+    texts = {w for w in three or () if TRY_NUMBER.fullmatch(w) is None}
+    return bool(texts & {*one}) and not {*one} & {*two}
+
+
+TRY_NUMBER = re.compile(r"[-+.\deE]+")
 KNOWN_ENDS = "pre and post, source and target, from and to, pre_id and post_id, ..."
 
 # Pairs of words that tell two ends apart, within names that are equal otherwise.
@@ -384,7 +418,7 @@ def _numeric(db: duckdb.DuckDBPyConnection, table: Table, columns: Iterable[str]
         number = f"TRY_CAST({value} AS DOUBLE)"
         tests += [
             f"count({value}) > 0 AND bool_and({plain_number} OR {value} IS NULL)",
-            f"count(*) > 2 AND bool_and(({number} - place) IN (0, -1))",
+            f"count(*) >= {SURE_SEQUENCE} AND bool_and(({number} - place) IN (0, -1))",
         ]
     sql = f"SELECT {', '.join(tests)} FROM (SELECT *, row_number() OVER () AS place FROM "
     sql += f"(SELECT * FROM {table.name} LIMIT {SAMPLE_ROWS}))"
@@ -439,11 +473,58 @@ class _Roles:
                 raise unsaid(str(self.table.path), problem, shown, *answers, none)
         return {role: columns[0] for role, columns in found.items()}
 
+    def refuse_unread(self, read: set[str], **wanted: bool) -> None:
+        """Ask about a column of any name whose words are kinds, signs or transmitters.
+
+        Only words that mean nothing else count. ``wanted`` are the roles that nothing has yet; a
+        transmitter of the target says nothing about a connection.
+        """
+        for column in list(self.table.columns)[:MOST_LOOKED_AT]:
+            if column in self.taken | read or self.table.columns[column] != "VARCHAR":
+                continue
+            if not (words := self._words(column)):
+                continue
+            named_so = re.search(r"post|target|dst|recei", column.lower())
+            if wanted["kind"] and words <= YES_NO and _is_of_gaps(column):
+                raise unsaid(
+                    str(self.table.path),
+                    f"column {column} ({', '.join(sorted(words))}) may say which connections are "
+                    "electrical: write these words into it instead, chemical and electrical",
+                    first_rows(self.db, self.table),
+                    ("kind=none", "all are chemical"),
+                    ("kind=electrical", "all are electrical"),
+                )
+            if wanted["kind"] and words <= LONG_KINDS:
+                role, means = "kind", "says whether synapses are chemical or electrical"
+            elif wanted["sign"] and words <= LONG_SIGNS and not named_so:
+                role, means = "sign", "says whether connections excite or inhibit"
+            elif wanted["transmitter"] and not named_so and _are_certain_transmitters(words):
+                role, means = "transmitter", "has the transmitter of the presynaptic neuron"
+            else:
+                continue
+            shown = ", ".join(sorted(words)[:3])
+            raise unsaid(
+                str(self.table.path),
+                f"column {column} ({shown}) seems to say the {role}, but is not known by its name",
+                first_rows(self.db, self.table),
+                (f"{role}={_cli(column)}", f"it {means}"),
+                (f"{role}=none", "it means something else"),
+            )
+
     def _meaning(self, column: str) -> str | None:
         """Return what the words of a column called ``type`` or so say."""
         words = self._words(column)
         if not words:
             return None
+        if words == {"e"}:
+            problem = f"column {column} says E alone: electrical, or excitatory?"
+            raise unsaid(
+                str(self.table.path),
+                problem,
+                first_rows(self.db, self.table),
+                ("kind=electrical", "all are electrical"),
+                (f"sign={_cli(column)} --set kind=none", "all are excitatory"),
+            )
         if words <= _KIND_WORDS:
             return "kind"
         if words <= DIRECTED.keys():
@@ -489,6 +570,36 @@ _NAMES = {
 }
 _KIND_WORDS = {word for words in KIND_WORDS.values() for word in words}
 _SIGN_WORDS = {word for sign, words in SIGN_WORDS.items() if sign for word in words}
+
+
+# Words that say a kind or a sign whatever their column is called.
+LONG_KINDS = {w for k in (CHEMICAL, ELECTRICAL) for w in KIND_WORDS[k] if len(w) > 3} - {
+    "synapse", "electric", "send", "send_joint"
+}  # fmt: skip
+YES_NO = {"true", "false", "yes", "no", "0", "1"}
+LONG_SIGNS = {"excitatory", "inhibitory", "exc", "inh"}
+LONG_TRANSMITTERS = re.compile(r"acetylcholine|ach|glutamate|glut|gaba")
+
+
+def _are_certain_transmitters(words: set[str]) -> bool:
+    return any(LONG_TRANSMITTERS.fullmatch(w) for w in words) and _are_transmitters(words)
+
+
+def _is_of_gaps(column: str) -> bool:
+    return re.search(r"gap_?j|^gaps?$|_gaps?$|electric", plain(column)) is not None
+
+
+def _refuse_gaps(db: duckdb.DuckDBPyConnection, table: Table, weight: str) -> None:
+    """Ask whether connections are electrical where the name of their weights says so."""
+    if not _is_of_gaps(weight):
+        return
+    raise unsaid(
+        str(table.path),
+        f"the weights in {weight} are of gap junctions, by their name",
+        first_rows(db, table),
+        ("kind=electrical", "they are: connections run both ways"),
+        ("kind=chemical", "they are not: all are chemical"),
+    )
 
 
 def _are_transmitters(words: set[str]) -> bool:

@@ -367,7 +367,8 @@ def translated(where: str) -> Iterator[None]:
             if "unterminated quote" in text:
                 problem = "has a quote that is never closed"
             problem = problem or " ".join(text.split("\n")[2:3]).strip() or "is not a row"
-            raise CompileError(f"{where}, line {line[1]}", problem) from error
+            hint = "save it as UTF-8" if "unicode" in text else ""
+            raise CompileError(f"{where}, line {line[1]}", problem, hint) from error
         if "Out of Memory" in text or "No space left" in text:
             hint = f"free disk space in {tempfile.gettempdir()}"
             raise CompileError(

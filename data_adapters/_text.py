@@ -91,10 +91,18 @@ def layout_of(path: Path, header: Header = "first", formats: str = "") -> Layout
     if len(first) > MOST_COLUMNS:
         problem = f"has {len(first):,} columns; the limit is {MOST_COLUMNS:,}"
         raise CompileError(where, problem, "remove those that are not needed")
+    if any(re.search(r"\s\{.*\}\s*$", line) for line in sample[:1]):
+        hint = f"import networkx as nx; nx.write_graphml(nx.read_edgelist({path.name!r}, "
+        hint += 'create_using=nx.DiGraph), "net.graphml")'
+        raise CompileError(where, "is an edge list of networkx with data in braces", hint)
     below = _rows(sample[1 : SAMPLE_LINES + 1], delimiter)
-    is_header = header == "first" or (header == "" and _is_header(path, where, first, below))
+    is_header = header == "first" or (header == "" and must_be_header(where, first, below))
     names = first if is_header else [str(k + 1) for k in range(len(first))]
-    if is_header and below and all(len(row) == len(first) + 1 for row in below):
+    longer = is_header and bool(below) and all(len(row) == len(first) + 1 for row in below)
+    if longer and not any(row[-1] for row in below):
+        names = [*first, ""]
+        notes.append("rows end with a delimiter, which the header lacks")
+    elif longer:
         names = ["", *first]  # R's write.table: rows have names, and their column has none
         notes.append("the header has one name fewer than the rows have values: rows have names")
     if is_header:
@@ -244,7 +252,7 @@ def _names_ends(names: list[str]) -> bool:
     return any({squeezed(pre), squeezed(post)} <= given for pre, post in ENDS)
 
 
-def _is_header(path: Path, where: str, first: list[str], below: list[list[str]]) -> bool:
+def must_be_header(where: str, first: list[str], below: list[list[str]]) -> bool:
     """Return whether the first line names the columns; ask where it could be data.
 
     Names of both ends are certain. Numbers, and words that occur again below, are not names.
@@ -259,8 +267,11 @@ def _is_header(path: Path, where: str, first: list[str], below: list[list[str]])
     why = [f"{again[0]} occurs again below it"] if again else []
     why += [f"{numbers[0]} is a number"] if numbers else []
     columns = [str(k + 1) for k in range(len(first))]
+    weighted = len(first) == 3 and all(
+        is_number(row[2]) for row in below if len(row) > 2 and row[2]
+    )
     said = f"columns are {', '.join(columns[:4])}{' ...' if len(columns) > 4 else ''}; "
-    said += "from 1 to 2" + (", weights in 3" if len(first) == 3 else "")
+    said += "from 1 to 2" + (", weights in 3" if weighted else "")
     raise unsaid(
         where,
         f"could be data or the names of the columns: {', and '.join(why)}",

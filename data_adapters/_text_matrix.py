@@ -19,8 +19,8 @@ from connectome_compiler.errors import CompileError
 
 from ._ask import unsaid
 from ._content import HEAD_BYTES, Beginning, beginning, unzipped
-from ._matrix import Found, Matrix, raw_of
-from ._matrix_layout import MISSING, Layout, is_blank, is_number, layout_of, names_of
+from ._matrix import IN_ORDER, Found, Matrix, named_as_columns, raw_of
+from ._matrix_layout import HEADED, MISSING, Layout, is_blank, is_number, layout_of, names_of
 from ._raw import Raw
 from ._readers import ReadOptions
 
@@ -42,9 +42,12 @@ def read(path: Path, options: ReadOptions) -> Raw:
     n_extra = int(columns is None and all(row[-1:] == [""] for row in rows))
     n -= n_extra  # where each line ends with a delimiter
     found, labels, counts = Found(), [], _Counts()
-    with unzipped(path) as file, _translated(path, columns, start.n_skipped):
+    with (
+        unzipped(path) as file,
+        _translated(path, columns, layout.labels is not None, start.n_skipped),
+    ):
         for batch in _batches(start.text(file), n, n_extra, layout, start, options.decimal):
-            if columns is not None:
+            if layout.labels is not None:
                 labels += [label.strip() for label in batch.column(0).to_pylist()]
                 batch = batch.select(range(1, n + 1))
             batch = batch.select(range(n))
@@ -52,13 +55,17 @@ def read(path: Path, options: ReadOptions) -> Raw:
             first = start.n_skipped + 1 + (columns is not None)
             _collect(path, found, dense, batch, columns, first, counts)
     row, column, value = found.arrays()
-    same = labels == columns and all(_is_float(label) for label in labels)
+    notes = start.notes
+    if layout == HEADED and columns is not None:
+        labels = named_as_columns(str(path), columns, found.n_rows)
+        notes = (*notes, IN_ORDER)
+    same = layout != HEADED and labels == columns and all(_is_float(label) for label in labels)
     matrix = Matrix(
         row, column, value, found.n_rows, n, labels if columns is not None else None, columns,
         n_blank=counts.blank,
         may_be_weights=same and not layout.is_short and is_blank(rows[0][0])
         and counts.diagonal < n,
-        said=start.notes, shown=_shown(rows, layout),
+        said=notes, shown=_shown(rows, layout),
     )  # fmt: skip
     if columns is None and options.header != "none":
         refuse_connections(str(path), rows, found.n_rows)
@@ -78,15 +85,14 @@ def _batches(
 ) -> Iterator[pa.RecordBatch]:
     names = [str(k) for k in range(n + n_extra)]
     types = dict.fromkeys(names, pa.float64())
-    labelled = layout.header is not None
-    if labelled:
+    if layout.labels is not None:
         names, types = ["label", *names], {**types, "label": pa.string()}
     return iter(
         pacsv.open_csv(
             file,
             pacsv.ReadOptions(
                 column_names=names,
-                skip_rows=int(labelled),
+                skip_rows=int(layout.header is not None),
                 use_threads=False,  # so that errors come with the number of their line
                 block_size=max(BLOCK_BYTES, 16 * len(start.lines[0])),
             ),
@@ -134,7 +140,9 @@ def _collect(
 
 
 @contextmanager
-def _translated(path: Path, columns: Sequence[str] | None, n_skipped: int) -> Iterator[None]:
+def _translated(
+    path: Path, columns: Sequence[str] | None, labelled: bool, n_skipped: int
+) -> Iterator[None]:
     """Translate Arrow's errors about a text into our own, with line and column."""
     try:
         yield
@@ -145,7 +153,7 @@ def _translated(path: Path, columns: Sequence[str] | None, n_skipped: int) -> It
             where += f", line {int(bad[1]) + n_skipped}"
             problem = f"has {bad[3]} values, expected {bad[2]}"
         elif bad := re.search(r"column #(\d+): Row #(\d+): .*invalid value '(.*)'", text):
-            place = _called(columns, int(bad[1]) - (columns is not None))
+            place = _called(columns, int(bad[1]) - labelled)
             where += f", line {int(bad[2]) + n_skipped}, column {place}"
             problem = f"{bad[3]!r} is not a number"
         raise CompileError(where, problem) from error

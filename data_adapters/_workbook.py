@@ -25,12 +25,13 @@ from connectome_compiler.errors import CompileError, UnknownNameError
 
 from ._ask import unsaid
 from ._content import BROKEN_ZIP, FETCH_AGAIN, must_not_burst
-from ._matrix import Found, Matrix, raw_of
-from ._matrix_layout import MISSING, Layout, is_number, layout_of, names_of
+from ._matrix import IN_ORDER, Found, Matrix, named_as_columns, raw_of
+from ._matrix_layout import HEADED, MISSING, Layout, is_number, layout_of, names_of
 from ._matrix_layout import MOST_ROWS as N_TOP
 from ._names import ENDS, plain
 from ._raw import Facts, Raw
 from ._readers import ReadOptions, unused
+from ._text import must_be_header
 from ._text_matrix import refuse_connections
 
 MOST_ROWS, MOST_COLUMNS = 1_048_576, 16_384  # of a sheet
@@ -282,6 +283,9 @@ def _list(
     if header is None:
         filled = [k for k, row in enumerate(texts) if sum(map(bool, row)) > 1]
         header = -1 if options.header == "none" else filled[0]
+        if header >= 0:
+            first, *below = (row for row in texts[header:] if any(row))
+            must_be_header(f"{where}, row {header + 1}", first, below)
     for k, row in enumerate(texts[: max(header, 0)]):
         if any(row):
             notes.append(f"row {k + 1} above the header: {' | '.join(filter(None, row))[:80]}")
@@ -365,7 +369,11 @@ def _matrix(
         columns = names_of(texts[layout.header], layout, deep=True)
     n = MOST_COLUMNS if columns is None else len(columns)
     read_ = _Read(where, Found(), [])
-    read_.rows(islice(rows, layout.row, None), layout, n, named=columns is not None)
+    read_.rows(islice(rows, layout.row, None), layout, n, named=layout.labels is not None,
+        columns=columns)  # fmt: skip
+    if layout == HEADED and columns is not None:
+        read_.labels = named_as_columns(where, columns, read_.found.n_rows)
+        notes.append(IN_ORDER)
     row, column, value = read_.found.arrays()
     corner = texts[0][0] if layout.header == 0 else "-"
     same = read_.labels == columns and all(is_number(name) for name in read_.labels)
@@ -402,7 +410,15 @@ class _Read:
     n_diagonal: int = 0  # of these, on the diagonal
     n_outside: int = 0  # numbers beyond the rows and columns that have names
 
-    def rows(self, rows: Iterator[Row], layout: Layout, n: int, *, named: bool) -> None:
+    def rows(
+        self,
+        rows: Iterator[Row],
+        layout: Layout,
+        n: int,
+        *,
+        named: bool,
+        columns: Sequence[str] | None = None,
+    ) -> None:
         """Read rows until one has no name."""
         first, going = layout.column, True
         for k, cells in enumerate(rows):
@@ -410,6 +426,10 @@ class _Read:
             if named:
                 at = layout.labels or 0
                 label = _blank_is_none(values[at]) if len(values) > at else None
+                if not going and label is not None and _said(label) in (columns or ()):
+                    place = f"row {layout.row + k + 1} ({_said(label)})"
+                    problem = f"{place} comes after a row without a name"
+                    raise CompileError(self.where, problem, "remove blank rows from the matrix")
                 going = going and label is not None
             else:
                 label = ""

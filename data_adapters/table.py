@@ -57,7 +57,7 @@ from ._cells import Kind, Words, believed, signs_by_class
 from ._connections import Connections, NoCountError, read_connections
 from ._evidence import Vouched, vouched
 from ._frames import in_python, is_bare, square_in_memory
-from ._ids import SAMPLE_ROWS, ends_are_text, refuse_rounded
+from ._ids import SAMPLE_ROWS, ends_are_text, refuse_no_names, refuse_rounded
 from ._names import CELL, ELECTRICAL, plain
 from ._presets import about, published
 from ._raw import Facts, Raw, has_text_ids, renamed
@@ -722,6 +722,8 @@ def _ends_of(db: duckdb.DuckDBPyConnection, edges: Edges) -> tuple[Keys, bool]:
         f"SELECT {post} FROM {table.name}) WHERE key IS NOT NULL ORDER BY key",
     )  # fmt: skip
     keys = found.column("key").to_numpy()
+    if as_text:
+        refuse_no_names(db, edges, keys)
     refuse_rounded(where, keys[:SAMPLE_ROWS])
     return keys, as_text
 

@@ -392,7 +392,10 @@ def test_transmitters_of_connections_give_signs(file: Any) -> None:
     assert signs(mixed) == {("a", "b"): 1, ("a", "c"): 1, ("b", "c"): -1}
     assert notes(mixed)[0].startswith("1 neurons whose rows have several transmitters")
     other = file("pre,post,n,foo; a,b,9,ach; b,c,7,gaba")
-    assert set(signs(Table(other, species="fly").load()).values()) == {0}
+    with pytest.raises(UnsaidError, match=r"foo .* seems to say the transmitter"):
+        Table(other, species="fly").load()
+    unread = Table(other, species="fly", transmitter="none").load()
+    assert set(signs(unread).values()) == {0}
     assert signs(Table(other, species="fly", transmitter="foo").load())["b", "c"] == -1
 
 
@@ -1013,3 +1016,56 @@ def test_matrices_with_comments_decimal_commas_and_in_utf16(file: Any) -> None:
 
 
 # --- data in memory -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem", "answer"),
+    [
+        ("pre,post,n,polarity; a,b,5,excitatory; b,c,7,inhibitory", "the sign", "sign=polarity"),
+        ("pre,post,n,nature; a,b,5,chemical; b,c,7,electrical", "the kind", "kind=nature"),
+        ("pre,post,n,pre_nt; a,b,5,ACh; b,c,7,GABA", "transmitter", "transmitter=pre_nt"),
+        ("pre,post,n,type; a,b,5,E; b,c,7,E", "E alone", "kind=electrical"),
+        ("pre,post,n,is_gap_junction; a,b,5,False; b,c,7,True", "may say which", "kind=none"),
+        ("pre,post,gap_junctions,x; a,b,5,u; b,c,7,v", "no column of weights", "weight="),
+    ],
+)
+def test_words_in_a_column_of_any_name_are_asked_about(
+    file: Any, rows: str, problem: str, answer: str
+) -> None:
+    with pytest.raises(UnsaidError, match=problem) as caught:
+        Table(file(rows)).load()
+    assert caught.value.answers[0][0].startswith(answer)
+
+
+def test_weights_of_gap_junctions_are_not_chemical_in_silence(file: Any) -> None:
+    path = file("pre,post,gap_junctions; a,b,5; b,c,7")
+    with pytest.raises(UnsaidError, match="of gap junctions, by their name"):
+        Table(path, weight="gap_junctions").load()
+    graph = Table(path, weight="gap_junctions", kind="electrical").load()
+    assert [p.kind for p in graph.projections] == ["electrical"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "problem", "line"),
+    [
+        ("pre,post; a,b; pre,post; b,c", "repeats the names of the columns", 3),
+        ("pre,post,n; a,b,5; Total,Total,5", "row of totals", 3),
+        ("pre,post,n; a,b,5; b,nan,5", "missing value", 3),
+    ],
+)
+def test_what_is_no_neuron_is_refused(file: Any, rows: str, problem: str, line: int) -> None:
+    with pytest.raises(CompileError, match=problem) as caught:
+        Table(file(rows)).load()
+    assert f"line {line}" in caught.value.where
+
+
+def test_lists_that_end_with_delimiters_or_have_the_relation_between(file: Any) -> None:
+    graph = Table(file("pre,post,n; 1,2,5,; 2,3,7,")).load()
+    assert graph.projections[0].synapses.weight.sum() == 12
+    sif = file("a pp b; b pp c")
+    with pytest.raises(UnsaidError, match="columns 1 and 3") as caught:
+        Table(sif, header="none").load()
+    assert caught.value.answers[0][0] == "pre=1 --set post=3"
+    assert Table(sif, header="none", pre="1", post="3").load().n_neurons == 3
+    with pytest.raises(CompileError, match="data in braces"):
+        Table(file("a b {'weight': 3}; b c {'weight': 5}")).load()

@@ -288,3 +288,32 @@ def test_a_matrix_of_zeros_has_no_connection(tmp_path: Path) -> None:
     path = write(tmp_path / "m.csv", "n,a,b\na,0,0\nb,0,0\n")
     with pytest.raises(CompileError, match="has no connections"):
         Table(str(path), orientation="pre-post").load()
+
+
+def test_names_of_columns_alone_are_those_of_the_rows(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.csv", "a,b,c\n0,1,0\n1,0,0\n4,2,0\n")
+    graph = Table(str(path), orientation="pre-post").load()
+    assert graph.populations[0].column("neuron_id").to_pylist() == ["a", "b", "c"]
+    assert graph.projections[0].synapses.weight.sum() == 8
+    told = [note for step in graph.provenance.steps for note in step.notes]
+    assert "rows have no names: they are taken in the order of the columns" in told
+    four = write(tmp_path / "n.csv", "A1,A2,A3,A4\n0,1,0,0\n2,0,0,3\n0,0,0,1\n1,0,0,0\n")
+    with pytest.raises(UnsaidError, match="in which direction"):
+        Table(str(four)).load()
+    rows = "0,1,0\n0,0,5\n" * 9000  # more than is looked at
+    long = write(tmp_path / "o.csv", "a,b,c\n" + rows)
+    with pytest.raises(CompileError, match="18,000 rows without names and 3 names of columns"):
+        Table(str(long), orientation="pre-post").load()
+
+
+def test_sums_under_any_name_are_totals(tmp_path: Path) -> None:
+    text = ",a,b,c,outdegree\na,0,5,2,7\nb,1,0,3,4\nc,0,2,0,2\n"
+    path = str(write(tmp_path / "m.csv", text))
+    with pytest.raises(UnsaidError, match="last column looks like totals"):
+        Table(path, orientation="pre-post").load()
+    assert Table(path, orientation="pre-post", totals="drop").load().n_neurons == 3
+    turned = str(write(tmp_path / "t.csv", ",a,b\na,0,5\nb,1,0\nc,2,3\nin,3,8\n"))
+    assert Table(turned, orientation="pre-post").load().n_neurons == 4  # two rows lack a column
+    below = str(write(tmp_path / "b.csv", ",a,b,c\na,0,5,1\nb,1,0,4\nc,2,3,0\nin,3,8,5\n"))
+    with pytest.raises(UnsaidError, match="last row looks like totals"):
+        Table(below, orientation="pre-post").load()

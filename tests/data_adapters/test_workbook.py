@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import struct
 import zipfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -326,3 +327,40 @@ def test_a_file_that_is_named_otherwise_is_read_by_its_content(tmp_path: Path) -
     assert note in read(path).notes
     graph = Table(str(write(tmp_path / "m.xls", "pre\tpost\n1\t2\n"))).load()
     assert graph.n_connections == 1
+
+
+def test_row_1_of_a_list_that_could_be_data_is_asked_about(tmp_path: Path) -> None:
+    path = str(workbook(tmp_path / "l.xlsx", s=[["a", "b", 5], ["b", "c", 7], ["c", "a", 1]]))
+    with pytest.raises(UnsaidError, match="row 1: could be data or the names") as caught:
+        Table(path).load()
+    assert caught.value.answers[0][0] == "header=none"
+    graph = Table(path, header="none", pre="1", post="2", weight="3").load()
+    assert graph.projections[0].synapses.weight.sum() == 13
+
+
+def test_no_row_of_a_matrix_is_lost_behind_a_blank_one(tmp_path: Path) -> None:
+    rows = [[None, "a", "b"], ["a", 0, 5], [], ["b", 1, 0]]
+    with pytest.raises(CompileError, match=r"row 4 \(b\) comes after a row without a name"):
+        read(workbook(tmp_path / "m.xlsx", s=rows))
+
+
+def test_a_triangle_without_its_last_row_is_asked_about(tmp_path: Path) -> None:
+    rows = [[None, "a", "b", "c"], ["a", None, 5, 2], ["b", None, None, 3]]
+    path = str(workbook(tmp_path / "m.xlsx", s=rows))
+    with pytest.raises(UnsaidError, match="half of a symmetric matrix"):
+        Table(path, orientation="pre-post").load()
+    assert Table(path, orientation="pre-post", mirror="yes").load().n_connections == 6
+
+
+def test_a_sheet_with_names_of_columns_alone(tmp_path: Path) -> None:
+    rows = [["a", "b", "c"], [0, 1, 0], [1, 0, 0], [4, 2, 0]]
+    raw = read(workbook(tmp_path / "m.xlsx", s=rows))
+    assert edges(raw) == {("a", "b"): 1, ("b", "a"): 1, ("c", "a"): 4, ("c", "b"): 2}
+
+
+def test_a_date_is_no_neuron(tmp_path: Path) -> None:
+    rows = [["pre", "post", "weight"], ["a", datetime(2020, 3, 2), 5], ["b", "c", 7]]
+    path = str(workbook(tmp_path / "l.xlsx", s=rows))
+    with pytest.raises(CompileError, match="is a date") as caught:
+        Table(path).load()
+    assert caught.value.where.endswith("cell B2")
