@@ -284,8 +284,8 @@ def _list(
         filled = [k for k, row in enumerate(texts) if sum(map(bool, row)) > 1]
         header = -1 if options.header == "none" else filled[0]
         if header >= 0:
-            first, *below = (row for row in texts[header:] if any(row))
-            must_be_header(f"{where}, row {header + 1}", first, below)
+            named, *below = (row for row in texts[header:] if any(row))
+            must_be_header(f"{where}, row {header + 1}", named, below)
     for k, row in enumerate(texts[: max(header, 0)]):
         if any(row):
             notes.append(f"row {k + 1} above the header: {' | '.join(filter(None, row))[:80]}")

@@ -7,12 +7,12 @@ from connectome_compiler.certify.half import QuickHalves
 
 def test_halves_are_convolved_as_torch_does() -> None:
     x, weight, bias = torch.randn(2, 3, 9, 8), torch.randn(4, 3, 3, 5), torch.randn(4)
-    halves = [t.bfloat16() for t in (x, weight, bias)]
+    a, b, c = x.bfloat16(), weight.bfloat16(), bias.bfloat16()
     with QuickHalves(), torch.no_grad():
-        found = torch.conv2d(*halves, stride=2, padding=1)
+        found = torch.conv2d(a, b, c, stride=2, padding=1)
         single = torch.conv2d(x, weight, bias, stride=2, padding=1)
     assert found.dtype == torch.bfloat16
-    wanted = torch.conv2d(*(t.float() for t in halves), stride=2, padding=1)
+    wanted = torch.conv2d(a.float(), b.float(), c.float(), stride=2, padding=1)
     assert torch.equal(found, wanted.bfloat16())
     assert torch.equal(single, torch.conv2d(x, weight, bias, stride=2, padding=1))
 

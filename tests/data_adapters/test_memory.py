@@ -292,6 +292,11 @@ SHORT: dict[str, tuple[Any, str, str]] = {
     "a number among weights": (
         EDGES.assign(weight=[1, 2, "x", 4]),
         "edges (pandas frame, 4 x 3), row 3, column weight: 'x' is not a synapse count",
+        "write a number",
+    ),
+    "half a synapse": (
+        EDGES.assign(weight=[1, 2, 0.5, 4]),
+        "edges (pandas frame, 4 x 3), row 3, column weight: 0.5 is not a synapse count",
         'unit="um2"',
     ),
     "floats as ids": (
