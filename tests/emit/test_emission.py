@@ -414,7 +414,7 @@ def test_a_module_of_version_0_1_0_verifies_and_is_not_built_over(
         fake(None).write(out)
     assert listing(tmp_path) == standing
     moved = ["net.py"] if inline else ["net.py", "net.safetensors"]
-    assert raised.value.hint.startswith(f"move it away ({' and '.join(moved)}), ")
+    assert raised.value.hint.startswith(f"move {' and '.join(moved)} away, ")
     away.mkdir()  # The hint is true.
     for name in moved:
         (tmp_path / name).rename(away / name)
