@@ -193,6 +193,10 @@ def _of_polars(data: Data, frame: Any) -> Iterator[tuple[str, pa.ChunkedArray]]:
         except pa.ArrowException as error:
             problem = f"is of type {series.dtype}, which Arrow does not have"
             raise _refused(data, series.name, problem, "cast it to Int64 or String") from error
+        except OSError as error:  # polars 1 hands on categories and times under another type
+            problem = f"is of type {series.dtype}, which this version of polars hands on wrongly"
+            hint = "cast it to Int64 or String, or install a later polars"
+            raise _refused(data, series.name, problem, hint) from error
 
 
 def _of_pandas(data: Data, frame: pd.DataFrame) -> Iterator[tuple[str, pa.ChunkedArray]]:
