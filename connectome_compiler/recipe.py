@@ -648,9 +648,10 @@ def _stage(
         )
     close = "" if FILE.fullmatch(use) else nearest(use, known(kind))
     if faults is not None and close not in ("", use):
+        n_before = len(faults.errors)
         with faults.noted():
             find(kind, use, where, folder)
-        use = close
+        use = close if len(faults.errors) > n_before else use
     cls = find(kind, use, where, folder)
     name = use if use in known(kind) else cls.name
     own = id_ or options.pop("id", name)
