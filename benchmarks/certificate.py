@@ -12,11 +12,12 @@ import argparse
 import json
 import os
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from _versions import told
 
 HERE = Path(__file__).resolve().parents[1]
 NEURONS = 140_000
@@ -90,11 +91,7 @@ def main() -> None:
                     if run.returncode:
                         sys.exit(f"{module}, {side}: {run.stderr}")
                     runs.setdefault((module.stem, side), []).append(tuple(json.loads(run.stdout)))
-    print(f"{'':22}{'CPU s':>8}{'least':>8}{'most':>8}{'peak MB':>9}")
-    for (module_name, side), measured in runs.items():
-        cpu, peak = zip(*measured, strict=True)
-        row = f"{statistics.median(cpu):8.1f}{min(cpu):8.1f}{max(cpu):8.1f}"
-        print(f"{module_name:16}{side:6}{row}{statistics.median(peak):9.0f}", flush=True)
+    told(runs)
     return None
 
 

@@ -10,12 +10,12 @@ Run: python benchmarks/table_versions.py OTHER_CHECKOUT [--rows N] [--repetition
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from _versions import told
 from table_ingest import generate
 
 HERE = Path(__file__).resolve().parents[1]
@@ -79,11 +79,7 @@ def main() -> None:
                     runs.setdefault((form, side), []).append((cpu, peak))
                     results.setdefault(form, set()).add(tuple(result))
     print(f"{options.rows:,} rows; neurons, connections: {results}")
-    print(f"{'':22}{'CPU s':>8}{'least':>8}{'most':>8}{'peak MB':>9}")
-    for (form, side), measured in runs.items():
-        cpu, peak = zip(*measured, strict=True)
-        row = f"{statistics.median(cpu):8.2f}{min(cpu):8.2f}{max(cpu):8.2f}"
-        print(f"{form:16}{side:6}{row}{statistics.median(peak):9.0f}")
+    told(runs)
     if any(len(found) > 1 for found in results.values()):
         sys.exit("the versions disagree")
     return None

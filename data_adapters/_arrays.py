@@ -75,7 +75,7 @@ def read_numpy(path: Path, options: ReadOptions) -> Raw:
             values = np.load(io.BytesIO(_content(path)), allow_pickle=False)
         else:
             values = np.load(path, mmap_mode="r", allow_pickle=False)
-    return _raw(where, values, options, "an array of numpy")
+    return as_matrix_or_list(where, values, options, "an array of numpy")
 
 
 def read_npz(path: Path, options: ReadOptions) -> Raw:
@@ -88,7 +88,9 @@ def read_npz(path: Path, options: ReadOptions) -> Raw:
         raise CompileError(where, problem, "save the matrix as sparse, with scipy.sparse.save_npz")
     with _translated(where, what), np.load(path, allow_pickle=False) as file:
         if {"format", "shape", "data"} <= set(file.files):
-            return _raw(where, _sparse(where, path, file), options, "a sparse matrix of scipy")
+            return as_matrix_or_list(
+                where, _sparse(where, path, file), options, "a sparse matrix of scipy"
+            )
         found: dict[str, Variable] = {}
         for name in file.files:
             try:
@@ -310,7 +312,7 @@ def read_market(path: Path, options: ReadOptions) -> Raw:
             raise CompileError(where, "holds complex numbers", "write real ones")
         content.seek(0)
         values = sio.mmread(content)
-    raw = _raw(where, values, options, "Matrix Market")
+    raw = as_matrix_or_list(where, values, options, "Matrix Market")
     notes = [f"stored as {layout}, {field}, {symmetry}"]
     return replace(raw, notes=(*notes, *raw.notes))
 
@@ -357,7 +359,7 @@ def _chosen(where: str, found: dict[str, Variable], options: ReadOptions, what: 
         notes.append(f"labels from the variable {source}")
     if others:
         notes.append(f"variables that are not read: {', '.join(others)}")
-    return _raw(place, values, options, what, labels, notes)
+    return as_matrix_or_list(place, values, options, what, labels, notes)
 
 
 def _labels(where: str, texts: dict[str, Variable], n: int) -> tuple[list[str] | None, str]:
@@ -382,7 +384,7 @@ def _plain(value: Any) -> str | None:
     return str(value) if isinstance(value, str) else None
 
 
-def _raw(
+def as_matrix_or_list(
     where: str,
     values: Any,
     options: ReadOptions,

@@ -21,7 +21,7 @@ from connectome_compiler.sources import Data, Place
 from . import _tables
 from ._cells import COVERAGE_WORDS, Words, first_known, layer_of_word, missing, words_of
 from ._connections import DROPPED
-from ._content import is_number, unzipped
+from ._content import UTF16, is_number, unzipped
 from ._frames import read_names
 from ._ids import ids_are_text, matching_id
 from ._names import (
@@ -38,8 +38,7 @@ from ._names import (
     squeezed,
 )
 from ._presets import PERSONAL, CellLayout, Preset, cell_layout, role_of
-from ._tables import arrow, identifier, query, typed
-from ._text import UTF16
+from ._tables import arrow, identifier, rows_in_order, typed
 
 Mask = npt.NDArray[np.bool_]
 CellSource = tuple[_tables.Table, str]  # and the column of its ids; empty: to be recognised
@@ -284,13 +283,12 @@ def read_file(
           for c in table.columns),
         f"{table.key(key, as_text)} AS {identifier(_KEY)}",
     ]  # fmt: skip
-    query(db, where, "SET preserve_insertion_order=true")
     columns: dict[str, pa.ChunkedArray] = {}
-    for k in range(0, len(wanted), AT_ONCE):
-        some = ", ".join(wanted[k : k + AT_ONCE])
-        found = arrow(db, where, f"SELECT {some} FROM {table.name}")
-        columns.update(zip(found.column_names, found.columns, strict=True))
-    query(db, where, "SET preserve_insertion_order=false")
+    with rows_in_order(db, where):
+        for k in range(0, len(wanted), AT_ONCE):
+            some = ", ".join(wanted[k : k + AT_ONCE])
+            found = arrow(db, where, f"SELECT {some} FROM {table.name}")
+            columns.update(zip(found.column_names, found.columns, strict=True))
     data = pa.table({c: _trimmed(v) if c in texts else v for c, v in columns.items()})
     given = data.column(_KEY).is_valid()
     row = np.flatnonzero(np.asarray(given)) + 1
@@ -312,16 +310,15 @@ def in_order(
         raise CompileError("table.cell_id", problem, "name the column of their ids")
     own, key = before[0]
     where = str(path)
-    query(db, where, "SET preserve_insertion_order=true")
-    ids = arrow(db, where, f"SELECT {identifier(key)} FROM {own.name}").column(0)
-    table = _tables.open_table(db, path, f"{name}_rows")
-    rows = arrow(db, where, f"SELECT * FROM {table.name}")
-    if rows.num_rows + 1 == len(ids) and table.layout is not None:  # line 1 is a cell too
-        table = _tables.open_table(db, path, f"{name}_lines", "none")
+    with rows_in_order(db, where):
+        ids = arrow(db, where, f"SELECT {identifier(key)} FROM {own.name}").column(0)
+        table = _tables.open_table(db, path, f"{name}_rows")
         rows = arrow(db, where, f"SELECT * FROM {table.name}")
-        if rows.num_columns == 1:
-            rows = rows.rename_columns(["label"])
-    query(db, where, "SET preserve_insertion_order=false")
+        if rows.num_rows + 1 == len(ids) and table.layout is not None:  # line 1 is a cell too
+            table = _tables.open_table(db, path, f"{name}_lines", "none")
+            rows = arrow(db, where, f"SELECT * FROM {table.name}")
+            if rows.num_columns == 1:
+                rows = rows.rename_columns(["label"])
     if rows.num_rows != len(ids):
         problem = f"has {rows.num_rows:,} rows for {len(ids):,} neurons of {own.path.name}"
         raise CompileError(where, problem, "cell_id=order needs one row per neuron, in their order")

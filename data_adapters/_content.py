@@ -329,10 +329,9 @@ def refuse_unread(head: bytes, path: Path) -> None:
 
 # --- text -----------------------------------------------------------------------------------------
 
-COMMENTS = ("#", "%")  # before a matrix, as numpy, MRtrix and MATLAB write them
+COMMENTS = ("#", "%")  # before the content, as numpy, MRtrix and MATLAB write them
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 COMMA_NUMBER = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
-THOUSANDS = re.compile(r"[-+]?\d{1,3}(,\d{3})+")
 
 
 @dataclass(frozen=True, slots=True)

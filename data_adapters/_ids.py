@@ -15,7 +15,7 @@ from ._ask import unsaid
 from ._names import CELL_ID, plain, squeezed
 from ._tables import FLOATS, INTEGERS, Edges, Table, arrow, first_row, identifier, query, quoted
 
-SAMPLE_ROWS = 10_000  # of the edge table, to find the column of ids that it uses
+SAMPLE_ROWS = 10_000  # of a table, that are looked at to tell what a column is
 
 # An id written by a program that treats all numbers as floats: 7.2057594e+17, 72057594.0.
 FLOAT_ID = r"^\d(\.\d+)?[eE]\+?\d\d$|^\d+\.0*$"

@@ -10,7 +10,7 @@ import pyarrow as pa
 from connectome_compiler.errors import CompileError
 from connectome_compiler.sources import Data
 
-from ._arrays import _raw
+from ._arrays import as_matrix_or_list
 from ._frames import fingerprint, is_unnamed, labels_of
 from ._matrix import Matrix, matrix_of, raw_of, shown_of
 from ._names import ENDS, squeezed
@@ -37,7 +37,7 @@ def read_array(data: Data, options: ReadOptions) -> Raw:
         if values.has_canonical_format is False:
             values = values.copy() if values is data.value else values
             values.sum_duplicates()
-    raw = _raw(str(data), values, options, f"a {data.kind}")
+    raw = as_matrix_or_list(str(data), values, options, f"a {data.kind}")
     if raw.facts.shape == "matrix":
         _learn(data, matrix_of(str(data), values))
     else:

@@ -20,6 +20,7 @@ from connectome_compiler.ir.transmitters import canonical, signs_of
 
 from ._ask import unsaid
 from ._connections import Connections
+from ._ids import SAMPLE_ROWS
 from ._names import (
     ANY_WEIGHT,
     CHEMICAL,
@@ -51,15 +52,14 @@ from ._tables import (
     identifier,
     query,
     quoted,
+    rows_in_order,
 )
 
-SAMPLE_ROWS = 10_000  # that are looked at to tell what a column is
 MOST_LOOKED_AT = 64  # columns of a list
 MOST_WORDS = 200  # different ones, of a column that says a kind, a sign or a transmitter
 FEW_REPEATS = 0.2  # share of rows that repeat a pair; lists of synapses have more
 SYNAPSES = "synapses"  # the unit whose weights are counts
 KINDS = {"chemical": CHEMICAL, "electrical": ELECTRICAL}
-GENERIC = "a.u."
 SURE_SEQUENCE = 10  # so many numbers 1, 2, 3, ... are no weights
 
 
@@ -409,7 +409,6 @@ def _numeric(db: duckdb.DuckDBPyConnection, table: Table, columns: Iterable[str]
               or table.columns[c].startswith("DECIMAL")]  # fmt: skip
     if not wanted:
         return []
-    query(db, str(table.path), "SET preserve_insertion_order=true")
     # Numbers in any notation: 1,200 and 0,5 are asked about later.
     tests = []
     for c in wanted:
@@ -422,8 +421,8 @@ def _numeric(db: duckdb.DuckDBPyConnection, table: Table, columns: Iterable[str]
         ]
     sql = f"SELECT {', '.join(tests)} FROM (SELECT *, row_number() OVER () AS place FROM "
     sql += f"(SELECT * FROM {table.name} LIMIT {SAMPLE_ROWS}))"
-    (row,) = query(db, str(table.path), sql)
-    query(db, str(table.path), "SET preserve_insertion_order=false")
+    with rows_in_order(db, str(table.path)):
+        (row,) = query(db, str(table.path), sql)
     return [c for k, c in enumerate(wanted) if row[2 * k] and not row[2 * k + 1]]
 
 
@@ -706,10 +705,9 @@ def _one_level_of_regions(
 
 def first_rows(db: duckdb.DuckDBPyConnection, table: Table, n: int = 3) -> list[list[Any]]:
     """Return the names of the columns and the first rows, to show them."""
-    query(db, str(table.path), "SET preserve_insertion_order=true")
     columns = ", ".join(identifier(c) for c in table.columns)
-    rows = query(db, str(table.path), f"SELECT {columns} FROM {table.name} LIMIT {n}")
-    query(db, str(table.path), "SET preserve_insertion_order=false")
+    with rows_in_order(db, str(table.path)):
+        rows = query(db, str(table.path), f"SELECT {columns} FROM {table.name} LIMIT {n}")
     return [list(table.columns), *(list(row) for row in rows)]
 
 

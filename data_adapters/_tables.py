@@ -27,12 +27,12 @@ from connectome_compiler.ir import SourceFile
 from connectome_compiler.reading import must_be_file
 from connectome_compiler.sources import Data, Place
 
-from ._content import FETCH_AGAIN, MOST_RATIO, gunzipped, is_gzip
+from ._content import FETCH_AGAIN, HEAD_BYTES, MOST_RATIO, gunzipped, is_gzip
 from ._frames import content_of, is_bare, read_frame
 from ._names import CHEMICAL, COUNT, ENDS, SIGN, SIZE, squeezed
 from ._raw import Locate
 from ._readers import TABLES, refuse_other_formats
-from ._text import MOST_COLUMNS, Header, Layout, layout_of, line_of_row, opened
+from ._text import Header, Layout, layout_of, line_of_row, must_be_narrow, opened
 
 MEMORY = "600MB"  # DuckDB's limit; beyond it, it spills to a temporary folder
 OFF = ("autoinstall_known_extensions", "autoload_known_extensions", "allow_community_extensions")
@@ -164,7 +164,7 @@ def open_table(
     must_be_file(path)
     try:
         with path.open("rb") as file:
-            head = file.read(65536)
+            head = file.read(HEAD_BYTES)
     except OSError as error:
         raise CompileError(str(path), f"cannot be read: {error.strerror}") from error
     if not head:
@@ -263,12 +263,6 @@ def _written(
     return text
 
 
-def _refuse_wide(where: str, n_columns: int) -> None:
-    if n_columns > MOST_COLUMNS:
-        problem = f"has {n_columns:,} columns; the limit is {MOST_COLUMNS:,}"
-        raise CompileError(where, problem, "remove those that are not needed")
-
-
 def _arrow(path: Path) -> Any:
     import pyarrow.dataset as ds
 
@@ -282,7 +276,7 @@ def _described(db: duckdb.DuckDBPyConnection, table: Table) -> Table:
     """Return a table with its columns; raise `CompileError` if it has no rows."""
     name, where = table.name, str(table.path)
     rows = query(db, where, f"SELECT column_name, column_type FROM (DESCRIBE {name})")
-    _refuse_wide(where, len(rows))
+    must_be_narrow(where, len(rows))
     if not query(db, where, f"SELECT 1 FROM {name} LIMIT 1"):
         raise CompileError(where, "is empty: no rows")
     return replace(table, columns=dict(rows))
@@ -316,11 +310,10 @@ def filled_down(
     notes.append(f"{n:,} rows with a blank id, which repeats the row above")
     ((folder,),) = query(db, where, "SELECT current_setting('temp_directory')")
     path = Path(folder) / f"{table.name}.arrow"
-    query(db, where, "SET preserve_insertion_order=true")
     rest = [c for c in table.columns if c not in columns]
     wanted = [*(f"{table.value(c)} AS {identifier(c)}" for c in columns), *map(identifier, rest)]
     above: dict[str, Any] = {}
-    with translated(where):
+    with rows_in_order(db, where), translated(where):
         sql = f"SELECT {', '.join(wanted)} FROM {table.name}"
         rows: Any = db.sql(sql).to_arrow_reader(1 << 16)
         with pa.ipc.new_file(path, rows.schema) as out:
@@ -332,7 +325,6 @@ def filled_down(
                     above[c] = filled[c][-1]
                 arrays = [filled.get(c, batch.column(c)) for c in rows.schema.names]
                 out.write_batch(pa.record_batch(arrays, schema=rows.schema))
-    query(db, where, "SET preserve_insertion_order=false")
     name = f"{table.name}_filled"
     db.register(name, _arrow(path))
     return replace(_described(db, replace(table, name=name)), layout=table.layout)
@@ -348,6 +340,16 @@ def arrow(db: duckdb.DuckDBPyConnection, where: str, sql: str) -> pa.Table:
     """Run SQL and return an Arrow table."""
     with translated(where):
         return db.sql(sql).to_arrow_table()
+
+
+@contextmanager
+def rows_in_order(db: duckdb.DuckDBPyConnection, where: str) -> Iterator[None]:
+    """Have queries return rows in the order of the file, which costs time and memory."""
+    query(db, where, "SET preserve_insertion_order=true")
+    try:
+        yield
+    finally:
+        query(db, where, "SET preserve_insertion_order=false")
 
 
 @contextmanager
@@ -442,14 +444,12 @@ def first_row(
     ``skip`` leaves out that many rows that meet it.
     """
     where = str(table.path)
-    query(db, where, "SET preserve_insertion_order=true")
     place = identifier(table.place) if table.place else "row_number() OVER ()"
     sql = f"SELECT {place} AS place, * FROM {table.name}"
     sql = f"SELECT place, {identifier(column)} FROM ({sql}) WHERE {condition}"
     sql += f" ORDER BY 1 LIMIT 1 OFFSET {skip}"
-    rows = query(db, where, sql)
-    query(db, where, "SET preserve_insertion_order=false")
-    row, value = rows[0]
+    with rows_in_order(db, where):
+        ((row, value),) = query(db, where, sql)
     return int(row), value
 
 

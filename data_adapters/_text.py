@@ -20,17 +20,14 @@ from typing import Literal
 from connectome_compiler.errors import CompileError
 
 from ._ask import unsaid
-from ._content import is_number, unzipped
+from ._content import COMMENTS, HEAD_BYTES, UTF16, is_number, unzipped
 from ._names import ENDS, squeezed
 
 Header = Literal["", "none", "first"]
 
-HEAD_BYTES = 65536
 MAX_HEADER = 1 << 24  # bytes of a line
 LONGEST_CELL = csv.field_size_limit()  # of a header; 131,072 characters
-UTF16 = (b"\xff\xfe", b"\xfe\xff")
 BLANK = " "  # the delimiter of columns that are separated by runs of blanks and tabs
-COMMENTS = ("#", "%")
 SAMPLE_LINES = 200  # below the header, that are looked at
 
 
@@ -88,9 +85,7 @@ def layout_of(path: Path, header: Header = "first", formats: str = "") -> Layout
         delimiter_lines = False
     if skipped := above - n_above:
         notes.append(f"{skipped:,} lines of comments above the first row left out")
-    if len(first) > MOST_COLUMNS:
-        problem = f"has {len(first):,} columns; the limit is {MOST_COLUMNS:,}"
-        raise CompileError(where, problem, "remove those that are not needed")
+    must_be_narrow(where, len(first))
     if any(re.search(r"\s\{.*\}\s*$", line) for line in sample[:1]):
         hint = f"import networkx as nx; nx.write_graphml(nx.read_edgelist({path.name!r}, "
         hint += 'create_using=nx.DiGraph), "net.graphml")'
@@ -123,6 +118,13 @@ def layout_of(path: Path, header: Header = "first", formats: str = "") -> Layout
 
 
 MOST_COLUMNS = 16_384  # of a table, as in a spreadsheet
+
+
+def must_be_narrow(where: str, n_columns: int) -> None:
+    """Raise `CompileError` if a table has too many columns."""
+    if n_columns > MOST_COLUMNS:
+        problem = f"has {n_columns:,} columns; the limit is {MOST_COLUMNS:,}"
+        raise CompileError(where, problem, "remove those that are not needed")
 
 
 def delimiter_of(lines: list[str]) -> str:

@@ -272,10 +272,6 @@ class Table:
         text = has_text_ids(raw)
         table = registered(db, "edges", path, raw.edges, raw.locate)
         table = replace(table, text_ids=text)
-        if "weight" in reader.options:  # the reader has done it itself
-            said = replace(said, weight="")
-        if "kind" in reader.options:
-            said = replace(said, kind="")
         known = recognise(db, table, facts, said)
         own: list[CellSource] = []
         if raw.cells is not None:

@@ -29,7 +29,6 @@ PRODUCTS = 2**23  # of connections and samples, at most, where many samples are 
 KERNELS = 2**29  # likewise, of convolutions, whose products take no memory
 LARGE = 2**20  # connections; above, two samples: what gradients of gradients keep takes memory
 SLACK = 1e-9  # in double precision, relative to the largest
-SINGLE = 1e-4
 HALF = 0.05  # in bfloat16
 
 

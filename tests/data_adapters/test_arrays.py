@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+from raws import damaged
 from scipy import sparse
 
 from connectome_compiler.data_adapters import _arrays
@@ -277,15 +278,8 @@ def test_files_that_were_cut_or_altered(tmp_path: Path, name: str) -> None:
     """Whatever is in them: a matrix, or an error of our own."""
     path, rng = tmp_path / name, random.Random(name)
     WRITERS[name](path, MATRIX)
-    whole = path.read_bytes()
-    for k in range(40):
-        damaged = bytearray(whole)
-        if k % 2:
-            del damaged[rng.randrange(len(damaged)) :]
-        for _ in range(rng.randint(1, 4)):
-            if damaged:
-                damaged[rng.randrange(len(damaged))] = rng.randrange(256)
-        path.write_bytes(damaged)
+    for content in damaged(path.read_bytes(), rng, 40):
+        path.write_bytes(content)
         said = ""
         try:
             Table(str(path), orientation="pre-post", kind="chemical").load()

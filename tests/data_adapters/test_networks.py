@@ -11,6 +11,7 @@ import networkx as nx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raws import damaged
 
 from connectome_compiler.data_adapters._ask import UnsaidError
 from connectome_compiler.data_adapters._networks import network_of
@@ -264,15 +265,8 @@ def test_files_that_were_cut_or_altered(tmp_path: Path, name: str) -> None:
     graph.add_edge("b", "c", weight=2.5)
     path, rng = tmp_path / name, random.Random(name)
     WRITERS[name](graph, path)
-    whole = path.read_bytes()
-    for k in range(60):
-        damaged = bytearray(whole)
-        if k % 2:
-            del damaged[rng.randrange(len(damaged)) :]
-        for _ in range(rng.randint(1, 4)):
-            if damaged:
-                damaged[rng.randrange(len(damaged))] = rng.randrange(256)
-        path.write_bytes(damaged)
+    for content in damaged(path.read_bytes(), rng, 60):
+        path.write_bytes(content)
         said = ""
         try:
             Table(str(path), unit="nS").load()

@@ -10,35 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from raws import BY_CHANCE, PRE_POST, edges, ids, read
 
 from connectome_compiler.data_adapters import _text_matrix
 from connectome_compiler.data_adapters._ask import UnsaidError
-from connectome_compiler.data_adapters._raw import Raw
 from connectome_compiler.data_adapters._readers import ReadOptions, reader_of
 from connectome_compiler.data_adapters.table import Table
 from connectome_compiler.errors import CompileError
 
-# Made matrices may be symmetric or half of a symmetric one, or have totals, by chance.
-BY_CHANCE = {"kind": "chemical", "mirror": "no", "totals": "keep"}
-PRE_POST = ReadOptions(orientation="pre-post", **BY_CHANCE)
 POST_PRE = ReadOptions(orientation="post-pre", **BY_CHANCE)
-
-
-def read(path: Path, options: ReadOptions = PRE_POST) -> Raw:
-    reader = reader_of(path)
-    assert reader is not None, "not recognised"
-    return reader.load(path, options)
-
-
-def edges(raw: Raw) -> dict[tuple[Any, Any], float]:
-    found = {(e["pre"], e["post"]): e["weight"] for e in raw.edges.to_pylist()}
-    assert len(found) == raw.edges.num_rows
-    return found
-
-
-def ids(raw: Raw) -> list[Any]:
-    assert raw.cells is not None
-    return list(raw.cells.column("neuron_id").to_pylist())
 
 
 def write(path: Path, text: str) -> Path:

@@ -9,31 +9,12 @@ from typing import Any
 
 import openpyxl
 import pytest
+from raws import damaged, edges, ids, read
 
 from connectome_compiler.data_adapters._ask import UnsaidError
-from connectome_compiler.data_adapters._raw import Raw
 from connectome_compiler.data_adapters._readers import ReadOptions, reader_of
 from connectome_compiler.data_adapters.table import Table
 from connectome_compiler.errors import CompileError, UnknownNameError
-
-PRE_POST = ReadOptions(orientation="pre-post", kind="chemical", mirror="no", totals="keep")
-
-
-def read(path: Path, options: ReadOptions = PRE_POST) -> Raw:
-    reader = reader_of(path)
-    assert reader is not None, "not recognised"
-    return reader.load(path, options)
-
-
-def edges(raw: Raw) -> dict[tuple[Any, Any], float]:
-    found = {(e["pre"], e["post"]): e["weight"] for e in raw.edges.to_pylist()}
-    assert len(found) == raw.edges.num_rows
-    return found
-
-
-def ids(raw: Raw) -> list[Any]:
-    assert raw.cells is not None
-    return list(raw.cells.column("neuron_id").to_pylist())
 
 
 def write(path: Path, text: str) -> Path:
@@ -304,15 +285,8 @@ def test_lists_and_matrices_in_xls(tmp_path: Path) -> None:
 
 def test_xls_that_was_cut_or_altered(tmp_path: Path) -> None:
     path, rng = xls(tmp_path / "m.xls", [["pre", "post"], ["a", "b"]]), random.Random(0)
-    whole = path.read_bytes()
-    for k in range(60):
-        damaged = bytearray(whole)
-        if k % 2:
-            del damaged[rng.randrange(len(damaged)) :]
-        for _ in range(4):
-            if damaged:
-                damaged[rng.randrange(len(damaged))] = rng.randrange(256)
-        path.write_bytes(damaged)
+    for content in damaged(path.read_bytes(), rng, 60):
+        path.write_bytes(content)
         said = ""
         try:
             Table(str(path)).load()
