@@ -41,7 +41,7 @@ BATCHES: tuple[tuple[int, tuple[int, ...]], ...] = (
     (2**62, (1, 33)),
 )
 # Of a large network, each batch repeats a few samples in an order of chance, which are run apart.
-LARGE = (1, 33, 130)  # where there are many connections: else kernels take most of the time
+LARGE = (1, 130)  # where there are many connections: else kernels take most of the time
 TOLD = 65  # samples of which a large network tells all its rates, which take memory
 ROLLS = ((BATCH, 10), (65, 2), (1, 70))  # batches and steps of sequences
 # In training or not, samples, and powers of ten by which all parameters are larger.

@@ -6,6 +6,7 @@ make a connection that is not in it. What lies off the mask in the raw weight is
 layer is made and whenever its state is read, and its gradient is zero.
 """
 
+import ctypes
 import hashlib
 import math
 import warnings
@@ -581,7 +582,7 @@ def _digest(structure: Tensor, transposed: bool) -> str:
     form = torch.uint8 if structure.dtype == torch.bool else torch.float64
     cells = structure.detach().to("cpu", form).contiguous()
     sha = hashlib.sha256(f"{n_post} {n_pre} {cells.numel() // max(1, n_post * n_pre)}\n".encode())
-    sha.update(bytes(cells.flatten().view(torch.uint8).tolist()))
+    sha.update(ctypes.string_at(cells.data_ptr(), cells.nbytes))
     return sha.hexdigest()
 
 

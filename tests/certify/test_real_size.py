@@ -27,7 +27,7 @@ EDITS: dict[str, dict[str, tuple[str, str, str]]] = {
         "wrong in large batches": (
             "return self.neurons_to_output(rates), state",
             "return self.neurons_to_output(rates * (1 + 0.1 * (rates.shape[1] > 64))), state",
-            "forward",
+            "state",
         ),
     },
     "mousenet": {

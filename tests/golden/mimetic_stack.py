@@ -28,6 +28,7 @@ Made by connectome-compiler 0.1.0 as small-stack: lay-windows, mimetic. What eac
 below, in PROVENANCE.
 """
 
+import ctypes
 import hashlib
 import math
 import random
