@@ -85,11 +85,11 @@ class ApplyDale:
         signs = majority(before)
         broken = sum(int(breaks(signs, p).sum()) for p in chemical(before))
         done = {"majority": "overruled", "drop": "dropped", "report": "kept as they are"}
-        yield f"{broken:,} connections violate Dale's principle" + f" ({done[self.policy]})" * bool(
-            broken
-        )
+        found = f"{counted(broken, 'connection')} violate{'s' * (broken == 1)} Dale's principle"
+        yield found + f" ({done[self.policy]})" * bool(broken)
         if tied := _n_tied(before, signs):
-            yield f"{tied:,} neurons have as many excitatory as inhibitory connections: no sign"
+            many = f"{counted(tied, 'neuron')} {'has' if tied == 1 else 'have'} as many excitatory"
+            yield f"{many} as inhibitory connections: no sign"
         if self.unsigned == "drop":
             lost = before.n_connections - after.n_connections
             lost -= broken * (self.policy == "drop")
