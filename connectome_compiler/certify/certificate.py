@@ -95,7 +95,8 @@ def _certificate(module: Path, graph: Path | None, shown: str) -> Certificate:
         raise VerifyError(shown or str(module), f"cannot be imported: {reason}", hint)
     if "problem" in answer:
         if answer["where"] == "module":  # there is nothing to check: it is not one of ours
-            raise VerifyError(shown or str(module), answer["problem"], "give it a built module")
+            hint = answer["hint"] or "give it a built module"
+            raise VerifyError(shown or str(module), answer["problem"], hint)
         if answer["hint"]:
             hint = answer["hint"]
         elif answer["where"] == "graph" and graph is not None:

@@ -195,7 +195,10 @@ def meaning_of(stated: Stated) -> Meaning:
     except UnknownNameError as error:
         problem = f"was made with the style {name!r}, which is not installed here"
         raise Wrong("PROVENANCE", problem, hint="install the package that has it") from error
-    except (ImportError, AttributeError) as error:
+    except AttributeError as error:
         problem = f"has no meaning: {error}"
         raise CompileError(f"style {name!r}", problem, "reinstall what provides it") from error
+    except Exception as error:  # whatever code of a plugin raises on import, a typing error too
+        problem = f"has a meaning that cannot be imported: {type(error).__name__}: {error}"
+        raise CompileError(f"style {name!r}", problem, "mend what provides it") from error
     return found

@@ -6,6 +6,7 @@ lists its entry points. docs/extending.md is written from it.
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -154,6 +155,18 @@ def test_without_the_package_nobody_knows_what_its_modules_compute(
     with pytest.raises(VerifyError, match="made with the style 'lif', which is not installed") as e:
         validate(built.written[-1])
     assert e.value.hint == "install the package that has it"
+
+
+def test_a_meaning_that_cannot_be_read_is_the_packages_fault(
+    built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(HERE / "spiking_nets", tmp_path / "mended" / "spiking_nets")
+    meaning = tmp_path / "mended" / "spiking_nets" / "meaning.py"
+    meaning.write_text(f"{meaning.read_text()}\nif so\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'mended'}:{tmp_path / 'site'}")
+    with pytest.raises(VerifyError, match="a meaning that cannot be imported: SyntaxError") as e:
+        validate(built.written[-1])
+    assert e.value.hint == "mend what provides it"
 
 
 def test_its_law_is_saved_as_a_law(installed: None, tmp_path: Path) -> None:
