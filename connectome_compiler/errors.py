@@ -96,10 +96,16 @@ class UnknownNameError(CompileError):
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """Return what ``word`` probably meant: the most similar, else the only one containing it."""
+    """Return what ``word`` probably meant, "" if nothing is near.
+
+    The only one of whose words it is one (``null_seed``), the most similar, the only one with it.
+    """
     names = list(known)
     if not word or len(word) >= LONGEST:
         return ""
+    whole = [name for name in names if word in name.split("_") and word != name]
+    if len(whole) == 1 and word not in names:
+        return whole[0]
     alike = get_close_matches(word, names, n=1)
     longer = [name for name in names if word in name and len(word) > 2]
     return alike[0] if alike else longer[0] if len(longer) == 1 else ""

@@ -16,13 +16,14 @@ from typing import Any
 
 from connectome_compiler import files
 from connectome_compiler.certify.certificate import Certificate, validate
+from connectome_compiler.controls import Compared, check_act, checked, run_compared
 from connectome_compiler.emit.emission import Emission, check_path
 from connectome_compiler.emit.names import recipe_name
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.graph import Graph
 from connectome_compiler.ir.provenance import NULL_MODEL, Evidence
 from connectome_compiler.options import configure
-from connectome_compiler.passes.runner import Ran, run
+from connectome_compiler.passes.runner import Ran
 from connectome_compiler.reading import place
 from connectome_compiler.recipe import Made, Recipe, as_settings, load_recipe
 from connectome_compiler.registry import find, known
@@ -124,20 +125,20 @@ def compile_graph(
         reached = order[: order.index(until) + 1]
         taken = sum(id_ in reached for id_ in made.ids)
         made = replace(made, passes=made.passes[:taken], ids=made.ids[:taken])
-    return _graph_of(recipe, made, loaded, after)
+    return _compared(recipe, made, loaded, after).graph
 
 
-def _graph_of(
+def _compared(
     recipe: Recipe,
     made: Made,  # wrong options show before data are read
     loaded: Callable[[Graph], None],
     after: Callable[[Ran], None],
-) -> Graph:
+) -> Compared:
     try:
         graph: Graph = made.source.load()
         graph.verify()
         loaded(graph)
-        return run(graph, made.passes, after)
+        return run_compared(graph, made, after)
     except CompileError as error:
         recipe.put_in_words(error)
         raise
@@ -164,6 +165,7 @@ def build(
     its data set. A recipe has its style; ``settings`` are its options as in ``--set``, and so are
     ``options``.
 
+    A control, such as a null model, is refused if the module would be the same without it.
     ``require`` "measured" refuses modelled connectivity; ``verify`` False leaves the check out, and
     torch with it. A module that fails its check is not left behind. Raises `CompileError`.
     """
@@ -176,6 +178,10 @@ def build(
         graph, name = source, name or source.provenance.dataset
         graph.verify()
         loaded(graph)
+        _must_be_measured(graph, require)
+        graph = checked(graph)
+        name = recipe_name(name, graph.provenance.dataset)
+        emission: Emission = template.emit(graph, name)
     else:
         recipe = source if isinstance(source, Recipe) else load_recipe(source)
         if style is not None:
@@ -189,10 +195,12 @@ def build(
             _must_be_measured(graph, require, recipe)
             loaded(graph)
 
-        graph = _graph_of(recipe, made, check, after)
-    _must_be_measured(graph, require)
-    name = recipe_name(name, graph.provenance.dataset)
-    emission: Emission = template.emit(graph, name)
+        compared = _compared(recipe, made, check, after)
+        graph = compared.graph
+        _must_be_measured(graph, require)
+        name = recipe_name(name, graph.provenance.dataset)
+        emission = template.emit(graph, name)
+        check_act(recipe, made, compared, emission, name)
     written, certificate = publish(emission, out, verify)
     return Built(name, graph, emission, written, certificate)
 

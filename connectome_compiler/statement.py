@@ -229,6 +229,7 @@ class Statement:
     @classmethod
     def _read(cls, rest: dict[str, Any], where: str) -> Statement:
         origin = {name: rest.pop(name) for name in _ORIGIN}
+        origin["control"] = rest.pop("control", None)
         origin["files"] = [
             {"n_bytes" if k == "bytes" else k: v for k, v in f.items()} for f in rest.pop("files")
         ]
@@ -277,6 +278,7 @@ class Statement:
             "measured": p.measured,
             "connectivity": str(p.connectivity),
             "made": p.made,
+            **({"control": p.control.plain()} if p.control else {}),
             "signs": str(p.signs),
             "licence": p.licence,
             "citations": list(p.citations),

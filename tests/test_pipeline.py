@@ -192,7 +192,7 @@ def test_modelled_data_never_go_by_a_measured_name() -> None:
     assert name("microns-v1", "microns-v1-surrogate") == "microns-v1-surrogate"
     assert name("microns-v1-surrogate", "microns-v1-surrogate") == "microns-v1-surrogate"
     assert name("mine", "microns-v1-surrogate") == "mine-surrogate"
-    assert name("mine", "microns-v1-null") == "mine-null"
+    assert name("mine", "microns-v1-null-blocks") == "mine-null-blocks"
 
 
 def test_a_null_model_never_goes_by_the_name_of_the_data(tmp_path: Path) -> None:
@@ -203,19 +203,19 @@ def test_a_null_model_never_goes_by_the_name_of_the_data(tmp_path: Path) -> None
         plain = build(chosen, out, require="measured", verify=False)
     assert plain.name == "toy-column"
 
-    settings = {"null-model.model": "density", "null-model.seed": 5}
-    because = "connections were randomised by the null model 'density', seed 5"
-    caveat = f"toy-null@1 is modelled, not measured: {because}"
+    settings = {"null-model.model": "density", "null-model.null_seed": 5}
+    because = "connections were randomised by the null model 'density', null_seed 5"
+    caveat = f"toy-null-density@1 is modelled, not measured: {because}"
     with pytest.warns(UserWarning, match=caveat) as warned:
         built = build(chosen.having(settings), out)
     assert [w.filename for w in warned] == [__file__]
-    assert built.name == "toy-column-null"
+    assert built.name == "toy-column-null-density"
     module = load_module(out)
-    assert type(module.build()).__name__ == "ToyColumnNull"
-    assert module.PROVENANCE["dataset"] == "toy-null"
+    assert type(module.build()).__name__ == "ToyColumnNullDensity"
+    assert module.PROVENANCE["dataset"] == "toy-null-density"
     assert module.PROVENANCE["measured"] is False
     title, first, *_ = (module.__doc__ or "").split("\n\n")
-    assert title == "ToyColumnNull: Null model (density) of A toy column."
+    assert title == "ToyColumnNullDensity: Null model (density) of A toy column."
     assert first.startswith("MODELLED, NOT MEASURED: this is a null model")
     assert f"its {because}." in first.replace("\n", " ")
     with pytest.raises(CompileError, match="leave the null model out"):
@@ -226,9 +226,9 @@ def test_a_null_model_of_a_surrogate_is_both(tmp_path: Path) -> None:
     chosen = recipe("surrogate", ("null-model", *PASSES)).having({"null-model.model": "degrees"})
     with pytest.warns(UserWarning, match="not measured"):
         built = build(chosen, tmp_path / "net.py", verify=False)
-    assert built.name == "toy-column-surrogate-null"
+    assert built.name == "toy-column-surrogate-null-degrees"
     text = " ".join(built.emission.source.split())
-    assert "class ToyColumnSurrogateNull(nn.Module)" in text
+    assert "class ToyColumnSurrogateNullDegrees(nn.Module)" in text
     assert "this is a null model" in text
     assert "before that, cells were invented." in text
 

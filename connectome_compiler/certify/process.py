@@ -32,8 +32,9 @@ from connectome_compiler.certify.state import (
 )
 from connectome_compiler.certify.stepping import OPTIMIZERS
 from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.control import Control
 from connectome_compiler.ir.graph import Graph
-from connectome_compiler.ir.provenance import standing
+from connectome_compiler.ir.provenance import NULL_MODEL, standing
 from connectome_compiler.ir.signs import stated_signs
 from connectome_compiler.registry import entry, owner
 from connectome_compiler.statement import Statement, style_of
@@ -50,6 +51,7 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
         raise Wrong(error.where, error.problem, hint=error.hint) from error
     case = Case(emitted, stated, meaning_of(stated), {})
     _is_complete(stated, case.meaning)
+    control = structure.stated_control(stated)
     torch.manual_seed(0)
     network: Any = case.build()
     checks = ["imports and builds alone, without the compiler; its statement is unaltered"]
@@ -88,7 +90,7 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
         "n_pulses": pulsed,
         "n_neurons": neurons,
         "checks": checks,
-        "notes": list(_notes(case)),
+        "notes": list(_notes(case, control)),
     }
 
 
@@ -150,7 +152,7 @@ def _is_complete(stated: Stated, meaning: Meaning) -> None:
         raise Wrong("PROVENANCE", problem)
 
 
-def _notes(case: Case) -> Iterator[str]:
+def _notes(case: Case, control: Control | None) -> Iterator[str]:
     stated = case.stated
     populations = stated["populations"]
     units = sum(p["units"] for p in populations)
@@ -166,6 +168,11 @@ def _notes(case: Case) -> Iterator[str]:
     yield from stated_signs(chemical).notes()
     if not stated["measured"]:
         yield f"the connectivity is {standing(stated['connectivity'])}"
+    randomised = any(s["name"] == NULL_MODEL and s["notes"] for s in stated["steps"])
+    if control:
+        yield f"a control, as it states: {control}"
+    elif randomised:
+        yield "how far it is from the data was not compared: build it from a recipe"
 
 
 def main() -> None:

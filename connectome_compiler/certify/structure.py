@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from connectome_compiler.certify.findings import Wrong
-from connectome_compiler.certify.meaning import Case
+from connectome_compiler.certify.meaning import Case, Stated
 from connectome_compiler.ir.connectivity import Synapses
+from connectome_compiler.ir.control import Control
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph
-from connectome_compiler.ir.nodes import words
+from connectome_compiler.ir.nodes import Swept, words
 from connectome_compiler.ir.operators import Linear
+from connectome_compiler.ir.records import made
 from connectome_compiler.ir.signs import count_signs, stated_signs
 from connectome_compiler.ir.ties import groups, scale
-from connectome_compiler.ir.weights import Tied
+from connectome_compiler.ir.weights import PerConnection, Tied
 
 # What nodes of any kind have: a statement that has it for others is refused.
 NODE = {"activation", "normalisation", "noise_std", "inhibition", "inhibition_strength", "rest"}
@@ -141,6 +143,43 @@ def _signs(layer: Any, n: int) -> Signs:
     return np.broadcast_to(sign.numpy(), (n,)).astype(np.int8)
 
 
+def stated_control(stated: Stated) -> Control | None:
+    """Return how far the module is from one without its controls, if that is stated.
+
+    Raises `Wrong` if it cannot be said of this module.
+    """
+    if "control" not in stated:
+        return None
+    control = made("control", Control, stated["control"])
+    units = sum(p["units"] for p in stated["populations"])
+    connections = sum(q["connections"] for q in stated["projections"])
+    (neurons, _, _), (joined, _, both) = control.neurons, control.connections
+    counted = (control.signs, control.starts, control.counts)
+    right = (
+        control.graph_sha256 == stated["graph_sha256"]
+        and (neurons, joined) == (units, connections)
+        and all(0 <= shared[2] <= min(shared) for shared in (control.neurons, control.connections))
+        and all(0 <= n <= both for n in counted if n is not None)
+        and 0 <= (control.inhibition or 0) <= control.neurons[2]
+    )
+    if not right:
+        raise Wrong("PROVENANCE", "states of another network how far it is from the data")
+    return control
+
+
+def _has_what_is_compared(control: Control, graph: Graph) -> None:
+    """Refuse differences in what networks of the graph do not have, or the reverse."""
+    held = [q.weights for q in graph.connectome]
+    graded = any(isinstance(p.node, Swept) and p.node.inhibition for p in graph.biological)
+    for field, has in (
+        ("starts", any(isinstance(w, PerConnection) and w.start == "weight" for w in held)),
+        ("counts", any(isinstance(w, Tied) for w in held)),
+        ("inhibition", graded),
+    ):
+        if has and getattr(control, field) is None:
+            raise Wrong("PROVENANCE", f"does not state of {field} what the control changed")
+
+
 def compare_with_graph(case: Case, network: Any, graph: Graph) -> None:
     """Compare every connection and sign with the saved graph."""
     stated = case.stated
@@ -148,6 +187,10 @@ def compare_with_graph(case: Case, network: Any, graph: Graph) -> None:
         problem = f"is {digest[:12]}..., not the one that the module was made from, {own[:12]}..."
         raise Wrong("graph", problem, own)
     p = graph.provenance
+    if stated.get("control") != (None if p.control is None else p.control.plain()):
+        raise Wrong("PROVENANCE", "states another difference to the data than the graph")
+    if p.control is not None:
+        _has_what_is_compared(p.control, graph)
     for name, wanted in (
         ("made", p.made),
         ("dataset", p.dataset),

@@ -36,6 +36,7 @@ def header(
     parts += paragraphs
     origin = [f"Data       {p.source} ({p.connectivity}; signs: {p.signs})"]
     origin += [f"Because    {why}" for why in p.first_notes(FALLBACK)]
+    origin += [f"Control    {p.control}"] if p.control else []
     origin += [f"Signs      {lowered.signs}"]
     origin += [f"File       {f.name}, sha256 {f.sha256[:16]}..." for f in p.files[:MOST_FILES]]
     if (more := len(p.files) - MOST_FILES) > 0:

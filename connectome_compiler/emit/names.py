@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from connectome_compiler.emit.literal import Source, identifier, is_name
 from connectome_compiler.errors import CompileError
+from connectome_compiler.ir.provenance import NULL_MODELS
 
 
 def identifiers(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, Source]:
@@ -46,24 +47,22 @@ _MODULE = """
 """
 MODULE = frozenset(_MODULE.split())
 # The last words in the name of a data set that is not the measured one: drawn from statistics, or
-# with its wiring randomised.
-MARKS = ("surrogate", "null")
+# with its wiring randomised by one null model after the other.
+MARK = rf"surrogate|null(?:-(?:{'|'.join(NULL_MODELS)}))*"
 
 
 def marks(dataset: str) -> list[str]:
-    """Return the marks that end a data set's name: ``microns-v1-surrogate-null`` has both."""
-    words = dataset.split("-")
-    n = len(words)
-    while n > 1 and words[n - 1] in MARKS:
-        n -= 1
-    return words[n:]
+    """Return the marks that end a data set's name: ``surrogate`` and ``null-degrees``."""
+    tail = re.search(rf"(?<=.)(?:-(?:{MARK}))+$", dataset)
+    return re.findall(rf"-({MARK})(?=-|$)", tail[0]) if tail else []
 
 
 def recipe_name(recipe: str, dataset: str) -> str:
     """Return the name under which a recipe shows: with the marks of the data that it came to."""
     for mark in marks(dataset):
         if not re.search(rf"-{mark}(?![a-z])", recipe):
-            recipe += f"-{mark}"
+            begun = mark.startswith("null-") and recipe.endswith("-null")
+            recipe += mark.removeprefix("null") if begun else f"-{mark}"
     return recipe
 
 
@@ -71,8 +70,10 @@ def network_name(chosen: str, recipe: str, dataset: str) -> str:
     """Return the class to emit: ``chosen``, else the recipe's; it always has the data's marks."""
     name = chosen or class_name(recipe)
     for mark in marks(dataset):
-        if not re.search(rf"(?i:{mark})(?![a-z])", name):  # Nullcline is no null model
-            name += mark.capitalize()
+        words = mark.split("-")
+        if not re.search(rf"(?i:{'_?'.join(words)})(?![a-z])", name):  # Nullcline is no null model
+            begun = words[0] == "null" and re.search(r"(?i:null)$", name)
+            name += "".join(word.capitalize() for word in words[bool(begun) :])
     return name
 
 

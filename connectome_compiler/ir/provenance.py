@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from connectome_compiler.ir.control import Control
 from connectome_compiler.ir.records import check_fields, made
 from connectome_compiler.text import Row, counted, html_table
 
 FALLBACK = "fall-back-to-statistics"  # the step with which an adapter declares a substitute
 NULL_MODEL = "null-model"  # the step that randomises the wiring; its first note says how
+NULL_MODELS = ("degrees", "density", "blocks", "distance", "weights")
+_NULL = re.compile(rf"-null(-({'|'.join(NULL_MODELS)}))*$")  # ends the name of a data set
 
 
 class Evidence(StrEnum):
@@ -22,6 +26,13 @@ class Evidence(StrEnum):
     MODELLED = "modelled"  # drawn from statistics: no such neuron exists
     UNKNOWN = "unknown"  # neither the source nor the user says how it was obtained
     NONE = "none"  # the graph does not have the property
+
+
+def null_of(dataset: str, model: str) -> str:
+    """Return what a data set is called once a null model was applied: ``worm-null-degrees``."""
+    if dataset.endswith(f"-{model}") and _NULL.search(dataset):
+        return dataset
+    return f"{dataset}-{model}" if _NULL.search(dataset) else f"{dataset}-null-{model}"
 
 
 def standing(connectivity: str) -> str:
@@ -92,7 +103,8 @@ class Provenance:
 
     ``dataset`` is the data set's name ("microns-v1"); a modelled data set has a name of its own
     ("microns-v1-surrogate"), so that it can never be taken for the measured one. Whoever models
-    connections, an adapter or a pass that redraws them, says in ``made`` how.
+    connections, an adapter or a pass that redraws them, says in ``made`` how. ``control`` is how
+    far the graph is from the one without its controls, where that was compared.
     """
 
     dataset: str
@@ -105,6 +117,7 @@ class Provenance:
     files: tuple[SourceFile, ...] = ()
     steps: tuple[Step, ...] = ()
     made: str = ""  # how modelled connections were made, as a clause: "they follow a rule"
+    control: Control | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -148,16 +161,18 @@ class Provenance:
         return [s.notes[0] for s in self.steps if s.name in names and s.notes]
 
     def with_step(self, step: Step) -> Provenance:
-        """Append ``step`` to the history."""
-        return replace(self, steps=(*self.steps, step))
+        """Append ``step`` to the history; what was compared was the graph before it."""
+        return replace(self, steps=(*self.steps, step), control=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
-        return {
+        values = {
             **asdict(self),
             "connectivity": str(self.connectivity),
             "signs": str(self.signs),
         }
+        control = {} if self.control is None else {"control": self.control.plain()}
+        return {k: v for k, v in values.items() if k != "control"} | control
 
     @classmethod
     def from_dict(cls, values: Any, where: str = "provenance") -> Provenance:

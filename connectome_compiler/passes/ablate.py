@@ -27,10 +27,11 @@ class Ablate:
 
     ``kind`` says which connections are removed: chemical, electrical or both. A gap junction is
     removed if either of its directions is. Raises `CompileError` if an expression holds for no
-    neuron.
+    neuron. It is a control: a build refuses it where it changes nothing that the network uses.
     """
 
     name: ClassVar[str] = "ablate"
+    control: ClassVar[bool] = True
 
     where: str = ""  #: neurons to ablate: cell_type == "AVA"
     #: what is removed: the neurons, their inputs or outputs, or connections by pre and post

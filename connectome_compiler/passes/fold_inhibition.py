@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -32,6 +32,7 @@ class FoldInhibition:
     """
 
     name: ClassVar[str] = "fold-inhibition"
+    counts_enter: ClassVar[Mapping[str, str]] = {"policy": "graded", "measure": "synapses"}
 
     #: inhibitory neurons: folded into their targets, kept as units, or dropped
     policy: Literal["graded", "units", "drop"] = "graded"

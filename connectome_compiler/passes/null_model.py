@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import isfinite
 from typing import ClassVar, Literal
 
@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Index, Synapses, edge_order
 from connectome_compiler.ir.graph import Graph, Population, Projection
-from connectome_compiler.ir.provenance import NULL_MODEL, Evidence, Provenance
+from connectome_compiler.ir.provenance import NULL_MODEL, Evidence, Provenance, null_of
 from connectome_compiler.passes import _rewire
 from connectome_compiler.passes._rewire import Pairs
 
-SUFFIX = "-null"  # of the data set's name
 AXES = ("x_um", "y_um", "z_um")
+ONLY = {"swaps": "degrees", "column": "blocks", "bins": "distance"}  # the model of an option
 Known = dict[str, npt.NDArray[np.bool_]]  # for each population, which outputs are known, (n_units,)
 
 
@@ -45,22 +45,23 @@ class NullModel:
     stay symmetric: a junction moves as a whole, and degrees, blocks and bins are those of
     junctions, whichever end is called presynaptic.
 
-    The result depends on ``seed`` alone. It is modelled, not measured: the name of the data set
-    gets the suffix "-null".
+    The result depends on ``null_seed`` alone. It is modelled, not measured: the name of the data
+    set says which null it is, ``-null-degrees``. It is a control: a build refuses it where it
+    changes nothing that the network uses.
     """
 
     name: ClassVar[str] = NULL_MODEL
 
     #: what the randomised connections preserve; none: nothing is randomised
     model: Literal["none", "degrees", "density", "blocks", "distance", "weights"] = "none"
-    seed: int = 0  #: seed of the random connections
+    null_seed: int = 0  #: seed of the random connections
     swaps: float = 10.0  #: proposed swaps per connection (degrees)
     column: str = "cell_type"  #: column whose values are the groups (blocks)
     bins: int = 20  #: number of distance bins (distance)
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise CompileError(f"{self.name}.seed", f"{self.seed} is negative")
+        if self.null_seed < 0:
+            raise CompileError(f"{self.name}.null_seed", f"{self.null_seed} is negative")
         if not (isfinite(self.swaps) and self.swaps > 0):
             hint = "10 swaps per connection are usual"
             raise CompileError(
@@ -68,12 +69,23 @@ class NullModel:
             )
         if self.bins < 1:
             raise CompileError(f"{self.name}.bins", f"must be at least 1, not {self.bins}")
+        for field in fields(self):
+            model = ONLY.get(field.name, self.model)
+            if getattr(self, field.name) != field.default and self.model not in (model, "none"):
+                problem = f'has no effect with {self.name}.model="{self.model}"'
+                hint = f"leave it out, or set {self.name}.model={model}"
+                raise CompileError(f"{self.name}.{field.name}", problem, hint)
+
+    @property
+    def control(self) -> bool:
+        """Whether its network is compared with the one without it."""
+        return self.model != "none"
 
     def __call__(self, graph: Graph) -> Graph:
         """Return the graph with random connections; raise `CompileError` if data are missing."""
         if self.model == "none":
             return graph
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(self.null_seed)
         known = _known(graph)
         moved: dict[str, _Moved] = {}
         by_key = {q.key: q for q in graph.connectome}
@@ -92,7 +104,7 @@ class NullModel:
         p = graph.provenance
         named = replace(
             p,
-            dataset=p.dataset.removesuffix(SUFFIX) + SUFFIX,
+            dataset=null_of(p.dataset, self.model),
             title=f"Null model ({self.model}) of {p.title or p.source}",
             connectivity=Evidence.MODELLED,
             made=self._made(p),
@@ -112,7 +124,8 @@ class NullModel:
         return f"{made}; before that, {before.made}" if before.made else made
 
     def _words(self) -> str:
-        return f"connections were randomised by the null model {self.model!r}, seed {self.seed}"
+        how = f"the null model {self.model!r}, null_seed {self.null_seed}"
+        return f"connections were randomised by {how}"
 
     def _drawn(
         self,

@@ -14,7 +14,12 @@ from connectome_compiler.options import pass_class, spell_options
 
 
 class Pass(Protocol):
-    """A mapping from a valid graph to a valid graph."""
+    """A mapping from a valid graph to a valid graph.
+
+    A pass may have more that a build asks for. ``control`` true: its network is compared with the
+    one without it, and refused if it is the same. ``counts_enter``: for an option, the value with
+    which synapse counts enter networks.
+    """
 
     name: ClassVar[str]
 

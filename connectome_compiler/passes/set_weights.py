@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
@@ -33,6 +33,7 @@ class SetWeights:
     """
 
     name: ClassVar[str] = "set-weights"
+    counts_enter: ClassVar[Mapping[str, str]] = {"start": "weight", "share": "type-pair"}
 
     #: which connections share a weight
     share: Literal["none", "type-pair", "pre-type", "kernel"] = "none"

@@ -48,6 +48,7 @@ def of_build(built: Built, saved: Sequence[Path] = ()) -> str:
         "",
         *_network(graph),
         *beside("signs", str(count_signs(graph))),
+        *(beside("control", str(p.control)) if p.control else []),
         "",
     ]
     if built.certificate:
@@ -354,6 +355,7 @@ def _stated(path: Path, stated: Statement) -> list[str]:
         *table(rows, "<><"),
         "",
         *beside("signs", str(signs)),
+        *(beside("control", str(p.control)) if p.control else []),
         *([_electrical(gaps)] if gaps else []),
         *_of_style(stated),
         "",

@@ -47,8 +47,8 @@ def test_an_adapter_from_outside_speaks_for_itself(made: str) -> None:
 
 
 def test_a_null_model_says_so_and_of_what() -> None:
-    text = header(run(Grown().load(), [NullModel("degrees", seed=3)]))
+    text = header(run(Grown().load(), [NullModel("degrees", null_seed=3)]))
     assert "NOT MEASURED: this is a null model, a control, not the connectome" in text
-    assert f"null model 'degrees', seed 3; before that, {Grown().made}." in text
-    of_data = header(run(worm(junctions=False), [NullModel("degrees", seed=3)]))
-    assert "null model 'degrees', seed 3. No such network was seen in a brain" in of_data
+    assert f"null model 'degrees', null_seed 3; before that, {Grown().made}." in text
+    of_data = header(run(worm(junctions=False), [NullModel("degrees", null_seed=3)]))
+    assert "null model 'degrees', null_seed 3. No such network was seen in a brain" in of_data

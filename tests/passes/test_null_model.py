@@ -24,7 +24,8 @@ from connectome_compiler.ir import (
     Synapses,
     neuron_table,
 )
-from connectome_compiler.passes.null_model import NullModel
+from connectome_compiler.ir.provenance import NULL_MODELS
+from connectome_compiler.passes.null_model import ONLY, NullModel
 from connectome_compiler.passes.runner import run
 
 MODELS: tuple[Any, ...] = get_args(get_type_hints(NullModel)["model"])[1:]
@@ -202,7 +203,7 @@ def test_weights(graph: Graph, seed: int) -> None:
 
 def wirings(graph: Graph, step: NullModel, n: int) -> Counter[Any]:
     """Count the wirings that ``n`` seeds give."""
-    return Counter(frozenset(edges(replace(step, seed=s)(graph))) for s in range(n))
+    return Counter(frozenset(edges(replace(step, null_seed=s)(graph))) for s in range(n))
 
 
 def even(found: Counter[Any], n_states: int) -> None:
@@ -358,17 +359,17 @@ def test_mixes_a_larger_network_and_says_so() -> None:
     post, pre = np.divmod(rng.choice(400 * 400, 8000, replace=False), 400)
     graph = wide(400, post, pre, **on_line(400))
     for model in ("degrees", "density", "distance"):
-        ran = run(graph, [NullModel(model, seed=3)])
+        ran = run(graph, [NullModel(model, null_seed=3)])
         (step,) = ran.provenance.steps
         before, after = set(edges(graph)), set(edges(ran))
         n = len(after - before)
         assert n > 7200  # at random, 5 % would be the same
         assert step.notes[:2] == (
-            f"connections were randomised by the null model '{model}', seed 3",
+            f"connections were randomised by the null model '{model}', null_seed 3",
             f"{n:,} of 8,000 connections ({n / 8000:.1%}) are not in the data",
         )
         assert f"{int((post == pre).sum())} of 8,000" in step.notes[2]
-        assert edges(run(graph, [NullModel(model, seed=4)])) != edges(ran)
+        assert edges(run(graph, [NullModel(model, null_seed=4)])) != edges(ran)
     few = set(edges(NullModel("degrees", swaps=0.01)(graph))) - set(edges(graph))
     assert 100 < len(few) <= 200  # two for each of about 80 swaps
     weights = run(graph, [NullModel("weights")]).provenance.steps[0]
@@ -387,22 +388,42 @@ def test_says_that_it_is_not_the_connectome() -> None:
     p = once.provenance
     assert graph.provenance.measured
     assert p.connectivity is Evidence.MODELLED
-    assert (p.dataset, p.version) == ("made-null", "3")
+    assert (p.dataset, p.version) == ("made-null-degrees", "3")
     assert p.title == "Null model (degrees) of A made network"
     assert p.caveat == (
-        "made-null@3 is modelled, not measured: "
-        "connections were randomised by the null model 'degrees', seed 7"
+        "made-null-degrees@3 is modelled, not measured: "
+        "connections were randomised by the null model 'degrees', null_seed 7"
     )
-    assert run(once, [NullModel("density")]).provenance.dataset == "made-null"
+    assert run(once, [NullModel("density")]).provenance.dataset == "made-null-degrees-density"
 
 
 # --- errors ---------------------------------------------------------------------------------------
 
 
 def test_refuses_what_makes_no_sense() -> None:
-    for options in ({"seed": -1}, {"swaps": 0.0}, {"swaps": float("nan")}, {"bins": 0}):
-        with pytest.raises(CompileError, match=rf"null-model\.{next(iter(options))}"):
+    wrong: list[dict[str, Any]] = [{"null_seed": -1}, {"swaps": 0.0}, {"swaps": float("nan")}]
+    for options in (*wrong, {"bins": 0}):
+        with pytest.raises(CompileError, match=rf"null-model\.{next(iter(options))}: (must|-1)"):
             NullModel("degrees", **options)
+
+
+@pytest.mark.parametrize(("option", "value"), [("swaps", 3.0), ("column", "role"), ("bins", 7)])
+def test_refuses_options_of_another_model(option: str, value: Any) -> None:
+    for model in MODELS:
+        if model == ONLY[option]:
+            assert getattr(NullModel(model, **{option: value}), option) == value
+            continue
+        problem = rf'null-model\.{option}: has no effect with null-model\.model="{model}"'
+        with pytest.raises(CompileError, match=problem) as caught:
+            NullModel(model, **{option: value})
+        assert caught.value.hint == f"leave it out, or set null-model.model={ONLY[option]}"
+    NullModel("none", **{option: value})  # it is left out, which is said elsewhere
+
+
+def test_its_models_are_those_that_names_of_data_sets_have() -> None:
+    assert tuple(MODELS) == NULL_MODELS
+    assert not NullModel().control
+    assert [NullModel(m).control for m in MODELS] == [True] * len(MODELS)
 
 
 def test_names_what_is_missing() -> None:
