@@ -686,7 +686,7 @@ def test_list_tells_types_defaults_and_what_an_option_means(tmp_path: Path) -> N
     assert re.search(r"strength +0.5 +strength of .* \(number\)", stage)
     recipe = run_inside(["list", "microns-v1"], tmp_path).out
     assert re.search(r"min_synapses, min_weight +0 +smallest weight .* \(number\)", recipe)
-    assert "seed sets source.seed, null-model.seed" in recipe
+    assert "seed sets source.seed, null-model.null_seed" in recipe
     assert "null-model (pass): left out unless null is set" in recipe
     assert re.search(r'dale +"majority"', recipe)
     assert re.search(r'assign-signs.column +"cell_class"', recipe)

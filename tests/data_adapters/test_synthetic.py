@@ -176,5 +176,5 @@ def test_the_recurrent_style_takes_it(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="modelled"):
         made = build("synthetic", tmp_path / "net.py", settings=settings)
     assert made.certificate is not None
-    assert made.graph.provenance.dataset == "synthetic-window-null"
+    assert made.graph.provenance.dataset == "synthetic-window-null-degrees"
     assert "null model" in made.emission.source
