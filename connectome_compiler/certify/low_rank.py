@@ -49,7 +49,7 @@ def low_rank_starts(
             of = name.rpartition(".")[0]
             degree = now[f"{of}.ptr"].diff().clamp(min=1)[post]
             drawn = torch.stack(seen[name]).double() * (3 * degree).sqrt()
-            signed = bool((now[f"{of}.sign"] != 0).all())
+            signed = (now[f"{of}.sign"] != 0).expand(post.shape)
             _are_of_rank(name, ranks[name], signed, drawn, post, pre)
 
 
@@ -60,10 +60,13 @@ def _places(name: str, now: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def _are_of_rank(
-    name: str, rank: int, signed: bool, drawn: Tensor, post: Tensor, pre: Tensor
+    name: str, rank: int, signed: Tensor, drawn: Tensor, post: Tensor, pre: Tensor
 ) -> None:
-    """Compare entries ``(networks, connections)`` with those of matrices drawn plainly."""
-    if signed and bool((drawn < 0).any()):
+    """Compare entries ``(networks, connections)`` with those of matrices drawn plainly.
+
+    Where connections are ``signed``, factors are positive.
+    """
+    if bool((drawn[:, signed] < 0).any()):
         raise Wrong(name, "does not start as is stated: factors are not positive")
     if len(drawn) * min(len(post.unique()), len(pre.unique())) < FEW:
         return
@@ -77,7 +80,7 @@ def _are_of_rank(
         raise Wrong(name, f"does not start as is stated: its numbers are not those of rank {rank}")
 
 
-def _plain(n: int, rank: int, signed: bool, post: Tensor, pre: Tensor) -> Tensor:
+def _plain(n: int, rank: int, signed: Tensor, post: Tensor, pre: Tensor) -> Tensor:
     """Return the entries of ``n`` random matrices, of a root mean square of 1."""
     generator = torch.Generator().manual_seed(12)
     total = torch.zeros(n, len(post), dtype=torch.float64)
@@ -88,8 +91,8 @@ def _plain(n: int, rank: int, signed: bool, post: Tensor, pre: Tensor) -> Tensor
                 for index in (post, pre)
             )
             product = rows[:, post] * columns[:, pre]
-            total[256 * k : 256 * k + len(part)] += product.abs() if signed else product
-    return total / math.sqrt(rank + signed * rank * (rank - 1) * (2 / math.pi) ** 2)
+            total[256 * k : 256 * k + len(part)] += torch.where(signed, product.abs(), product)
+    return total / (rank + signed.double() * rank * (rank - 1) * (2 / math.pi) ** 2).sqrt()
 
 
 def _figures(drawn: Tensor, post: Tensor, pre: Tensor) -> Tensor:

@@ -256,6 +256,24 @@ def _bound(name: str, entry: dict[str, Any], now: dict[str, Tensor]) -> Tensor:
     return bound if index is None else bound.flatten()[index]
 
 
+def _act_by_size(name: str, now: dict[str, Tensor]) -> Tensor:
+    """Return which numbers of a parameter act by their size, as their connections have a sign."""
+    of, _, part = name.rpartition(".")
+    sign, weight = now.get(f"{of}.sign"), now[name]
+    if part != "weight" or sign is None:
+        return torch.zeros((), dtype=torch.bool)
+    signed = sign != 0
+    if (group := now.get(f"{of}.group")) is not None:  # each of those that share the weight
+        free = torch.zeros(weight.shape, dtype=torch.bool)
+        free[group[~signed.expand(group.shape)].long()] = True
+        return ~free
+    if (mask := now.get(f"{of}.mask")) is None:
+        return signed
+    whole = torch.zeros(mask.shape, dtype=torch.bool)
+    whole[mask] = signed
+    return whole
+
+
 def _factors(of: str, entry: dict[str, Any], now: dict[str, Tensor]) -> Tensor:
     """Return what the numbers that torch draws are multiplied by: mask, or factors."""
     for part in ("values", "mask"):
@@ -302,15 +320,22 @@ _LAWS = {"uniform": _uniform, "he-normal": _he_normal}
 def _follows(
     name: str, entry: dict[str, Any], values: list[Tensor], now: dict[str, Tensor]
 ) -> Tensor:
-    """Compare numbers that were drawn with the law that is stated; return `_excess`."""
-    bound = _bound(name, entry, now)
+    """Compare numbers that were drawn with the law that is stated; return `_excess`.
+
+    Weights that act by their size start at 0 or above; with random signs they follow the law.
+    """
+    bound, sizes = _bound(name, entry, now), _act_by_size(name, now)
     there = bound != 0
     if any(bool(value[~there].any()) for value in values):
         raise Wrong(name, "starts with weights where there are none")
     at = there.flatten().nonzero().squeeze(1)
     at = at[:: max(1, len(at) * len(values) // MOST)]
-    scaled = [value.flatten()[at].double() / bound.flatten()[at] for value in values]
-    shares = torch.stack([_LAWS[entry["start"]](x) for x in scaled])
+    scaled = torch.stack([value.flatten()[at].double() / bound.flatten()[at] for value in values])
+    by_size = sizes.expand(bound.shape).flatten()[at]
+    if bool((scaled[:, by_size] < 0).any()):
+        raise Wrong(name, "starts below 0 where a weight acts by its size")
+    flips = torch.randint(2, scaled.shape, generator=torch.Generator().manual_seed(5)) * 2 - 1
+    shares = _LAWS[entry["start"]](torch.where(by_size, flips * scaled, scaled))
     problem = unlike_uniform(shares)
     if not problem and _depends(shares, bound.flatten()[at].log()):
         problem = "its size does not follow the fan-in"
@@ -370,7 +395,20 @@ def _has_rank(name: str, rank: int, values: list[Tensor], now: dict[str, Tensor]
     if not len(post):
         return
     scaled = torch.stack(values).double() * degree.clamp(min=1)[post].sqrt() * math.sqrt(3)
-    sources = [set(pre[ptr[i] : ptr[i + 1]].tolist()) for i in range(min(len(degree), MOST))]
+    # Those that have a sign are of a matrix of their own.
+    signed = (now[f"{of}.sign"] != 0).expand(pre.shape)
+    for alike in (signed, ~signed):
+        _block_has_rank(name, rank, scaled[:, alike], post[alike], pre[alike])
+
+
+def _block_has_rank(name: str, rank: int, scaled: Tensor, post: Tensor, pre: Tensor) -> None:
+    """Compare entries ``(networks, connections)`` with a rank, where a block of them is whole."""
+    if not len(post):
+        return
+    listed: defaultdict[int, set[int]] = defaultdict(set)
+    for i, j in zip(post.tolist(), pre.tolist(), strict=True):
+        listed[i].add(j)
+    sources = [listed[i] for i in range(min(int(post[-1]) + 1, MOST))]
     place = {(int(i), int(j)): k for k, (i, j) in enumerate(zip(post, pre, strict=True))}
     for size in (rank, rank + 1):
         for rows, columns in _blocks(sources, size):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from connectome_compiler.nn.eager import in_transform
 from connectome_compiler.nn.same_structure import SameStructure
-from connectome_compiler.nn.signs import size_with_sign
+from connectome_compiler.nn.signs import size_with_sign, start_as_sizes
 
 OP_LIBRARY = "connectome_compiler"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
@@ -412,13 +412,16 @@ class EdgeLinear(SameStructure):
     def reset_parameters(self) -> None:
         """Draw weights and bias uniformly within ``1 / sqrt(in-degree of the target)``.
 
-        That is what `nn.Linear` does, with the fan-in that exists.
+        That is what `nn.Linear` does, with the fan-in that exists. Weights that act by their size,
+        since their connection has a sign, start at 0 or above: so a step that adds to a weight
+        strengthens its synapse.
         """
         degree = self.ptr.diff()
         bound = degree.clamp(min=1).rsqrt()
         with torch.no_grad():
             per_connection = bound.repeat_interleave(degree, output_size=self.pre.numel())
             self.weight.uniform_(-1, 1).mul_(per_connection)
+            start_as_sizes(self.weight, self.sign)
             if self.bias is not None:
                 self.bias.uniform_(-1, 1).mul_(bound * (degree > 0))
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from connectome_compiler.nn.eager import runs_eagerly
 from connectome_compiler.nn.open_conv import OpenEntries, join_entries, open_convolution
 from connectome_compiler.nn.same_structure import SameStructure
-from connectome_compiler.nn.signs import size_with_sign
+from connectome_compiler.nn.signs import size_with_sign, start_as_sizes
 
 CONVOLUTION_KERNELS = ("auto", "dense", "open")
 FAN_INS = ("dense", "open")
@@ -136,7 +136,10 @@ class _Masked(SameStructure):
 
     @torch.no_grad()
     def _start(self) -> None:
-        """Mask what torch has drawn, and widen it where the fan-in is of the open entries."""
+        """Mask what torch has drawn, and widen it where the fan-in is of the open entries.
+
+        Where an entry has a sign, its weight starts at 0 or above: it acts by its size.
+        """
         if self.fan_in == "open":
             outputs = int(self._transposed)
             rest = [d for d in range(4) if d != outputs]
@@ -146,6 +149,8 @@ class _Masked(SameStructure):
             self.weight.mul_(factor.view([-1 if d == outputs else 1 for d in range(4)]))
             if self.bias is not None:
                 self.bias.mul_(factor)
+        if self.sign is not None:
+            start_as_sizes(self.weight, self._spread(self.sign))
         self._close()
 
     @torch.no_grad()

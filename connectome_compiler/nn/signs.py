@@ -24,6 +24,15 @@ def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -
     return weight * torch.copysign(signed.new_ones(()), signed)
 
 
+@torch.no_grad()
+def start_as_sizes(weight: Tensor, sign: Tensor) -> None:
+    """Let weights that act by their size, where ``sign`` is not 0, start at 0 or above: in place.
+
+    None acts otherwise for it.
+    """
+    weight.copy_(torch.where(sign == 0, weight, weight.abs()))
+
+
 def smooth_with_sign(weight: Tensor, sign: int) -> Tensor:
     """Let a weight act by ``softplus(sign w) / softplus(1)``, with its prescribed sign.
 

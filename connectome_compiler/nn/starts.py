@@ -16,19 +16,18 @@ KRYLOV = 64  # vectors of the Arnoldi process, and multiplications before it
 def draw_low_rank(layer: EdgeLinear, rank: int) -> None:
     """Initialise with the entries of a random matrix of ``rank``, scaled to the in-degrees.
 
-    The matrix is never made: only its entries at the connections are. Where every connection has a
-    sign, its factors are positive: so the weights that act are of this rank, too, if each neuron
+    The matrix is never made: only its entries at the connections are. At connections that have a
+    sign its factors are positive: so the weights that act are of this rank, too, if each neuron
     has one sign (Dale's principle).
     """
     post = torch.arange(layer.n_post, device=layer.ptr.device)
     post = post.repeat_interleave(layer.ptr.diff(), output_size=layer.pre.numel())
-    signed = bool((layer.sign != 0).all())
+    signed = layer.sign != 0
     total = torch.zeros_like(layer.weight)
     for _ in range(rank):
         left, right = (torch.randn(n).to(total) for n in (layer.n_post, layer.n_pre))
-        if signed:
-            left, right = left.abs(), right.abs()
-        total += left.index_select(0, post) * right.index_select(0, layer.pre)
+        product = left.index_select(0, post) * right.index_select(0, layer.pre)
+        total += torch.where(signed, product.abs(), product)
     square = rank + signed * rank * (rank - 1) * (2 / math.pi) ** 2  # expected, of a number
     degree = layer.ptr.diff().clamp(min=1).index_select(0, post)
     layer.weight.copy_(total / (3 * square * degree).sqrt())  # as of a uniform start

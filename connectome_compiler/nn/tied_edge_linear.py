@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from connectome_compiler.nn.edge_linear import EdgeLinear
+from connectome_compiler.nn.signs import start_as_sizes
 
 
 class TiedEdgeLinear(EdgeLinear):
@@ -62,7 +63,10 @@ class TiedEdgeLinear(EdgeLinear):
             self.weight = weight
 
     def reset_parameters(self) -> None:
-        """Draw weights uniformly, so that drives vary as they do with weights of their own."""
+        """Draw weights uniformly, so that drives vary as they do with weights of their own.
+
+        A weight starts at 0 or above where all connections that share it have a sign.
+        """
         strength = torch.ones_like(self.pre, dtype=self.weight.dtype)
         if self.scale is not None:
             strength = self.scale.square()
@@ -70,6 +74,9 @@ class TiedEdgeLinear(EdgeLinear):
         total = strength.sum() / max(1, int((degree > 0).sum()))
         with torch.no_grad():
             self.weight.uniform_(-1, 1).mul_(total.clamp(min=1e-12).rsqrt())
+            free = (self.sign == 0).expand(self.group.shape).to(self.weight.dtype)
+            any_free = torch.zeros_like(self.weight).index_add(0, self.group, free)
+            start_as_sizes(self.weight, 1 - any_free.clamp(max=1))
 
     def effective_weight(self) -> Tensor:
         """Return the weights that act, ``(n_connections,)``; differentiable."""

@@ -15,9 +15,10 @@ from connectome_compiler.nn.starts import draw_low_rank
 # Four by four neurons, of which no three share three: the rank shows in the numbers alone.
 PTR = torch.tensor([0, 2, 3, 5, 6], dtype=torch.int32)
 PRE = torch.tensor([0, 3, 1, 1, 2, 0], dtype=torch.int32)
+MIXED = torch.tensor([1, 0, -1, 0, 1, 0])
 
 
-def judged(draw: Callable[[EdgeLinear], object], sign: int) -> None:
+def judged(draw: Callable[[EdgeLinear], object], sign: int | Tensor) -> None:
     def built(seed: int) -> dict[str, Tensor]:
         torch.manual_seed(seed)
         layer = EdgeLinear(4, PTR, PRE, sign=sign)
@@ -28,20 +29,20 @@ def judged(draw: Callable[[EdgeLinear], object], sign: int) -> None:
     low_rank_starts({"layer.weight": 2}, {"layer.weight": []}, built(0), built)
 
 
-@pytest.mark.parametrize("sign", [0, 1])
-def test_starts_of_the_rank_stated_pass(sign: int) -> None:
+@pytest.mark.parametrize("sign", [0, 1, MIXED], ids=["free", "signed", "mixed"])
+def test_starts_of_the_rank_stated_pass(sign: int | Tensor) -> None:
     judged(lambda layer: draw_low_rank(layer, 2), sign)
 
 
-@pytest.mark.parametrize("sign", [0, 1])
+@pytest.mark.parametrize("sign", [0, 1, MIXED], ids=["free", "signed", "mixed"])
 @pytest.mark.parametrize("rank", [1, 9])
-def test_another_rank_is_found(rank: int, sign: int) -> None:
+def test_another_rank_is_found(rank: int, sign: int | Tensor) -> None:
     with pytest.raises(Wrong, match="not those of rank 2"):
         judged(lambda layer: draw_low_rank(layer, rank), sign)
 
 
-@pytest.mark.parametrize("sign", [0, 1])
-def test_another_size_is_found(sign: int) -> None:
+@pytest.mark.parametrize("sign", [0, 1, MIXED], ids=["free", "signed", "mixed"])
+def test_another_size_is_found(sign: int | Tensor) -> None:
     def draw(layer: EdgeLinear) -> None:
         draw_low_rank(layer, 2)
         layer.weight.mul_(1.5)

@@ -205,7 +205,7 @@ BIONIC_CHAIN: dict[str, Edit] = {
     "starts a hundred times as large": (DRAWN, DRAWN + ".mul_(100)"),
     "starts at 0": (DRAWN, DRAWN + ".mul_(0)"),
     "starts without the fan-in": (DRAWN, "self.weight.uniform_(-1, 1)"),
-    "starts positive": (DRAWN, DRAWN + ".abs_()"),
+    "starts below 0": ("            start_as_sizes(self.weight, self.sign)\n", ""),
     "starts normal": (DRAWN, "self.weight.normal_(0, 3**-0.5).mul_(per_connection)"),
     "starts 5 per cent larger": (DRAWN, DRAWN + ".mul_(1.05)"),
     "starts the same every time": (
@@ -832,7 +832,7 @@ TIES: dict[str, Edit] = {
     "starts by the sum of counts": ("strength = self.scale.square()", "strength = self.scale"),
     "starts a hundred times as large": (TIED_DRAWN, TIED_DRAWN + ".mul_(100)"),
     "starts 5 per cent larger": (TIED_DRAWN, TIED_DRAWN + ".mul_(1.05)"),
-    "starts positive": (TIED_DRAWN, TIED_DRAWN + ".abs_()"),
+    "starts below 0": ("start_as_sizes(self.weight, 1 - any_free.clamp(max=1))", "pass"),
     "foreign counts taken": (
         'structure = ("ptr", "pre", "sign", "group", "scale")',
         'structure = ("ptr", "pre", "sign", "group")',
@@ -1515,6 +1515,7 @@ MOUSENET_OPEN: dict[str, Edit] = {
 
 DALE = "return size_with_sign(values, self.sign, self._any_free)"
 MOUSENET_DALE: dict[str, Edit] = {
+    "starts below 0": ("start_as_sizes(self.weight, self._spread(self.sign))", "pass"),
     "signed weights 0": (
         DALE,
         "return torch.where(self.sign == 0, values, self.sign * 0 * values.abs())",

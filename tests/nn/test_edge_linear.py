@@ -97,6 +97,28 @@ def check_against_reference(mask: Mask, layer: EdgeLinear, batch: int, tolerance
         assert np.linalg.norm(found - expected) <= tolerance * (1e-30 + np.linalg.norm(expected))
 
 
+@given(masks, st.sampled_from([(0,), (1,), (-1,), (-1, 0, 1)]), st.integers(0, 99))
+def test_raw_weights_start_as_sizes_where_a_sign_holds(
+    mask: Mask, signs: tuple[int, ...], seed: int
+) -> None:
+    torch.manual_seed(seed)
+    sign = draw_signs(mask, signs)
+    layer = layer_of(mask, sign=sign)
+    torch.manual_seed(seed)
+    drawn = layer_of(mask).weight.detach()
+    assert torch.equal(layer.weight, torch.where(sign == 0, drawn, drawn.abs()))
+    assert torch.equal(layer.effective_weight(), torch.where(sign == 0, drawn, sign * drawn.abs()))
+
+
+def test_adding_to_raw_weights_strengthens_every_synapse_with_a_sign() -> None:
+    mask = random_mask()
+    layer = layer_of(mask, sign=draw_signs(mask, (-1, 1)))
+    before = layer.effective_weight().detach().abs()
+    with torch.no_grad():
+        layer.weight.add_(1e-3)  # as a Hebbian rule does between steps
+    assert bool((layer.effective_weight().abs() > before).all())
+
+
 # --- the product and its gradients ----------------------------------------------------------------
 
 

@@ -418,6 +418,20 @@ def test_signs_hold_whatever_the_weights(kind: Kind, kernel: str) -> None:
     assert torch.equal(acts != 0, mask)
 
 
+@ALL
+def test_weights_with_a_sign_start_as_sizes(kind: Kind) -> None:
+    mask = draw_mask(kind, share=0.3)
+    sign = torch.tensor([1, 1, 1, -1, -1, 0], dtype=torch.int8)
+    raw = []
+    for given in (sign, sign * 0):
+        torch.manual_seed(3)
+        layer = make(kind, mask=mask, sign=given)
+        raw.append(layer.weight if layer.weight.dim() == 1 else layer.weight[mask])
+    signed, drawn = raw
+    held = make(kind, mask=mask, sign=sign).sign
+    assert torch.equal(signed, torch.where(held == 0, drawn, drawn.abs()))
+
+
 @pytest.mark.parametrize(
     ("masked", "live"), [(MaskedConv2d, LiveConv2d), (MaskedConvTranspose2d, LiveConvTranspose2d)]
 )

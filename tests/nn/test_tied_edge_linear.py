@@ -345,3 +345,18 @@ def test_compiles_in_one_graph_and_exports(kernel: str) -> None:
     program = torch.export.export(layer, (x,), dynamic_shapes=({0: batch},))
     x = torch.randn(9, 15).double()
     torch.testing.assert_close(program.module()(x), layer(x))
+
+
+@given(st.integers(0, 99))
+def test_weights_whose_connections_all_have_a_sign_start_as_sizes(seed: int) -> None:
+    torch.manual_seed(seed)
+    layer = tied(random_mask(seed=seed), n_groups=9, seed=seed)
+    torch.manual_seed(seed)
+    drawn = tied(random_mask(seed=seed), n_groups=9, seed=seed, sign=0).weight.detach()
+    for k, weight in enumerate(layer.weight.detach()):
+        signed = bool((layer.sign[layer.group == k] != 0).all())
+        assert weight == (drawn[k].abs() if signed else drawn[k])
+
+
+def test_conductances_start_as_sizes() -> None:
+    assert bool((junctions(random_mask(12, 12)).weight >= 0).all())
