@@ -423,9 +423,9 @@ def test_weights_with_a_sign_start_as_sizes(kind: Kind) -> None:
     mask = draw_mask(kind, share=0.3)
     sign = torch.tensor([1, 1, 1, -1, -1, 0], dtype=torch.int8)
     raw = []
-    for given in (sign, sign * 0):
+    for held in (sign, sign * 0):
         torch.manual_seed(3)
-        layer = make(kind, mask=mask, sign=given)
+        layer = make(kind, mask=mask, sign=held)
         raw.append(layer.weight if layer.weight.dim() == 1 else layer.weight[mask])
     signed, drawn = raw
     held = make(kind, mask=mask, sign=sign).sign
