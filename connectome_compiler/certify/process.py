@@ -21,6 +21,7 @@ from connectome_compiler.certify.findings import Wrong, finding
 from connectome_compiler.certify.fresh import tied_to_parent
 from connectome_compiler.certify.importing import alone, load_alone
 from connectome_compiler.certify.meaning import Case, Meaning, Stated, meaning_of
+from connectome_compiler.certify.neurons import know_their_names
 from connectome_compiler.certify.no_compiler import without_compiler
 from connectome_compiler.certify.state import (
     gradients_are_its_own,
@@ -71,6 +72,10 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
     checks.append("connections and signs are those stated, no more and no fewer")
     if graph is not None:
         checks.append("connections, signs and origin are those of the saved graph, one by one")
+    if "neurons" in stated:
+        for whole in wholes:
+            know_their_names(case, whole, graph)
+        checks.append("units are the neurons that are stated, and are found by their names")
     own = case.meaning.battery(case)
     checks += _battery(case, network) if own is None else own
     pulsed = neurons = 0

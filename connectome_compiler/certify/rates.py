@@ -56,6 +56,7 @@ LARGE_PASSES = ((True, BATCH, 0), (False, WIDE, 0), (False, 3, 4), (False, 3, -4
 # Passes of networks in time for which other numbers of steps stand here, by samples.
 LENGTHS = ((True, 2, 0), (True, 1, 0))
 STEPS = {2: 1, 1: 14}
+ENDS = ("inputs", "outputs")  # options that are a number of channels, or a list of neurons
 
 
 def computes(
@@ -143,10 +144,10 @@ def computes(
             answers = zip((tested, plain), (output, read.output), ends, strict=True)
             slack = 1e-4 if batch in STEPS else LEARNT  # many steps make more of a last bit
             twice = not meaning.in_time and case.n_connections + case.n_products < SMALL
-            _learn_alike(answers, lasts, twice, slack)
+            learn_alike(answers, lasts, twice, slack)
 
 
-def _learn_alike(
+def learn_alike(
     answers: Iterable[tuple[Any, Tensor, list[Tensor]]],
     lasts: list[Tensor],
     twice: bool,
@@ -386,6 +387,7 @@ def _sizes_are(network: Any, options: Options) -> None:
         "outputs": y.shape[-1],
     }
     given = {**options, "image_size": (size, size) if isinstance(size, int) else tuple(size)}
+    given |= {port: len(given[port]) for port in ENDS if isinstance(given.get(port), list)}
     for name, found in wanted.items():
         if name in options and found != given[name]:
             raise Wrong(name, f"is {found}, not {given[name]}")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from connectome_compiler.emit.arrays import Arrays, pack
+from connectome_compiler.emit.arrays import MOST_INLINE_EDGES, Arrays, pack
 from connectome_compiler.emit.describe import header
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, identifier, literal, packed
 from connectome_compiler.emit.names import check_class_name, network_name
+from connectome_compiler.emit.neurons import Neurons
 from connectome_compiler.emit.render import render
 from connectome_compiler.emit.source import copy_definitions
 from connectome_compiler.errors import CompileError
@@ -26,6 +27,7 @@ IMPORTS = (
 ARRAY_IMPORTS = ("import hashlib", "from safetensors.torch import load")
 INLINE_IMPORTS = ("import base64", "import zlib")
 FILE_IMPORTS = ("from pathlib import Path",)
+NEURON_IMPORTS = ("from functools import cache",)
 
 
 def assemble(
@@ -39,6 +41,7 @@ def assemble(
     paragraphs: list[str],
     arrays: Arrays,
     context: Mapping[str, Any],
+    neurons: Neurons | None = None,
     imports: Iterable[str] = (),
     allow_free_signs: bool = False,
 ) -> Emission:
@@ -48,17 +51,20 @@ def assemble(
 
     ``imports`` are statements that the text of ``template`` needs. To ``context`` are added what
     all templates need: ``header``, ``imports``, ``provenance``, ``class_name``, the source of the
-    ``layers``, and the arrays, if any, inline or by hash.
+    ``layers``, the arrays, if any, inline or by hash, and the ``neurons``, if any, by name.
     Text in ``context`` is source: see `emit.literal`.
     """
     if not allow_free_signs:
         _refuse_free_signs(lowered, option="allow_free_signs=" in wiring.template)
     graph = lowered.graph
-    data = pack(arrays, sum(len(edges.post) for edges in lowered.edges.values()))
-    used = (*IMPORTS, *imports)
+    n_edges = sum(len(edges.post) for edges in lowered.edges.values())
+    table, stored = neurons.placed(n_edges <= MOST_INLINE_EDGES) if neurons else (None, {})
+    arrays = {**arrays, **stored}
+    data = pack(arrays, n_edges)
+    used = (*IMPORTS, *imports, *(NEURON_IMPORTS if neurons else ()))
     if arrays:
         used += ARRAY_IMPORTS + (INLINE_IMPORTS if data.inline else FILE_IMPORTS)
-    copied = copy_definitions(layers, used)
+    copied = copy_definitions([*layers, *([table["reader"]] if table else [])], used)
     name = network_name(class_name, recipe, graph.provenance.dataset)
     check_class_name(name, "\n".join([*copied.imports, copied.text]))
     head = header(lowered, name, recipe, wiring, paragraphs)
@@ -71,6 +77,7 @@ def assemble(
             "provenance": packed(Statement.of(lowered, recipe, wiring, head).stated()),
             "layers": copied.text,
             "class_name": identifier(name),
+            "neurons": table,
             "inline": Source(data.inline),  # base64
             "sha256": Source(data.sha256),  # hexadecimal
         },

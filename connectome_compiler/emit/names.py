@@ -78,6 +78,7 @@ def network_name(chosen: str, recipe: str, dataset: str) -> str:
 
 
 RESERVED = {"PROVENANCE", "ARRAYS", "ARRAYS_SHA256", "build", "read_arrays"}  # of every module
+RESERVED |= {"NEURONS", "NEURON_COLUMNS", "read_neurons"}  # where units are neurons
 RESERVED |= {"SIGNS", "TERMS", "READ_OUT"}  # of motifs, and of maps that are read
 
 

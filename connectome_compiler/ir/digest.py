@@ -62,6 +62,13 @@ def array_digest(*arrays: np.ndarray[Any, Any]) -> str:
     return sha.hexdigest()
 
 
+def column_digest(name: str, column: pa.Array) -> str:
+    """Return the sha256 of a column of a neuron table: its type, nulls and values."""
+    sha = hashlib.sha256()
+    _column(sha, name, column)
+    return sha.hexdigest()
+
+
 def _fields(value: Any) -> dict[str, Any]:
     """Return the options of a model or law that are not at their defaults.
 

@@ -209,6 +209,7 @@ def _roll_back(
     actives, befores, intos, totals = (x.unbind() for x in (activity, states, inner, outer))
     into: Tensor | None = None
     back = torch.zeros_like(grad_last)  # of a state, times alpha: so that a step back is one lerp
+    still, by_still = alpha == 0, torch.zeros_like(grad_last)  # of rates that are held
     for last in range(steps, 0, -many):
         first = max(0, last - many)
         _add_at(outputs, grad_rates[first:last], outer.zero_()[: last - first])
@@ -231,9 +232,11 @@ def _roll_back(
             torch.index_select(inner[: last - first], 1, inputs, out=grad_drive[first:last])
         if gradient and (last > 1 or states[0].any()):  # nothing flows from rest
             gradient.add(inner[: last - first], states[first:last])
+        if want_start and still.any():
+            by_still += outer[: last - first].sum(0)
     grad_start = grad_last.clone()
     if into is not None and want_start:
-        grad_start = back / alpha - back
+        grad_start = torch.where(still, by_still, back / alpha - back)
         add_current(into, grad_start)
     return (
         grad_drive,
@@ -554,12 +557,14 @@ class LeakyRates(SameStructure):
         inputs: Tensor,
         outputs: Tensor,
         state: Tensor | None = None,
+        held: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the rates of ``outputs`` ``(steps, batch, n_outputs)`` and the state at the end.
 
         ``drive`` ``(steps, batch, n_inputs)`` enters the units ``inputs``; ``weights`` are the
         effective weights of each layer; ``state`` ``(batch, n)`` is 0 by default. It is kept in
-        float32 where weights and drive are of less precision.
+        float32 where weights and drive are of less precision. ``held`` are units that keep their
+        rates, and these, ``(batch, n_held)``.
         """
         if drive.dim() != 3 or drive.shape[2] != inputs.numel():
             expected = f"(steps, batch, {inputs.numel()})"
@@ -572,6 +577,7 @@ class LeakyRates(SameStructure):
         if state.shape != (drive.shape[1], self.n):
             shape = drive.shape[1], self.n
             raise ValueError(f"state is {tuple(state.shape)}, expected (batch, n) = {shape}")
+        alpha = self.alpha().to(dtype)
         leak = bias = weight.new_empty(0)
         if self.gap_post is not None:
             gaps = torch.cat([weights[k] for k in self.gap_layers])
@@ -579,11 +585,15 @@ class LeakyRates(SameStructure):
         if self.bias is not None and self.bias_of is not None:
             bias = self.bias.index_select(0, self.bias_of)
         structure = [getattr(self, name) for name in STRUCTURE]
+        if held is not None:  # a unit that goes no part of its way stays where it is
+            units, levels = held
+            state = state.to(dtype).index_copy(1, units, levels.to(dtype))
+            alpha = alpha.index_fill(0, units, 0)
         rates, last = rate_rollout(
             drive.to(dtype).transpose(1, 2).contiguous(),
             weight.to(dtype),
             leak.to(dtype).unsqueeze(1),
-            self.alpha().to(dtype).unsqueeze(1),
+            alpha.unsqueeze(1),
             bias.to(dtype).unsqueeze(1),
             state.to(dtype).t().contiguous(),
             [*structure, inputs, outputs],

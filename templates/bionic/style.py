@@ -17,6 +17,7 @@ from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import array, assemble, sign
 from connectome_compiler.emit.names import MODULE, identifiers
+from connectome_compiler.emit.neurons import Neurons
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Population, Projection
@@ -43,7 +44,7 @@ FREE = (
 )
 # What the emitted class has and calls beside its populations.
 OWN = {"self", "features", "drive", "len", "range", "front_end", "image_shape", "steps", "rates"}
-OWN |= {"example_input", "named_projections", "effective_weights", *MODULE}
+OWN |= {"example_input", "named_projections", "effective_weights", "neurons", "index", *MODULE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ class Bionic:
         layers = between(graph, names, [*OWN, *names.values()])
         net = _Net(lowered, image, node, sweeps if delayed else 0, names, layers)
         kernels = {key: self._kernel(e) for key, e in lowered.edges.items()}
+        neurons = Neurons.of(graph)
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers=names,
@@ -115,12 +117,14 @@ class Bionic:
                 "sweeps": sweeps,
                 "options": self._options(net),
                 "state": self._state(net),
+                "neurons": neurons.stated(),
             },
         )
         return assemble(
             lowered,
             recipe,
             "bionic/module.py.jinja",
+            neurons=neurons,
             layers=["EdgeLinear", "ImageFrontEnd", "RateUnits"],
             class_name=self.class_name,
             allow_free_signs=self.allow_free_signs,

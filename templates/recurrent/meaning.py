@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from connectome_compiler.certify.findings import Wrong
+from connectome_compiler.certify.findings import Wrong, finding
+from connectome_compiler.certify.layers import agree, source
 from connectome_compiler.certify.meaning import Case, Meaning, Options, Read, Stated, Values
+from connectome_compiler.certify.neurons import some_called, units_of
 from connectome_compiler.certify.plain import PHI, connections, linear, summed
+from connectome_compiler.certify.rates import LEARNT, learn_alike
 from connectome_compiler.certify.structure import key_of
 from connectome_compiler.ir.digest import array_digest
 
@@ -24,7 +28,7 @@ class Leaky(Meaning):
 
     in_time = True
     calls_layers = False
-    keys = Meaning.keys | {"dynamics"}
+    keys = Meaning.keys | {"dynamics", "neurons"}
     values: ClassVar[Values] = {
         "activation": ("sigmoid", "softplus", "relu", "linear", "tanh"),
         "batch_first": (True, False),
@@ -53,12 +57,28 @@ class Leaky(Meaning):
         _starts(case, network)
         return ("time constants, and weights that come from data, start where it is stated",)
 
+    def check_shaken(self, case: Case, network: Any) -> tuple[str, ...]:
+        """Drive, silence and clamp neurons by name, and read them."""
+        if not (names := some_called(network, 3)):
+            return ()
+        _acts_on(network, case.stated, names)
+        return ("neurons that are named are driven, silenced, clamped and read, and no others",)
+
     def choices(self, case: Case) -> tuple[Values, Options]:
-        """Return what to try and what to refuse: without a cycle, every spectral radius."""
-        if _has_cycle(case.build(**self.unscaled), case.stated):
-            return self.values, self.nonsense
-        values = {name: some for name, some in self.values.items() if name != "spectral_radius"}
-        return values, {**self.nonsense, "spectral_radius": 0.7}
+        """Return what to try and what to refuse: ports by name, and spectral radii with a cycle."""
+        network = case.build(**self.unscaled)
+        values, nonsense = dict(self.values), dict(self.nonsense)
+        names = some_called(network, 3)
+        for port in ("inputs", "outputs"):
+            channels = () if case.stated["options"][port] is None else self.values[port]
+            chosen = ([names[::-1], names[:1]][port == "outputs"],) if names else ()
+            values[port] = (*channels[:1], *chosen, *channels[1:])
+            nonsense[port] = ["no such neuron"] if channels else 3
+        values = {name: some for name, some in values.items() if some}
+        if not _has_cycle(network, case.stated):
+            del values["spectral_radius"]
+            nonsense["spectral_radius"] = 0.7
+        return values, nonsense
 
     def shaken(self, network: Any) -> None:
         """Make some units fast beside the step of time, and some slow."""
@@ -76,10 +96,16 @@ class Leaky(Meaning):
         yield from ((p["name"], stated["dynamics"]) for p in stated["populations"])
 
     def restated(self, stated: Stated) -> Stated:
-        """State the dynamics that the options choose."""
+        """State the dynamics and ports that the options choose."""
         chosen = stated["options"]
-        named = {k: chosen[k] for k in ("activation", "dt_ms", "tau_ms", "spectral_radius")}
-        return {**stated, "dynamics": {**stated["dynamics"], **named}}
+        own = ("activation", "dt_ms", "tau_ms", "spectral_radius")
+        dynamics = {**stated["dynamics"], **{k: chosen[k] for k in own}}
+        ports = {}
+        for part, port in (("in", "inputs"), ("out", "outputs")):
+            if isinstance(chosen[port], list):  # each neuron by itself
+                ports[f"read_{part}"] = {p["name"]: "" for p in stated["populations"]}
+                dynamics[f"{port[:-1]}_units_sha256"] = chosen[port]
+        return {**stated, **ports, "dynamics": dynamics}
 
     def activities(
         self, network: Any, rates: dict[str, Tensor], stated: Stated
@@ -106,8 +132,19 @@ class Leaky(Meaning):
 MEANING = Leaky()
 
 
-def leaky(network: Any, stated: dict[str, Any], u: Tensor, state: Tensor | None = None) -> Read:
-    """Return rates ``(steps, batch, units)`` by population, the output, and the last rates."""
+def leaky(
+    network: Any,
+    stated: dict[str, Any],
+    u: Tensor,
+    state: Tensor | None = None,
+    currents: Mapping[int, Tensor] | None = None,
+    held: Mapping[int, Tensor] | None = None,
+) -> Read:
+    """Return rates ``(steps, batch, units)`` by population, the output, and the last rates.
+
+    ``currents`` ``(steps, batch)`` enter units beside the input; those ``held`` keep their rates,
+    ``(batch,)``.
+    """
     dynamics, units = stated["dynamics"], network.units
     phi = PHI[dynamics["activation"]]
     batch_first = stated.get("options", vars(network))["batch_first"]
@@ -126,10 +163,16 @@ def leaky(network: Any, stated: dict[str, Any], u: Tensor, state: Tensor | None 
         parts = [linear(getattr(network, name), turned) for name in stated["read_in"].values()]
         drive = torch.cat(parts, -1)
     state = turned.new_zeros(batch, n) if state is None else state
+    currents, held = currents or {}, held or {}
+    if held:
+        state = torch.stack([held.get(k, one) for k, one in enumerate(state.unbind(1))], 1)
+        gone = torch.stack([one * (k not in held) for k, one in enumerate(gone)])
     rates = {name: state[:, starts[name] : starts[name] + size] for name, size in sizes.items()}
     found: dict[str, list[Tensor]] = {name: [] for name in sizes}
-    for step in drive:
+    for t, step in enumerate(drive):
         entering = turned.new_zeros(batch, n).index_add(1, network.input_units, step)
+        for unit, current in currents.items():
+            entering = entering.index_add(1, torch.tensor([unit]), current[t].unsqueeze(1))
         new = {}
         for name, size in sizes.items():
             here = slice(starts[name], starts[name] + size)
@@ -161,6 +204,39 @@ def leaky(network: Any, stated: dict[str, Any], u: Tensor, state: Tensor | None 
         traces = {name: x.transpose(0, 1) for name, x in traces.items()}
         output = output.transpose(0, 1)
     return Read(traces, output, torch.cat(list(rates.values()), -1))
+
+
+def _acts_on(network: Any, stated: Stated, names: list[Any]) -> None:
+    """Drive the first of some neurons, silence the second, clamp the third, and read them all."""
+    network = copy.deepcopy(network).double()
+    batch, steps, numbers = 3, 5, source(11)
+    u, turned = network.example_input(batch, steps), network.batch_first
+    places = units_of(network, names).tolist()
+    for size in ((), (steps,), tuple(u.shape[:2])):  # of the current: that of the input, or less
+        shapes = (size, (batch,) if len(size) == 1 else (), (batch, network.units.n))
+        drawn = [torch.randn(shape, generator=numbers, dtype=u.dtype) for shape in shapes]
+        ends = [[x.clone().requires_grad_() for x in drawn] for _ in range(2)]
+        current, level, state = ends[0]
+        given: dict[str, Any] = {"current": {names[0]: current}}
+        given |= {"silence": names[1:2], "clamp": dict.fromkeys(names[2:], level)}
+        with finding("forward"):
+            found, last = network(u, state, **given)
+            rates = network.rates(u, state, neurons=names, **given)
+        current, level, state = ends[1]
+        current = current.unsqueeze(1) if len(size) == 1 else current
+        current = current.t() if len(size) == 2 and turned else current
+        rates_held = (level * 0, level)[: len(places) - 1]
+        held = {k: x.expand(batch) for k, x in zip(places[1:], rates_held, strict=True)}
+        plain = copy.deepcopy(network)
+        currents = {places[0]: current.expand(steps, batch)}
+        read = leaky(plain, stated, u, state, currents, held)
+        wanted = torch.cat(list(read.rates.values()), -1)[..., places]
+        if list(rates) != names or not agree(torch.stack([*rates.values()], -1), wanted):
+            raise Wrong("rates()", "are not those of neurons that are named, driven or held")
+        if not (agree(found, read.output) and read.state is not None and agree(last, read.state)):
+            raise Wrong("forward", "neurons that are named are driven or held otherwise than said")
+        answers = zip((network, plain), (found, read.output), ends, strict=True)
+        learn_alike(answers, [last, read.state], False, LEARNT)
 
 
 def _starts(case: Case, network: Any) -> None:
@@ -253,9 +329,11 @@ def _dynamics_are_those_stated(network: Any, stated: dict[str, Any]) -> None:
         (units, "tau_of"),
         (units, "bias_of"),
     ):
-        held = getattr(holder, part)
+        held, wanted = getattr(holder, part), stated.get(f"{part}_sha256")
         found = None if held is None else array_digest(held.int().numpy())
-        if found != stated.get(f"{part}_sha256"):
+        if isinstance(wanted, list):  # neurons by name
+            wanted = array_digest(units_of(network, wanted).int().numpy())
+        if found != wanted:
             raise Wrong(part, "are other units than the graph's")
     wanted = {"log_tau": stated["tau_per"] != "fixed", "bias": stated["bias_per"] != "none"}
     if {name for name, _ in units.named_parameters()} != {k for k, v in wanted.items() if v}:

@@ -19,6 +19,7 @@ from connectome_compiler.emit.emission import Emission
 from connectome_compiler.emit.literal import Source, code, docstring, literal
 from connectome_compiler.emit.module import array, assemble, sign
 from connectome_compiler.emit.names import MODULE, identifiers
+from connectome_compiler.emit.neurons import Neurons
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph, Projection
@@ -38,7 +39,8 @@ FREE = (
 )
 # What the emitted class has beside its layers.
 OWN = {"units", "input_units", "output_units", "batch_first", "n_inputs", "rates", *MODULE}
-OWN |= {"example_input", "named_projections", "effective_weights"}
+OWN |= {"example_input", "named_projections", "effective_weights", "neurons", "index"}
+OWN |= {"linear_in", "linear_out"}
 Units = npt.NDArray[np.int32]
 MOST_DENSE = 4096  # neurons; beyond, a matrix of all pairs is out of the question
 
@@ -102,6 +104,7 @@ class Recurrent:
         self._check_cycles(graph)
         lowered = lower(graph)
         net = _Net(lowered, node, read_in, read_out, _first(graph), _attributes(graph))
+        neurons = Neurons.of(graph)
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers={p.name: "units" for p in graph.biological},
@@ -111,12 +114,14 @@ class Recurrent:
                 "dynamics": self._dynamics(net),
                 "options": self._options(net),
                 "state": _state(net),
+                "neurons": neurons.stated(),
             },
         )
         return assemble(
             lowered,
             recipe,
             "recurrent/module.py.jinja",
+            neurons=neurons,
             layers=_layers(graph),
             class_name=self.class_name,
             allow_free_signs=self.allow_free_signs,
@@ -204,9 +209,8 @@ class Recurrent:
         node = net.node
         ends = {"inputs": ("input", net.read_in[0]), "outputs": ("output", net.read_out[0])}
         sizes = {
-            name: net.graph.population(port).n_units
+            name: net.graph.population(port).n_units if _is_linear(q) else None
             for name, (port, q) in ends.items()
-            if _is_linear(q)
         }
         return {
             **sizes,
@@ -480,6 +484,7 @@ def _index_source(name: str, index: Units, per: str) -> Source:
 def _layers(graph: Graph) -> list[str]:
     """Return the layers of ``nn`` that the module uses."""
     wanted = {"LeakyRates", "EdgeLinear", "scale_to_radius"}
+    wanted |= {"port_units", "named_currents", "held_rates"}
     for q in graph.connectome:
         if q.kind == "electrical":
             wanted.add("GapJunctions")
@@ -505,7 +510,8 @@ def _doc(graph: Graph, read_in: Projection, read_out: Projection) -> str:
         f"Maps a sequence ``(steps, batch, {n_in})``, {drive}, to ``(steps, batch, {n_out})``,"
         f" {read}, and to the state at the end, ``(batch, {graph.n_neurons})``, from which the next"
         f" call can go on. An input without steps, ``(batch, {n_in})``, is one step. With"
-        f" ``batch_first`` sequences are ``(batch, steps, ...)``."
+        " ``batch_first`` sequences are ``(batch, steps, ...)``. Lists of neurons as ``inputs`` and"
+        " ``outputs`` make each of them a channel, without weights."
     )
     start = (
         "``tau_ms`` is where time constants start, ``dt_ms`` the step, both in milliseconds;"

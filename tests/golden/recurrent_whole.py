@@ -16,12 +16,13 @@ recurrent. What each step did stands below, in PROVENANCE.
 """
 
 import base64
+import difflib
 import hashlib
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from functools import wraps
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, wraps
 from typing import Any
 
 import torch
@@ -52,8 +53,8 @@ class ToyWorm(nn.Module):
     def __init__(
         self,
         *,
-        inputs: int = 3,
-        outputs: int = 2,
+        inputs: int | Sequence[Any] = 3,
+        outputs: int | Sequence[Any] = 2,
         activation: str = "tanh",
         tau_ms: float = 50.0,
         dt_ms: float = 20.0,
@@ -62,14 +63,21 @@ class ToyWorm(nn.Module):
     ) -> None:
         super().__init__()
         self.batch_first = batch_first
-        self.n_inputs = inputs
         arrays = read_arrays()
-        self.register_buffer("input_units", arrays["input_units"], persistent=False)
-        self.register_buffer("output_units", arrays["output_units"], persistent=False)
+        driven, read = arrays["input_units"], arrays["output_units"]
+        driven = port_units("inputs", inputs, driven, True, read_neurons)
+        read = port_units("outputs", outputs, read, True, read_neurons)
+        self.register_buffer("input_units", driven, persistent=False)
+        self.register_buffer("output_units", read, persistent=False)
+        self.n_inputs = inputs if isinstance(inputs, int) else len(driven)
 
-        # Read-in and read-out: free weights, not of the connectome.
-        self.input_to_neurons = nn.Linear(inputs, 2, bias=False)
-        self.neurons_to_output = nn.Linear(2, outputs)
+        # Read-in and read-out: free weights, not of the connectome. Neurons by name have none.
+        self.linear_in = isinstance(inputs, int)
+        if self.linear_in:
+            self.input_to_neurons = nn.Linear(inputs, 2, bias=False)
+        self.linear_out = isinstance(outputs, int)
+        if self.linear_out:
+            self.neurons_to_output = nn.Linear(2, outputs)
 
         # Projections of the connectome.
         self.neurons_to_neurons = EdgeLinear(
@@ -102,32 +110,75 @@ class ToyWorm(nn.Module):
         if spectral_radius is not None:
             scale_to_radius(self.units, self._layers(), spectral_radius)
 
-    def forward(self, u: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the outputs and the state at the end; ``state`` is 0 by default."""
-        rates, state = self._roll(u, state, self.output_units)
+    def forward(
+        self,
+        u: Tensor,
+        state: Tensor | None = None,
+        *,
+        current: Mapping[Any, Any] | None = None,
+        silence: Any = None,
+        clamp: Mapping[Any, Any] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the outputs and the state at the end; ``state`` is 0 by default.
+
+        ``current`` adds to what drives neurons, ``{"AVAL": 0.5}`` or a tensor with the steps and
+        batch of ``u``. ``silence`` holds the rates of neurons at 0, ``clamp`` at other values.
+        """
+        rates, state = self._roll(u, state, self.output_units, current, silence, clamp)
+        if not self.linear_out:
+            return rates, state
         return self.neurons_to_output(rates), state
 
-    def rates(self, u: Tensor, state: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the rates of every population, laid out as the outputs are."""
-        rates, _ = self._roll(u, state, torch.arange(6, device=self.output_units.device))
+    def rates(
+        self,
+        u: Tensor,
+        state: Tensor | None = None,
+        *,
+        neurons: Sequence[Any] | None = None,
+        current: Mapping[Any, Any] | None = None,
+        silence: Any = None,
+        clamp: Mapping[Any, Any] | None = None,
+    ) -> dict[Any, Tensor]:
+        """Return the rates of every population, or of ``neurons``, laid out as the outputs are."""
+        if neurons is not None:
+            units = self.index(neurons).to(self.output_units.device)
+            rates, _ = self._roll(u, state, units, current, silence, clamp)
+            return dict(zip(neurons, rates.unbind(-1), strict=True))
+        units = torch.arange(6, device=self.output_units.device)
+        rates, _ = self._roll(u, state, units, current, silence, clamp)
         return {
             "neurons": rates[..., 0:6],
         }
 
-    def _roll(self, u: Tensor, state: Tensor | None, units: Tensor) -> tuple[Tensor, Tensor]:
+    def _roll(
+        self,
+        u: Tensor,
+        state: Tensor | None,
+        units: Tensor,
+        current: Mapping[Any, Any] | None,
+        silence: Any,
+        clamp: Mapping[Any, Any] | None,
+    ) -> tuple[Tensor, Tensor]:
         """Return the rates of ``units``, laid out as ``u`` is, and the state at the end."""
         if u.dim() not in (2, 3) or u.shape[-1] != self.n_inputs:
             order = "batch, steps" if self.batch_first else "steps, batch"
             shapes = f"({order}, {self.n_inputs}) or (batch, {self.n_inputs})"
             raise ValueError(f"input is {tuple(u.shape)}, expected {shapes}")
+        drive, driven, held = u, self.input_units, None
+        if self.linear_in:
+            drive = self.input_to_neurons(u)
+        if current is not None:
+            more, currents = named_currents(read_neurons(), current, drive, self.batch_first)
+            drive, driven = torch.cat([drive, currents], -1), torch.cat([driven, more])
         one_step, turned = u.dim() == 2, u.dim() == 3 and self.batch_first
         if one_step:
-            u = u.unsqueeze(0)
+            drive = drive.unsqueeze(0)
         elif turned:
-            u = u.transpose(0, 1)
-        drive = self.input_to_neurons(u)
+            drive = drive.transpose(0, 1)
+        if silence is not None or clamp is not None:
+            held = held_rates(read_neurons(), silence, clamp, drive[0])
         weights = [layer.effective_weight() for layer in self._layers()]
-        rates, state = self.units(drive, weights, self.input_units, units, state)
+        rates, state = self.units(drive, weights, driven, units, state, held)
         if one_step:
             rates = rates.squeeze(0)
         elif turned:
@@ -143,6 +194,20 @@ class ToyWorm(nn.Module):
         u = torch.rand(steps, batch, self.n_inputs, generator=source).to(self.units.log_tau)
         return u.transpose(0, 1) if self.batch_first else u
 
+    def neurons(self) -> dict[str, list[Any]]:
+        """Return what is known of the neuron of each unit, as columns for ``pandas.DataFrame``.
+
+        ``unit`` counts through all populations, ``index`` within one. None is not known.
+        """
+        return {name: list(column) for name, column in read_neurons().columns.items()}
+
+    def index(self, neurons: Any = None, **where: Any) -> Any:
+        """Return the unit of a neuron, by id or name, or those of a list, as a tensor.
+
+        Keywords choose by column, ``role="motor"``.
+        """
+        return read_neurons().index(neurons, **where)
+
     def named_projections(self) -> Iterator[tuple[str, str, "EdgeLinear"]]:
         """Yield ``(pre, post, layer)`` of each projection of the connectome, in graph order."""
         yield "neurons", "neurons", self.neurons_to_neurons
@@ -151,14 +216,15 @@ class ToyWorm(nn.Module):
     def effective_weights(self, all: bool = False) -> dict[str, Tensor]:
         """Return the weights that act, as sparse COO tensors ``[post, pre]`` by projection.
 
-        Those of gap junctions are conductances. ``all`` adds what is not of the connectome.
+        Those of gap junctions are conductances. ``all`` adds what is not of the connectome, if any.
         """
         weights = {}
         for pre, post, layer in self.named_projections():
             kind = "" if layer.kind == "chemical" else f":{layer.kind}"
             weights[f"{pre}->{post}{kind}"] = layer.sparse_weight().detach()
-        if all:
+        if all and self.linear_in:
             weights["input->neurons"] = self.input_to_neurons.weight.detach().to_sparse()
+        if all and self.linear_out:
             weights["neurons->output"] = self.neurons_to_output.weight.detach().to_sparse()
         return weights
 
@@ -237,10 +303,13 @@ PROVENANCE: dict[str, Any] = {
             "neurons_to_neurons_electrical.group": [[6], {"held": True}],
             "units.tau_of": [[6], {"held": True}], "units.bias_of": [[6], {"held": True}],
             "units.log_tau": [[6], {"start": "log-tau"}], "units.bias": [[6], {"start": 0.0}]}},
+    "neurons": {"neuron_id": "0e844a5acc36edf588f22286ec91ff29738affcba6b2127d9e23ed4c6bca2cda",
+                "cell_type": "387ea1327c43f87ad9b58841d7c64362bef5ebeac9a8a8c5e981330a7af5158d",
+                "role": "85f5231fdc8d850877948dfb1cd862b71b2b8a08829758b444c7ffa416075cba"},
     "graph_sha256": "4eba573c27a03d89815186aaba7cd1455a334223bca3d617d32726c8b9dca247",
     "header_sha256": "45e2e0ab7a7a97d4ad3936bff2fbb7051d7c312fb801d3708e1c46694e5f12eb",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "ff8ef90cf6b78aecccf2a38b3d603cb9b080cabcda3d23cca9ed1760b623cd17",
+    "sha256": "24b213ba272da219b98741352475fc5d969ebe7d86b8ee169e12eace81a7703d",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------
@@ -264,3 +333,18 @@ def read_arrays() -> dict[str, Tensor]:
     if hashlib.sha256(data).hexdigest() != ARRAYS_SHA256:
         raise RuntimeError(f"{where}: not the data this module was written with; build it again")
     return load(data)
+
+
+NEURON_COLUMNS = ("neuron_id", "cell_type", "role")
+# By population, runs of neurons that are alike: their ids, then the rest of the columns.
+NEURONS: dict[str, Any] = {
+    "neurons": [
+        [["N0"], "AVA", "sensory"], [["N1"], "AVB", "sensory"], [["N2"], "RIM", "inter"],
+        [["N3"], None, "inter"], [["N4"], "AVB", "motor"], [["N5"], "AVA", "motor"]],
+}  # fmt: skip
+
+
+@cache
+def read_neurons() -> NeuronTable:
+    """Return which neuron each unit is."""
+    return listed_neurons(NEURON_COLUMNS, NEURONS)
