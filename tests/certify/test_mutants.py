@@ -41,6 +41,11 @@ SOME: dict[str, tuple[str, ...]] = {
         "starts at 0",
         "foreign counts taken",
         "inputs clamped",
+        "a neuron renamed",
+        "two names changed places",
+        "index off by one",
+        "a clamp that is ignored",
+        "a current added to another neuron",
     ),
     "ncap clamp": (
         "inhibition 0",

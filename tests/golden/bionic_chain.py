@@ -319,11 +319,8 @@ class NeuronTable:
             "unit": list(range(sum(sizes.values()))),
             **{name: list(column) for name, column in columns.items()},
         }
-        self.units: dict[Any, list[int]] = {}  # those that an id or name calls
-        for key in ("neuron_id", "name"):
-            for unit, word in enumerate(self.columns.get(key, ())):
-                if word is not None and unit not in (called := self.units.setdefault(word, [])):
-                    called.append(unit)
+        ids = self.columns.get("neuron_id", [])
+        self.unit_of: dict[Any, int] = dict(zip(ids, range(len(ids)), strict=True))
 
     def index(self, neurons: Any = None, **where: Any) -> Any:
         """Return the unit of a neuron, by id or name, or of a list of them, as a tensor.
@@ -344,7 +341,10 @@ class NeuronTable:
         return torch.tensor([self._unit(neuron) for neuron in neurons], dtype=torch.int64)
 
     def _unit(self, neuron: Any) -> int:
-        found = self.units.get(neuron, [])
+        if (unit := self.unit_of.get(neuron)) is not None:
+            return unit
+        names = self.columns.get("name", [])
+        found = [unit for unit, name in enumerate(names) if name == neuron]
         if len(found) == 1:
             return found[0]
         if found:
@@ -355,7 +355,9 @@ class NeuronTable:
                 n = column.count(neuron)
                 hint = f"it is the {name} of {n}: index({name}={neuron!r})"
                 raise ValueError(f"there is no neuron {neuron!r}; {hint}")
-        raise ValueError(f"there is no neuron {neuron!r}{_nearest(neuron, self.units)}")
+        raise ValueError(
+            f"there is no neuron {neuron!r}{_nearest(neuron, [*self.unit_of, *names])}"
+        )
 
     def _chosen(self, where: Mapping[str, Any]) -> Tensor:
         """Return the units whose columns have these values."""
@@ -712,6 +714,9 @@ class Attention(nn.Module):
         return x * of_place
 
 
+MANY = 10_000  # words among which the nearest take seconds to find
+
+
 def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -> Tensor:
     """Let a weight act by its magnitude, with its prescribed sign: ``sign * |weight|``.
 
@@ -724,7 +729,7 @@ def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -
     return weight * torch.copysign(signed.new_ones(()), signed)
 
 
-OP_LIBRARY = "connectome_compiler_f8f135b63cb3"  # the torch.library namespace of the operators
+OP_LIBRARY = "connectome_compiler_1ec78399767b"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
@@ -740,7 +745,7 @@ STRIP_CELLS = 2**19
 def _nearest(word: Any, words: Iterable[Any]) -> str:
     """Return a hint at what may have been meant."""
     known = {str(other): other for other in words if other is not None}
-    nearest = difflib.get_close_matches(str(word), known, 3)
+    nearest = difflib.get_close_matches(str(word), known if len(known) < MANY else [], 3)
     return f"; nearest: {', '.join(repr(known[other]) for other in nearest)}" if nearest else ""
 
 

@@ -41,7 +41,8 @@ class ToyWorm(nn.Module):
     Maps a sequence ``(steps, batch, 3)``, ``inputs`` channels, to ``(steps, batch, 2)``,
     ``outputs`` sums of rates, and to the state at the end, ``(batch, 6)``, from which the next
     call can go on. An input without steps, ``(batch, 3)``, is one step. With ``batch_first``
-    sequences are ``(batch, steps, ...)``.
+    sequences are ``(batch, steps, ...)``. Lists of neurons as ``inputs`` and ``outputs`` make
+    each of them a channel, without weights.
 
     ``tau_ms`` is where time constants start, ``dt_ms`` the step, both in milliseconds;
     ``spectral_radius`` is what the chemical weights are scaled to at the start.
@@ -121,8 +122,9 @@ class ToyWorm(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return the outputs and the state at the end; ``state`` is 0 by default.
 
-        ``current`` adds to what drives neurons, ``{"AVAL": 0.5}`` or a tensor with the steps and
-        batch of ``u``. ``silence`` holds the rates of neurons at 0, ``clamp`` at other values.
+        By name, ``current`` adds to the drive of neurons, ``{"AVAL": 0.5}``: a number, one for each
+        step, or for each step and sample. ``silence``, ``["AVAL"]``, holds the rates of neurons at
+        0, ``clamp``, ``{"AVAL": 0.5}``, at a number, or one for each sample.
         """
         rates, state = self._roll(u, state, self.output_units, current, silence, clamp)
         if not self.linear_out:
@@ -135,17 +137,18 @@ class ToyWorm(nn.Module):
         state: Tensor | None = None,
         *,
         neurons: Sequence[Any] | None = None,
-        current: Mapping[Any, Any] | None = None,
-        silence: Any = None,
-        clamp: Mapping[Any, Any] | None = None,
+        **acts: Any,
     ) -> dict[Any, Tensor]:
-        """Return the rates of every population, or of ``neurons``, laid out as the outputs are."""
+        """Return the rates of every population, or of some ``neurons``, laid out as outputs are.
+
+        ``acts`` are what is done to neurons, as in `forward`.
+        """
         if neurons is not None:
-            units = self.index(neurons).to(self.output_units.device)
-            rates, _ = self._roll(u, state, units, current, silence, clamp)
+            units = self.index(list(neurons)).to(self.output_units.device)
+            rates, _ = self._roll(u, state, units, **acts)
             return dict(zip(neurons, rates.unbind(-1), strict=True))
         units = torch.arange(6, device=self.output_units.device)
-        rates, _ = self._roll(u, state, units, current, silence, clamp)
+        rates, _ = self._roll(u, state, units, **acts)
         return {
             "neurons": rates[..., 0:6],
         }
@@ -155,9 +158,9 @@ class ToyWorm(nn.Module):
         u: Tensor,
         state: Tensor | None,
         units: Tensor,
-        current: Mapping[Any, Any] | None,
-        silence: Any,
-        clamp: Mapping[Any, Any] | None,
+        current: Mapping[Any, Any] | None = None,
+        silence: Any = None,
+        clamp: Mapping[Any, Any] | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return the rates of ``units``, laid out as ``u`` is, and the state at the end."""
         if u.dim() not in (2, 3) or u.shape[-1] != self.n_inputs:
@@ -176,7 +179,7 @@ class ToyWorm(nn.Module):
         elif turned:
             drive = drive.transpose(0, 1)
         if silence is not None or clamp is not None:
-            held = held_rates(read_neurons(), silence, clamp, drive[0])
+            held = held_rates(read_neurons(), silence, clamp, drive)
         weights = [layer.effective_weight() for layer in self._layers()]
         rates, state = self.units(drive, weights, driven, units, state, held)
         if one_step:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import inspect
 import io
+import itertools
 import math
 import pickle
 import random
@@ -162,6 +163,35 @@ def _gradients(network: Any, x: Tensor, answer: Callable[..., Any] = _answer) ->
     return [output, ["none" if g is None else g for g in found]]
 
 
+def _neurons(network: Any) -> list[Any]:
+    """Return the table of neurons, and where it finds them."""
+    columns = network.neurons()
+    found = [network.index(one) for one in columns["neuron_id"]]
+    found.append(network.index(columns["neuron_id"]))
+    for name, column in columns.items():
+        found += [network.index(**{name: value}) for value in {*column} - {None}]
+    try:
+        found.append(network.index("no such neuron"))
+    except ValueError as error:
+        found.append(str(error))
+    return [columns, found]
+
+
+def _by_name(module: ModuleType, network: Any) -> list[Any]:
+    """Return what neurons do that are named: all of them, each in turn."""
+    u = _inputs(network, "normal", 3, 4)
+    ids = network.neurons()["neuron_id"]
+    found: list[Any] = []
+    for one, other in itertools.pairwise(ids):
+        size = u.shape[:2]
+        value = torch.linspace(-1, 2, size.numel(), dtype=u.dtype).view(size)
+        done = {"current": {one: value}, "silence": [other], "clamp": {ids[0]: 0.3}}
+        done = {**done, "clamp": {}} if ids[0] in (one, other) else done
+        found += [network(u, **done), network.rates(u, neurons=[one, other], **done)]
+    ports = _shaken(_built(module, inputs=ids[:3][::-1], outputs=ids[-2:])).double()
+    return [found, ports(_inputs(ports, "normal", 3, 4))]
+
+
 def _network(module: ModuleType) -> Found:
     """Yield what networks that map a batch of inputs are tried with."""
     recurrent = "dynamics" in module.PROVENANCE
@@ -200,6 +230,8 @@ def _network(module: ModuleType) -> Found:
         FINE,
     )
     yield "layers", lambda: _layers(fresh()), FINE
+    if "neurons" in module.PROVENANCE:
+        yield "neurons", lambda: _neurons(fresh()), FINE
     yield "input kept", lambda: _keeps(fresh()), FINE
     yield "many calls", lambda: _calls(fresh()), FINE
     if recurrent:
@@ -207,6 +239,7 @@ def _network(module: ModuleType) -> Found:
             yield f"{steps} steps", lambda: forward("normal", 3, steps), FINE
             yield f"gradients, {steps} steps", lambda: _over_time(fresh(), steps), LONG
         yield "one step", lambda: _one_step(fresh()), FINE
+        yield "by name", lambda: _by_name(module, fresh()), FINE
         yield "state", lambda: _from_state(fresh()), LONG
     for training in (False, True):
         word = "training" if training else "evaluation"

@@ -598,9 +598,58 @@ BIONIC_PLAIN: dict[str, Edit] = {
 
 ROLL = "state = torch.lerp(state, total, alpha, out=after)"
 ALPHA = "alpha = -torch.expm1(-self.dt_ms * torch.exp(-self.log_tau))"
-CALL = "rates, state = self.units(drive, weights, self.input_units, units, state)"
+CALL = "rates, state = self.units(drive, weights, driven, units, state, held)"
 WEIGHTS = "weights = [layer.effective_weight() for layer in self._layers()]"
 GAPS = "leak = weight.new_zeros(self.n).index_add(0, self.gap_post, gaps)"
+DRIVE = "drive, driven, held = u, self.input_units, None"
+FOUND = "        if (unit := self.unit_of.get(neuron)) is not None:\n            return unit"
+MORE = "driven = torch.cat([drive, currents], -1), torch.cat([driven, more])"
+HELD = "alpha = alpha.index_fill(0, units, 0)"
+LEVELS = "state = state.to(dtype).index_copy(1, units, levels.to(dtype))"
+# What neurons are called, and what is done to those that are named: of 12 in three populations.
+NAMED: dict[str, Edit] = {
+    "a neuron renamed": ('[["N5"], "AVA", "inter"]', '[["N55"], "AVA", "inter"]'),
+    "two names changed places": (
+        '[["N5"], "AVA", "inter"], [["N6"], "AVB", "inter"]',
+        '[["N6"], "AVA", "inter"], [["N5"], "AVB", "inter"]',
+    ),
+    "another type": ('[["N5"], "AVA", "inter"]', '[["N5"], "AVB", "inter"]'),
+    "a column less": (
+        "return {name: list(column) for name, column in read_neurons().columns.items()}",
+        "return {k: list(v) for k, v in read_neurons().columns.items() if k != 'role'}",
+    ),
+    "index off by one": (FOUND, FOUND + " - 1"),
+    "index off by one in lists": (
+        "torch.tensor([self._unit(neuron) for neuron in neurons], dtype=torch.int64)",
+        "torch.tensor([self._unit(neuron) + 1 for neuron in neurons], dtype=torch.int64) % 12",
+    ),
+    "index backwards by column": (
+        "return torch.tensor(chosen, dtype=torch.int64)",
+        "return torch.tensor(chosen[::-1], dtype=torch.int64)",
+    ),
+    "unknown names are unit 0": (FOUND, FOUND.replace(".get(neuron)", ".get(neuron, 0)")),
+    "a clamp that is ignored": (HELD, "pass"),
+    "a clamp at the state that was given": (LEVELS, "pass"),
+    "a clamp for one step": (HELD, "alpha = alpha.index_fill(0, units, 1e-3)"),
+    "a clamp at half": (LEVELS, LEVELS.replace("levels.", "0.5 * levels.")),
+    "silent neurons at a tenth": ("levels.new_zeros(batch,", "0.1 + levels.new_zeros(batch,"),
+    "a current added to another neuron": (MORE, MORE.replace(", more", ", (more + 1) % 12")),
+    "currents ignored": (MORE, MORE.replace("currents]", "0 * currents]")),
+    "currents doubled": (MORE, MORE.replace("currents]", "2 * currents]")),
+    "currents of the first step": (MORE, MORE.replace("currents]", "currents[:1] + 0 * currents]")),
+    "rates of others": (
+        "return dict(zip(neurons, rates.unbind(-1), strict=True))",
+        "return dict(zip(neurons, rates.flip(-1).unbind(-1), strict=True))",
+    ),
+    "inputs by name in another order": (
+        "    return found.to(units)\n",
+        "    return found.sort().values.to(units)\n",
+    ),
+    "outputs by name ignored": (
+        "    if isinstance(neurons, int) if channels else neurons is None:\n",
+        '    if port == "outputs" or neurons is None:\n',
+    ),
+}
 TIED_DRAWN = "self.weight.uniform_(-1, 1).mul_(total.clamp(min=1e-12).rsqrt())"
 RATES_OUT = "return rates.transpose(1, 2).to(given), last.t()"
 RECURRENT_WHOLE: dict[str, Edit] = {
@@ -733,8 +782,8 @@ RECURRENT_WHOLE: dict[str, Edit] = {
         "return rates.transpose(1, 2).to(given), last.t().detach()",
     ),
     "one step is two": (
-        "            u = u.unsqueeze(0)",
-        "            u = u.unsqueeze(0).repeat(2, 1, 1)",
+        "            drive = drive.unsqueeze(0)",
+        "            drive = drive.unsqueeze(0).repeat(2, 1, 1)",
     ),
     "a state that is not taken where one step": (
         "            u = u.unsqueeze(0)",
@@ -859,8 +908,9 @@ RECURRENT_PARTS: dict[str, Edit] = {
         "aten.threshold_backward.grad_input(grad, activity, 0, grad_input=out)",
         "aten.threshold_backward.grad_input(grad, activity, -1, grad_input=out)",
     ),
-    "inputs rectified": ("        drive = u\n", "        drive = torch.relu(u)\n"),
-    "inputs clamped": ("        drive = u\n", "        drive = u.clamp(-2, 2)\n"),
+    "inputs rectified": (DRIVE, DRIVE.replace("= u,", "= torch.relu(u),")),
+    "inputs clamped": (DRIVE, DRIVE.replace("= u,", "= u.clamp(-2, 2),")),
+    **NAMED,
     "one junction in one direction": (
         "weights[0] if len(weights) == 1 else torch.cat([self.log_tau.detach()[:0], *weights])",
         "weights[0] if len(weights) == 1 else torch.cat([self.log_tau.detach()[:0], weights[0] * 0, *weights[1:]])",
@@ -887,8 +937,8 @@ RECURRENT_SENDERS: dict[str, Edit] = {
         "drive.copy_(nn.functional.softplus(drive, 1, 5))",
     ),
     "steps for batches": (
-        "        elif turned:\n            u = u.transpose(0, 1)",
-        "        elif turned and u.shape[0] < 50:\n            u = u.transpose(0, 1)",
+        "        elif turned:\n            drive = drive.transpose(0, 1)",
+        "        elif turned and u.shape[0] < 50:\n            drive = drive.transpose(0, 1)",
     ),
     "a matrix without the last connection": (
         "matrix = weight.new_zeros(n * n).index_add_(0, cell, weight).view(n, n)",

@@ -93,6 +93,18 @@ def _attenuated(**fields: Any) -> Change:
     return lambda graph: graph.map_populations(changed)
 
 
+def _renamed(graph: Graph) -> Graph:
+    """Call the first neuron by another id."""
+
+    def renamed(p: Population) -> Population:
+        if p.neurons is None or p.name != graph.biological[0].name:
+            return p
+        ids = ["another", *p.column("neuron_id").to_pylist()[1:]]
+        return replace(p, neurons=p.neurons.set_column(0, "neuron_id", [ids]))
+
+    return graph.map_populations(renamed)
+
+
 def _held(**fields: Any) -> Change:
     """Change how the weights of the connectome are held."""
 
@@ -145,6 +157,7 @@ CHANGES: dict[str, dict[str, Change]] = {
     "recurrent parts": {
         "other counts, all hashes fit": _edges(0, weight=lambda x: x + 1),
         "weights of their own, all hashes fit": _untied,
+        "a neuron of another name, all hashes fit": _renamed,
         "ties by the sender, all hashes fit": _held(by="pre-type"),
     },
     "recurrent reservoir": {

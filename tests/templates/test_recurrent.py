@@ -604,6 +604,213 @@ def test_options_of_the_network(modules: dict[str, Any]) -> None:
             build(**{option: value})
 
 
+# --- by name ----------------------------------------------------------------------------------
+
+
+def by_hand(
+    graph: Graph,
+    net: Any,
+    u: torch.Tensor,
+    current: dict[str, torch.Tensor],
+    held: dict[str, torch.Tensor],
+) -> torch.Tensor:
+    """Return the rates of N0, N1, ..., step by step: those that are held are put back after each.
+
+    ``u`` ``(steps, batch, inputs)`` has an input for each neuron, ``held`` rates ``(batch,)``.
+    """
+    ids = graph.neurons()["neuron_id"].tolist()
+    unit = {name: ids.index(name) for name in ids}
+    state = u.new_zeros(u.shape[1], len(ids))
+    found = []
+    for t, step in enumerate(u):
+        step = step.clone()
+        for name, value in current.items():
+            step[:, int(name[1:])] += value[t]
+        for name, rate in held.items():
+            state[:, unit[name]] = rate
+        _, state = net(step, state)
+        for name, rate in held.items():
+            state[:, unit[name]] = rate
+        found.append(state[:, [unit[f"N{k}"] for k in range(len(ids))]])
+    return torch.stack(found)
+
+
+def everyone(module: Any, **options: Any) -> Any:
+    """Return a network in which each neuron is an input and an output."""
+    torch.manual_seed(0)
+    names = [f"N{k}" for k in range(12)]
+    return module.build(inputs=names, outputs=names, **options).double()
+
+
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_neurons_are_driven_silenced_and_clamped_by_name(
+    case: str, batch_first: bool, modules: dict[str, Any]
+) -> None:
+    net = everyone(modules[case], batch_first=batch_first)
+    plain = everyone(modules[case], batch_first=batch_first)
+    plain.batch_first, names = False, [f"N{k}" for k in range(12)]
+    u = torch.randn(5, 3, 12, dtype=torch.float64)
+    pulse, level = torch.randn(5, 3, dtype=torch.float64), torch.rand(3, dtype=torch.float64)
+    zero, one = torch.zeros(3, dtype=torch.float64), torch.ones(5, 3, dtype=torch.float64)
+    wanted = by_hand(
+        made(case), plain, u, {"N2": pulse, "N7": 0.5 * one}, {"N4": level, "N9": zero, "N10": zero}
+    )
+    laid = u.transpose(0, 1) if batch_first else u
+    done = {
+        "current": {"N2": pulse.t() if batch_first else pulse, "N7": 0.5},
+        "silence": ["N9", "N10"],
+        "clamp": {"N4": level},
+    }
+    for learns in (False, True):  # other code runs where gradients are kept
+        with torch.set_grad_enabled(learns):
+            y, state = net(laid, **done)
+            rates = net.rates(laid, neurons=["N4", "N2"], **done)
+        y = y.transpose(0, 1) if batch_first else y
+        torch.testing.assert_close(y, wanted)
+        torch.testing.assert_close(state[:, net.index(names)], wanted[-1])
+        assert list(rates) == ["N4", "N2"]
+        for name, found in rates.items():
+            found = found.t() if batch_first else found
+            torch.testing.assert_close(found, wanted[:, :, int(name[1:])])
+
+
+def test_gradients_reach_currents_clamps_and_states(case: str, modules: dict[str, Any]) -> None:
+    net = everyone(modules[case])
+    u = noise(net, steps=4, batch=2).requires_grad_()
+    pulse, level, state = (
+        torch.rand(shape, dtype=torch.float64, requires_grad=True)
+        for shape in ((4,), (2,), (2, 12))
+    )
+
+    def outcome(*ends: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        u, pulse, level, state = ends
+        y, last = net(u, state, current={"N3": pulse}, silence="N5", clamp={"N8": level})
+        return y, last
+
+    assert torch.autograd.gradcheck(outcome, (u, pulse, level, state))
+
+
+def test_held_rates_stay_over_a_state_that_is_given(modules: dict[str, Any]) -> None:
+    net = modules["whole"].build()
+    u, state = noise(net), torch.rand(3, 12)
+    kept = state.clone()
+    _, last = net(u, state, silence=net.index(role="motor"), clamp={"N1": 0.25})
+    assert torch.equal(state, kept)
+    assert torch.equal(last[:, [1, 8, 9, 10, 11]], torch.tensor([[0.25, 0, 0, 0, 0]] * 3))
+    one, _ = net(u[0], state, clamp={"N1": 0.25})
+    torch.testing.assert_close(one, net(u[:1], state, clamp={"N1": 0.25})[0][0])
+    low = modules["whole"].build().bfloat16()
+    _, last = low(noise(low), clamp={"N1": 0.3})
+    assert last.dtype == torch.float32
+    assert torch.equal(last[:, 1], torch.full((3,), 0.3))
+
+
+def test_a_silent_neuron_sends_nothing_and_leaves_others(modules: dict[str, Any]) -> None:
+    """As if all its connections were cut."""
+    net = everyone(modules["whole"])
+    u = noise(net)
+    silent = torch.cat(list(net.rates(u, silence="N3").values()), -1)
+    with torch.no_grad():
+        for layer in (net.neurons_to_neurons, net.neurons_to_neurons_electrical):
+            gone = layer.pre == 3
+            if layer.kind == "electrical":  # nothing leaves it, but it goes on to draw currents
+                continue
+            layer.weight[gone] = 0
+    others = [k for k in range(12) if k != 3]
+    for_all = net.rates(u, silence="N3")["neurons"]
+    torch.testing.assert_close(silent[..., others], for_all[..., others])
+    assert not silent[..., 3].any()
+
+
+def test_neurons_are_called_by_the_ids_of_the_graph(case: str, modules: dict[str, Any]) -> None:
+    graph, net = made(case), modules[case].build()
+    frame, columns = graph.neurons(), net.neurons()
+    assert columns["neuron_id"] == frame["neuron_id"].tolist()
+    assert columns["population"] == frame["population"].tolist()
+    assert columns["index"] == frame["index"].tolist()
+    assert columns["unit"] == list(range(12))
+    assert columns["role"] == frame["role"].tolist()
+    rates = net.rates(noise(net))
+    whole = torch.cat(list(rates.values()), -1)
+    by_name = net.rates(noise(net), neurons=columns["neuron_id"])
+    torch.testing.assert_close(torch.stack(list(by_name.values()), -1), whole)
+    name = columns["neuron_id"][5]
+    unit, place = net.index(name), columns["index"][5]
+    torch.testing.assert_close(rates[columns["population"][5]][..., place], whole[..., unit])
+    columns["role"][0] = "changed"  # by whoever got it, for himself
+    assert net.neurons()["role"][0] != "changed"
+
+
+def test_ports_are_neurons_by_name(modules: dict[str, Any]) -> None:
+    net = modules["whole"].build(inputs=["N7", "N0"], outputs=["N11"])
+    assert not [name for name, _ in net.named_parameters() if "put" in name]
+    assert list(net.effective_weights(all=True)) == list(net.effective_weights())
+    assert net.example_input(2).shape == (10, 2, 2)
+    u = noise(net)
+    y, _ = net(u)
+    assert y.shape == (6, 3, 1)
+    torch.testing.assert_close(y[..., 0], net.rates(u, neurons=["N11"])["N11"])
+    same = modules["whole"].build(inputs=["N0"], outputs=2)
+    same.load_state_dict(net.state_dict(), strict=False)
+    driven = same.rates(0 * u[..., :1], current={"N7": u[..., 0], "N0": u[..., 1]})
+    torch.testing.assert_close(driven, net.rates(u))
+
+
+def test_states_of_other_ports_are_refused(modules: dict[str, Any]) -> None:
+    build = modules["whole"].build
+    with pytest.raises(RuntimeError, match=r"Missing key.*input_to_neurons\.weight"):
+        build().load_state_dict(build(inputs=["N0"]).state_dict())
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*neurons_to_output\.weight"):
+        build(outputs=["N0"]).load_state_dict(build().state_dict())
+    state = build(inputs=["N0"]).state_dict()
+    build(inputs=["N1"]).load_state_dict(state)  # ports hold no numbers
+
+
+@pytest.mark.parametrize(
+    ("case", "options", "problem"),
+    [
+        ("whole", {"inputs": ["N13"]}, "there is no neuron 'N13'; nearest: 'N3', "),
+        ("whole", {"outputs": []}, "outputs must name neurons, each once, not \\[\\]"),
+        ("whole", {"inputs": ["N1", "N1"]}, "inputs must name neurons, each once"),
+        ("whole", {"outputs": "AVA"}, "it is the cell_type of 3: index\\(cell_type='AVA'\\)"),
+        ("parts", {"inputs": 3}, "inputs is 3: it takes a list of neurons"),
+        ("low rank", {"outputs": 3}, "outputs is 3: it takes a list of neurons"),
+    ],
+)
+def test_ports_that_do_not_fit_are_refused(
+    case: str, options: dict[str, Any], problem: str, modules: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        modules[case].build(**options)
+
+
+def test_acts_that_do_not_fit_are_refused(modules: dict[str, Any]) -> None:
+    net = modules["senders"].build()
+    u = noise(net)  # (batch, steps, inputs)
+    with pytest.raises(
+        ValueError, match=r"current of 'N1' is \(6, 3\), expected a number or \(3, 6\)"
+    ):
+        net(u, current={"N1": torch.zeros(6, 3)})
+    with pytest.raises(ValueError, match="there is no neuron 'n10'; nearest: 'N10'"):
+        net(u, silence=["n10"])
+    with pytest.raises(ValueError, match="'N1' is silenced or clamped twice"):
+        net.rates(u, silence=["N1"], clamp={"N1": 1.0})
+    with pytest.raises(ValueError, match="state is"):
+        net(u, torch.zeros(3, 5), silence=["N1"])
+    with pytest.raises(TypeError, match="lesion"):
+        net.rates(u, lesion=["N1"])
+
+
+def test_networks_without_ids_count_their_units(tmp_path: Path) -> None:
+    graph = made("whole").map_populations(lambda p: replace(p, neurons=None))
+    net = emitted(graph, tmp_path, allow_free_signs=True).build()
+    assert net.neurons()["unit"] == list(range(12))
+    units = torch.tensor([4, 2])
+    _, state = net(noise(net), silence=units)
+    assert not state[:, units].any()
+    assert probe(tmp_path / "net.py", graph.save(tmp_path / "graph"))["n_neurons"]
+
+
 # --- what is refused --------------------------------------------------------------------------
 
 
