@@ -936,13 +936,16 @@ class EdgeLinear(SameStructure):
     def reset_parameters(self) -> None:
         """Draw weights and bias uniformly within ``1 / sqrt(in-degree of the target)``.
 
-        That is what `nn.Linear` does, with the fan-in that exists.
+        That is what `nn.Linear` does, with the fan-in that exists. Weights that act by their size,
+        since their connection has a sign, start at 0 or above: so a step that adds to a weight
+        strengthens its synapse.
         """
         degree = self.ptr.diff()
         bound = degree.clamp(min=1).rsqrt()
         with torch.no_grad():
             per_connection = bound.repeat_interleave(degree, output_size=self.pre.numel())
             self.weight.uniform_(-1, 1).mul_(per_connection)
+            start_as_sizes(self.weight, self.sign)
             if self.bias is not None:
                 self.bias.uniform_(-1, 1).mul_(bound * (degree > 0))
 
@@ -1065,7 +1068,16 @@ def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -
     return weight * torch.copysign(signed.new_ones(()), signed)
 
 
-OP_LIBRARY = "connectome_compiler_1ec78399767b"  # the torch.library namespace of the operators
+@torch.no_grad()
+def start_as_sizes(weight: Tensor, sign: Tensor) -> None:
+    """Let weights that act by their size, where ``sign`` is not 0, start at 0 or above: in place.
+
+    None acts otherwise for it.
+    """
+    weight.copy_(torch.where(sign == 0, weight, weight.abs()))
+
+
+OP_LIBRARY = "connectome_compiler_f28ce2239b12"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
