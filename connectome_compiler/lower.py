@@ -132,13 +132,13 @@ def _starts_from_data(q: Projection) -> bool:
 def _start(q: Projection, group: Groups | None, received: Sums) -> Floats:
     """Return where weights start: a connection's own number, over the sum that its target receives.
 
-    Gap junctions are divided by the mean of those sums, so that they stay symmetric.
+    Gap junctions are divided by the larger of the sums at both ends, so that they stay symmetric.
     """
     own = q.synapses.weight.astype(np.float64)
     total = received[q.post][q.synapses.post]
+    if q.kind == "electrical":
+        total = np.maximum(total, received[q.pre][q.synapses.pre])
     if group is not None:
-        sums = np.concatenate(list(received.values()))
-        total = np.full(len(own), sums[sums > 0].mean() if sums.any() else 0.0)
         _, first = np.unique(group, return_index=True)
         own, total = own[first], total[first]
     start = np.divide(own, total, out=np.zeros_like(own), where=total > 0)

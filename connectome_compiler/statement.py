@@ -30,7 +30,7 @@ from connectome_compiler.ir.weights import Named
 from connectome_compiler.lower import Edges, Lowered
 
 MARK = "PROVENANCE: dict[str, Any] = {"  # in every emitted module: no other file is overwritten
-FORMAT = 3  # 1 had neither options nor state, 2 had no tables
+FORMAT = 4  # 1 had neither options nor state, 2 had no tables, 3 had gap currents inside phi
 REBUILD = "the module was altered: build it again"
 ALTERED = "is not what ccompile wrote"
 OTHER_HASH = "was altered: it does not have the hash that it was written with"

@@ -180,7 +180,7 @@ def starts_where_stated(case: Case) -> None:
             _has_rank(name, entry["rank"], values, now)
         elif len(values[0]):
             rule = entry["fan_in"] if isinstance(entry["fan_in"], str) else "a number"
-            pooled[rule].append(_follows(name, entry, values, now))
+            pooled[rule].append(_follows(name, state, values, now))
     ranks = {n: e["rank"] for n, e in random.items() if e["start"] == "low-rank"}
     if ranks and not case.options:  # many networks: other options do not change the law
         low_rank_starts(ranks, seen, now, lambda seed: _built(case, seed))
@@ -227,10 +227,13 @@ def _starts_at(name: str, entry: dict[str, Any], now: dict[str, Tensor], case: C
         raise Wrong(name, f"starts at {float(found.flatten()[0]):.3g}, not {start:g}")
 
 
-def _bound(name: str, entry: dict[str, Any], now: dict[str, Tensor]) -> Tensor:
+def _bound(name: str, state: State, now: dict[str, Tensor]) -> Tensor:
     """Return how far from 0 each number may start; 0 is where there is nothing to start."""
     of, _, part = name.rpartition(".")
+    entry = state[name]
     fan_in, shape = entry["fan_in"], now[name].shape
+    if fan_in == "junctions":
+        return _most_conductance(name, state, now)
     if fan_in == "in-degree":
         degree = now[f"{of}.ptr"].diff()
         bound = degree.clamp(min=1).double().rsqrt()
@@ -274,6 +277,28 @@ def _act_by_size(name: str, now: dict[str, Tensor]) -> Tensor:
     return whole
 
 
+def _most_conductance(name: str, state: State, now: dict[str, Tensor]) -> Tensor:
+    """Return the conductances with which no neuron has more than 1 in all its projections."""
+    of_neurons: dict[str, Tensor | float] = defaultdict(float)
+    junctions = {}
+    for other, entry in state.items():
+        if "ends" not in entry:
+            continue
+        of = other.rpartition(".")[0]
+        ptr, pre, group = (now[f"{of}.{part}"] for part in ("ptr", "pre", "group"))
+        scale = now.get(f"{of}.scale")
+        post = torch.arange(len(ptr) - 1).repeat_interleave(ptr.diff())
+        size = torch.ones(len(pre)).double() if scale is None else scale.double()
+        of_neurons[entry["ends"][0]] += size.new_zeros(len(ptr) - 1).index_add(0, post, size)
+        junctions[other] = post, pre.long(), group.long()
+    ends, (*places, group) = state[name]["ends"], junctions[name]
+    found = torch.zeros(now[name].shape, dtype=torch.float64)
+    for end, place in zip(ends, places, strict=True):
+        total = torch.as_tensor(of_neurons[end])
+        found.scatter_reduce_(0, group, total[place], "amax")
+    return 1 / found
+
+
 def _factors(of: str, entry: dict[str, Any], now: dict[str, Tensor]) -> Tensor:
     """Return what the numbers that torch draws are multiplied by: mask, or factors."""
     for part in ("values", "mask"):
@@ -314,17 +339,17 @@ def _he_normal(x: Tensor) -> Tensor:
     return share
 
 
-_LAWS = {"uniform": _uniform, "he-normal": _he_normal}
+# Of conductances, which act by their size, with random signs.
+_LAWS = {"uniform": _uniform, "he-normal": _he_normal, "conductance": _uniform}
 
 
-def _follows(
-    name: str, entry: dict[str, Any], values: list[Tensor], now: dict[str, Tensor]
-) -> Tensor:
+def _follows(name: str, state: State, values: list[Tensor], now: dict[str, Tensor]) -> Tensor:
     """Compare numbers that were drawn with the law that is stated; return `_excess`.
 
     Weights that act by their size start at 0 or above; with random signs they follow the law.
     """
-    bound, sizes = _bound(name, entry, now), _act_by_size(name, now)
+    entry = state[name]
+    bound, sizes = _bound(name, state, now), _act_by_size(name, now)
     there = bound != 0
     if any(bool(value[~there].any()) for value in values):
         raise Wrong(name, "starts with weights where there are none")

@@ -1,10 +1,12 @@
 """What the saved state of a module holds, name by name, and where its numbers start.
 
 Styles state it in ``PROVENANCE``, `certify.state` compares it. A number that is drawn has a law:
-"uniform" up to ``1 / sqrt(fan_in)``, "he-normal", "low-rank"; "data" are arrays of the module.
-``fan_in`` is a number, or the rule that gives one: "in-degree" of a connection's target, "shared"
-by connections that share weights, "open" of what a kernel has open. What is ``held`` is structure,
-which a state that is loaded must agree in.
+"uniform" up to ``1 / sqrt(fan_in)``, "he-normal", "low-rank", "conductance" from 0 up to ``1 /
+fan_in``; "data" are arrays of the module. ``fan_in`` is a number, or the rule that gives one:
+"in-degree" of a connection's target, "shared" by connections that share weights, "junctions" of the
+end that has more of them, "open" of what a kernel has open. Gap junctions have ``ends``, the
+populations of targets and sources. What is ``held`` is structure, which a state that is loaded must
+agree in.
 """
 
 from __future__ import annotations
@@ -67,12 +69,16 @@ def edges(e: Edges, name: str, *, bias: bool = False, of: str = "") -> State:
     """
     q, n, n_weights = e.projection, len(e.post), e.n_weights
     weight = drawn([n_weights], "in-degree" if e.group is None else "shared")
+    if q.kind == "electrical":
+        weight = {"shape": [n_weights], "start": "conductance", "fan_in": "junctions"}
     if e.start is not None:
         weight = {"shape": [n_weights], "start": "data", "sha256": e.start_sha256}
     elif isinstance(q.weights, LowRank) and q.kind == "chemical":
         weight = {"shape": [n_weights], "start": "low-rank", "rank": q.weights.rank}
     if of:
         weight = {"shape": [n_weights], "of": f"{of}.weight"}
+    if q.kind == "electrical":
+        weight["ends"] = [q.post, q.pre]
     if not q.weights.trained:
         weight["trained"] = False
     state = {f"{name}.weight": weight}

@@ -25,9 +25,13 @@ from connectome_compiler.nn.same_structure import SameStructure
 
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus", "linear")
 
-# What `_merge` derives from the connections: rows and sources, the transpose, places if dense.
+# What `_merge` derives from the connections: rows and sources, the transpose, places if dense; and
+# the same of the currents through gap junctions.
 STRUCTURE = ("ptr", "pre", "tptr", "tpost", "order", "cell")
+CURRENTS = tuple(f"gap_{name}" for name in STRUCTURE)
 
+# Products of connections and columns below which a call of embedding_bag costs more than it saves.
+EMBEDDING_BAG_PRODUCTS = 2**17
 CACHED_BYTES = 2**20  # what stays in the L2 cache
 # Columns of one product for the gradient of the weights. At the connections, wide products cost
 # less per column as long as what they gather from is cached; else 8 are as good.
@@ -74,24 +78,29 @@ def _in_full_precision(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _adder(
-    weight: Tensor, structure: Sequence[Tensor], like: Tensor, dense: bool, transposed: bool
+    weight: Tensor,
+    structure: Sequence[Tensor],
+    like: Tensor,
+    dense: bool,
+    transposed: bool = False,
 ) -> Callable[[Tensor, Tensor], object]:
     """Return a function that adds the connections times its first argument to its second.
 
     Both are ``(n, columns)`` as ``like`` is.
     """
     n, columns = like.shape
-    ptr, pre, tptr, tpost, order, cell = structure[:6]
-    weight = weight.detach()  # embedding_bag prepares for its backward pass if it has one
     if not (weight.numel() and columns):
         return lambda x, total: None
+    ptr, pre, tptr, tpost, order, cell = structure
+    weight = weight.detach()  # embedding_bag prepares for its backward pass if it has one
     if dense:  # connections of one pair add up
         matrix = weight.new_zeros(n * n).index_add_(0, cell, weight).view(n, n)
         matrix = matrix.t() if transposed else matrix
     else:
         if transposed:
             ptr, pre, weight = tptr, tpost, weight.index_select(0, order)
-        if columns >= EMBEDDING_BAG_COLUMNS and not like.is_cuda:
+        many = weight.numel() * columns >= EMBEDDING_BAG_PRODUCTS
+        if many and columns >= EMBEDDING_BAG_COLUMNS and not like.is_cuda:
             return lambda x, total: total.add_(_edge_product(ptr, pre, weight, x))
         matrix = _csr(ptr, pre, weight, n)
     if columns == 1:
@@ -100,23 +109,18 @@ def _adder(
 
 
 def _current_adder(
-    weight: Tensor,
-    conductance: Tensor,
-    structure: Sequence[Tensor],
-    like: Tensor,
-    dense: bool,
-    transposed: bool = False,
+    current: Tensor, structure: Sequence[Tensor], like: Tensor, transposed: bool = False
 ) -> Callable[[Tensor, Tensor], object]:
-    """`_adder`, minus the current that flows out through gap junctions."""
-    add_product = _adder(weight, structure, like, dense, transposed)
-    if not conductance.numel():
-        return add_product
+    """Return `_adder` of the currents, where there are any."""
+    if not current.numel():
+        return lambda x, total: None
+    dense = structure[11].numel() > 0
+    return _adder(current, structure[6:12], like, dense, transposed)
 
-    def add_current(x: Tensor, total: Tensor) -> None:
-        add_product(x, total)
-        total.addcmul_(conductance, x, value=-1)
 
-    return add_current
+def _over_steps(x: Tensor) -> Tensor:
+    """Return the sum over the steps: torch takes long to add up one."""
+    return x[0] if len(x) == 1 else x.sum(0)
 
 
 def _add_at(units: Tensor, values: Tensor, totals: Tensor) -> None:
@@ -132,7 +136,7 @@ def _add_at(units: Tensor, values: Tensor, totals: Tensor) -> None:
 def _roll(
     drive: Tensor,
     weight: Tensor,
-    conductance: Tensor,
+    current: Tensor,
     alpha: Tensor,
     bias: Tensor,
     start: Tensor,
@@ -145,7 +149,7 @@ def _roll(
     They are one tensor: the states of all steps, then the activity, ``(2 steps + 1, n, columns)``.
     glibc gives back to the system what is freed of two blocks, but keeps one of up to 32 MiB.
     """
-    inputs, outputs = (units.long() for units in structure[6:])  # torch adds by int32 slowly
+    inputs, outputs = (units.long() for units in structure[-2:])  # torch adds by int32 slowly
     steps = drive.shape[0]
     kept = start.new_empty(2 * steps + 1, *start.shape)
     states, activity = kept[: steps + 1], kept[steps + 1 :]
@@ -153,13 +157,17 @@ def _roll(
     # What drives the units lies where their activity will be, and is turned into it step by step.
     activity.copy_(bias) if bias.numel() else activity.zero_()
     _add_at(inputs, drive, activity)
-    add_current = _current_adder(weight, conductance, structure, start, dense)
+    add_drive = _adder(weight, structure[:6], start, dense)
+    add_current = _current_adder(current, structure, start)
     state = states[0]
     for t, (total, after) in enumerate(zip(activity, states[1:], strict=True)):
-        if t or state.any():  # nothing flows from rest
-            add_current(state, total)
+        flows = t or state.any()  # nothing flows from rest
+        if flows:
+            add_drive(state, total)
         _activate(activation, total)
-        state = torch.lerp(state, total, alpha, out=after)
+        before, state = state, torch.lerp(state, total, alpha, out=after)
+        if flows:
+            add_current(before, state)
     return states[1:].index_select(1, outputs), states[-1].clone(), kept
 
 
@@ -180,71 +188,81 @@ def _roll_back(
     grad_last: Tensor,
     kept: Tensor,
     weight: Tensor,
-    conductance: Tensor,
+    current: Tensor,
     alpha: Tensor,
     structure: Sequence[Tensor],
     activation: str,
     dense: bool,
     wanted: list[bool],
 ) -> tuple[Tensor, ...]:
-    """Return the gradients of drive, weight, conductance, alpha, bias and start.
+    """Return the gradients of drive, weight, current, alpha, bias and start.
 
     Those that are not ``wanted`` are empty.
     """
-    inputs, outputs = (units.long() for units in structure[6:])
+    inputs, outputs = (units.long() for units in structure[-2:])
     steps, (n, columns) = kept.shape[0] // 2, grad_last.shape
     states, activity = kept[: steps + 1], kept[steps + 1 :]
-    want_drive, want_weight, want_conductance, want_alpha, want_bias, want_start = wanted
-    add_current = _current_adder(weight, conductance, structure, grad_last, dense, transposed=True)
-    gradient = _WeightGradient(weight, structure, n, columns, dense) if want_weight else None
+    want_drive, want_weight, want_current, want_alpha, want_bias, want_start = wanted
+    add_drive = _adder(weight, structure[:6], grad_last, dense, transposed=True)
+    add_current = _current_adder(current, structure, grad_last, transposed=True)
+    gradient = _WeightGradient(weight, structure[:6], n, columns, dense) if want_weight else None
+    flow = None
+    if want_current:
+        in_full = structure[11].numel() > 0
+        flow = _WeightGradient(current, structure[6:12], n, columns, in_full)
     many = max(1, min(steps, gradient.many if gradient else CACHED_COLUMNS // max(1, columns)))
     grad_drive = alpha.new_empty(steps if want_drive else 0, inputs.numel(), columns)
     # Of what each unit has one number of, the sum over samples is left to the end.
-    by_conductance, by_alpha, by_bias = (
-        alpha.new_zeros(n if want else 0, columns)
-        for want in (want_conductance, want_alpha, want_bias)
+    by_alpha, by_bias = (
+        alpha.new_zeros(n if want else 0, columns) for want in (want_alpha, want_bias)
     )
-    # Of some steps, the gradients of what the activation is taken of, and of the states after.
-    inner, outer = alpha.new_empty(2, many, n, columns)
-    actives, befores, intos, totals = (x.unbind() for x in (activity, states, inner, outer))
-    into: Tensor | None = None
-    back = torch.zeros_like(grad_last)  # of a state, times alpha: so that a step back is one lerp
-    still, by_still = alpha == 0, torch.zeros_like(grad_last)  # of rates that are held
+    # Of some steps, the gradients of what the activation is taken of, and of the states after; and
+    # of those that follow, from which the next ones come.
+    here, there = alpha.new_empty(2, 2, many, n, columns)
+    stays = 1 - alpha
+    into = later = alpha[:0]
+
+    def step_back(into: Tensor, later: Tensor, total: Tensor) -> None:
+        """Add to the gradient of a state what it has by way of the state after."""
+        total.addcmul_(stays, later)
+        add_drive(into, total)
+        add_current(later, total)
+
     for last in range(steps, 0, -many):
         first = max(0, last - many)
-        _add_at(outputs, grad_rates[first:last], outer.zero_()[: last - first])
-        for t in range(last - 1, first - 1, -1):
-            active, state, total = actives[t], befores[t], totals[t - first]
-            if into is None:
-                total += grad_last
+        here, there = there, here
+        inner, outer = here[:, : last - first]
+        before, active = states[first:last], activity[first:last]
+        _add_at(outputs, grad_rates[first:last], outer.zero_())
+        _times_slope(activation, alpha.expand_as(active), active, out=inner)
+        for slope, total in zip(reversed(inner.unbind()), reversed(outer.unbind()), strict=True):
+            if len(later):
+                step_back(into, later, total)
             else:
-                add_current(into, total)
-            torch.lerp(back, total, alpha, out=back)
-            into = intos[t - first]
-            _times_slope(activation, back, active, out=into)
-            if want_bias:
-                by_bias += into
-            if want_conductance:
-                by_conductance.addcmul_(into, state, value=-1)
-            if want_alpha:
-                by_alpha.addcmul_(active - state, back)
+                total += grad_last
+            into, later = slope.mul_(total), total
+        if want_bias:
+            by_bias += _over_steps(inner)
+        if want_alpha:
+            by_alpha += _over_steps((active - before).mul_(outer))
         if want_drive:
-            torch.index_select(inner[: last - first], 1, inputs, out=grad_drive[first:last])
-        if gradient and (last > 1 or states[0].any()):  # nothing flows from rest
-            gradient.add(inner[: last - first], states[first:last])
-        if want_start and still.any():
-            by_still += outer[: last - first].sum(0)
+            torch.index_select(inner, 1, inputs, out=grad_drive[first:last])
+        if last > 1 or states[0].any():  # nothing flows from rest
+            if gradient:
+                gradient.add(inner, before)
+            if flow:
+                flow.add(outer, before)
     grad_start = grad_last.clone()
-    if into is not None and want_start:
-        grad_start = torch.where(still, by_still, back / alpha - back)
-        add_current(into, grad_start)
+    if len(later) and want_start:
+        grad_start = torch.zeros_like(grad_last)
+        step_back(into, later, grad_start)
     return (
         grad_drive,
         gradient.total() if gradient else weight.new_empty(0),
-        by_conductance.sum(1, keepdim=True),
-        by_alpha.sum(1, keepdim=True).div_(alpha if want_alpha else 1),
+        flow.total() if flow else current.new_empty(0),
+        by_alpha.sum(1, keepdim=True),
         by_bias.sum(1, keepdim=True),
-        grad_start if want_start else back.new_empty(0, columns),
+        grad_start if want_start else grad_last.new_empty(0, columns),
     )
 
 
@@ -284,19 +302,19 @@ class _WeightGradient:
 
 
 ROLLOUT = (
-    "(Tensor drive, Tensor weight, Tensor conductance, Tensor alpha, Tensor bias, Tensor start,"
+    "(Tensor drive, Tensor weight, Tensor current, Tensor alpha, Tensor bias, Tensor start,"
     " Tensor[] structure, str activation, bool dense) -> (Tensor, Tensor, Tensor)"
 )
 ROLLOUT_BACKWARD = (
-    "(Tensor grad_rates, Tensor grad_last, Tensor kept, Tensor weight, Tensor conductance,"
+    "(Tensor grad_rates, Tensor grad_last, Tensor kept, Tensor weight, Tensor current,"
     " Tensor alpha, Tensor[] structure, str activation, bool dense, bool[] wanted)"
     " -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)"
 )
 
 
 def _save_rollout(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    _, weight, conductance, alpha, _, _, structure, ctx.activation, ctx.dense = inputs
-    ctx.save_for_backward(*output[2:], weight, conductance, alpha, *structure)
+    _, weight, current, alpha, _, _, structure, ctx.activation, ctx.dense = inputs
+    ctx.save_for_backward(*output[2:], weight, current, alpha, *structure)
     ctx.set_materialize_grads(False)  # else zeros as large as all states
 
 
@@ -330,10 +348,11 @@ def _register_rollout() -> Any:
         return rates, made(start.shape), made(2 * steps + 1, *start.shape)
 
     def fake_backward(*parts: Any) -> tuple[Tensor, ...]:
-        _, last, kept, weight, _, alpha, structure, _, _, wanted = parts
-        steps, columns, inputs = kept.shape[0] // 2, kept.shape[2], structure[6].shape[0]
-        shapes = [(steps, inputs, columns), weight.shape, *[alpha.shape] * 3, last.shape]
-        none = [(0, inputs, columns), (0,), *[(0, 1)] * 3, (0, columns)]
+        _, last, kept, weight, current, alpha, structure, _, _, wanted = parts
+        steps, columns, inputs = kept.shape[0] // 2, kept.shape[2], structure[-2].shape[0]
+        units = [alpha.shape] * 2
+        shapes = [(steps, inputs, columns), weight.shape, current.shape, *units, last.shape]
+        none = [(0, inputs, columns), (0,), (0,), (0, 1), (0, 1), (0, columns)]
         return tuple(
             alpha.new_empty(shape if want else empty)
             for shape, empty, want in zip(shapes, none, wanted, strict=True)
@@ -399,7 +418,7 @@ class _RollBack(torch.autograd.Function):
 def rate_rollout(
     drive: Tensor,
     weight: Tensor,
-    conductance: Tensor,
+    current: Tensor,
     alpha: Tensor,
     bias: Tensor,
     start: Tensor,
@@ -409,14 +428,14 @@ def rate_rollout(
 ) -> tuple[Tensor, Tensor]:
     """Roll ``n`` leaky units through the steps of ``drive``; return their rates and last state.
 
-    ``r <- r + alpha (phi(W r - conductance r + bias + drive) - r)``, with ``drive`` ``(steps,
-    inputs, columns)``, ``weight`` ``(n_connections,)``, ``alpha``, ``bias`` and ``conductance``
-    ``(n, 1)`` (the last two, if none, ``(0, 1)``), ``start`` ``(n, columns)``. ``structure`` is the
-    matrix in compressed rows and its transpose (ptr, pre, tptr, tpost, order), the places of the
-    connections in a dense one, the units that inputs enter, and those whose rates are given:
-    ``(steps, outputs, columns)``. It can be differentiated once.
+    ``r <- r + alpha (phi(W r + bias + drive) - r) + C r``, with ``drive`` ``(steps, inputs,
+    columns)``, ``alpha`` and ``bias`` ``(n, 1)`` (``bias``, if none, ``(0, 1)``), ``start`` ``(n,
+    columns)``; ``weight`` and ``current`` are the entries of ``W`` and ``C``. ``structure`` is
+    ``W`` in compressed rows and its transpose (ptr, pre, tptr, tpost, order), and the places of its
+    entries in a dense matrix; the same of ``C``, if it has entries; the units that inputs enter,
+    and those whose rates are given: ``(steps, outputs, columns)``. It can be differentiated once.
     """
-    parts = drive, weight, conductance, alpha, bias, start
+    parts = drive, weight, current, alpha, bias, start
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in parts)
     if torch.compiler.is_compiling() or drive.is_meta:
         run = _rollout
@@ -428,10 +447,20 @@ def rate_rollout(
     return rates, last
 
 
-def _targets(layer: EdgeLinear, first: int) -> Tensor:
-    """Return the unit that each connection goes to, ``(n_connections,)``."""
-    post = torch.arange(first, first + layer.n_post, device=layer.ptr.device)
-    return post.repeat_interleave(layer.ptr.diff(), output_size=layer.pre.numel())
+def _rows(ptr: Tensor, n_connections: int) -> Tensor:
+    """Return the target of each connection in compressed rows, ``(n_connections,)``."""
+    post = torch.arange(ptr.numel() - 1, device=ptr.device)
+    return post.repeat_interleave(ptr.diff(), output_size=n_connections)
+
+
+def slowed(alpha: Tensor, conductance: Tensor) -> Tensor:
+    """Return the fraction of the way to go in one step where gap junctions pull as well.
+
+    ``a / sqrt(1 + 4 a^2 g (1 + g))``, for ``alpha`` ``a`` and a total ``conductance`` ``g`` of each
+    unit: ``a`` itself for short steps, and never above ``1 / (1 + 2 g)``, for ``1 / a'^2 = 1 / a^2
+    + (1 + 2 g)^2 - 1``. So of a rate, at least as much stays as its partners give.
+    """
+    return alpha * (1 + 4 * alpha.square() * (conductance + conductance.square())).rsqrt()
 
 
 def _count(index: Tensor, n: int) -> int:
@@ -444,10 +473,13 @@ def _count(index: Tensor, n: int) -> int:
 class LeakyRates(SameStructure):
     """The units of a network: ``tau dr/dt = -r + phi(W r + input + bias)``.
 
-    Gap junctions add ``sum over j of g[i, j] (r[j] - r[i])`` to what ``phi`` is taken of.
+    Gap junctions add ``sum over j of g[i, j] (r[j] - r[i])``, a current, beside ``phi``.
 
-    Steps are exact for a drive that is constant over ``dt_ms`` (exponential Euler): ``r <- r +
-    (1 - exp(-dt / tau)) (phi(...) - r)``, stable whatever the step. ``tau_ms`` and ``bias`` are
+    Steps are ``r <- r + a (phi(...) + current - r)``. Without gap junctions ``a`` is ``1 - exp(-dt
+    / tau)``: exact for a drive that is constant over ``dt_ms`` (exponential Euler). With them it is
+    smaller, see `slowed`, so that each new rate is a mean of the rate before, of ``phi`` and of the
+    rates of those that it is coupled to, with weights that are never negative: however long the
+    step, leak and currents alone cannot make rates grow or swing. ``tau_ms`` and ``bias`` are
     trained one per unit, or shared as ``tau_of`` and ``bias_of`` say: the index of each unit's
     value, ``(n,)``; ``tau_of`` none holds the time constant, ``bias_of`` none leaves the bias out.
 
@@ -461,6 +493,7 @@ class LeakyRates(SameStructure):
     bias_of: Tensor | None
     place: Tensor | None
     gap_post: Tensor | None  # the target of each gap junction, in the order of their layers
+    gap_place: Tensor | None  # of each current: which junction, or, after those, which unit
 
     structure = ("tau_of", "bias_of")
 
@@ -502,39 +535,58 @@ class LeakyRates(SameStructure):
         self.reset_parameters()
 
     def _merge(self, layers: Sequence[tuple[EdgeLinear, int, int]]) -> None:
-        """Merge the connections of all layers into one matrix; saved nowhere."""
+        """Merge the chemical connections into one matrix, and the currents; saved nowhere."""
+        kinds: dict[str, list[int]] = {"chemical": [], "electrical": []}
+        for k, (layer, *_) in enumerate(layers):
+            kinds[layer.kind].append(k)
+        self.chemical_layers, self.gap_layers = kinds.values()
+        chemical = [layers[k] for k in self.chemical_layers]
         place: Tensor | None = None
-        only = layers[0][0] if len(layers) == 1 else None
+        only = chemical[0][0] if len(chemical) == 1 else None
         if only is not None and only.kernel == "edges" and only.n_post == only.n_pre == self.n:
             parts: list[Any] = [only.ptr, only.pre, only.tptr, only.tpost, only.order]
         else:
-            rows, sources = [self.log_tau[:0].long()], [self.log_tau[:0].long()]
-            for layer, first_post, first_pre in layers:
-                rows.append(_targets(layer, first_post))
-                sources.append(layer.pre.long() + first_pre)
-            post, pre = torch.cat(rows), torch.cat(sources)
+            post, pre = self._ends(chemical)
             place = torch.argsort(post * self.n + pre, stable=True)
-            post, pre = post[place], pre[place]
-            order = torch.argsort(pre, stable=True)
-            bounds = torch.arange(self.n + 1, device=post.device)
-            ptr, tptr = torch.searchsorted(post, bounds), torch.searchsorted(pre[order], bounds)
-            parts = [x.int() for x in (ptr, pre, tptr, post[order], order)]
+            parts = self._compressed(post[place], pre[place])
             place = place.int()
         ptr, pre = parts[:2]
         cell = pre[:0].long()
         # torch's sampled product takes no more connections than there are pairs.
         self.dense = self.dense or pre.numel() > self.n**2
         if self.dense:
-            post = torch.arange(self.n, device=ptr.device)
-            cell = post.repeat_interleave(ptr.diff(), output_size=pre.numel()) * self.n + pre
+            cell = _rows(ptr, pre.numel()) * self.n + pre
         for name, buffer in zip(STRUCTURE, (*parts, cell), strict=True):
             self.register_buffer(name, buffer, persistent=False)
         self.register_buffer("place", place, persistent=False)
-        self.gap_layers = [k for k, (layer, *_) in enumerate(layers) if layer.kind == "electrical"]
-        gap_post = None
+        gap_post = gap_place = None
         if self.gap_layers:
-            gap_post = torch.cat([_targets(*layers[k][:2]) for k in self.gap_layers])
+            gap_post, pre = self._ends([layers[k] for k in self.gap_layers])
+            each = torch.arange(self.n, device=pre.device)  # on the diagonal, what flows out
+            post, pre = torch.cat((gap_post, each)), torch.cat((pre, each))
+            gap_place = torch.argsort(post * self.n + pre, stable=True)
+            post, pre = post[gap_place], pre[gap_place]
+            cell = post * self.n + pre if pre.numel() > self.n**2 else cell[:0]
+            parts = [*self._compressed(post, pre), cell]
+            for name, buffer in zip(CURRENTS, parts, strict=True):
+                self.register_buffer(name, buffer, persistent=False)
         self.register_buffer("gap_post", gap_post, persistent=False)
+        self.register_buffer("gap_place", gap_place, persistent=False)
+
+    def _ends(self, layers: Sequence[tuple[EdgeLinear, int, int]]) -> tuple[Tensor, Tensor]:
+        """Return targets and sources of all connections, layer by layer."""
+        posts, pres = [self.log_tau[:0].long()], [self.log_tau[:0].long()]
+        for layer, first_post, first_pre in layers:
+            posts.append(_rows(layer.ptr, layer.pre.numel()) + first_post)
+            pres.append(layer.pre.long() + first_pre)
+        return torch.cat(posts), torch.cat(pres)
+
+    def _compressed(self, post: Tensor, pre: Tensor) -> list[Tensor]:
+        """Return compressed rows of connections in order, and those of the transpose."""
+        order = torch.argsort(pre, stable=True)
+        bounds = torch.arange(self.n + 1, device=post.device)
+        ptr, tptr = torch.searchsorted(post, bounds), torch.searchsorted(pre[order], bounds)
+        return [x.int() for x in (ptr, pre, tptr, post[order], order)]
 
     def reset_parameters(self) -> None:
         """Reset every time constant to its initial value, and every bias to 0."""
@@ -544,7 +596,7 @@ class LeakyRates(SameStructure):
                 self.bias.zero_()
 
     def alpha(self) -> Tensor:
-        """Return the fraction by which each unit approaches its drive in one step, ``(n,)``."""
+        """Return the fraction by which each unit, alone, approaches its drive in one step."""
         alpha = -torch.expm1(-self.dt_ms * torch.exp(-self.log_tau))
         if self.tau_of is None:
             return alpha.expand(self.n)
@@ -577,22 +629,25 @@ class LeakyRates(SameStructure):
         if state.shape != (drive.shape[1], self.n):
             shape = drive.shape[1], self.n
             raise ValueError(f"state is {tuple(state.shape)}, expected (batch, n) = {shape}")
-        alpha = self.alpha().to(dtype)
-        leak = bias = weight.new_empty(0)
-        if self.gap_post is not None:
-            gaps = torch.cat([weights[k] for k in self.gap_layers])
-            leak = weight.new_zeros(self.n).index_add(0, self.gap_post, gaps)
-        if self.bias is not None and self.bias_of is not None:
-            bias = self.bias.index_select(0, self.bias_of)
+        current, bias, alpha = weight.new_empty(0), weight.new_empty(0), self.alpha().to(dtype)
         structure = [getattr(self, name) for name in STRUCTURE]
         if held is not None:  # a unit that goes no part of its way stays where it is
             units, levels = held
             state = state.to(dtype).index_copy(1, units, levels.to(dtype))
             alpha = alpha.index_fill(0, units, 0)
+        if self.gap_post is not None and self.gap_place is not None:
+            gaps = torch.cat([weights[k] for k in self.gap_layers]).to(dtype)
+            conductance = self.conductance(gaps)
+            alpha = slowed(alpha, conductance)
+            flows = gaps * alpha.index_select(0, self.gap_post), -alpha * conductance
+            current = torch.cat(flows).index_select(0, self.gap_place)
+            structure += [getattr(self, name) for name in CURRENTS]
+        if self.bias is not None and self.bias_of is not None:
+            bias = self.bias.index_select(0, self.bias_of)
         rates, last = rate_rollout(
             drive.to(dtype).transpose(1, 2).contiguous(),
             weight.to(dtype),
-            leak.to(dtype).unsqueeze(1),
+            current,
             alpha.unsqueeze(1),
             bias.to(dtype).unsqueeze(1),
             state.to(dtype).t().contiguous(),
@@ -602,17 +657,39 @@ class LeakyRates(SameStructure):
         )
         return rates.transpose(1, 2).to(given), last.t()
 
+    def conductance(self, gaps: Tensor) -> Tensor:
+        """Return the total conductance of each unit, ``(n,)``, from those of all gap junctions."""
+        total = gaps.new_zeros(self.n)
+        return total if self.gap_post is None else total.index_add(0, self.gap_post, gaps)
+
     def multiply(self, weights: Sequence[Tensor], x: Tensor) -> Tensor:
-        """Return the product of the merged matrix with ``x`` ``(n, columns)``."""
+        """Return the product of the chemical connections with ``x`` ``(n, columns)``."""
         structure = [getattr(self, name) for name in STRUCTURE]
         total = torch.zeros_like(x)
-        _adder(self._merged(weights), structure, x, self.dense, transposed=False)(x, total)
+        _adder(self._merged(weights), structure, x, self.dense)(x, total)
         return total
 
+    def pull(self, weights: Sequence[Tensor], x: Tensor) -> Tensor:
+        """Return ``(W x + G x) / (1 + g)`` for ``x`` ``(n, columns)``: of gap junctions ``G``.
+
+        Towards that rates ``x`` are pulled where the activation has a slope of 1.
+        """
+        total = self.multiply(weights, x)
+        if self.gap_place is None:
+            return total
+        gaps = torch.cat([weights[k] for k in self.gap_layers])
+        conductance = self.conductance(gaps)
+        entries = torch.cat((gaps, 0 * conductance)).index_select(0, self.gap_place)
+        structure = [getattr(self, name) for name in CURRENTS]
+        _adder(entries, structure, x, structure[5].numel() > 0)(x, total)
+        return total / (1 + conductance).unsqueeze(1)
+
     def _merged(self, weights: Sequence[Tensor]) -> Tensor:
-        weight = (
-            weights[0] if len(weights) == 1 else torch.cat([self.log_tau.detach()[:0], *weights])
-        )
+        chemical = [weights[k] for k in self.chemical_layers]
+        if len(chemical) == 1:
+            weight = chemical[0]
+        else:
+            weight = torch.cat([self.log_tau.detach()[:0], *chemical])
         return weight if self.place is None else weight.index_select(0, self.place)
 
     def extra_repr(self) -> str:

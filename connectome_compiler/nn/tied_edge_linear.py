@@ -95,6 +95,7 @@ class GapJunctions(TiedEdgeLinear):
 
     Both directions of a junction are in the list, and share a weight. ``forward`` gives the current
     that flows in, ``sum over j of g[i, j] * x[j]``; the units subtract the current that flows out.
+    Conductances are drawn so that those of a neuron add up to at most 1, the leak's.
     """
 
     kind = "electrical"
@@ -113,3 +114,26 @@ class GapJunctions(TiedEdgeLinear):
     ) -> None:
         options: dict[str, Any] = {"kernel": kernel, "start": start, "weight": weight}
         super().__init__(n_pre, ptr, pre, group, scale=scale, sign=1, **options)
+
+    def reset_parameters(self) -> None:
+        """Draw conductances from 0 to 1, over the most junctions that any of its neurons has."""
+        strength = self.strengths()
+        post = torch.arange(self.n_post, device=self.ptr.device)
+        post = post.repeat_interleave(self.ptr.diff(), output_size=self.pre.numel())
+        pre = self.pre.long()
+        received, sent = strength.new_zeros(self.n_post), strength.new_zeros(self.n_pre)
+        received, sent = received.index_add(0, post, strength), sent.index_add(0, pre, strength)
+        self.draw(self.group.long(), torch.maximum(received[post], sent[pre]))
+
+    def strengths(self) -> Tensor:
+        """Return what each junction counts, ``(n_connections,)``: its ``scale``, or 1."""
+        if self.scale is not None:
+            return self.scale
+        return torch.ones_like(self.pre, dtype=self.weight.dtype)
+
+    def draw(self, group: Tensor, total: Tensor) -> None:
+        """Draw weights from 0 to 1, each over the largest ``total`` of those of its ``group``."""
+        most = torch.zeros_like(self.weight, requires_grad=False)
+        most.scatter_reduce_(0, group, total, "amax")
+        with torch.no_grad():
+            self.weight.uniform_().div_(most.clamp(min=1e-12))

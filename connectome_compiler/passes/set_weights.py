@@ -25,11 +25,12 @@ class SetWeights:
     directions, and no presynaptic side: "pre-type" ties it by both types, "kernel" refuses it.
 
     ``start`` "uniform": drawn within 1 / sqrt(in-degree), or, of shared weights, so that drives
-    vary as much. "weight": the synapse counts, divided by the sum over each neuron's inputs; for
-    gap junctions by the mean of the sums at both ends. "low-rank": the entries of a random matrix
-    of ``rank`` per projection, before signs are applied; gap junctions start uniformly. The last
-    two are for weights that are not shared. ``trained`` false freezes all weights at their start,
-    as in reservoir computing.
+    vary as much; for gap junctions from 0 to 1 over the number of junctions of the end that has
+    more. "weight": the synapse counts, divided by the sum over each neuron's inputs; for gap
+    junctions by the larger of the sums at both ends. So the conductances of a neuron add up to at
+    most 1, that of the leak. "low-rank": the entries of a random matrix of ``rank`` per projection,
+    before signs are applied; gap junctions start as in "uniform". The last two are for weights that
+    are not shared. ``trained`` false freezes all weights at their start, as in reservoir computing.
     """
 
     name: ClassVar[str] = "set-weights"

@@ -1,4 +1,10 @@
-"""What leaky rate units compute, written plainly, and what of them alone is checked."""
+"""What leaky rate units compute, written plainly, and what of them alone is checked.
+
+    tau dr/dt = -r + phi(W r + u + b) + sum over j of g[i, j] (r[j] - r[i])
+
+In a step rates go a part ``a`` of the way: ``1 - exp(-dt / tau)`` without gap junctions, and with a
+total conductance ``g`` less, ``1 / a^2 = 1 / (1 - exp(-dt / tau))^2 + (1 + 2 g)^2 - 1``.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +30,7 @@ FEW = 512  # neurons; up to so many, all eigenvalues are looked at
 
 
 class Leaky(Meaning):
-    """Units that follow ``tau dr/dt = -r + phi(drive)``, by exponential Euler steps."""
+    """Leaky units, chemical synapses inside their activation, gap junctions beside it."""
 
     in_time = True
     calls_layers = False
@@ -112,17 +118,25 @@ class Leaky(Meaning):
     ) -> dict[str, tuple[str, Tensor]]:
         """Return what activations put out, from the rates of one step and the next.
 
-        r' = r + alpha (phi - r), so phi = r + (r' - r) / alpha.
+        r' = r + a (phi + current - r), so phi = r + (r' - r) / a - current.
         """
-        alpha, first, found = network.units.alpha(), 0, {}
-        for p in stated["populations"]:
-            now = rates[p["name"]]
-            now = now.transpose(0, 1) if network.batch_first else now
-            before = torch.cat((torch.zeros_like(now[:1]), now[:-1]))
-            phi = before + (now - before) / alpha[first : first + p["units"]]
-            found[p["name"]] = (network.units.activation, phi.flatten(0, 1))
-            first += p["units"]
-        return found
+        first = _first(stated)
+        n = sum(p["units"] for p in stated["populations"])
+        gone = _gone(network, stated, network.units.dt_ms)
+        now = torch.cat([rates[name] for name in first], -1)
+        now = now.transpose(0, 1) if network.batch_first else now
+        before = torch.cat((torch.zeros_like(now[:1]), now[:-1]))
+        current = torch.zeros_like(now)
+        for post, pre, weight in _junctions(network, first):
+            apart = before[..., pre] - before[..., post]
+            current = current.index_add(-1, post, apart * weight)
+        phi = (before + (now - before) / gone - current).flatten(0, 1)
+        ends = [*list(first.values())[1:], n]
+        kind = network.units.activation
+        return {
+            name: (kind, phi[:, start:end])
+            for (name, start), end in zip(first.items(), ends, strict=True)
+        }
 
     def idle(self, network: Any, stated: Stated) -> dict[str, tuple[Tensor, str]]:
         """Return the numbers of units from which no path leads to one that is read."""
@@ -149,14 +163,10 @@ def leaky(
     phi = PHI[dynamics["activation"]]
     batch_first = stated.get("options", vars(network))["batch_first"]
     turned = u.transpose(0, 1) if batch_first else u
-    sizes = {p["name"]: p["units"] for p in stated["populations"]}
-    starts = dict(zip(sizes, torch.tensor([0, *sizes.values()]).cumsum(0).tolist(), strict=False))
+    sizes, starts = {p["name"]: p["units"] for p in stated["populations"]}, _first(stated)
     n, batch = sum(sizes.values()), turned.shape[1]
-    # One time constant per unit, and the part of the way that is gone in one step.
-    tau = units.log_tau.exp()
-    tau = tau[units.tau_of] if units.tau_of is not None else tau.expand(n)
-    gone = 1 - (-dynamics["dt_ms"] / tau).exp()
-    bias = units.bias[units.bias_of] if units.bias is not None else torch.zeros_like(tau)
+    gone = _gone(network, stated, dynamics["dt_ms"])
+    bias = units.bias[units.bias_of] if units.bias is not None else torch.zeros_like(gone)
     layers = {key_of(a, b, w): (a, b, connections(w)) for a, b, w in network.named_projections()}
     drive = turned
     if all(stated["read_in"].values()):  # else the input is the current of each driven unit
@@ -176,16 +186,18 @@ def leaky(
         new = {}
         for name, size in sizes.items():
             here = slice(starts[name], starts[name] + size)
-            total = entering[:, here] + bias[here]
+            total, current = entering[:, here] + bias[here], torch.zeros_like(rates[name])
             for key, (pre, post, weight) in layers.items():
                 if post != name:
                     continue
-                total = total + summed(weight, rates[pre], size)
+                flow = summed(weight, rates[pre], size)
                 if key.endswith(":electrical"):
                     i, _, conductance = weight
-                    loss = conductance.new_zeros(size).index_add(0, i, conductance)
-                    total = total - loss * rates[name]
-            new[name] = rates[name] + gone[here] * (phi(total) - rates[name])
+                    out = conductance.new_zeros(size).index_add(0, i, conductance)
+                    current = current + flow - out * rates[name]
+                else:
+                    total = total + flow
+            new[name] = rates[name] + gone[here] * (phi(total) + current - rates[name])
         rates = new
         for name, now in rates.items():
             found[name].append(now)
@@ -239,6 +251,35 @@ def _acts_on(network: Any, stated: Stated, names: list[Any]) -> None:
         learn_alike(answers, [last, read.state], False, LEARNT)
 
 
+def _first(stated: dict[str, Any]) -> dict[str, int]:
+    """Return the place of each population's first unit among those of all."""
+    first, n = {}, 0
+    for p in stated["populations"]:
+        first[p["name"]], n = n, n + p["units"]
+    return first
+
+
+def _junctions(network: Any, first: dict[str, int]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield both ends of the gap junctions, among all units, and their conductances."""
+    for pre, post, layer in network.named_projections():
+        if layer.kind == "electrical":
+            i, j, conductance = connections(layer)
+            yield i + first[post], j + first[pre], conductance
+
+
+def _gone(network: Any, stated: dict[str, Any], dt_ms: float) -> Tensor:
+    """Return the part of the way to where it is pulled that each unit goes in one step."""
+    units, n = network.units, sum(p["units"] for p in stated["populations"])
+    tau = units.log_tau.exp()
+    tau = tau[units.tau_of] if units.tau_of is not None else tau.expand(n)
+    alone = 1 - (-dt_ms / tau).exp()
+    out = torch.zeros_like(alone)
+    for post, _, conductance in _junctions(network, _first(stated)):
+        out = out.index_add(0, post, conductance)
+    gone: Tensor = (alone.square() / (1 + alone.square() * ((1 + 2 * out).square() - 1))).sqrt()
+    return gone
+
+
 def _starts(case: Case, network: Any) -> None:
     """Compare what a network starts with, its spectral radius among it."""
     dynamics = case.stated["dynamics"]
@@ -252,14 +293,17 @@ def _starts(case: Case, network: Any) -> None:
         want = dynamics["starts_sha256"].get(key := key_of(a, b, layer))
         if want is not None and array_digest(layer.weight.detach().numpy()) != want:
             raise Wrong(key, "does not start at the weights of the graph")
-    radius = dynamics["spectral_radius"]
+    radius, total = dynamics["spectral_radius"], torch.zeros(network.units.n).double()
+    for post, _, conductance in _junctions(network, _first(case.stated)):
+        total.index_add_(0, post, conductance.detach().double())
+    if len(total) and float(total.max()) > 1 + 1e-5:
+        problem = f"starts with a neuron of {total.max():.5g} conductance, which is above 1"
+        raise Wrong("build()", problem)
     factor = 1.0
     if radius:
         few = network.units.n <= FEW
-        before = _spectral_radius(plain, case.stated)
-        # Of many neurons, by how much weights are larger: all of them, as is seen below.
-        factor = radius / before if few else _size(network) / _size(plain)
-        after = _spectral_radius(network, case.stated) if few else factor * before
+        factor = _size(network) / _size(plain)  # of all weights, as is seen below
+        after = _spectral_radius(network, case.stated)
         if abs(after - radius) > (1e-4 if few else 0.02) * radius:
             raise Wrong("build()", f"starts at a spectral radius of {after:.5g}, not {radius:.5g}")
     for (*_, layer), (*_, other) in zip(
@@ -282,10 +326,15 @@ def _size(network: Any) -> float:
 
 
 def _spectral_radius(network: Any, stated: dict[str, Any]) -> float:
-    """Return the largest magnitude of an eigenvalue of the chemical weights, all in one matrix."""
+    """Return the largest magnitude of an eigenvalue of what rates are pulled to.
+
+    That is ``(W + G) / (1 + g)`` by rows, of all weights, conductances and their sums.
+    """
+    from scipy.sparse import diags_array
     from scipy.sparse.linalg import eigs
 
-    matrix = _matrix(network, stated)
+    gaps = _matrix(network, stated, "electrical")
+    matrix = diags_array(1 / (1 + gaps.sum(1))) @ (_matrix(network, stated) + gaps)
     if (n := matrix.shape[0]) <= FEW:
         return float(abs(np.linalg.eigvals(matrix.toarray())).max())
     start = np.random.default_rng(0).random(n)
@@ -302,16 +351,14 @@ def _has_cycle(network: Any, stated: dict[str, Any]) -> bool:
     return bool(loops < matrix.shape[0] or matrix.diagonal().any())
 
 
-def _matrix(network: Any, stated: dict[str, Any]) -> Any:
-    """Return the weights of all chemical projections as one sparse matrix, ``[post, pre]``."""
+def _matrix(network: Any, stated: dict[str, Any], kind: str = "chemical") -> Any:
+    """Return the weights of all projections of a kind as one sparse matrix, ``[post, pre]``."""
     from scipy.sparse import csr_array
 
-    first, n = {}, 0
-    for p in stated["populations"]:
-        first[p["name"]], n = n, n + p["units"]
+    first, n = _first(stated), network.units.n
     rows, columns, values = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
     for pre, post, layer in network.named_projections():
-        if layer.kind == "chemical":
+        if layer.kind == kind:
             i, j, weights = (x.detach().numpy() for x in connections(layer))
             rows.append(i + first[post])
             columns.append(j + first[pre])
@@ -342,9 +389,7 @@ def _dynamics_are_those_stated(network: Any, stated: dict[str, Any]) -> None:
 
 def _without_way_out(network: Any, stated: dict[str, Any]) -> dict[str, tuple[Tensor, str]]:
     """Return the numbers of units from which no connections lead to a unit that is read."""
-    first, n = {}, 0
-    for p in stated["populations"]:
-        first[p["name"]], n = n, n + p["units"]
+    first, n = _first(stated), network.units.n
     layers, ends = [], []
     for pre, post, layer in network.named_projections():
         i, j = layer.sparse_weight().detach().coalesce().indices()

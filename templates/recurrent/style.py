@@ -43,6 +43,7 @@ OWN |= {"example_input", "named_projections", "effective_weights", "neurons", "i
 OWN |= {"linear_in", "linear_out"}
 Units = npt.NDArray[np.int32]
 MOST_DENSE = 4096  # neurons; beyond, a matrix of all pairs is out of the question
+MOST_OF_GAPS = 0.5  # spectral radius at the start: of G / (1 + g), where all sums g are at most 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,13 @@ class Recurrent:
     """A whole nervous system as a signed rate network: ``tau dr/dt = -r + phi(W r + input + b)``.
 
     Needs a graph with leaky neurons (`set-dynamics`) and the ports of `attach-ports`. Gap junctions
-    add ``g (r_j - r_i)``. ``dt_ms`` is the integration step (exponential Euler), ``batch_first``
-    the layout of sequences; both are options of the emitted ``build()``, too. ``spectral_radius``
-    above 0 scales the chemical weights to it at the start. ``kernel`` "auto" asks the cost model,
-    for ``batch`` samples and ``steps`` steps. ``allow_free_signs`` lets weights be free whose sign
-    is known. ``class_name`` names the network; by default its recipe does.
+    add ``g (r_j - r_i)`` to ``tau dr/dt``. ``dt_ms`` is the integration step (exponential Euler,
+    shorter with gap junctions so that they cannot make it unstable), ``batch_first`` the layout of
+    sequences; both are options of the emitted ``build()``, too. ``spectral_radius`` above 0 scales
+    the chemical weights at the start, so that what rates are pulled to, ``(W + G) / (1 + g)`` by
+    rows, has that one; ``G`` are the gap junctions, ``g`` their sums. ``kernel`` "auto" asks the
+    cost model, for ``batch`` samples and ``steps`` steps. ``allow_free_signs`` lets weights be free
+    whose sign is known. ``class_name`` names the network; by default its recipe does.
     """
 
     name: ClassVar[str] = "recurrent"
@@ -69,7 +72,7 @@ class Recurrent:
     dt_ms: float = 20.0  #: integration step, in ms
     #: sequences as (batch, time, channel) instead of (time, batch, channel)
     batch_first: bool = False
-    #: spectral radius of the chemical weights at the start; 0: as they come
+    #: spectral radius at the start, by the size of the chemical weights; 0: as they come
     spectral_radius: float = 0.0
     #: how connections are multiplied; auto asks the cost model
     kernel: Literal["auto", "edges", "dense"] = "auto"
@@ -101,7 +104,7 @@ class Recurrent:
         must_carry(self, graph)
         read_in, read_out = _ports(graph)
         node = _common_node(graph)
-        self._check_cycles(graph)
+        self._check_radius(graph)
         lowered = lower(graph)
         net = _Net(lowered, node, read_in, read_out, _first(graph), _attributes(graph))
         neurons = Neurons.of(graph)
@@ -122,7 +125,7 @@ class Recurrent:
             recipe,
             "recurrent/module.py.jinja",
             neurons=neurons,
-            layers=_layers(graph),
+            layers=_layers(lowered),
             class_name=self.class_name,
             allow_free_signs=self.allow_free_signs,
             wiring=wiring,
@@ -177,6 +180,7 @@ class Recurrent:
             "projections": projections,
             # A projection that uses the weights of another is made after it.
             "made": sorted(projections, key=lambda p: bool(p["borrows"])),
+            "drawn": [net.attributes[key] for key in _drawn_together(net.lowered)],
         }
 
     @staticmethod
@@ -230,10 +234,16 @@ class Recurrent:
             return self.kernel == "dense"
         return n <= MOST_DENSE and choose_kernel(n, n, graph.n_connections, self.batch) == "dense"
 
-    def _check_cycles(self, graph: Graph) -> None:
+    def _check_radius(self, graph: Graph) -> None:
         """Refuse to scale a network to a spectral radius that it cannot have."""
         if not self.spectral_radius:
             return
+        if self.spectral_radius <= MOST_OF_GAPS and any(
+            q.kind == "electrical" for q in graph.connectome
+        ):
+            problem = f"is {self.spectral_radius:g}, but gap junctions alone may have as much as"
+            hint = "set a larger one, or 0 to leave weights as they are drawn"
+            raise CompileError("template.spectral_radius", f"{problem} {MOST_OF_GAPS:g}", hint)
         from scipy.sparse import csr_array
         from scipy.sparse.csgraph import connected_components
 
@@ -481,11 +491,20 @@ def _index_source(name: str, index: Units, per: str) -> Source:
     return code("torch.arange({})", len(index)) if per == "neuron" else array(name)
 
 
-def _layers(graph: Graph) -> list[str]:
+def _drawn_together(lowered: Lowered) -> list[str]:
+    """Return the gap junctions that are drawn once all layers are made: those of several."""
+    gaps = {key: e for key, e in lowered.edges.items() if e.projection.kind == "electrical"}
+    own = [key for key, e in gaps.items() if e.start is None and not is_mirror(e.projection)]
+    return own if len(gaps) > 1 else []
+
+
+def _layers(lowered: Lowered) -> list[str]:
     """Return the layers of ``nn`` that the module uses."""
     wanted = {"LeakyRates", "EdgeLinear", "scale_to_radius"}
     wanted |= {"port_units", "named_currents", "held_rates"}
-    for q in graph.connectome:
+    if _drawn_together(lowered):
+        wanted.add("draw_conductances")
+    for q in lowered.graph.connectome:
         if q.kind == "electrical":
             wanted.add("GapJunctions")
         elif isinstance(q.weights, Tied):
@@ -504,8 +523,12 @@ def _doc(graph: Graph, read_in: Projection, read_out: Projection) -> str:
     drive = "``inputs`` channels" if _is_linear(read_in) else "one current per driven neuron"
     read = "``outputs`` sums of rates" if _is_linear(read_out) else "the rates that are read"
     n_in, n_out = (graph.population(name).n_units for name in ("input", "output"))
-    dynamics = "Each follows ``tau dr/dt = -r + activation(W r + input + bias)``"
-    dynamics += ", and gap junctions add ``g (r_j - r_i)`` to its drive." if gaps else "."
+    dynamics = "Each follows ``tau dr/dt = -r + activation(W r + input + bias)``."
+    if gaps:
+        dynamics = (
+            "Each follows ``tau dr/dt = -r + activation(W r + input + bias) + sum over j of"
+            " g_j (r_j - r)``, the last through gap junctions."
+        )
     maps = (
         f"Maps a sequence ``(steps, batch, {n_in})``, {drive}, to ``(steps, batch, {n_out})``,"
         f" {read}, and to the state at the end, ``(batch, {graph.n_neurons})``, from which the next"
@@ -515,8 +538,12 @@ def _doc(graph: Graph, read_in: Projection, read_out: Projection) -> str:
     )
     start = (
         "``tau_ms`` is where time constants start, ``dt_ms`` the step, both in milliseconds;"
-        " ``spectral_radius`` is what the chemical weights are scaled to at the start."
+        " ``spectral_radius``, if not None, is that of"
+        f" {'``(W + G) / (1 + g)``' if gaps else '``W``'} at the start: chemical weights are scaled"
+        " to it."
     )
+    if gaps:
+        start += " ``G`` are the conductances ``g_j``, and ``g`` the sum of each neuron's."
     return "\n\n".join([first, *(_indented(part) for part in (dynamics, maps, start))])
 
 

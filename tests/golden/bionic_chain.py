@@ -1238,8 +1238,8 @@ PROVENANCE: dict[str, Any] = {
         "cortical_layer": "0dd16014840d31c883fd9ea5f6b45e329d2c2c7ca65eed01352f980c3ad00f3c"},
     "graph_sha256": "c6bcf7cb0b978436c705be1095126a722bc514e009bf15ca405e6eae93e473b9",
     "header_sha256": "cc6b3aa5e9151c51a4df86710aadb153fad49e1abfc2ee470017d6eb1474d425",
-    "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "1cbe5b1cd01b6ed0efa012e2b0bfc01bd49fe0d8bb4dfc6562202ce08015f0a6",
+    "compiler": "connectome-compiler 0.1.0", "statement": 4,
+    "sha256": "e7ce9b56365442d00896ff715049d62a3758f98d8dc6fa17b8f3c09c741c7c5e",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -1759,8 +1759,8 @@ PROVENANCE: dict[str, Any] = {
         "cortical_layer": "951c4ee9bd7f35d9575648b6daadb592f1667aac86a368695e21dd02be24c14c"},
     "graph_sha256": "b52c47f91ac3d8b5db8366e90c2448f8a48f1a8aa21d8c66d129d6101f704a79",
     "header_sha256": "e594d65d3d05e095676695b2abf5dcd0e242764498aeb75f97197169fca923f1",
-    "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "06a99eaf63680d410001745411a84376c8afd2ae25ba99d547fa7e74b2e6321f",
+    "compiler": "connectome-compiler 0.1.0", "statement": 4,
+    "sha256": "616c421a7ee1b9d539993f5890c79a808655053d989579516ff2eaca1d47d7f0",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

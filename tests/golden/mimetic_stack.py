@@ -267,6 +267,6 @@ PROVENANCE: dict[str, Any] = {
             "flat_norm.num_batches_tracked": [[], {"start": 0, "trained": False}]}},
     "graph_sha256": "3419bde6ed037fc717a172621f9ee1d03bef76f0cf1489fac89e8b5869d07551",
     "header_sha256": "d7ac150cfb3e403579fe79de15d43facdbb5f856c14af68a9862ef0c65c2c758",
-    "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "27685135e86398110bb0d1cb2893623c79cc60c11e0a6bdedf4e4be9fa06bce5",
+    "compiler": "connectome-compiler 0.1.0", "statement": 4,
+    "sha256": "2b85ce12078b17bcecab267f0366582e8d06f202917d0a7fd3d815f368361b09",
 }  # fmt: skip

@@ -492,8 +492,8 @@ PROVENANCE: dict[str, Any] = {
             "read_out.bias": [[5], {"start": "uniform", "fan_in": 28}]}},
     "graph_sha256": "98c85fdf11c5827e1c2399dd425f8248305cbce3a7927831ef00703e7fc7023f",
     "header_sha256": "b15f8411469f12132d9327a90436e0cfe05ee833f16dc447f6380c8d29490e7b",
-    "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "3761672953af01c186411afc8651a617a0fa9d413b0ef06be2cc7499c56b216e",
+    "compiler": "connectome-compiler 0.1.0", "statement": 4,
+    "sha256": "caf82b2fa3b5c5bc99f004dbb9ef33ab81c817d8ab8047e1921fc613673d72d0",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -367,8 +367,8 @@ PROVENANCE: dict[str, Any] = {
             "read_out.bias": [[5], {"start": "uniform", "fan_in": 28}]}},
     "graph_sha256": "87a467179b1bc816abf3f64809a35b791494b4f3b1672d8c521cd07c60ffbde3",
     "header_sha256": "6648ba414ec9cfd2a1971acbe78fbdb0b88c9f22d306e1abf877bae9460209c4",
-    "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "6088b33996b93036877d1c0b0b5b75834285a9a73332fdc2c70f242fb40732fb",
+    "compiler": "connectome-compiler 0.1.0", "statement": 4,
+    "sha256": "ddbd0f6b3e1b257b9c2dc7dc539d4699a853c807105059edd9e742d61cb22e9d",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

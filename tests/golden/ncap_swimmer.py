@@ -461,6 +461,6 @@ PROVENANCE: dict[str, Any] = {
                 ["B.d", "muscle.v", -1, "contra", "v", 0]]}},
     "graph_sha256": "951288c33f7665092ef6eb7f2bf1b20665a86defd16f098e0e02c37d43e4df3a",
     "header_sha256": "65f8b7e19249ea2a68dbedcd7660b2a6b0f952cccee1de44b370dfd82235c3f1",
-    "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "3930d095ac54d766b210374f83993bc71cc377d78cc1d825e998173dd713dde3",
+    "compiler": "connectome-compiler 0.1.0", "statement": 4,
+    "sha256": "1bb82bdf43a593c60812f1e35bbab998744a579a829471c5d3403824641e06d6",
 }  # fmt: skip

@@ -35,8 +35,9 @@ from torch import Tensor, nn
 class ToyWorm(nn.Module):
     """6 neurons as a recurrent rate network.
 
-    Each follows ``tau dr/dt = -r + activation(W r + input + bias)``, and gap junctions add
-    ``g (r_j - r_i)`` to its drive.
+    Each follows
+    ``tau dr/dt = -r + activation(W r + input + bias) + sum over j of g_j (r_j - r)``, the last
+    through gap junctions.
 
     Maps a sequence ``(steps, batch, 2)``, one current per driven neuron, to
     ``(steps, batch, 2)``, ``outputs`` sums of rates, and to the state at the end,
@@ -45,7 +46,9 @@ class ToyWorm(nn.Module):
     ``inputs`` and ``outputs`` make each of them a channel, without weights.
 
     ``tau_ms`` is where time constants start, ``dt_ms`` the step, both in milliseconds;
-    ``spectral_radius`` is what the chemical weights are scaled to at the start.
+    ``spectral_radius``, if not None, is that of ``(W + G) / (1 + g)`` at the start: chemical
+    weights are scaled to it. ``G`` are the conductances ``g_j``, and ``g`` the sum of each
+    neuron's.
     """
 
     input_units: Tensor  # int, of all neurons those that inputs drive
@@ -178,6 +181,14 @@ class ToyWorm(nn.Module):
             tau_of=arrays["tau_of"],
             bias_of=arrays["bias_of"],
             dense=True,
+        )
+        draw_conductances(
+            self.units,
+            self._layers(),
+            [
+                self.inter_to_sensory_electrical,
+                self.motor_to_sensory_electrical,
+            ],
         )
         if spectral_radius is not None:
             scale_to_radius(self.units, self._layers(), spectral_radius)
@@ -426,7 +437,8 @@ PROVENANCE: dict[str, Any] = {
             "inter_to_sensory.sign": [[2], {"held": True}],
             "inter_to_sensory.group": [[2], {"held": True}],
             "inter_to_sensory.scale": [[2], {"held": True}],
-            "inter_to_sensory_electrical.weight": [[2], {"start": "uniform", "fan_in": "shared"}],
+            "inter_to_sensory_electrical.weight": [
+                [2], {"start": "conductance", "fan_in": "junctions", "ends": ["sensory", "inter"]}],
             "inter_to_sensory_electrical.ptr": [[3], {"held": True}],
             "inter_to_sensory_electrical.pre": [[2], {"held": True}],
             "inter_to_sensory_electrical.sign": [[], {"held": True}],
@@ -438,7 +450,8 @@ PROVENANCE: dict[str, Any] = {
             "motor_to_sensory.sign": [[], {"held": True}],
             "motor_to_sensory.group": [[1], {"held": True}],
             "motor_to_sensory.scale": [[1], {"held": True}],
-            "motor_to_sensory_electrical.weight": [[1], {"start": "uniform", "fan_in": "shared"}],
+            "motor_to_sensory_electrical.weight": [
+                [1], {"start": "conductance", "fan_in": "junctions", "ends": ["sensory", "motor"]}],
             "motor_to_sensory_electrical.ptr": [[3], {"held": True}],
             "motor_to_sensory_electrical.pre": [[1], {"held": True}],
             "motor_to_sensory_electrical.sign": [[], {"held": True}],
@@ -451,7 +464,7 @@ PROVENANCE: dict[str, Any] = {
             "sensory_to_inter.group": [[2], {"held": True}],
             "sensory_to_inter.scale": [[2], {"held": True}],
             "sensory_to_inter_electrical.weight": [
-                [2], {"of": "inter_to_sensory_electrical.weight"}],
+                [2], {"of": "inter_to_sensory_electrical.weight", "ends": ["inter", "sensory"]}],
             "sensory_to_inter_electrical.ptr": [[3], {"held": True}],
             "sensory_to_inter_electrical.pre": [[2], {"held": True}],
             "sensory_to_inter_electrical.sign": [[], {"held": True}],
@@ -464,7 +477,7 @@ PROVENANCE: dict[str, Any] = {
             "inter_to_inter.group": [[3], {"held": True}],
             "inter_to_inter.scale": [[3], {"held": True}],
             "sensory_to_motor_electrical.weight": [
-                [1], {"of": "motor_to_sensory_electrical.weight"}],
+                [1], {"of": "motor_to_sensory_electrical.weight", "ends": ["motor", "sensory"]}],
             "sensory_to_motor_electrical.ptr": [[3], {"held": True}],
             "sensory_to_motor_electrical.pre": [[1], {"held": True}],
             "sensory_to_motor_electrical.sign": [[], {"held": True}],
@@ -483,8 +496,8 @@ PROVENANCE: dict[str, Any] = {
                 "role": "85f5231fdc8d850877948dfb1cd862b71b2b8a08829758b444c7ffa416075cba"},
     "graph_sha256": "c14e189a487e77e12d6571c5a5fed69da68513d42932210cec80d59815711dd0",
     "header_sha256": "9119c7c3540efae8aca4ec3a45699f1fab01442ef06c45a423b8e16330ae16cf",
-    "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "8e7ddf2adec9892858c7205a240df025b1e643f11151b026f2cbd0969ca94354",
+    "compiler": "connectome-compiler 0.1.0", "statement": 4,
+    "sha256": "a18dfbb5a6498aa3539d97ca4484349305b41ddf2f74e04fc5ca097d64555fc6",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

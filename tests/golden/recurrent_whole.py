@@ -35,8 +35,9 @@ from torch import Tensor, nn
 class ToyWorm(nn.Module):
     """6 neurons as a recurrent rate network.
 
-    Each follows ``tau dr/dt = -r + activation(W r + input + bias)``, and gap junctions add
-    ``g (r_j - r_i)`` to its drive.
+    Each follows
+    ``tau dr/dt = -r + activation(W r + input + bias) + sum over j of g_j (r_j - r)``, the last
+    through gap junctions.
 
     Maps a sequence ``(steps, batch, 3)``, ``inputs`` channels, to ``(steps, batch, 2)``,
     ``outputs`` sums of rates, and to the state at the end, ``(batch, 6)``, from which the next
@@ -45,7 +46,9 @@ class ToyWorm(nn.Module):
     each of them a channel, without weights.
 
     ``tau_ms`` is where time constants start, ``dt_ms`` the step, both in milliseconds;
-    ``spectral_radius`` is what the chemical weights are scaled to at the start.
+    ``spectral_radius``, if not None, is that of ``(W + G) / (1 + g)`` at the start: chemical
+    weights are scaled to it. ``G`` are the conductances ``g_j``, and ``g`` the sum of each
+    neuron's.
     """
 
     input_units: Tensor  # int, of all neurons those that inputs drive
@@ -299,7 +302,9 @@ PROVENANCE: dict[str, Any] = {
             "neurons_to_neurons.ptr": [[7], {"held": True}],
             "neurons_to_neurons.pre": [[10], {"held": True}],
             "neurons_to_neurons.sign": [[10], {"held": True}],
-            "neurons_to_neurons_electrical.weight": [[3], {"start": "uniform", "fan_in": "shared"}],
+            "neurons_to_neurons_electrical.weight": [
+                [3],
+                {"start": "conductance", "fan_in": "junctions", "ends": ["neurons", "neurons"]}],
             "neurons_to_neurons_electrical.ptr": [[7], {"held": True}],
             "neurons_to_neurons_electrical.pre": [[6], {"held": True}],
             "neurons_to_neurons_electrical.sign": [[], {"held": True}],
@@ -311,8 +316,8 @@ PROVENANCE: dict[str, Any] = {
                 "role": "85f5231fdc8d850877948dfb1cd862b71b2b8a08829758b444c7ffa416075cba"},
     "graph_sha256": "4eba573c27a03d89815186aaba7cd1455a334223bca3d617d32726c8b9dca247",
     "header_sha256": "45e2e0ab7a7a97d4ad3936bff2fbb7051d7c312fb801d3708e1c46694e5f12eb",
-    "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "24b213ba272da219b98741352475fc5d969ebe7d86b8ee169e12eace81a7703d",
+    "compiler": "connectome-compiler 0.1.0", "statement": 4,
+    "sha256": "9c4084289225713e24cb5025a5b89eaab9b214e9acec2e965798fb0505105922",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pickle
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from connectome_compiler.nn import edge_linear, leaky_rates
 from connectome_compiler.nn.edge_linear import EdgeLinear
-from connectome_compiler.nn.leaky_rates import ACTIVATIONS, STRUCTURE, LeakyRates
+from connectome_compiler.nn.leaky_rates import ACTIVATIONS, CURRENTS, STRUCTURE, LeakyRates
 from connectome_compiler.nn.tied_edge_linear import GapJunctions
 
 Mask = npt.NDArray[np.bool_]
@@ -103,13 +104,12 @@ def plain(
 ) -> tuple[Tensor, Tensor]:
     """Return what `LeakyRates.forward` does, from its definition, with dense matrices."""
     n, (steps, batch, _) = units.n, drive.shape
-    matrix, leak = torch.zeros(n, n).to(drive), torch.zeros(n).to(drive)
+    matrix, gaps = torch.zeros(n, n).to(drive), torch.zeros(n, n).to(drive)
     for layer, first_post, first_pre in layers:
-        part = layer.sparse_weight().to_dense()
         post = slice(first_post, first_post + layer.n_post)
-        matrix[post, first_pre : first_pre + layer.n_pre] += part
-        if layer.kind == "electrical":
-            leak[post] += part.sum(1)
+        into = gaps if layer.kind == "electrical" else matrix
+        into[post, first_pre : first_pre + layer.n_pre] += layer.sparse_weight().to_dense()
+    out = gaps.sum(1)
     tau = units.log_tau.exp()
     tau = tau.expand(n) if units.tau_of is None else tau[units.tau_of.long()]
     bias = torch.zeros(n).to(drive)
@@ -118,14 +118,29 @@ def plain(
     into = torch.zeros(n, len(inputs)).to(drive)
     for k, unit in enumerate(inputs.tolist()):
         into[unit, k] += 1
-    decay = torch.exp(-units.dt_ms / tau)
+    alone = 1 - torch.exp(-units.dt_ms / tau)
+    gone = (1 / (alone**-2 + (1 + 2 * out) ** 2 - 1)).sqrt()
     r = torch.zeros(batch, n).to(drive) if state is None else state
     rates = []
     for t in range(steps):
-        total = r @ matrix.T - leak * r + bias + drive[t] @ into.T
-        r = decay * r + (1 - decay) * PHI[units.activation](total)
+        phi = PHI[units.activation](r @ matrix.T + bias + drive[t] @ into.T)
+        r = (1 - gone * (1 + out)) * r + gone * (phi + r @ gaps.T)
         rates.append(r[:, outputs.long()])
     return torch.stack(rates) if steps else drive.new_zeros(0, batch, len(outputs)), r
+
+
+def gradients_are_right(units: LeakyRates, layers: Layers, columns: int) -> bool:
+    """Compare with finite differences, by every number that a step depends on."""
+    names = [name for name, _ in units.named_parameters()]
+    inputs, outputs = torch.tensor([0, 2]), torch.tensor([1, 2])
+
+    def call(drive: Tensor, state: Tensor, chemical: Tensor, gaps: Tensor, *own: Tensor) -> Any:
+        arguments = (drive, [chemical, gaps], inputs, outputs, state)
+        return torch.func.functional_call(units, dict(zip(names, own, strict=True)), arguments)
+
+    leaves = [torch.randn(2, columns, 2), torch.randn(columns, units.n)]
+    leaves += [w.detach() for w in weights_of(layers)] + [p.detach() for p in units.parameters()]
+    return torch.autograd.gradcheck(call, [x.double().requires_grad_() for x in leaves])
 
 
 def check(
@@ -306,16 +321,7 @@ def test_gradcheck(columns: int, activation: str, dense: bool) -> None:
     mask = np.array([[1, 1, 0], [0, 0, 1], [0, 1, 0]], bool)
     layers: Layers = [(layer_of(mask), 0, 0), (junctions_of(mask), 0, 0)]
     units = units_of(layers, 3, activation=activation, dense=dense)
-    names = [name for name, _ in units.named_parameters()]
-    inputs, outputs = torch.tensor([0, 2]), torch.tensor([1, 2])
-
-    def call(drive: Tensor, state: Tensor, chemical: Tensor, gaps: Tensor, *own: Tensor) -> Any:
-        arguments = (drive, [chemical, gaps], inputs, outputs, state)
-        return torch.func.functional_call(units, dict(zip(names, own, strict=True)), arguments)
-
-    leaves = [torch.randn(2, columns, 2), torch.randn(columns, 3)]
-    leaves += [w.detach() for w in weights_of(layers)] + [p.detach() for p in units.parameters()]
-    assert torch.autograd.gradcheck(call, [x.double().requires_grad_() for x in leaves])
+    assert gradients_are_right(units, layers, columns)
 
 
 @pytest.mark.parametrize("dense", KERNELS)
@@ -371,9 +377,102 @@ def test_gap_junctions_pull_together_and_keep_the_sum() -> None:
     units = LeakyRates(N, layers, activation="linear", tau_ms=10.0, dt_ms=1.0).double()
     start, nothing = torch.rand(1, N).double(), torch.zeros(30, 1, 0).double()
     _, last = units(nothing, weights_of(layers), torch.arange(0), torch.arange(N), start)
-    left = np.exp(-3.0)  # 30 steps of 1 ms, and 10 ms: all rates leak alike
+    alpha = torch.tensor(-np.expm1(-0.1))  # of 1 ms and 10 ms; all are coupled alike
+    left = (1 - leaky_rates.slowed(alpha, torch.tensor(0.8))) ** 30
     torch.testing.assert_close(last.sum(), start.sum() * left)
     assert (last / left - start.mean()).square().sum() < 0.5 * (start - start.mean()).square().sum()
+
+
+@pytest.mark.parametrize("dense", KERNELS)
+@pytest.mark.parametrize("columns", [1, 3, 13])
+def test_units_that_never_move_have_gradients_too(
+    columns: int, dense: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A unit that goes exactly nowhere keeps its rate, and is differentiated as any other."""
+    mask = np.array([[1, 1, 0, 1], [0, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0]], bool)
+    layers: Layers = [(layer_of(mask), 0, 0), (junctions_of(mask), 0, 0)]
+    units = units_of(layers, 4, dense=dense)
+    held, alpha = torch.tensor([0, 1, 0, 1]).double(), LeakyRates.alpha
+    monkeypatch.setattr(LeakyRates, "alpha", lambda self: alpha(self) * held)
+    state, every = torch.randn(columns, 4).double(), torch.arange(4)
+    drive = torch.randn(5, columns, 4).double()
+    rates, _ = units(drive, weights_of(layers), every, every, state)
+    assert torch.equal(rates[..., [0, 2]], state[:, [0, 2]].expand(5, -1, -1))
+    assert (rates[..., [1, 3]] != state[:, [1, 3]]).all()
+    assert gradients_are_right(units, layers, columns)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_each_rate_is_a_mean_whatever_the_step(data: st.DataObject) -> None:
+    """Without chemical connections: of the rate before, of ``phi`` and the partners' rates."""
+    n, seed = data.draw(st.integers(1, 6)), data.draw(st.integers(0, 99))
+    dt_ms = data.draw(st.floats(1e-3, 1e6))
+    size = data.draw(st.floats(-4, 4))
+    layer = junctions_of(np.random.default_rng(seed).random((n, n)) < 0.6)
+    with torch.no_grad():
+        layer.weight.mul_(10**size)
+    layers: Layers = [(layer, 0, 0)]
+    units = LeakyRates(n, layers, activation="tanh", tau_ms=50.0, dt_ms=dt_ms).double()
+    source = torch.Generator().manual_seed(seed)
+    drive, state = (torch.randn(shape, generator=source).double() for shape in ((1, 2, n), (2, n)))
+    every = torch.arange(n)
+    with torch.no_grad():
+        rates, _ = units(drive, weights_of(layers), every, every, state)
+        sources = torch.cat((drive[0].tanh(), state), 1)
+        linked = torch.cat((torch.eye(n), torch.eye(n)), 1).bool()  # its own phi and rate
+        linked[:, n:] |= layer.sparse_weight().to_dense() > 0
+        for new, values in zip(rates[0], sources, strict=True):
+            low = torch.where(linked, values, torch.inf).amin(1)
+            high = torch.where(linked, values, -torch.inf).amax(1)
+            assert (new >= low - 1e-9 * (1 + low.abs())).all()
+            assert (new <= high + 1e-9 * (1 + high.abs())).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0, 1e6), st.floats(1e-6, 1e6))
+def test_a_step_leaves_as_much_as_partners_give(conductance: float, dt_over_tau: float) -> None:
+    g, alone = (torch.tensor(x, dtype=torch.float64) for x in (conductance, dt_over_tau))
+    alone = -torch.expm1(-alone)
+    alpha = leaky_rates.slowed(alone, g)
+    assert 0 < alpha <= min(alone, 1 / (1 + 2 * g)) * (1 + 1e-12)
+    assert 1 - alpha * (1 + g) >= alpha * g - 1e-12
+    assert leaky_rates.slowed(alone, torch.zeros(())) == alone  # to the bit
+    assert leaky_rates.slowed(0 * alone, g) == 0
+
+
+@pytest.mark.parametrize("activation", ["linear", "tanh"])
+def test_the_step_is_of_first_order(activation: str) -> None:
+    """Against the continuous system by steps a thousand times as short: half the step, half off."""
+    layers: Layers = [(layer_of(random_mask()), 0, 0), (junctions_of(random_mask(seed=1)), 0, 0)]
+    inputs, outputs = torch.arange(3), torch.arange(N)
+    state, now = torch.randn(1, N).double(), torch.randn(1, 1, 3).double()
+
+    def after(dt_ms: float) -> Tensor:
+        units = units_of(layers, activation=activation, dt_ms=dt_ms)
+        drive = now.expand(round(40 / dt_ms), 1, 3)
+        with torch.no_grad():
+            last: Tensor = units(drive, weights_of(layers), inputs, outputs, state)[1]
+        return last
+
+    exact = after(0.004)
+    apart = [float((after(dt) - exact).norm()) for dt in (4.0, 2.0, 1.0, 0.5)]
+    for one, half in pairwise(apart):
+        assert 1.6 < one / half < 2.5
+    if activation == "linear":
+        from scipy.linalg import expm
+
+        units = units_of(layers, activation=activation)
+        chemical, electrical = (layer.sparse_weight().to_dense() for layer, *_ in layers)
+        pull = chemical + electrical - torch.diag(1 + electrical.sum(1))
+        with torch.no_grad():
+            rate = (pull / units.log_tau.exp().unsqueeze(1)).numpy()
+            force = torch.zeros(N).double().index_add(0, inputs, now[0, 0])
+            assert units.bias is not None
+            force = (force + units.bias).numpy() / units.log_tau.exp().numpy()
+        rest = -np.linalg.solve(rate, force)
+        there = rest + expm(40 * rate) @ (state[0].numpy() - rest)
+        assert np.linalg.norm(exact[0].numpy() - there) < 3e-3 * np.linalg.norm(there)
 
 
 # --- the contract of torch ------------------------------------------------------------------------
@@ -383,12 +482,12 @@ def operator_arguments(dense: bool, batch: int, steps: int = 5) -> tuple[Any, ..
     layers: Layers = [(layer_of(random_mask()), 0, 0), (junctions_of(random_mask(seed=1)), 0, 0)]
     units = units_of(layers, dense=dense)
     weight = units._merged(weights_of(layers)).detach().requires_grad_()
-    column = torch.rand(3, N, 1).double()
-    structure = [getattr(units, name) for name in STRUCTURE]
+    structure = [getattr(units, name) for name in (*STRUCTURE, *CURRENTS)]
+    current = torch.rand(len(structure[7])).double().requires_grad_()
     structure += [torch.tensor([1, 4]), torch.tensor([2, 4, 5])]
     drive, start = torch.randn(steps, 2, batch).double(), torch.randn(N, batch).double()
-    leak, alpha, bias = (x.requires_grad_() for x in column.unbind())
-    parts = [drive.requires_grad_(), weight, leak, alpha, bias, start.requires_grad_()]
+    alpha, bias = (x.requires_grad_() for x in torch.rand(2, N, 1).double().unbind())
+    parts = [drive.requires_grad_(), weight, current, alpha, bias, start.requires_grad_()]
     return *parts, structure, "tanh", dense
 
 
@@ -401,9 +500,9 @@ def test_operators_keep_the_contract_of_torch(batch: int, dense: bool) -> None:
     held = tuple(x.detach() if isinstance(x, Tensor) else x for x in arguments)
     torch.library.opcheck(operators.rate_rollout, held)
     rates, last, kept = operators.rate_rollout(*held)
-    _, weight, leak, alpha, *_, structure, activation, _ = held
+    _, weight, current, alpha, *_, structure, activation, _ = held
     for wanted in ([True] * 6, [False] * 6, [False, True, False, True, False, False]):
-        rest = (kept, weight, leak, alpha, structure, activation, dense, wanted)
+        rest = (kept, weight, current, alpha, structure, activation, dense, wanted)
         torch.library.opcheck(operators.rate_rollout_backward, (rates, last, *rest))
 
 
@@ -574,11 +673,17 @@ def test_what_is_kept_is_freed() -> None:
 
 
 @pytest.mark.parametrize("dense", KERNELS)
-def test_frozen_weights_cost_no_product(dense: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    layers: Layers = [(layer_of(random_mask()), 0, 0), (junctions_of(random_mask(seed=1)), 0, 0)]
+@pytest.mark.parametrize("junctions", [False, True])
+def test_frozen_weights_cost_no_product(
+    junctions: bool, dense: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers: Layers = [(layer_of(random_mask()), 0, 0)]
+    layers += [(junctions_of(random_mask(seed=1)), 0, 0)] * junctions
     for layer, *_ in layers:
         layer.weight.requires_grad_(False)
-    units = units_of(layers, dense=dense)
+    # Time constants learn from the currents: only where they are held as well is there no product.
+    held: dict[str, Any] = {"tau_of": None} if junctions else {}
+    units = units_of(layers, dense=dense, **held)
 
     def refuse(*_: Any) -> None:
         raise AssertionError("the gradient of frozen weights was computed")

@@ -14,7 +14,12 @@ from torch import nn
 from connectome_compiler.nn import starts
 from connectome_compiler.nn.edge_linear import EdgeLinear
 from connectome_compiler.nn.leaky_rates import LeakyRates
-from connectome_compiler.nn.starts import draw_low_rank, scale_to_radius, spectral_radius
+from connectome_compiler.nn.starts import (
+    draw_conductances,
+    draw_low_rank,
+    scale_to_radius,
+    spectral_radius,
+)
 from connectome_compiler.nn.tied_edge_linear import GapJunctions, TiedEdgeLinear
 
 Matrix = npt.NDArray[np.float64]
@@ -148,22 +153,163 @@ def test_the_radius_is_of_the_whole_network() -> None:
     )
 
 
-def test_scaling_keeps_signs_and_leaves_gap_junctions_alone() -> None:
-    matrix = sparse_random(30, 6)
+def junctions_of(n: int, degree: float, seed: int = 0) -> GapJunctions:
+    """Return symmetric gap junctions, one weight for each pair."""
+    both = np.triu(np.random.default_rng(seed).random((n, n)) < degree / n, 1)
+    post, pre = np.nonzero(both | both.T)
+    ends = np.minimum(post, pre) * n + np.maximum(post, pre)
+    _, group = np.unique(ends, return_inverse=True)
+    ptr = np.searchsorted(post, np.arange(n + 1))
+    return GapJunctions(n, *(torch.from_numpy(x) for x in (ptr, pre, group)))
+
+
+def dense(layer: EdgeLinear) -> Matrix:
+    matrix: Matrix = layer.sparse_weight().to_dense().detach().double().numpy()
+    return matrix
+
+
+def pulled(chemical: EdgeLinear, electrical: EdgeLinear) -> float:
+    """Return the spectral radius of (W + G) / (1 + g), by rows."""
+    gaps = dense(electrical)
+    return exact((dense(chemical) + gaps) / (1 + gaps.sum(1, keepdims=True)))
+
+
+@pytest.mark.parametrize(("n", "few"), [(30, 512), (200, 512), (300, 0)])
+@pytest.mark.parametrize("radius", [0.6, 1.3, 20.0])
+def test_chemical_weights_are_scaled_until_the_radius_with_gap_junctions_is_reached(
+    radius: float, n: int, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starts, "FEW", few)
+    torch.manual_seed(0)
+    matrix = sparse_random(n, 6)
     sign = torch.from_numpy(np.sign(matrix[matrix != 0]))
-    chemical = layer_of(matrix, sign=sign)
+    chemical, electrical = layer_of(matrix, sign=sign), junctions_of(n, 5)
     nn.init.uniform_(chemical.weight, -1, 1)
-    pairs = layer_of(np.ones((30, 30)) - np.eye(30))
-    group = torch.zeros(len(pairs.pre), dtype=torch.int64)
-    electrical = GapJunctions(30, pairs.ptr, pairs.pre, group)
-    held = electrical.weight.detach().clone()
-    units = LeakyRates(30, [(electrical, 0, 0), (chemical, 0, 0)])
-    scale_to_radius(units, [electrical, chemical], 1.3)
-    assert exact(chemical.sparse_weight().to_dense().detach().double().numpy()) == pytest.approx(
-        1.3, rel=1e-5
-    )
-    assert (chemical.effective_weight() * sign >= 0).all()
+    before, held = (x.weight.detach().clone() for x in (chemical, electrical))
+    was = pulled(chemical, electrical)
+    units = LeakyRates(n, [(electrical, 0, 0), (chemical, 0, 0)])
+    found = scale_to_radius(units, [electrical, chemical], radius)
+    assert found == pytest.approx(was, rel=1e-5 if few else 0.02)
+    reached = pulled(chemical, electrical)
+    assert reached == pytest.approx(radius, rel=1e-5 if few else 0.02)
+    factor = chemical.weight.detach() / before
+    assert (factor > 0).all()
+    torch.testing.assert_close(factor, factor[:1].expand(len(factor)))
     assert torch.equal(electrical.weight, held)
+
+
+def test_no_radius_is_below_that_of_gap_junctions_alone() -> None:
+    matrix = sparse_random(40, 6)
+    chemical, electrical = layer_of(matrix), junctions_of(40, 5)
+    units = LeakyRates(40, [(chemical, 0, 0), (electrical, 0, 0)])
+    alone = pulled(layer_of(0 * matrix), electrical)
+    with pytest.raises(ValueError, match=rf"alone have a spectral radius of {alone:.3g}.*more"):
+        scale_to_radius(units, [chemical, electrical], 0.9 * alone)
+    scale_to_radius(units, [chemical, electrical], 1.1 * alone)
+    assert pulled(chemical, electrical) == pytest.approx(1.1 * alone, rel=1e-5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-1, -1e-3), st.floats(-0.9, 30), st.floats(0.3, 3))
+def test_the_root_of_a_rising_function_is_found(at_0: float, more: float, power: float) -> None:
+    calls = 0
+
+    def rising(x: float) -> float:
+        nonlocal calls
+        calls += 1
+        return at_0 + (more - at_0) * float(x**power)
+
+    if rising(1.0) > 0:
+        root = starts._root(rising, at_0, rising(1.0), 1e-9)
+        assert abs(rising(root)) <= 1e-9
+        assert calls < 60
+
+
+# --- conductances ---------------------------------------------------------------------------------
+
+
+def totals(*layers: tuple[GapJunctions, int, int], n: int) -> Matrix:
+    """Return the total conductance of each neuron."""
+    total = np.zeros(n)
+    for layer, first_post, _ in layers:
+        total[first_post : first_post + layer.n_post] += dense(layer).sum(1)
+    return total
+
+
+def test_a_neuron_conducts_at_most_as_much_as_its_leak() -> None:
+    torch.manual_seed(0)
+    layer = junctions_of(60, 6)
+    degree = layer.ptr.diff().double()
+    post = torch.arange(60).repeat_interleave(layer.ptr.diff())
+    most = 1 / torch.maximum(degree[post], degree[layer.pre.long()])
+    share = torch.cat([_redrawn(layer) / most for _ in range(40)])
+    assert share.min() >= 0
+    assert share.max() <= 1 + 1e-6
+    ordered, steps = share.sort().values, torch.linspace(0, 1, len(share)).double()
+    assert (ordered - steps).abs().max() < 0.03  # uniform
+    assert totals((layer, 0, 0), n=60).max() <= 1 + 1e-6
+
+
+def _redrawn(layer: EdgeLinear) -> torch.Tensor:
+    layer.reset_parameters()
+    return layer.effective_weight().detach().double()
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_shared_conductances_count_what_they_are_multiplied_by(scaled: bool) -> None:
+    torch.manual_seed(0)
+    pairs = junctions_of(40, 6)
+    rank = torch.arange(40) % 3
+    post = torch.arange(40).repeat_interleave(pairs.ptr.diff())
+    low, high = (
+        torch.minimum(rank[post], rank[pairs.pre]),
+        torch.maximum(rank[post], rank[pairs.pre]),
+    )
+    _, group = (low * 3 + high).unique(return_inverse=True)
+    size = torch.randint(1, 9, (len(pairs.weight),))[pairs.group.long()].float()
+    layer = GapJunctions(40, pairs.ptr, pairs.pre, group, scale=size if scaled else None)
+    for _ in range(20):
+        layer.reset_parameters()
+        assert totals((layer, 0, 0), n=40).max() <= 1 + 1e-6
+
+
+def test_conductances_of_several_projections_count_together() -> None:
+    """Cut into populations, with mirror images, a network has the bounds of the whole."""
+    torch.manual_seed(0)
+    whole = junctions_of(50, 8)
+    matrix = dense(whole) != 0
+    cuts = [slice(0, 20), slice(20, 50)]
+    placed: list[tuple[GapJunctions, int, int]] = []
+    by_ends: dict[tuple[int, int], GapJunctions] = {}
+    for a, post in enumerate(cuts):
+        for b, pre in enumerate(cuts):
+            part = matrix[post, pre]
+            i, j = np.nonzero(part)
+            ptr = np.searchsorted(i, np.arange(len(part) + 1))
+            low, high = (np.minimum(i, j), np.maximum(i, j)) if a == b else (i, j)
+            if a > b:
+                low, high = j, i
+            _, group = np.unique(low * 50 + high, return_inverse=True)
+            arrays = [torch.from_numpy(x) for x in (ptr, j, group)]
+            shared = by_ends[b, a].weight if a > b else None
+            layer = GapJunctions(part.shape[1], *arrays, weight=shared)
+            by_ends[a, b] = layer
+            placed.append((layer, post.start, pre.start))
+    units = LeakyRates(50, placed)
+    own = [by_ends[0, 0], by_ends[0, 1], by_ends[1, 1]]
+    layers = [layer for layer, *_ in placed]
+    shares = []
+    degree = matrix.sum(1)
+    for _ in range(60):
+        draw_conductances(units, layers, own)
+        assert totals(*placed, n=50).max() <= 1 + 1e-6
+        for layer, first_post, first_pre in placed:
+            i, j = np.nonzero(dense(layer))
+            most = 1 / np.maximum(degree[i + first_post], degree[j + first_pre])
+            shares.append(dense(layer)[i, j] / most)
+    share = np.sort(np.concatenate(shares))
+    assert share[-1] <= 1 + 1e-6
+    assert abs(share - np.linspace(0, 1, len(share))).max() < 0.02
 
 
 def test_no_cycle_cannot_be_scaled() -> None:

@@ -210,9 +210,8 @@ PHI: dict[str, Callable[[Array], Array]] = {
 
 def matrices(graph: Graph, net: Any) -> tuple[Array, Array]:
     """Return chemical weights and conductances of all neurons, ``[post, pre]``, from raw ones."""
-    sizes = [p.n_units for p in graph.biological]
-    starts = dict(zip([p.name for p in graph.biological], np.cumsum([0, *sizes]), strict=False))
-    n = sum(sizes)
+    starts = dict(zip([p.name for p in graph.biological], placed(graph), strict=False))
+    n = placed(graph)[-1]
     both = {"chemical": np.zeros((n, n)), "electrical": np.zeros((n, n))}
     for q, (pre, post, layer) in zip(graph.connectome, net.named_projections(), strict=True):
         assert (q.pre, q.post) == (pre, post)
@@ -228,6 +227,12 @@ def matrices(graph: Graph, net: Any) -> tuple[Array, Array]:
                 w = signs[k] * abs(w)
             both[q.kind][starts[q.post] + i, starts[q.pre] + j] = w
     return both["chemical"], both["electrical"]
+
+
+def placed(graph: Graph) -> list[int]:
+    """Return the place of each population's first unit among those of all, and their number."""
+    places: list[int] = np.cumsum([0, *(p.n_units for p in graph.biological)]).tolist()
+    return places
 
 
 def index(graph: Graph, per: str) -> npt.NDArray[np.intp] | None:
@@ -261,11 +266,11 @@ def reference(
         tau = np.exp(net.units.log_tau.detach().numpy())[at]
     if (at := index(graph, node.bias_per)) is not None:
         bias = net.units.bias.detach().numpy()[at]
-    alpha = 1 - np.exp(-dt_ms / tau)
+    alone, total = 1 - np.exp(-dt_ms / tau), electrical.sum(1)
+    alpha = 1 / np.sqrt(alone**-2 + (1 + 2 * total) ** 2 - 1)
     read_in, read_out = np.zeros((n, u.shape[2])), []
     offset = np.zeros(graph.population("output").n_units)
-    starts = np.cumsum([0, *(p.n_units for p in graph.biological)])
-    first = dict(zip([p.name for p in graph.biological], starts, strict=False))
+    first = dict(zip([p.name for p in graph.biological], placed(graph), strict=False))
     outer = np.zeros((len(offset), n))
     ports = net.effective_weights(all=True)
     for q in graph.projections:
@@ -287,8 +292,8 @@ def reference(
     outputs = []
     for now in u:
         drive = r @ chemical.T + now @ read_in.T + bias
-        drive += r @ electrical.T - r * electrical.sum(1)
-        r = r + alpha * (PHI[node.activation](drive) - r)
+        current = r @ electrical.T - r * total
+        r = r + alpha * (PHI[node.activation](drive) + current - r)
         outputs.append(r @ outer.T + offset)
     return np.stack(outputs), r
 
@@ -436,25 +441,48 @@ def test_networks_without_a_cycle_pass_too(chemical: bool, tmp_path: Path) -> No
     Recurrent().emit(graph, "toy").write(path)
     assert probe(path, graph.save(tmp_path / "graph"))["n_connections"] == graph.n_connections
     source = path.read_text()
-    assert source.count("if not found:") == 1
-    path.write_text(source.replace("if not found:", "if False:").replace("/ found", "/ 1"))
+    for text, other in (
+        ("if not _has_cycle(units, weights):\n        raise", "if False:\n        raise"),
+        ("scale = radius / before", "scale = radius"),
+        ("if not all(chemical):", "if False:"),
+    ):
+        assert source.count(text) == 1
+        source = source.replace(text, other)
+    path.write_text(source)
     with pytest.raises(Wrong, match=r"takes spectral_radius=0\.7, which means nothing"):
         probe(path, None)
 
 
 def test_weights_start_where_it_is_said(modules: dict[str, Any]) -> None:
-    """Synapse counts over what each neuron receives in all: partition or not, it is the same."""
+    """Synapse counts over what each neuron receives in all: partition or not, it is the same.
+
+    Of gap junctions, over what the end with more of them has.
+    """
     for case in ("reservoir", "counts in parts"):
         graph, net = made(case), modules[case].build(spectral_radius=None)
         chemical, electrical = matrices(graph, net)
         totals = np.abs(chemical).sum(1)
         np.testing.assert_allclose(totals[totals > 0], 1, rtol=1e-6)
-        mean = electrical.sum(1)[electrical.sum(1) > 0].mean()
-        np.testing.assert_allclose(mean, 1, rtol=1e-6)
-        for q, layer in zip(graph.connectome, net.named_projections(), strict=True):
+        counts = np.zeros_like(electrical)
+        first = dict(zip([p.name for p in graph.biological], placed(graph), strict=False))
+        for q in graph.connectome:
             if q.kind == "electrical":
-                per_count = layer[2].effective_weight().detach().numpy() / q.synapses.weight
-                np.testing.assert_allclose(per_count, per_count[0], rtol=1e-6)
+                ends = q.synapses.post + first[q.post], q.synapses.pre + first[q.pre]
+                counts[ends] = q.synapses.weight
+        most = np.maximum(counts.sum(1)[:, None], counts.sum(0))
+        np.testing.assert_allclose(electrical, counts / np.maximum(most, 1), rtol=1e-6)
+        assert electrical.sum(1).max() <= 1 + 1e-6
+
+
+def test_gap_junctions_are_drawn_below_the_leak(case: str, modules: dict[str, Any]) -> None:
+    """Partition or not, shared or not: no neuron conducts more than 1 in all."""
+    highest = 0.0
+    for seed in range(5):
+        torch.manual_seed(seed)
+        _, electrical = matrices(made(case), modules[case].build())
+        highest = max(highest, electrical.sum(1).max())
+    assert highest <= 1 + 1e-6
+    assert highest > 0.4 or case == "no junctions"
 
 
 def test_weights_of_functional_data_keep_their_sign_where_it_is_free(tmp_path: Path) -> None:
@@ -472,8 +500,19 @@ def test_the_spectral_radius_is_reached(tmp_path: Path) -> None:
     for k, options in enumerate([{}, {"share": "type-pair"}, {"start": "low-rank"}]):
         graph = driven(worm(60, 0.1, seed=k), weights=options, partition="role")
         net = emitted(graph, tmp_path).build(spectral_radius=0.8)
-        chemical, _ = matrices(graph, net)
-        assert abs(np.linalg.eigvals(chemical)).max() == pytest.approx(0.8, rel=0.01)
+        chemical, electrical = matrices(graph, net)
+        pulled = (chemical + electrical) / (1 + electrical.sum(1, keepdims=True))
+        assert abs(np.linalg.eigvals(pulled)).max() == pytest.approx(0.8, rel=1e-4)
+
+
+def test_a_spectral_radius_that_gap_junctions_may_have_alone_is_refused(tmp_path: Path) -> None:
+    graph = driven(worm())
+    with pytest.raises(CompileError, match=r"radius: is 0\.5, .* as 0\.5\n.*larger"):
+        Recurrent(spectral_radius=0.5).emit(graph, "toy")
+    Recurrent(spectral_radius=0.5).emit(driven(worm(junctions=False)), "toy")
+    path = tmp_path / "net.py"
+    Recurrent(spectral_radius=0.51).emit(graph, "toy").write(path)
+    probe(path, None)  # the hint followed
 
 
 def test_a_low_rank_start_is_one(tmp_path: Path) -> None:
