@@ -596,11 +596,15 @@ BIONIC_PLAIN: dict[str, Edit] = {
     "a bias of a free population": (DRAWN, DRAWN + ".add_(0.1)"),
 }
 
-ROLL = "state = torch.lerp(state, total, alpha, out=after)"
+ROLL = "torch.lerp(state, total, alpha, out=after)"
+FLOWS = "flows = t or state.any()  # nothing flows from rest"
 ALPHA = "alpha = -torch.expm1(-self.dt_ms * torch.exp(-self.log_tau))"
 CALL = "rates, state = self.units(drive, weights, driven, units, state, held)"
 WEIGHTS = "weights = [layer.effective_weight() for layer in self._layers()]"
-GAPS = "leak = weight.new_zeros(self.n).index_add(0, self.gap_post, gaps)"
+GAPS = "flows = gaps * alpha.index_select(0, self.gap_post), -alpha * conductance"
+SLOWED = "alpha = slowed(alpha, conductance)"
+JUNCTIONS_DRAWN = "self.weight.uniform_().div_(most.clamp(min=1e-12))"
+SLOPE = "into, later = slope.mul_(total), total"
 DRIVE = "drive, driven, held = u, self.input_units, None"
 FOUND = "        if (unit := self.unit_of.get(neuron)) is not None:\n            return unit"
 MORE = "driven = torch.cat([drive, currents], -1), torch.cat([driven, more])"
@@ -681,16 +685,40 @@ RECURRENT_WHOLE: dict[str, Edit] = {
         WEIGHTS.replace("effective_weight()", "effective_weight() * 1.001"),
     ),
     "conductances doubled": (
-        "gaps = torch.cat([weights[k] for k in self.gap_layers])",
-        "gaps = 2 * torch.cat([weights[k] for k in self.gap_layers])",
+        "gaps = torch.cat([weights[k] for k in self.gap_layers]).to(dtype)",
+        "gaps = 2 * torch.cat([weights[k] for k in self.gap_layers]).to(dtype)",
     ),
-    "no current out": (GAPS, "leak = weight.new_zeros(self.n)"),
+    "no current out": (GAPS, GAPS.replace("-alpha", "0 * alpha")),
+    "no current in": (GAPS, GAPS.replace("gaps *", "0 * gaps *")),
     "current out of one junction missing": (
-        GAPS,
-        "leak = weight.new_zeros(self.n).index_add(0, self.gap_post[1:], gaps[1:])",
+        "total.index_add(0, self.gap_post, gaps)",
+        "total.index_add(0, self.gap_post[1:], gaps[1:])",
     ),
-    "junctions start at 0": (TIED_DRAWN, TIED_DRAWN + ".mul_(0)"),
-    "junctions start a hundred times as large": (TIED_DRAWN, TIED_DRAWN + ".mul_(100)"),
+    "an explicit step": (SLOWED, "pass"),
+    "a step as short as stability asks": (
+        SLOWED,
+        "alpha = torch.minimum(alpha, 1 / (1 + 2 * conductance))",
+    ),
+    "a step slowed by the wrong sum": (SLOWED, SLOWED.replace("conductance)", "conductance / 2)")),
+    "a step whose length is no matter of conductances": (
+        SLOWED,
+        SLOWED.replace("conductance)", "conductance.detach())"),
+    ),
+    "currents inside the activation": (
+        "        _activate(activation, total)\n        before, state",
+        "        add_current(state, total)\n        _activate(activation, total)\n        before, state",
+    ),
+    "junctions start at 0": (JUNCTIONS_DRAWN, JUNCTIONS_DRAWN + ".mul_(0)"),
+    "junctions start a hundred times as large": (JUNCTIONS_DRAWN, JUNCTIONS_DRAWN + ".mul_(100)"),
+    "junctions start 2 per cent larger": (JUNCTIONS_DRAWN, JUNCTIONS_DRAWN + ".mul_(1.02)"),
+    "junctions start by the ends that have few": (
+        'most.scatter_reduce_(0, group, total, "amax")',
+        'most.scatter_reduce_(0, group, total, "amin", include_self=False)',
+    ),
+    "junctions start with a sign": (
+        JUNCTIONS_DRAWN,
+        JUNCTIONS_DRAWN.replace("uniform_()", "uniform_(-1, 1)"),
+    ),
     "starts a hundred times as large": (DRAWN, DRAWN + ".mul_(100)"),
     "starts at 0": (DRAWN, DRAWN + ".mul_(0)"),
     "biases start at 1": ("self.bias.zero_()", "self.bias.fill_(1.0)"),
@@ -720,16 +748,16 @@ RECURRENT_WHOLE: dict[str, Edit] = {
     "rates clamped": (ROLL, ROLL + ".clamp_(-0.9, 0.9)"),
     "rates clamped at 20": (ROLL, ROLL + ".clamp_(-20, 20)"),
     "nothing flows at the first step": (
-        "if t or state.any():  # nothing flows from rest",
-        "if t:  # nothing flows from rest",
+        FLOWS,
+        "flows = t",
     ),
     "nothing flows after step 20": (
-        "if t or state.any():  # nothing flows from rest",
-        "if (t or state.any()) and t < 20:",
+        FLOWS,
+        "flows = (t or state.any()) and t < 20",
     ),
     "nothing flows after step 60": (
-        "if t or state.any():  # nothing flows from rest",
-        "if (t or state.any()) and t < 60:",
+        FLOWS,
+        "flows = (t or state.any()) and t < 60",
     ),
     "the input of the first step": (
         "_add_at(inputs, drive, activity)",
@@ -747,25 +775,22 @@ RECURRENT_WHOLE: dict[str, Edit] = {
         "aten.tanh_backward.grad_input(grad, activity, grad_input=out)",
         "aten.tanh_backward.grad_input(grad, activity * 0.99, grad_input=out)",
     ),
-    "no gradient through time": ("add_current(into, total)", "pass"),
+    "no gradient through time": ("add_drive(into, total)", "pass"),
+    "no gradient through currents": ("add_current(later, total)", "pass"),
+    "no gradient through rates that stay": ("total.addcmul_(stays, later)", "pass"),
+    "a slope of the step after": (SLOPE, "into, later = slope.mul_(0.99 * total), total"),
     "no gradient of the state": (
-        "grad_start = back / alpha - back",
-        "grad_start = back / alpha - 2 * back",
+        "grad_start = torch.zeros_like(grad_last)\n",
+        "grad_start = grad_last.clone()\n",
     ),
     "no gradient of the last state": ("total += grad_last", "total += 0 * grad_last"),
-    "no gradient of the conductances": ("by_conductance.addcmul_(into, state, value=-1)", "pass"),
+    "no gradient of the conductances": ("flow.add(outer, before)", "pass"),
     "half a gradient of the time constants": (
-        "by_alpha.addcmul_(active - state, back)",
-        "by_alpha.addcmul_(active - state, back, value=0.5)",
+        "by_alpha += _over_steps((active - before).mul_(outer))",
+        "by_alpha += _over_steps((active - before).mul_(outer)) / 2",
     ),
-    "the gradient of the last steps": (
-        "if gradient and (last > 1 or states[0].any()):",
-        "if gradient and last > 9:",
-    ),
-    "no gradient from a state": (
-        "if gradient and (last > 1 or states[0].any()):",
-        "if gradient and last > 1:",
-    ),
+    "the gradient of the last steps": ("if last > 1 or states[0].any():", "if last > 9:"),
+    "no gradient from a state": ("if last > 1 or states[0].any():", "if last > 1:"),
     "dead above batch 16": (CALL, CALL + "\n        rates = rates * (rates.shape[1] <= 16)"),
     "dead above batch 200": (CALL, CALL + "\n        rates = rates * (rates.shape[1] <= 200)"),
     "dead for one sample": (CALL, CALL + "\n        rates = rates * (rates.shape[1] != 1)"),
@@ -912,8 +937,8 @@ RECURRENT_PARTS: dict[str, Edit] = {
     "inputs clamped": (DRIVE, DRIVE.replace("= u,", "= u.clamp(-2, 2),")),
     **NAMED,
     "one junction in one direction": (
-        "weights[0] if len(weights) == 1 else torch.cat([self.log_tau.detach()[:0], *weights])",
-        "weights[0] if len(weights) == 1 else torch.cat([self.log_tau.detach()[:0], weights[0] * 0, *weights[1:]])",
+        "torch.cat([weights[k] for k in self.gap_layers]).to(dtype)",
+        "torch.cat([weights[k] * (k > 0) for k in self.gap_layers]).to(dtype)",
     ),
 }
 
@@ -960,13 +985,21 @@ RECURRENT_SENDERS: dict[str, Edit] = {
     "sequences by default the other way": ("batch_first: bool = True", "batch_first: bool = False"),
 }
 
-RADIUS = "layer.weight.mul_(radius / found)"
+RADIUS = "layer.weight.mul_(scale)"
 RECURRENT_RESERVOIR: dict[str, Edit] = {
-    "a radius 1.5 per cent off": (RADIUS, "layer.weight.mul_(1.015 * radius / found)"),
-    "a radius half of it": (RADIUS, "layer.weight.mul_(0.5 * radius / found)"),
+    "a radius 1.5 per cent off": (RADIUS, "layer.weight.mul_(1.015 * scale)"),
+    "a radius half of it": (RADIUS, "layer.weight.mul_(0.5 * scale)"),
+    "the radius of the chemical weights alone": (
+        "        _adder(entries,",
+        "        return total\n        _adder(entries,",
+    ),
+    "a radius that leaves out what flows out": (
+        "return total / (1 + conductance).unsqueeze(1)",
+        "return total",
+    ),
     "junctions scaled, too": (
-        "        layer.weight.mul_(radius / found)",
-        "        pass\n    for layer in layers:\n        layer.weight.mul_(radius / found)",
+        "        if own:\n            layer.weight",
+        "        if True:\n            layer.weight",
     ),
     "not scaled": (
         "            scale_to_radius(self.units, self._layers(), spectral_radius)",
@@ -1053,8 +1086,8 @@ RECURRENT_COUNTS: dict[str, Edit] = {
     "one linear read-out with a bias too many": ("outputs, bias=False)\n\n", "outputs)\n\n"),
     "rates bounded": (ROLL, ROLL + ".clamp_(-50, 50)"),
     "a projection in the place of another": (
-        "_targets(layer, first_post)",
-        "_targets(layer, max(first_post - 1, 0))",
+        "_rows(layer.ptr, layer.pre.numel()) + first_post",
+        "_rows(layer.ptr, layer.pre.numel()) + max(first_post - 1, 0)",
     ),
 }
 
