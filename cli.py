@@ -310,15 +310,25 @@ def train(module: Path, out: Path, **options: Any) -> None:
     "--inputs", default=64, show_default=True, help="Random inputs for each initialisation."
 )
 @click.option("--seeds", default=3, show_default=True, help="Starts.")
+@click.option(
+    "--state",
+    type=Place(),
+    help="A saved state, such as one that was trained, in the place of the starts.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def analyse(
-    module: Path, settings: tuple[str, ...], inputs: int, seeds: int, as_json: bool
+    module: Path,
+    settings: tuple[str, ...],
+    inputs: int,
+    seeds: int,
+    state: Path | None,
+    as_json: bool,
 ) -> None:
     """Find what has no effect in MODULE.
 
     Parameters that change no output, weights without a gradient at initialisation, units in the
-    flat part of their activation, and the closed form if there is one. The module is imported,
-    which runs its code: analyse only what you trust.
+    flat part of their activation, and the closed form if there is one; of a recurrent network,
+    whether it is stable. The module is imported, which runs its code: analyse only what you trust.
     """
     import json
 
@@ -326,7 +336,9 @@ def analyse(
 
     _say(f"analysing {module}")
     try:
-        found = analysis(module, options=settings, n_inputs=inputs, n_seeds=seeds, say=_say)
+        found = analysis(
+            module, options=settings, n_inputs=inputs, n_seeds=seeds, state=state, say=_say
+        )
     finally:
         _say("")
     _print(json.dumps(found.as_dict(), indent=2) if as_json else str(found))

@@ -54,6 +54,7 @@ def analyse(
     n_inputs: int = 64,
     n_seeds: int = 3,
     n_changes: int = 4,
+    state: Path | str | None = None,
     say: Callable[[str], None] = lambda words: None,
 ) -> Report:
     """Find what has no effect in a module that ccompile emitted.
@@ -61,7 +62,8 @@ def analyse(
     ``module`` is a file, which is imported and so run, an imported module, or a network, whose
     parameters are then taken as they are. ``options`` go to ``build()``: by name, or
     ``name=value`` as text. Each seed gives one start
-    and ``n_inputs`` inputs; ``n_changes`` times the parameters are put elsewhere. torch's global
+    and ``n_inputs`` inputs; ``n_changes`` times the parameters are put elsewhere. A file with a
+    saved ``state``, such as one that was trained, takes the place of the starts. torch's global
     generator stays as it is. ``say`` hears how far it is. Raises `CompileError`.
     """
     for name, n, least in (
@@ -73,6 +75,9 @@ def analyse(
             raise CompileError(name, f"is {n}", f"give {least} or more")
     given = _read(options)
     where, networks = _starts(module, given, n_seeds)
+    if state is not None:
+        for network in networks:
+            _load_state(network, Path(state))
     with torch.random.fork_rng(devices=[]):
         runs = []
         for seed, network in enumerate(networks):
@@ -82,6 +87,8 @@ def analyse(
     stated: dict[str, Any] = expanded(_forward(first.network).__globals__.get("PROVENANCE", {}))
     proofs = _proofs(first, stated)
     formula, error, notes = _formula(first)
+    if stated:
+        notes += meaning_of(stated).stability(first.network, stated)
     return Report(
         module=where,
         class_name=type(first.network).__name__,
@@ -138,6 +145,28 @@ def _starts(
             torch.manual_seed(seed)
             networks.append(build_network(where, source, options).eval())
     return where, networks
+
+
+def _load_state(network: nn.Module, file: Path) -> None:
+    """Load a state that was saved with safetensors or torch."""
+    if not file.is_file():
+        raise CompileError(str(file), "no such file", "save net.state_dict() there")
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            found = load_file(file)
+        else:
+            found = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever these make of files that are none of theirs
+        hint = "save net.state_dict() with torch.save, or to a file .safetensors"
+        problem = f"holds no state: {next(iter(str(error).splitlines()), type(error).__name__)}"
+        raise CompileError(str(file), problem, hint) from error
+    try:
+        network.load_state_dict(found)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        problem = f"is no state of this network: {error}"
+        raise CompileError(str(file), problem, "give it a state_dict() of it") from error
 
 
 # --- one start ------------------------------------------------------------------------------------

@@ -179,6 +179,10 @@ class Meaning(Protocol):
             if x.dim() > 1
         }
 
+    def stability(self, network: Any, stated: Stated) -> Iterator[str]:
+        """Say how small differences grow or shrink in time, with the parameters as they are."""
+        yield from ()
+
     def idle(self, network: Any, stated: Stated) -> dict[str, tuple[Tensor, str]]:
         """Return, by parameter, which of its numbers provably do nothing, and why."""
         return {}

@@ -178,6 +178,8 @@ def _notes(case: Case, control: Control | None) -> Iterator[str]:
         yield f"a control, as it states: {control}"
     elif randomised:
         yield "how far it is from the data was not compared: build it from a recipe"
+    torch.manual_seed(0)
+    yield from case.meaning.stability(case.build(), stated)
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from connectome_compiler.certify.plain import PHI, connections, linear, summed
 from connectome_compiler.certify.rates import LEARNT, learn_alike
 from connectome_compiler.certify.structure import key_of
 from connectome_compiler.ir.digest import array_digest
+from connectome_compiler.templates.recurrent.stability_meaning import Array, Dynamics
 
 FEW = 512  # neurons; up to so many, all eigenvalues are looked at
 
@@ -137,6 +138,11 @@ class Leaky(Meaning):
             name: (kind, phi[:, start:end])
             for (name, start), end in zip(first.items(), ends, strict=True)
         }
+
+    def stability(self, network: Any, stated: Stated) -> Iterator[str]:
+        """Say how small differences grow or shrink from step to step, at rest."""
+        if words := _dynamics(network, stated).told():
+            yield words
 
     def idle(self, network: Any, stated: Stated) -> dict[str, tuple[Tensor, str]]:
         """Return the numbers of units from which no path leads to one that is read."""
@@ -267,12 +273,41 @@ def _junctions(network: Any, first: dict[str, int]) -> Iterator[tuple[Tensor, Te
             yield i + first[post], j + first[pre], conductance
 
 
+def _taus(network: Any) -> Tensor:
+    """Return the time constant of each unit, in ms."""
+    units = network.units
+    tau: Tensor = units.log_tau.exp()
+    return tau[units.tau_of] if units.tau_of is not None else tau.expand(units.n)
+
+
+def _dynamics(network: Any, stated: dict[str, Any]) -> Dynamics:
+    """Return the numbers of the network as it is, in double precision."""
+    network = copy.deepcopy(network).double()
+    units, phi = network.units, PHI[network.units.activation]
+
+    def slope(drive: Array) -> Array:
+        x = torch.from_numpy(drive + 1e-12).requires_grad_()  # of a kink, that above
+        found: Array = torch.autograd.grad(phi(x).sum(), x)[0].numpy()
+        return found
+
+    with torch.no_grad():
+        tau = _taus(network)
+        bias = units.bias[units.bias_of] if units.bias is not None else torch.zeros_like(tau)
+    return Dynamics(
+        _matrix(network, stated),
+        _matrix(network, stated, "electrical"),
+        tau.numpy(),
+        bias.numpy(),
+        units.dt_ms,
+        lambda drive: phi(torch.from_numpy(drive)).numpy(),
+        slope,
+        lambda dt_ms: _gone(network, stated, dt_ms).detach().numpy(),
+    )
+
+
 def _gone(network: Any, stated: dict[str, Any], dt_ms: float) -> Tensor:
     """Return the part of the way to where it is pulled that each unit goes in one step."""
-    units, n = network.units, sum(p["units"] for p in stated["populations"])
-    tau = units.log_tau.exp()
-    tau = tau[units.tau_of] if units.tau_of is not None else tau.expand(n)
-    alone = 1 - (-dt_ms / tau).exp()
+    alone = 1 - (-dt_ms / _taus(network)).exp()
     out = torch.zeros_like(alone)
     for post, _, conductance in _junctions(network, _first(stated)):
         out = out.index_add(0, post, conductance)
