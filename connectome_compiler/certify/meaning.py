@@ -95,12 +95,15 @@ class Meaning(Protocol):
     ``rates(x)``. Those ``in_time`` map a sequence ``(steps, batch, channels)`` and a state, or the
     one at rest, to outputs and the state at the end; ``rates(u, state)`` are laid out as outputs,
     ``example_input(batch, steps)`` as inputs, and ``batch_first`` says if steps come second.
+    Those that know their neurons state hashes of the columns of ``neurons()`` as "neurons", and
+    ``index(...)`` finds units by them.
     """
 
     in_time: ClassVar[bool] = False
     calls_layers: ClassVar[bool] = True  # else forward passes take weights out of them
     smooth: ClassVar[bool] = True  # else a last bit can change everything, as where units spike
     reads_neurons: ClassVar[bool] = True  # units are neurons, whose axons were read or missed
+    knows_neurons: ClassVar[bool] = False  # ids and names are stated, and found in the module
     refuses_sizes: ClassVar[bool] = True  # inputs of another size
     keys: ClassVar[frozenset[str]] = frozenset({"options", "state"})  # that the statement must have
 

@@ -72,7 +72,7 @@ def probe(module: Path, saved: Path | None) -> dict[str, Any]:
     checks.append("connections and signs are those stated, no more and no fewer")
     if graph is not None:
         checks.append("connections, signs and origin are those of the saved graph, one by one")
-    if "neurons" in stated:
+    if case.meaning.knows_neurons:
         for whole in wholes:
             know_their_names(case, whole, graph)
         checks.append("units are the neurons that are stated, and are found by their names")
@@ -152,7 +152,8 @@ def _battery(case: Case, network: Any) -> Iterator[str]:
 
 def _is_complete(stated: Stated, meaning: Meaning) -> None:
     """Refuse a statement that leaves out what its style needs."""
-    if missing := sorted(meaning.keys - stated.keys()):
+    needed = meaning.keys | ({"neurons"} if meaning.knows_neurons else set())
+    if missing := sorted(needed - stated.keys()):
         problem = f"does not state {' and '.join(missing)}, as its format does"
         raise Wrong("PROVENANCE", problem)
 

@@ -20,7 +20,8 @@ class Swept(Meaning):
     """Populations of rates, through which an image passes in a few sweeps."""
 
     refuses_sizes = False  # images have the size that their features have
-    keys = Meaning.keys | {"sweeps", "neurons"}
+    keys = Meaning.keys | {"sweeps"}
+    knows_neurons = True
     values: ClassVar[Values] = {
         "attention": (True, False),
         "channels": (2, 3),

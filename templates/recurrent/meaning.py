@@ -35,7 +35,8 @@ class Leaky(Meaning):
 
     in_time = True
     calls_layers = False
-    keys = Meaning.keys | {"dynamics", "neurons"}
+    keys = Meaning.keys | {"dynamics"}
+    knows_neurons = True
     values: ClassVar[Values] = {
         "activation": ("sigmoid", "softplus", "relu", "linear", "tanh"),
         "batch_first": (True, False),

@@ -12,7 +12,6 @@ from columns import column, laminar
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load
-from worms import worm
 
 from connectome_compiler.emit.arrays import pack
 from connectome_compiler.emit.neurons import MOST_WRITTEN, Neurons
@@ -52,15 +51,6 @@ def test_columns_come_back_as_they_were(
         assert found.columns["population"] == [p for p, n in sizes.items() for _ in range(n)]
 
 
-def test_what_is_not_known_of_any_neuron_is_left_out() -> None:
-    assert list(Neurons.of(worm(12)).columns) == ["neuron_id", "cell_type", "role"]
-    assert list(Neurons.of(laminar(column())).columns) == [
-        "neuron_id",
-        "cell_class",
-        "cortical_layer",
-    ]
-
-
 def test_neurons_are_in_the_order_of_units() -> None:
     graph = laminar(column())
     _, found = read(Neurons.of(graph), True)
@@ -68,19 +58,6 @@ def test_neurons_are_in_the_order_of_units() -> None:
     assert found.columns["neuron_id"] == frame["neuron_id"].tolist()
     assert found.columns["population"] == frame["population"].tolist()
     assert found.columns["index"] == frame["index"].tolist()
-
-
-def test_places_are_told_if_asked_for() -> None:
-    graph = worm(3)
-    (p,) = graph.populations
-    assert p.neurons is not None
-    at = p.neurons.column_names.index("x_um")
-    table = p.neurons.set_column(at, "x_um", pa.array([1.5, None, float("nan")]))
-    graph = graph.map_populations(lambda p: type(p)(p.name, p.shape, table))
-    assert "x_um" not in Neurons.of(graph).columns
-    how, found = read(Neurons.of(graph, places=True), True)
-    assert how == "stored"
-    assert found.columns["x_um"] == [1.5, None, None]
 
 
 def test_neurons_without_ids_are_counted() -> None:

@@ -18,7 +18,7 @@ from connectome_compiler.nn.neurons import (
     stored_neurons,
 )
 
-COLUMNS = {
+COLUMNS: dict[str, list[Any]] = {
     "neuron_id": ["ASEL", "ASER", "AVAL", "AVAR", "RIM"],
     "name": ["salt", "salt", "back", None, "RIM"],
     "cell_type": ["ASE", "ASE", "AVA", "AVA", None],
