@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from connectome_compiler.certify.balanced import DONE, starts_balanced
 from connectome_compiler.certify.findings import Wrong, finding
 from connectome_compiler.certify.layers import shake
 from connectome_compiler.certify.meaning import Case, Meaning, Options, Read, Stated, Values
 from connectome_compiler.certify.plain import EPSILON, connections, linear, summed
 from connectome_compiler.certify.state import noise_is_normal
 from connectome_compiler.ir.digest import array_digest
+
+CALIBRATING = 16  # images
 
 
 class Swept(Meaning):
@@ -24,6 +28,7 @@ class Swept(Meaning):
     knows_neurons = True
     values: ClassVar[Values] = {
         "attention": (True, False),
+        "balanced": (False, True),
         "channels": (2, 3),
         "classes": (7, 2),
         "filters": ((4, 6), (5, 12)),
@@ -40,13 +45,26 @@ class Swept(Meaning):
         "classes": 0, "image_size": 3, "inhibition_strength": 2.0, "noise_std": -1.0,
         "normalisation": "?", "steps": 1,
     }  # fmt: skip
+    unscaled: ClassVar[Options] = {"balanced": False}
 
     def read(self, network: Any, stated: Stated, x: Tensor, state: Tensor | None = None) -> Read:
         """Compute one population after the other, in their order, sweep by sweep."""
         return swept(network, stated, x)
 
+    def check_built(self, case: Case, network: Any) -> tuple[str, ...]:
+        """Compare balanced starts with those drawn: what settles is a drive of its own."""
+        n_maps = case.stated["options"]["filters"][1]
+        read_in = case.stated["read_in"].values()
+        starts_balanced(
+            case,
+            lambda pre, post: (post, pre == post),
+            lambda drawn: {k: x for name in read_in for k, x in _centred(name, drawn, n_maps)},
+        )
+        return (DONE,)
+
     def check_shaken(self, case: Case, network: Any) -> tuple[str, ...]:
-        """Compare the noise of the units with its law."""
+        """Compare the noise of the units with its law, and calibration with its own."""
+        calibrates(network, case.stated)
         double = copy.deepcopy(network).double()
         shake(self, double)
         for p in case.stated["populations"]:
@@ -54,7 +72,10 @@ class Swept(Meaning):
             units.noise_std = p["noise_std"] or 0.1  # an option of build(), also where it is 0
             with finding(p["name"]):
                 noise_is_normal(p["name"], units, p["units"], units.noise_std)
-        return ("noise in training is normal, of the size stated",)
+        return (
+            "noise in training is normal, of the size stated",
+            "calibrate() gives drives a mean of 0, populations a variance of 1, and no more",
+        )
 
     def check_units(self, network: Any, stated: Stated) -> None:
         """Compare what single units are inhibited by, and their noise."""
@@ -101,13 +122,61 @@ def _unit(p: dict[str, Any], own: dict[str, Any], graded: bool) -> dict[str, Any
     return {**p, **own}
 
 
+def _centred(name: str, drawn: Mapping[str, Tensor], n_maps: int) -> Iterator[tuple[str, Tensor]]:
+    """Yield where a read-in starts: the weights of a unit for a map have a mean of 0."""
+    weight = drawn[f"{name}.weight"]
+    parts = [
+        part - part.mean(1, keepdim=True) if part.shape[1] > 1 else part
+        for part in weight.double().chunk(n_maps, 1)
+    ]
+    yield f"{name}.weight", torch.cat(parts, 1)
+    yield f"{name}.bias", torch.zeros(len(weight))
+
+
 def _is_within(key: str) -> bool:
     pre, _, post = key.partition("->")
     return pre == post
 
 
-def swept(network: Any, stated: Stated, image: Tensor) -> Read:
-    """Return rates ``(batch, units)`` by population, and the output."""
+def calibrates(network: Any, stated: Stated) -> None:
+    """Compare a network after ``calibrate()`` with one that is calibrated here, plainly."""
+    found, wanted = (copy.deepcopy(network).double().train() for _ in range(2))
+    image = found.example_input(CALIBRATING)
+    for layer in found.modules():  # an option of build(), also where it is 0
+        if hasattr(layer, "noise_std"):
+            layer.noise_std = 0.1
+    state = torch.random.get_rng_state()
+    found.calibrate(image)
+    if not found.training or not torch.equal(torch.random.get_rng_state(), state):
+        raise Wrong("calibrate()", "leaves another mode, or draws random numbers")
+    into: dict[str, list[Any]] = {p["name"]: [] for p in stated["populations"]}
+    for post, name in stated["read_in"].items():
+        into[post].append(wanted.get_submodule(name))
+    for pre, post, layer in wanted.named_projections():
+        if pre != post:
+            into[post].append(layer)
+    with torch.no_grad():
+        for name, layers in into.items():
+            drives: dict[str, Tensor] = {}
+            swept(wanted, stated, image, drives)
+            drive = drives[name]
+            mean = drive.mean(0)
+            spread = float((drive - mean).square().mean()) ** 0.5
+            for layer in layers:
+                if layer.bias is not None:
+                    layer.bias -= mean
+                for parameter in layer.parameters():
+                    parameter /= spread if spread > 1e-5 * float(drive.abs().max()) else 1.0
+    own = dict(wanted.named_parameters())
+    for name, parameter in found.named_parameters():
+        if not torch.allclose(parameter, own[name], rtol=1e-6, atol=1e-9):
+            raise Wrong("calibrate()", f"sets {name} otherwise than is documented")
+
+
+def swept(
+    network: Any, stated: Stated, image: Tensor, drives: dict[str, Tensor] | None = None
+) -> Read:
+    """Return rates ``(batch, units)`` by population, and the output; note the last drives."""
     layers = {f"{a}->{b}": layer for a, b, layer in network.named_projections()}
     weights = {key: connections(layer) for key, layer in layers.items()}
     features = _features(network.front_end, stated.get("options"), image)
@@ -126,6 +195,8 @@ def swept(network: Any, stated: Stated, image: Tensor) -> Read:
                 if post == name != pre:
                     drive = drive + summed(weights[key], rates[pre], p["units"])
                     drive = drive if layer.bias is None else drive + layer.bias
+            if drives is not None:
+                drives[name] = drive
             units = getattr(network, p["layer"])
             drive = _normalised(drive, p["normalisation"], units)
             activity = drive.clamp(min=0)

@@ -44,7 +44,8 @@ FREE = (
 )
 # What the emitted class has and calls beside its populations.
 OWN = {"self", "features", "drive", "len", "range", "front_end", "image_shape", "steps", "rates"}
-OWN |= {"example_input", "named_projections", "effective_weights", "neurons", "index", *MODULE}
+OWN |= {"calibrate", "example_input", "named_projections", "effective_weights"}
+OWN |= {"neurons", "index", *MODULE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class Bionic:
     Needs the image of `attach-ports`. ``filters``, ``lateral_inhibition`` (strength, 0 to leave it
     out), ``attention`` and ``steps`` (sweeps, where there is feedback) are the defaults of
     the emitted ``build()``; ``steps`` 0 is three sweeps where something acts on the sweep before,
-    else one. ``kernel`` "auto" asks the cost model, for ``batch`` images a step.
+    else one; ``balanced`` scales weights and biases at the start so that no population is silent,
+    or the same for all images. ``kernel`` "auto" asks the cost model, for ``batch`` images a step.
     ``allow_free_signs`` lets weights be free whose sign is known. ``class_name`` names the network;
     by default its recipe does.
     """
@@ -62,7 +64,7 @@ class Bionic:
     name: ClassVar[str] = "bionic"
     carries: ClassVar[Carries] = Carries(
         units=(only(Swept, activation=("relu",), normalisation=("layer", "rms", "none")),),
-        weights=(only(PerConnection, polarity=(0,), trained=(True,), start=("uniform",)),),
+        weights=(only(PerConnection, polarity=(0,), trained=(True,)),),
         timing="by flow",
         ends=("image", "classes"),
         ports=(WHOLE,),
@@ -74,6 +76,8 @@ class Bionic:
     attention: bool = True  #: attention in the front end
     #: sweeps through the populations; 0: three where something acts a sweep later, else one
     steps: int = 0
+    #: start from balanced excitation and inhibition; false: as nn.Linear does, each layer alone
+    balanced: bool = True
     #: how connections are multiplied; auto asks the cost model
     kernel: Literal["auto", "edges", "dense"] = "auto"
     batch: int = 32  #: images a step that the cost model reckons with
@@ -125,7 +129,7 @@ class Bionic:
             recipe,
             "bionic/module.py.jinja",
             neurons=neurons,
-            layers=["EdgeLinear", "ImageFrontEnd", "RateUnits"],
+            layers=["EdgeLinear", "ImageFrontEnd", "RateUnits", "balance", "calibrate", "centre"],
             class_name=self.class_name,
             allow_free_signs=self.allow_free_signs,
             wiring=wiring,
@@ -152,6 +156,7 @@ class Bionic:
             "graded": node.inhibition is not None,
             "has_within": any(q.pre == q.post for q in graph.connectome),
             "steps": net.steps,
+            "balanced": self.balanced,
             "pad": code("    ") if delayed else code(""),
             "units": net.units(delayed),
             **net.ends(),
@@ -176,7 +181,9 @@ class Bionic:
         if node.inhibition:
             strength = node.inhibition.strength
             options |= {"graded_inhibition": True, "inhibition_strength": strength}
-        return options | ({"steps": net.steps} if net.steps else {})
+        if net.steps:
+            options["steps"] = net.steps
+        return options | {"balanced": self.balanced}
 
     def _state(self, net: _Net) -> state.State:
         """Return what the module's state holds."""
@@ -276,6 +283,7 @@ class _Net:
     def units(self, delayed: list[Projection]) -> list[dict[str, Any]]:
         """Return how each population is written."""
         seen = self.seen()
+        read_in = {q.post: code("self.{}", self.layers[q.key]) for q in self.read_in()}
         return [
             {
                 "attr": self.names[p.name],
@@ -284,6 +292,7 @@ class _Net:
                 "inhibition": literal(f"{p.name}:inhibition") if (a := _attenuation(p)) else "",
                 "form": literal(a.form) if a else literal("none"),
                 "drive": self.drive(p.name, seen),
+                "read_in": read_in.get(p.name, code("")),
                 "within": self.within(p.name),
                 "from_before": any(q.pre == p.name for q in delayed),
             }
@@ -341,6 +350,7 @@ class _Net:
             "n_pre": e.n_pre,
             "sign": sign(e),
             "bias": _has_bias(self.graph, q),
+            "start": None if e.start is None else array(f"{e.key}.start"),
             "kernel": literal(kernel),
             "within": q.pre == q.post,
         }
@@ -364,6 +374,10 @@ def _doc(graph: Graph, delayed: list[Projection]) -> str:
         text += ", ``graded_inhibition`` and its ``inhibition_strength``"
     if delayed:
         text += ", and the number of sweeps (``steps``) over which feedback acts"
+    text += (
+        ". ``balanced`` starts at weights that sum to 1 for each neuron where they excite, and to"
+        " 0.75 where they inhibit, and see contrast in the image; else all start as `nn.Linear`"
+    )
     body = textwrap.fill(text + ".", 96, initial_indent="    ", subsequent_indent="    ")
     return f"{first}\n\n{body}"
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from connectome_compiler.certify.balanced import DONE, starts_balanced
 from connectome_compiler.certify.findings import Wrong, finding
 from connectome_compiler.certify.layers import agree, source
 from connectome_compiler.certify.meaning import Case, Meaning, Options, Read, Stated, Values
@@ -27,6 +28,7 @@ from connectome_compiler.certify.structure import key_of
 from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.templates.recurrent.stability_meaning import Array, Dynamics
 
+REST = 0.1  # drive of rectified units without input, where a network starts balanced
 FEW = 512  # neurons; up to so many, all eigenvalues are looked at
 
 
@@ -39,6 +41,7 @@ class Leaky(Meaning):
     knows_neurons = True
     values: ClassVar[Values] = {
         "activation": ("sigmoid", "softplus", "relu", "linear", "tanh"),
+        "balanced": (False, True),
         "batch_first": (True, False),
         "dt_ms": (7.0, 33.0),
         "inputs": (5, 2),
@@ -53,7 +56,7 @@ class Leaky(Meaning):
         "tau_ms": 0.0,
     }
     starts = frozenset({"spectral_radius", "tau_ms"})
-    unscaled: ClassVar[Options] = {"spectral_radius": None}
+    unscaled: ClassVar[Options] = {"balanced": False, "spectral_radius": None}
 
     def read(self, network: Any, stated: Stated, x: Tensor, state: Tensor | None = None) -> Read:
         """Compute step by step, population by population, connection by connection."""
@@ -63,7 +66,14 @@ class Leaky(Meaning):
         """Compare constants of units, and what a network starts with, with what is stated."""
         _dynamics_are_those_stated(network, case.stated["dynamics"])
         _starts(case, network)
-        return ("time constants, and weights that come from data, start where it is stated",)
+        rest = REST if case.stated["dynamics"]["activation"] == "relu" else 0.0
+        starts_balanced(
+            case,
+            lambda pre, post: post,
+            lambda drawn: {k: x + rest for k, x in drawn.items() if k == "units.bias"},
+        )
+        data = "time constants, and weights that come from data, start where it is stated"
+        return (data, DONE)
 
     def check_shaken(self, case: Case, network: Any) -> tuple[str, ...]:
         """Drive, silence and clamp neurons by name, and read them."""
@@ -324,17 +334,20 @@ def _starts(case: Case, network: Any) -> None:
     if bool(((found - wanted).abs() > 1e-7 * (1 + wanted.abs())).any()):  # the last bit
         raise Wrong("units", f"do not start at a time constant of {dynamics['tau_ms']} ms")
     torch.manual_seed(0)
-    plain = case.build(**case.meaning.unscaled)
-    for a, b, layer in plain.named_projections():
+    drawn = case.build(**case.meaning.unscaled)
+    for a, b, layer in drawn.named_projections():
         want = dynamics["starts_sha256"].get(key := key_of(a, b, layer))
         if want is not None and array_digest(layer.weight.detach().numpy()) != want:
             raise Wrong(key, "does not start at the weights of the graph")
-    radius, total = dynamics["spectral_radius"], torch.zeros(network.units.n).double()
+    total = torch.zeros(network.units.n).double()
     for post, _, conductance in _junctions(network, _first(case.stated)):
         total.index_add_(0, post, conductance.detach().double())
     if len(total) and float(total.max()) > 1 + 1e-5:
         problem = f"starts with a neuron of {total.max():.5g} conductance, which is above 1"
         raise Wrong("build()", problem)
+    torch.manual_seed(0)
+    plain = case.build(spectral_radius=None)
+    radius = dynamics["spectral_radius"]
     factor = 1.0
     if radius:
         few = network.units.n <= FEW

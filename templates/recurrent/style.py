@@ -53,11 +53,13 @@ class Recurrent:
     Needs a graph with leaky neurons (`set-dynamics`) and the ports of `attach-ports`. Gap junctions
     add ``g (r_j - r_i)`` to ``tau dr/dt``. ``dt_ms`` is the integration step (exponential Euler,
     shorter with gap junctions so that they cannot make it unstable), ``batch_first`` the layout of
-    sequences; both are options of the emitted ``build()``, too. ``spectral_radius`` above 0 scales
-    the chemical weights at the start, so that what rates are pulled to, ``(W + G) / (1 + g)`` by
-    rows, has that one; ``G`` are the gap junctions, ``g`` their sums. ``kernel`` "auto" asks the
-    cost model, for ``batch`` samples and ``steps`` steps. ``allow_free_signs`` lets weights be free
-    whose sign is known. ``class_name`` names the network; by default its recipe does.
+    sequences; both are options of the emitted ``build()``, too. ``balanced`` scales chemical
+    weights that are drawn so that no neuron is silent at the start; those from synapse counts, and
+    frozen ones, start as they are. ``spectral_radius`` above 0 then scales all of them, so that
+    what rates are pulled to, ``(W + G) / (1 + g)`` by rows, has that one; ``G`` are the gap
+    junctions, ``g`` their sums. ``kernel`` "auto" asks the cost model, for ``batch`` samples and
+    ``steps`` steps. ``allow_free_signs`` lets weights be free whose sign is known. ``class_name``
+    names the network; by default its recipe does.
     """
 
     name: ClassVar[str] = "recurrent"
@@ -74,6 +76,8 @@ class Recurrent:
     batch_first: bool = False
     #: spectral radius at the start, by the size of the chemical weights; 0: as they come
     spectral_radius: float = 0.0
+    #: start from balanced excitation and inhibition; false: as nn.Linear does, each layer alone
+    balanced: bool = True
     #: how connections are multiplied; auto asks the cost model
     kernel: Literal["auto", "edges", "dense"] = "auto"
     batch: int = 16  #: samples that the cost model reckons with
@@ -167,6 +171,7 @@ class Recurrent:
             "dt_ms": self.dt_ms,
             "batch_first": self.batch_first,
             "spectral_radius": self.spectral_radius or None,
+            "balanced": self.balanced and _are_drawn(graph),
             **{name: _index_source(name, a, net.per(name)) for name, a in net.shared().items()},
             "dense": self._dense(graph),
             "populations": [
@@ -221,6 +226,7 @@ class Recurrent:
             "activation": node.activation,
             "tau_ms": node.tau_ms,
             "dt_ms": self.dt_ms,
+            "balanced": self.balanced and _are_drawn(net.graph),
             "spectral_radius": self.spectral_radius or None,
             "batch_first": self.batch_first,
         }
@@ -450,6 +456,12 @@ def _law(q: Projection) -> AllToAll | OneToOne:
     return q.connectivity
 
 
+def _are_drawn(graph: Graph) -> bool:
+    """Whether chemical weights are trained from a start that is drawn."""
+    held = [q.weights for q in graph.connectome if q.kind == "chemical"]
+    return all(w.trained and getattr(w, "start", "") != "weight" for w in held)
+
+
 def _is_linear(q: Projection) -> bool:
     return isinstance(q.connectivity, AllToAll)
 
@@ -500,7 +512,7 @@ def _drawn_together(lowered: Lowered) -> list[str]:
 
 def _layers(lowered: Lowered) -> list[str]:
     """Return the layers of ``nn`` that the module uses."""
-    wanted = {"LeakyRates", "EdgeLinear", "scale_to_radius"}
+    wanted = {"LeakyRates", "EdgeLinear", "scale_to_radius", "balance", "rest"}
     wanted |= {"port_units", "named_currents", "held_rates"}
     if _drawn_together(lowered):
         wanted.add("draw_conductances")
@@ -537,10 +549,11 @@ def _doc(graph: Graph, read_in: Projection, read_out: Projection) -> str:
         " ``outputs`` make each of them a channel, without weights."
     )
     start = (
-        "``tau_ms`` is where time constants start, ``dt_ms`` the step, both in milliseconds;"
-        " ``spectral_radius``, if not None, is that of"
-        f" {'``(W + G) / (1 + g)``' if gaps else '``W``'} at the start: chemical weights are scaled"
-        " to it."
+        "``tau_ms`` is where time constants start, ``dt_ms`` the step, both in milliseconds."
+        " ``balanced`` starts at chemical weights that sum to 1 for each neuron where they excite,"
+        " and to 0.75 where they inhibit, and at biases of 0.1 for relu; ``spectral_radius``, if"
+        f" not None, is that of {'``(W + G) / (1 + g)``' if gaps else '``W``'} then: chemical"
+        " weights are scaled to it."
     )
     if gaps:
         start += " ``G`` are the conductances ``g_j``, and ``g`` the sum of each neuron's."

@@ -29,6 +29,7 @@ STEPS = (1, 2, 3, 8, 41)
 OPTIONS: dict[str, tuple[Any, ...]] = {
     "activation": ("relu", "tanh", "sigmoid", "softplus", "linear"),
     "attention": (True, False),
+    "balanced": (False, True),
     "batch_first": (True, False),
     "channels": (3,),
     "classes": (7,),
@@ -192,6 +193,12 @@ def _by_name(module: ModuleType, network: Any) -> list[Any]:
     return [found, ports(_inputs(ports, "normal", 3, 4))]
 
 
+def _calibrated(network: Any) -> list[Any]:
+    """Return a network's state after calibration, and what training would draw then."""
+    network.calibrate(_inputs(network, "positive", 9))
+    return [*_state(network), network.training, torch.rand(1)]
+
+
 def _network(module: ModuleType) -> Found:
     """Yield what networks that map a batch of inputs are tried with."""
     recurrent = "dynamics" in module.PROVENANCE
@@ -269,6 +276,9 @@ def _network(module: ModuleType) -> Found:
     optimizers: tuple[Any, ...] = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
     for optimizer in optimizers:
         yield f"trained by {optimizer.__name__}", lambda: _trained(fresh(), optimizer), LONG
+    if hasattr(_built(module), "calibrate"):
+        for training in (False, True):
+            yield "calibrated", lambda: _calibrated(fresh().train(training)), LONG
     yield "after reset", lambda: _reset(_built(module)), COARSE * 1e-3
     yield "saved", lambda: _saved(module, fresh()), FINE
     yield "loaded off the mask", lambda: _loaded(module), FINE

@@ -232,6 +232,35 @@ BIONIC_CHAIN: dict[str, Edit] = {
             '        nn.init.constant_(normalisers["layer"].weight, 2.0)\n        normalisers |= {'
         ),
     ),
+    "read-in not centred": ("            centre(self.image_to_l4_exc, filters[1])\n", ""),
+    "maps centred together": (
+        "centre(self.image_to_l4_exc, filters[1])",
+        "centre(self.image_to_l4_exc, 1)",
+    ),
+    "what settles balanced with the rest": ("((post, pre == post), layer)", "(post, layer)"),
+    "biases drawn where balanced": (
+        "                layer.bias.zero_()\n",
+        "                pass\n",
+    ),
+    # Calibration.
+    "calibrated by build()": (
+        '\n    def forward(self, image: Tensor) -> Tensor:\n        """Return the logits',
+        '        self.calibrate(self.example_input(8))\n\n    def forward(self, image: Tensor) -> Tensor:\n        """Return the logits',
+    ),
+    "calibrated by medians": ("bias.sub_(drive.mean(0))", "bias.sub_(drive.median(0).values)"),
+    "calibrated to another variance": (
+        "drive.mean(0)).square().mean().sqrt()",
+        "drive.mean(0)).square().mean().sqrt() * 1.1",
+    ),
+    "calibrated with noise": (
+        "        self.eval()\n        try:\n            calibrate(",
+        "        try:\n            calibrate(",
+    ),
+    "calibrated and left in evaluation": (
+        "            self.train(training)\n",
+        "            pass\n",
+    ),
+    "settling calibrated": ("if pre != post:  # what settles", "if True:  # what settles"),
     # Noise.
     "noise doubled": (NOISE, NOISE.replace("self.noise_std", "2 * self.noise_std")),
     "noise halved": (NOISE, NOISE.replace("self.noise_std", "0.5 * self.noise_std")),
@@ -516,6 +545,9 @@ BIONIC_SUBTRACTIVE: dict[str, Edit] = {
 }
 
 BIONIC_UNITS: dict[str, Edit] = {
+    "inhibition as large as excitation": ("INHIBITION = 0.75", "INHIBITION = 1.0"),
+    "each projection balanced alone": ("((post, pre == post), layer)", "((pre, post), layer)"),
+    "starts unbalanced": ("        if balanced:\n", "        if not balanced:\n"),
     "all weights 0": (FACTOR, FACTOR.replace("new_ones", "new_zeros")),
     "inhibitory weights 0": (ACTS, ACTS + " * (self.sign > 0)"),
     "inhibitory weights weaker": (ACTS, ACTS + " * (1 - 0.1 * (self.sign < 0))"),
@@ -657,6 +689,8 @@ NAMED: dict[str, Edit] = {
 TIED_DRAWN = "self.weight.uniform_(-1, 1).mul_(total.clamp(min=1e-12).rsqrt())"
 RATES_OUT = "return rates.transpose(1, 2).to(given), last.t()"
 RECURRENT_WHOLE: dict[str, Edit] = {
+    "free weights balanced, too": ("layer.sign == 0,\n", "layer.sign > 2,\n"),
+    "gap junctions balanced": ('if p[2].kind == "chemical")', "if True)"),
     "the state of the call before": (
         CALL,
         "state = getattr(self, 'last', None) if state is None and not self.training else state\n        "
@@ -923,6 +957,8 @@ TIES: dict[str, Edit] = {
 
 RECURRENT_PARTS: dict[str, Edit] = {
     **TIES,
+    "a higher rate at rest": ("REST = 0.1", "REST = 0.12"),
+    "shared weights balanced by the sum": (" / n_sharing.clamp(min=1)", ""),
     "one type's biases apart": ('bias_of=arrays["bias_of"],', "bias_of=torch.arange(12) % 2,"),
     "units in another order": ('"inter": rates[..., 4:8],', '"inter": rates[..., 4:8].flip(-1),'),
     "an activation with a ceiling": (
