@@ -432,9 +432,21 @@ def _populations(runs: list[_Run], stated: dict[str, Any]) -> list[PopulationFin
                 int(torch.stack([share.ge(MOSTLY) for share in by_unit]).all(0).sum()),
                 int(always.sum()),
                 int((always & silent).sum()),
+                _mean([(a == 0).all(0).double().mean() for _, a in all_of]),
+                _mean([_signal(a) for _, a in all_of]),
             )
         )
     return found
+
+
+def _signal(activity: Tensor) -> Tensor:
+    """Return what share of the variance of activity ``(samples, units)`` is across samples."""
+    whole = activity.double().var(correction=0)
+    return activity.double().var(0, correction=0).mean() / whole if whole > 0 else whole
+
+
+def _mean(of_starts: list[Tensor]) -> float:
+    return float(torch.stack(of_starts).nan_to_num(0).mean())
 
 
 def _at_line(place: str, shares: list[tuple[Tensor, Tensor]]) -> PopulationFinding:

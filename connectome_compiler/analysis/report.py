@@ -62,6 +62,11 @@ class PopulationFinding:
     ``flat`` is the share of unit-inputs with under 1 % of the steepest slope; ``mostly``
     and ``always`` are how many units are there for 95 % and for all of the inputs, at every start;
     ``dead`` how many of the latter put out 0. Of leaky units it is the activation that counts.
+
+    ``silent`` is the share of units that put out 0 for all inputs of a start, and ``signal`` what
+    of the variance of activity, over units and inputs (and steps), is of single units across
+    inputs: the rest is an offset of each unit, the same for all inputs. Both are means over starts;
+    None where units are known by a place in the source alone.
     """
 
     name: str
@@ -71,6 +76,8 @@ class PopulationFinding:
     mostly: int
     always: int
     dead: int
+    silent: float | None = None
+    signal: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +167,15 @@ class Report:
                 ],
                 "<>",
             )
+        known = [p for p in self.populations if p.silent is not None and p.signal is not None]
+        if known:
+            lines += [
+                "",
+                "activity: silent units, and the part that depends on the input; mean of starts",
+            ]
+            rows = [("population", "silent", "of the input")]
+            rows += [(p.name, f"{p.silent:.1%}", f"{p.signal:.1%}") for p in known]
+            lines += table(rows, "<>")
         if self.projections:
             lines += ["", "connections onto units in their flat part"]
             lines += table(

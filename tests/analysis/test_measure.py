@@ -233,6 +233,29 @@ def test_saturation_of_leaky_units_is_that_of_their_activation(tmp_path: Path) -
     assert found.flat >= 0.5
 
 
+def test_silent_units_and_what_depends_on_the_input(tmp_path: Path) -> None:
+    graph = driven(worm(12), dynamics={"activation": "relu", "bias_per": "neuron"})
+    Recurrent().emit(graph, "toy").write(tmp_path / "net.py")
+    net = load_module(tmp_path / "net.py").build()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.mul_(0)
+        net.units.bias[:3], net.units.bias[3:6] = -1.0, 1.0  # three are silent, three all alike
+    report = analyse(net, **SMALL)
+    (found,) = report.populations
+    assert found.silent == pytest.approx(9 / 12)
+    assert found.signal == 0
+    assert "activity: silent units" in str(report)
+    with torch.no_grad():
+        net.units.bias.zero_()
+        for parameter in net.parameters():
+            parameter.add_(0.5)
+    (found,) = analyse(net, **SMALL).populations
+    assert found.silent == 0
+    assert found.signal is not None
+    assert 0.05 < found.signal < 1
+
+
 # --- the command, and bad input -------------------------------------------------------------------
 
 
