@@ -8,7 +8,7 @@ before.
 from collections.abc import Hashable, Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from connectome_compiler.nn.edge_linear import EdgeLinear
 from connectome_compiler.nn.leaky_rates import LeakyRates
@@ -63,16 +63,16 @@ def rest(units: LeakyRates) -> None:
 
 
 @torch.no_grad()
-def centre(read_in: nn.Linear, n_maps: int) -> None:
-    """Let the weights of each unit for each map sum to 0: it sees contrast, not brightness.
+def centre(weight: Tensor, bias: Tensor, n_maps: int) -> None:
+    """Let the weights ``(n, features)`` for each map sum to 0: contrast is seen, not brightness.
 
-    Features are ``n_maps`` maps, one after the other; those of a single place stay as they are.
-    Biases are set to 0.
+    Features are ``n_maps`` maps, one after the other; those of a single place stay as they are. The
+    bias is set to 0.
     """
-    of_maps = read_in.weight.view(read_in.out_features, n_maps, -1)
+    of_maps = weight.view(len(weight), n_maps, -1)
     if of_maps.shape[-1] > 1:
         of_maps.sub_(of_maps.mean(-1, keepdim=True))
-    read_in.bias.zero_()
+    bias.zero_()
 
 
 def _post(layer: EdgeLinear) -> Tensor:

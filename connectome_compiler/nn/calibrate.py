@@ -30,7 +30,8 @@ def calibrate(
         spread = (drive - drive.mean(0)).square().mean().sqrt()
         varies = spread > LEAST * drive.abs().max()
         for layer in layers:
-            if isinstance(bias := layer.bias, Tensor):
-                bias.sub_(drive.mean(0))
-            for parameter in layer.parameters():
+            held = [x for x in (layer.bias, layer.weight) if isinstance(x, Tensor)]
+            if len(held) == 2:
+                held[0].sub_(drive.mean(0))
+            for parameter in held:
                 parameter.div_(torch.where(varies, spread, 1.0))

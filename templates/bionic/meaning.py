@@ -24,7 +24,7 @@ class Swept(Meaning):
     """Populations of rates, through which an image passes in a few sweeps."""
 
     refuses_sizes = False  # images have the size that their features have
-    keys = Meaning.keys | {"sweeps"}
+    keys = Meaning.keys | {"seen", "sweeps"}
     knows_neurons = True
     values: ClassVar[Values] = {
         "attention": (True, False),
@@ -87,6 +87,10 @@ class Swept(Meaning):
                 raise Wrong(p["name"], "its neurons are inhibited otherwise than in the graph")
             if units.noise_std != p["noise_std"]:
                 raise Wrong(p["name"], f"noise_std is {units.noise_std}, not {p['noise_std']}")
+        for post, digest in stated["seen"].get("places_sha256", {}).items():
+            places = network.get_submodule(stated["read_in"][post]).places
+            if array_digest(places.float().numpy()) != digest:
+                raise Wrong(f"image->{post}", "sees windows at other places than the graph's")
 
     def quiet(self, network: Any) -> None:
         """Put out the noise of all units."""
@@ -124,13 +128,14 @@ def _unit(p: dict[str, Any], own: dict[str, Any], graded: bool) -> dict[str, Any
 
 def _centred(name: str, drawn: Mapping[str, Tensor], n_maps: int) -> Iterator[tuple[str, Tensor]]:
     """Yield where a read-in starts: the weights of a unit for a map have a mean of 0."""
-    weight = drawn[f"{name}.weight"]
+    key = f"{name}.inward" if f"{name}.inward" in drawn else f"{name}.weight"
+    weight = drawn[key].flatten(1)
     parts = [
         part - part.mean(1, keepdim=True) if part.shape[1] > 1 else part
         for part in weight.double().chunk(n_maps, 1)
     ]
-    yield f"{name}.weight", torch.cat(parts, 1)
-    yield f"{name}.bias", torch.zeros(len(weight))
+    yield key, torch.cat(parts, 1).view(drawn[key].shape)
+    yield f"{name}.bias", torch.zeros_like(drawn[f"{name}.bias"])
 
 
 def _is_within(key: str) -> bool:
@@ -165,7 +170,7 @@ def calibrates(network: Any, stated: Stated) -> None:
             for layer in layers:
                 if layer.bias is not None:
                     layer.bias -= mean
-                for parameter in layer.parameters():
+                for parameter in (layer.weight, *([] if layer.bias is None else [layer.bias])):
                     parameter /= spread if spread > 1e-5 * float(drive.abs().max()) else 1.0
     own = dict(wanted.named_parameters())
     for name, parameter in found.named_parameters():
@@ -181,7 +186,8 @@ def swept(
     weights = {key: connections(layer) for key, layer in layers.items()}
     features = _features(network.front_end, stated.get("options"), image)
     seen = {
-        post: linear(getattr(network, name), features) for post, name in stated["read_in"].items()
+        post: _drive(network, name, features, stated["seen"])
+        for post, name in stated["read_in"].items()
     }
     rates = {
         p["name"]: features.new_zeros(len(features), p["units"]) for p in stated["populations"]
@@ -209,6 +215,25 @@ def swept(
     )
     assert isinstance(output, Tensor)
     return Read(rates, output)
+
+
+def _drive(network: Any, name: str, features: Tensor, seen: dict[str, Any]) -> Tensor:
+    """Return what a read-in makes of features, unit by unit where each sees its own window."""
+    layer = getattr(network, name)
+    if seen["by"] == "dense":
+        return linear(layer, features)
+    if seen["by"] == "low-rank":
+        product: Tensor = features @ (layer.weight @ layer.inward).t() + layer.bias
+        return product
+    size = [length // 4 for length in network.image_shape[1:]]
+    maps = features.unflatten(1, (-1, *size))
+    side = [min(seen["window"], length) for length in size]
+    drives = []
+    for place, weight, bias in zip(layer.places, layer.weight, layer.bias, strict=True):
+        corner = [round(float(p) * (n - k)) for p, n, k in zip(place, size, side, strict=True)]
+        rows, columns = (slice(a, a + k) for a, k in zip(corner, side, strict=True))
+        drives.append((maps[:, :, rows, columns] * weight).sum((1, 2, 3)) + bias)
+    return torch.stack(drives, 1)
 
 
 def _features(front_end: Any, options: dict[str, Any] | None, image: Tensor) -> Tensor:

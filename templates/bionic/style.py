@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from connectome_compiler.emit import state
 from connectome_compiler.emit.arrays import Arrays, edge_arrays
@@ -20,6 +22,7 @@ from connectome_compiler.emit.names import MODULE, identifiers
 from connectome_compiler.emit.neurons import Neurons
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
+from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph, Population, Projection
 from connectome_compiler.ir.nodes import Attenuation, Swept
 from connectome_compiler.ir.provenance import standing
@@ -42,6 +45,8 @@ FREE = (
     " Front end, read-in (image -> column) and read-out (column -> classes) do not: no connectome"
     " says how an image enters a column, or what it means."
 )
+LAYERS = ("EdgeLinear", "ImageFrontEnd", "RateUnits", "balance", "calibrate", "centre")
+READ_INS = {"dense": (), "local": ("LocalReadIn",), "low-rank": ("LowRankReadIn",)}
 # What the emitted class has and calls beside its populations.
 OWN = {"self", "features", "drive", "len", "range", "front_end", "image_shape", "steps", "rates"}
 OWN |= {"calibrate", "example_input", "named_projections", "effective_weights"}
@@ -55,10 +60,12 @@ class Bionic:
     Needs the image of `attach-ports`. ``filters``, ``lateral_inhibition`` (strength, 0 to leave it
     out), ``attention`` and ``steps`` (sweeps, where there is feedback) are the defaults of
     the emitted ``build()``; ``steps`` 0 is three sweeps where something acts on the sweep before,
-    else one; ``balanced`` scales weights and biases at the start so that no population is silent,
-    or the same for all images. ``kernel`` "auto" asks the cost model, for ``batch`` images a step.
-    ``allow_free_signs`` lets weights be free whose sign is known. ``class_name`` names the network;
-    by default its recipe does.
+    else one. ``read_in`` "local" gives each neuron a window of every feature map, of
+    ``read_in_window`` places a side, where the neuron is in the column (x across, z down);
+    "low-rank" lets all see the image through ``read_in_rank`` channels. ``balanced`` scales weights
+    at the start so that no population is silent, or the same for all images. ``kernel`` "auto" asks
+    the cost model, for ``batch`` images a step. ``allow_free_signs`` lets weights be free whose
+    sign is known. ``class_name`` names the network; by default its recipe does.
     """
 
     name: ClassVar[str] = "bionic"
@@ -76,6 +83,10 @@ class Bionic:
     attention: bool = True  #: attention in the front end
     #: sweeps through the populations; 0: three where something acts a sweep later, else one
     steps: int = 0
+    #: weights of the image: dense; local (a window at each neuron's place); or of low-rank
+    read_in: Literal["dense", "local", "low-rank"] = "dense"
+    read_in_window: int = 3  #: side of a window of the feature maps (local)
+    read_in_rank: int = 8  #: channels through which the image is seen (low-rank)
     #: start from balanced excitation and inhibition; false: as nn.Linear does, each layer alone
     balanced: bool = True
     #: how connections are multiplied; auto asks the cost model
@@ -85,7 +96,8 @@ class Bionic:
     class_name: str = ""  #: name of the network's class; empty: by the recipe
 
     def __post_init__(self) -> None:
-        for field, least in (("steps", 0), ("batch", 1)):
+        sizes = ("batch", "read_in_window", "read_in_rank")
+        for field, least in (("steps", 0), *((size, 1) for size in sizes)):
             if getattr(self, field) < least:
                 raise CompileError(f"template.{field}", f"{getattr(self, field)} is under {least}")
         if min(self.filters) < 1:
@@ -109,7 +121,8 @@ class Bionic:
         lowered = lower(graph)
         names = identifiers((p.name for p in graph.populations), OWN)
         layers = between(graph, names, [*OWN, *names.values()])
-        net = _Net(lowered, image, node, sweeps if delayed else 0, names, layers)
+        net = _Net(lowered, image, node, sweeps if delayed else 0, names, layers, self)
+        places = net.places() if self.read_in == "local" else {}
         kernels = {key: self._kernel(e) for key, e in lowered.edges.items()}
         neurons = Neurons.of(graph)
         wiring = Wiring(
@@ -120,6 +133,7 @@ class Bionic:
             more={
                 "sweeps": sweeps,
                 "options": self._options(net),
+                "seen": net.seen_by(places),
                 "state": self._state(net),
                 "neurons": neurons.stated(),
             },
@@ -129,12 +143,12 @@ class Bionic:
             recipe,
             "bionic/module.py.jinja",
             neurons=neurons,
-            layers=["EdgeLinear", "ImageFrontEnd", "RateUnits", "balance", "calibrate", "centre"],
+            layers=[*LAYERS, *READ_INS[self.read_in]],
             class_name=self.class_name,
             allow_free_signs=self.allow_free_signs,
             wiring=wiring,
             paragraphs=[STYLE, FREE, self._cost(graph, kernels)],
-            arrays=_arrays(lowered),
+            arrays=_arrays(lowered) | {f"{name}:place": at for name, at in places.items()},
             context=self._context(net, delayed, kernels),
         )
 
@@ -201,7 +215,7 @@ class Bionic:
         for q in graph.projections:
             n_post, n_pre = graph.shape(q)
             if q.pre == "image":
-                found |= state.linear(layers[q.key], n_post, features)
+                found |= self._read_in(layers[q.key], n_post, features, (height // 4, width // 4))
             elif q in read_out:
                 one = q is read_out[0]
                 found |= state.linear(layers[q.key], n_post, n_pre, bias=one)
@@ -215,6 +229,38 @@ class Bionic:
             bias = q.pre != q.post and _has_bias(graph, q)
             found |= state.edges(e, layers[key], bias=bias)
         return found
+
+    def _read_in(self, name: str, n: int, n_features: int, size: tuple[int, int]) -> state.State:
+        """State a read-in of ``n`` units from maps of a ``size``."""
+        if self.read_in == "local":
+            shape = [self.filters[1], *(min(self.read_in_window, length) for length in size)]
+            seen = math.prod(shape)
+            weight = {f"{name}.weight": state.drawn([n, *shape], seen)}
+            return weight | {f"{name}.bias": state.drawn([n], seen)}
+        if self.read_in == "low-rank":
+            rank = self.read_in_rank
+            inward = {f"{name}.inward": state.drawn([rank, n_features], n_features)}
+            return inward | state.linear(name, n, rank)
+        return state.linear(name, n, n_features)
+
+    @staticmethod
+    def told(stated: dict[str, Any]) -> dict[str, str]:
+        """Return through what the image is seen, where that is not all to all."""
+        seen = stated["seen"]
+        if seen["by"] == "dense":
+            return {}
+        shapes = [
+            held["shape"]
+            for key, held in stated["state"].items()
+            if key.rpartition(".")[0] in stated["read_in"].values()
+        ]
+        n = sum(math.prod(shape) for shape in shapes)
+        if seen["by"] == "local":
+            how = f"windows of {seen['window']} x {seen['window']} places of the feature maps"
+        else:
+            how = f"{seen['rank']} channels"
+        into = ", ".join(stated["read_in"])
+        return {"read-in": f"{how} into {into}: {n:,} numbers, in place of all to all"}
 
     def _sweeps(self, delayed: list[Projection]) -> int:
         """Return how often the populations are gone through for one image."""
@@ -260,6 +306,7 @@ class _Net:
     steps: int  # sweeps, 0 where there is one
     names: dict[str, Source]  # of populations
     layers: dict[str, Source]  # attribute of each projection, by key
+    style: Bionic
 
     @property
     def graph(self) -> Graph:
@@ -273,6 +320,51 @@ class _Net:
     def read_out(self) -> list[Projection]:
         """Return what is read."""
         return [q for q in self.graph.projections if q.post == "classes"]
+
+    def places(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return the place of each driven unit in the column, from 0 to 1: down and across."""
+        found = {}
+        for q in self.read_in():
+            p = self.graph.population(q.post)
+            at = [p.column(axis).to_numpy(zero_copy_only=False) for axis in ("z_um", "x_um")]
+            found[q.post] = np.stack(at, 1).astype(np.float64)
+        every = np.concatenate(list(found.values()))
+        if np.isnan(every).any():
+            problem = f"{int(np.isnan(every).any(1).sum()):,} driven neurons have no x_um and z_um"
+            hint = "read_in=dense, or read_in=low-rank"
+            raise CompileError("template.read_in", f"is local, but {problem}", hint)
+        low, span = every.min(0), np.ptp(every, 0)
+        span[span == 0] = 1.0
+        return {name: ((at - low) / span).astype(np.float32) for name, at in found.items()}
+
+    def seen_by(self, places: Mapping[str, Any]) -> dict[str, Any]:
+        """Return how a read-in is made, as it is stated."""
+        style = self.style
+        if style.read_in == "local":
+            digests = {name: array_digest(at) for name, at in places.items()}
+            return {"by": "local", "window": style.read_in_window, "places_sha256": digests}
+        if style.read_in == "low-rank":
+            return {"by": "low-rank", "rank": style.read_in_rank}
+        return {"by": "dense"}
+
+    def reads(self, q: Projection) -> dict[str, Any]:
+        """Return how the read-in of a population is made, and what of it sees the features."""
+        n = self.graph.population(q.post).n_units
+        style = self.style
+        if style.read_in == "local":
+            places = array(f"{q.post}:place")
+            made = code(
+                "LocalReadIn(filters[1], (size[0] // 4, size[1] // 4), {}, {})",
+                places,
+                style.read_in_window,
+            )
+            return {"made": made, "sees": code("weight"), "inward": ""}
+        if style.read_in == "low-rank":
+            made = code("LowRankReadIn(self.front_end.n_features, {}, {})", n, style.read_in_rank)
+            inward = literal(f"{q.key}.inward")
+            return {"made": made, "sees": code("inward"), "inward": inward}
+        made = code("nn.Linear(self.front_end.n_features, {})", n)
+        return {"made": made, "sees": code("weight"), "inward": ""}
 
     def seen(self) -> dict[str, Source]:
         """Return the variable of what each population sees of the image."""
@@ -322,8 +414,8 @@ class _Net:
                 {
                     "attr": self.layers[q.key],
                     "seen": seen[q.post],
-                    "n": n[q.post],
                     "key": literal(q.key),
+                    **self.reads(q),
                 }
                 for q in self.read_in()
             ],

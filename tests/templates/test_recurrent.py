@@ -980,7 +980,7 @@ def test_a_matrix_of_too_many_neurons_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "step",
-    [SetWeights(share="type-pair"), SetWeights(trained=False), SetWeights(start="weight")],
+    [SetWeights(share="type-pair"), SetWeights(trained=False), SetWeights(start="low-rank")],
 )
 def test_the_other_style_does_not_forget_in_silence(step: Any) -> None:
     with pytest.raises(CompileError, match="has weights held as") as found:
