@@ -435,8 +435,8 @@ class ToyColumn(nn.Module):
             else None
         )
         if balanced:
-            centre(self.image_to_l4_inh, filters[1])
-            centre(self.image_to_l4_exc, filters[1])
+            centre(self.image_to_l4_inh.weight, self.image_to_l4_inh.bias, filters[1])
+            centre(self.image_to_l4_exc.weight, self.image_to_l4_exc.bias, filters[1])
             # What settles within a population is a drive of its own.
             balance(((post, pre == post), layer) for pre, post, layer in self.named_projections())
 
@@ -642,9 +642,10 @@ def calibrate(
         spread = (drive - drive.mean(0)).square().mean().sqrt()
         varies = spread > LEAST * drive.abs().max()
         for layer in layers:
-            if isinstance(bias := layer.bias, Tensor):
-                bias.sub_(drive.mean(0))
-            for parameter in layer.parameters():
+            held = [x for x in (layer.bias, layer.weight) if isinstance(x, Tensor)]
+            if len(held) == 2:
+                held[0].sub_(drive.mean(0))
+            for parameter in held:
                 parameter.div_(torch.where(varies, spread, 1.0))
 
 
@@ -1020,16 +1021,16 @@ def balance(layers: Iterable[tuple[Hashable, EdgeLinear]]) -> None:
 
 
 @torch.no_grad()
-def centre(read_in: nn.Linear, n_maps: int) -> None:
-    """Let the weights of each unit for each map sum to 0: it sees contrast, not brightness.
+def centre(weight: Tensor, bias: Tensor, n_maps: int) -> None:
+    """Let the weights ``(n, features)`` for each map sum to 0: contrast is seen, not brightness.
 
-    Features are ``n_maps`` maps, one after the other; those of a single place stay as they are.
-    Biases are set to 0.
+    Features are ``n_maps`` maps, one after the other; those of a single place stay as they are. The
+    bias is set to 0.
     """
-    of_maps = read_in.weight.view(read_in.out_features, n_maps, -1)
+    of_maps = weight.view(len(weight), n_maps, -1)
     if of_maps.shape[-1] > 1:
         of_maps.sub_(of_maps.mean(-1, keepdim=True))
-    read_in.bias.zero_()
+    bias.zero_()
 
 
 LEAST = 1e-5  # of the largest drive: what varies less does so by rounding
@@ -1101,7 +1102,7 @@ def start_as_sizes(weight: Tensor, sign: Tensor) -> None:
     weight.copy_(torch.where(sign == 0, weight, weight.abs()))
 
 
-OP_LIBRARY = "connectome_compiler_7a16c9307928"  # the torch.library namespace of the operators
+OP_LIBRARY = "connectome_compiler_1403b427e0b2"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
@@ -1512,7 +1513,8 @@ PROVENANCE: dict[str, Any] = {
          "notes": ["4 of 16 neurons are driven: L4.inh, L4.exc",
                    "3 of 16 neurons are read: L6.exc"]}],
     "template": "bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, "
-                'balanced=true, kernel="auto", batch=32, allow_free_signs=false, class_name="")',
+                'read_in="dense", read_in_window=3, read_in_rank=8, balanced=true, kernel="auto", '
+                'batch=32, allow_free_signs=false, class_name="")',
     "populations": {"columns": ["name", "units", "layer"],
         "each": {"axons_read": None, "normalisation": "rms", "noise_std": 0.0,
                  "inhibition": "none"},
@@ -1610,6 +1612,7 @@ PROVENANCE: dict[str, Any] = {
     "options": {"channels": 1, "image_size": 8, "classes": 3, "filters": [8, 16],
         "lateral_inhibition": 0.1, "attention": True, "normalisation": "rms", "noise_std": 0.0,
         "within": True, "steps": 3, "balanced": True},
+    "seen": {"by": "dense"},
     "state": {"columns": ["shape"], "each": {},
         "rows": {"front_end.conv1.weight": [[8, 1, 3, 3], {"start": "uniform", "fan_in": 9}],
             "front_end.conv1.bias": [[8], {"start": "uniform", "fan_in": 9}],
@@ -1793,7 +1796,7 @@ PROVENANCE: dict[str, Any] = {
     "graph_sha256": "b52c47f91ac3d8b5db8366e90c2448f8a48f1a8aa21d8c66d129d6101f704a79",
     "header_sha256": "e594d65d3d05e095676695b2abf5dcd0e242764498aeb75f97197169fca923f1",
     "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "24a0a8c1dcdf497475e6c2103541425ba871a777eadc90e1288b0fa5efec1346",
+    "sha256": "f6f28b600e2eca52ef6552d86be92d5448890712f2ba557ab2857249124be09e",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------
