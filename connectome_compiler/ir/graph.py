@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from connectome_compiler.passes.runner import Pass
+    from connectome_compiler.questions.influence import Influence
+    from connectome_compiler.questions.motifs import Motifs
+    from connectome_compiler.questions.neuron import Neuron
+    from connectome_compiler.questions.paths import By, Paths
+    from connectome_compiler.questions.wiring import Term
 
 Kind = Literal["chemical", "electrical"]
 
@@ -377,6 +382,72 @@ class Graph:
         from connectome_compiler.ir.interop import to_networkx
 
         return to_networkx(self, level)
+
+    def neuron(self, name: str | int) -> Neuron:
+        """Return the neuron with this id, and its partners; raise `UnknownNameError` if none has.
+
+        A neuron of a population without ids is called by its place: ``"L4.exc[12]"``.
+        """
+        from connectome_compiler.questions.neuron import neuron
+
+        return neuron(self, name)
+
+    def select(self, which: Term) -> Graph:
+        """Return the graph of some neurons, and the connections among them.
+
+        ``which`` is an expression of the pass `select-neurons` (``'region == "V1" and x_um <
+        500'``), an id, a cell type, the name of a population, or several of these. The step is
+        recorded in the provenance. Raises `CompileError` if there are no such neurons.
+        """
+        from connectome_compiler.questions.select import select
+
+        return select(self, which)
+
+    def paths(
+        self,
+        sources: Term,
+        targets: Term,
+        max_steps: int = 3,
+        *,
+        by: By = "product",
+        strongest: int = 10,
+    ) -> Paths:
+        """Return how many paths of chemical connections lead from ``sources`` to ``targets``.
+
+        Both are as in `select`. Paths have at most ``max_steps`` connections; they are counted by
+        length, and the ``strongest`` are listed: by the "product" of the share that each connection
+        has of its target's input, or by the "min", the least weight on the way.
+        """
+        from connectome_compiler.questions.paths import paths
+
+        return paths(self, sources, targets, max_steps, by, strongest)
+
+    def influence(self, seed: Term, *, signed: bool = True) -> Influence:
+        """Return the steady state that constant drive of ``seed``, as in `select`, leads to.
+
+        The model is linear, ``tau dr/dt = -r + W r + s``, with weights W scaled to a largest real
+        eigenvalue of 0.99; without signs all of them are positive.
+        """
+        from connectome_compiler.questions.influence import influence
+
+        return influence(self, seed, signed)
+
+    def motifs(
+        self,
+        nulls: int = 20,
+        *,
+        model: str = "degrees",
+        seed: int = 0,
+        say: Callable[[str], None] = lambda words: None,
+    ) -> Motifs:
+        """Return how often neurons are joined in each way, in pairs and in threes.
+
+        That is compared with as many random connectomes of the ``model`` of the pass `null-model`,
+        which begin with ``seed``. ``say`` hears of progress.
+        """
+        from connectome_compiler.questions.motifs import motifs
+
+        return motifs(self, nulls, model, seed, say)
 
     def __repr__(self) -> str:
         from connectome_compiler.ir.printing import as_text

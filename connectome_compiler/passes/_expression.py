@@ -109,10 +109,15 @@ def strangers_in(graph: Graph, expression: str) -> list[str]:
 def _tables(graph: Graph) -> Iterator[tuple[Population, pa.Table]]:
     """Yield the neuron tables, with the name of the population as an additional column."""
     for p in graph.biological:
-        if (table := p.neurons) is not None:
-            if POPULATION not in table.column_names:
-                table = table.append_column(POPULATION, pa.repeat(p.name, table.num_rows))
-            yield p, table
+        if p.neurons is not None:
+            yield p, with_population(p.name, p.neurons)
+
+
+def with_population(name: str, table: pa.Table) -> pa.Table:
+    """Return a neuron table with the name of its population as an additional column."""
+    if POPULATION in table.column_names:
+        return table
+    return table.append_column(POPULATION, pa.repeat(name, table.num_rows))
 
 
 def _is_word(node: ast.AST) -> TypeGuard[ast.Constant]:

@@ -1,0 +1,1 @@
+"""Questions that people ask of a connectome, each answered in one call; see `Graph`."""

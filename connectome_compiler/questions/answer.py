@@ -1,0 +1,122 @@
+"""What a question is answered with: a headline, tables, and notes on how to read them."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from connectome_compiler.errors import UnknownNameError
+from connectome_compiler.text import cut, printable, table, wrapped
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MOST_ROWS = 16  # of each table, as text
+MOST_LETTERS = 60  # of each cell
+CALLED = ("neuron", "partner", "pre", "post")  # columns of ids, which have no commas
+MARKS = {1: "+", -1: "-", 0: "?"}  # of signs
+
+
+class Answer(ABC):
+    """An answer: prints as text, and gives its tables to pandas, JSON and pictures.
+
+    A column ``sign`` is +1, -1, or 0 where it is not known.
+    """
+
+    __slots__ = ()
+
+    @property
+    @abstractmethod
+    def headline(self) -> str:
+        """The answer in a line."""
+
+    @property
+    @abstractmethod
+    def tables(self) -> Mapping[str, pa.Table]:
+        """All tables, by what their rows are; the main one first."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What has to be known to read the numbers."""
+        return ()
+
+    def to_pandas(self, name: str = "") -> pd.DataFrame:
+        """Return the table of this name, by default the main one; integers are nullable types."""
+        from connectome_compiler.ir.interop import PANDAS_TYPES
+
+        frame: pd.DataFrame = self.table(name).to_pandas(types_mapper=PANDAS_TYPES.get)
+        return frame
+
+    def table(self, name: str = "") -> pa.Table:
+        """Return the table of this name, by default the main one, as Arrow."""
+        tables = self.tables
+        if not name:
+            return next(iter(tables.values()))
+        if name not in tables:
+            raise UnknownNameError.among("table", name, tables)
+        return tables[name]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON: each table as a list of records."""
+        tables = {name: t.to_pylist() for name, t in self.tables.items()}
+        return {"answer": self.headline, **tables, "notes": list(self.notes)}
+
+    def __str__(self) -> str:
+        lines = wrapped(self.headline)
+        for name, rows in self.tables.items():
+            if rows.num_rows:
+                lines += ["", name, *_lines(rows)]
+        for note in self.notes:
+            lines += ["", *wrapped(note)]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _lines(rows: pa.Table) -> list[str]:
+    shown = rows.slice(0, MOST_ROWS)
+    names = rows.column_names
+    cells = [
+        [_cell(name, value) for value in column.to_pylist()]
+        for name, column in zip(names, shown.columns, strict=True)
+    ]
+    align = "".join(
+        "<" if name == "sign" or not _is_number(kind) else ">"
+        for name, kind in zip(names, rows.schema.types, strict=True)
+    )
+    lines = table([tuple(n.replace("_", " ") for n in names), *zip(*cells, strict=True)], align)
+    more = rows.num_rows - MOST_ROWS
+    return [*lines, f"  ... and {more:,} more"] if more > 0 else lines
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    if name == "sign":
+        return MARKS[value]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name == "share":
+        return f"{value:.1%}"
+    if isinstance(value, int):
+        return str(value) if name in CALLED else f"{value:,}"
+    if isinstance(value, float):
+        return _number(value)
+    return cut(printable(str(value)), MOST_LETTERS)
+
+
+def _number(value: float) -> str:
+    if not math.isfinite(value):
+        return str(value)
+    if value == int(value) and abs(value) < 1e15:
+        return f"{value:,.0f}"
+    return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.1f}"
