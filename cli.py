@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TextIO, TypeVar
 
 import click
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from connectome_compiler.ir.graph import Graph
     from connectome_compiler.passes.runner import Ran
+    from connectome_compiler.questions.answer import Answer
 
 T = TypeVar("T")
 UNPRINTED = "connectome_compiler.unprinted"  # what kept a result from being printed
@@ -117,6 +118,7 @@ def main() -> None:
     \b
     ccompile build microns-v1 --out model.py    a mouse V1 column, as a module
     ccompile inspect model.py                   what it contains, and where it comes from
+    ccompile ask celegans neuron AVAL           questions of a connectome
     ccompile list                               everything else that is installed
     """  # noqa: D301  \b keeps click from joining the lines
 
@@ -358,6 +360,207 @@ def inspect(target: str, settings: tuple[str, ...], passes: tuple[str, ...]) -> 
     from connectome_compiler.views import report
 
     _print(_with_status(f"reading {target}", lambda: report.of_target(target, settings, passes)))
+
+
+@main.group()
+@click.argument("target", type=RecipeName())
+@click.pass_context
+def ask(ctx: click.Context, target: str) -> None:
+    """Ask a question of TARGET: a recipe, a saved graph, or a built module.
+
+    \b
+    ccompile ask celegans-cook2019 neuron AVAL
+    ccompile ask celegans-cook2019 paths ASHL 'role == "motor"' --max-steps 3
+    ccompile ask celegans-cook2019 influence AVA --set min_synapses=3
+
+    Neurons are named by their id, a cell type, a population, or an expression as above. Of a module
+    it is the graph beside it (build --save-after), or what its recipe gives.
+    """  # noqa: D301
+    ctx.obj = target
+
+
+def question(command: Callable[..., None]) -> Any:
+    """Make a question of ``target`` of a function, with the options that all of them have."""
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, all rows.")
+    as_csv = click.option("--csv", "as_csv", is_flag=True, help="Print the first table as CSV.")
+    for option in (as_csv, as_json, PASS, SETTING):
+        command = option(command)
+    return ask.command()(click.pass_obj(command))
+
+
+@question
+@click.argument("name")
+def neuron(target: str, name: str, **how: Any) -> None:
+    """Show the partners of the neuron NAME, by synapses, with types and signs."""
+    _answer(target, lambda graph: graph.neuron(name), **how)
+
+
+@question
+@click.argument("sources")
+@click.argument("targets")
+@click.option("--max-steps", default=3, show_default=True, help="Connections of a path, at most.")
+@click.option(
+    "--by",
+    type=click.Choice(["product", "min"]),
+    default="product",
+    show_default=True,
+    help="Strength: the product of shares of input, or the least weight.",
+)
+@click.option("--strongest", default=10, show_default=True, help="How many paths to list.")
+def paths(
+    target: str,
+    sources: str,
+    targets: str,
+    max_steps: int,
+    by: Literal["product", "min"],
+    strongest: int,
+    **how: Any,
+) -> None:
+    """Count the paths from SOURCES to TARGETS, and list the strongest."""
+    _answer(
+        target,
+        lambda graph: graph.paths(sources, targets, max_steps, by=by, strongest=strongest),
+        **how,
+    )
+
+
+@question
+@click.argument("seeds", nargs=-1, required=True)
+@click.option("--unsigned", is_flag=True, help="Count all connections as excitatory.")
+def influence(target: str, seeds: tuple[str, ...], unsigned: bool, **how: Any) -> None:
+    """List the neurons that constant activity of SEEDS would act on most."""
+    _answer(target, lambda graph: graph.influence(seeds, signed=not unsigned), **how)
+
+
+@question
+@click.option("--nulls", default=20, show_default=True, help="Random connectomes; 0 for none.")
+@click.option(
+    "--model", default="degrees", show_default=True, help="Null model (ccompile list null-model)."
+)
+@click.option("--seed", default=0, show_default=True, help="Seed of the first.")
+def motifs(target: str, nulls: int, model: str, seed: int, **how: Any) -> None:
+    """Count reciprocal pairs and the ways in which three neurons are joined."""
+    _answer(target, lambda graph: graph.motifs(nulls, model=model, seed=seed, say=_say), **how)
+
+
+@ask.command()
+@click.argument("which", nargs=-1, required=True)
+@click.option("--out", type=Place(), help="Folder to save the smaller graph in.")
+@SETTING
+@PASS
+@click.pass_obj
+def select(
+    target: str,
+    which: tuple[str, ...],
+    out: Path | None,
+    settings: tuple[str, ...],
+    passes: tuple[str, ...],
+) -> None:
+    """Summarise the graph of the neurons WHICH, and the connections among them."""
+    from connectome_compiler.views import report
+
+    smaller = _graph(target, settings, passes).select(which)
+    if out is not None:
+        smaller.save(out)
+    _print(report.of_graph(smaller) + (f"\n\nsaved       {out}" if out else ""))
+
+
+@main.command()
+@click.argument("module", type=Place())
+@click.argument("projection")
+@click.argument("post")
+@click.argument("pre")
+@click.option("--graph", type=Place(), help="The graph that MODULE was built from.")
+@click.option("--ids", is_flag=True, help="POST and PRE are ids of neurons, also where numbers.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def explain(
+    module: Path,
+    projection: str,
+    post: str,
+    pre: str,
+    graph: Path | None,
+    ids: bool,
+    as_json: bool,
+) -> None:
+    """Explain the weight [POST, PRE] of PROJECTION in MODULE.
+
+    \b
+    ccompile explain worm.py 'neurons->neurons' AVBL AVAL
+    ccompile explain column.py 'L4.exc->L2/3.exc' 12 40
+
+    POST and PRE are places in their populations, as in the weight, or ids of neurons. The graph is
+    taken from --graph, from beside the module (build --save-after), or made by the recipe that the
+    module names. The module is read, and not run.
+    """  # noqa: D301
+    from connectome_compiler.views.explain import explain as explained
+
+    answer = _with_status(
+        f"explaining {module}",
+        lambda: explained(module, projection, post, pre, graph, ids=ids),
+    )
+    _show(answer, as_json, as_csv=False)
+
+
+@main.command()
+@click.argument("before", type=RecipeName())
+@click.argument("after", type=RecipeName())
+@SETTING
+@PASS
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, all rows.")
+@click.pass_context
+def diff(
+    ctx: click.Context,
+    before: str,
+    after: str,
+    settings: tuple[str, ...],
+    passes: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show what AFTER has gained, lost or changed, compared with BEFORE.
+
+    Each is a recipe, a saved graph or a built module; --set and --pass change AFTER, a recipe.
+    Exit code 0 if their graphs are equal, 1 if they differ.
+    """
+    old = _graph(before, (), ())
+    new = _graph(after, settings, passes)
+    answer = _with_status("comparing", lambda: old.diff(new))
+    _show(answer, as_json, as_csv=False)
+    if not answer.equal:
+        ctx.exit(1)
+
+
+def _graph(target: str, settings: tuple[str, ...], passes: tuple[str, ...]) -> Graph:
+    """Return the graph that a question is about."""
+    from connectome_compiler.views.targets import graph_of
+
+    graph = _with_status(f"reading {target}", lambda: graph_of(target, settings, passes))
+    if not graph.provenance.measured:
+        _tell(f"Warning: {graph.provenance.caveat}")
+    return graph
+
+
+def _answer(
+    target: str,
+    asked: Callable[[Graph], Answer],
+    settings: tuple[str, ...],
+    passes: tuple[str, ...],
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Print what is answered of a target."""
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other")
+    graph = _graph(target, settings, passes)
+    _show(_with_status("answering", lambda: asked(graph)), as_json, as_csv)
+
+
+def _show(answer: Answer, as_json: bool, as_csv: bool) -> None:
+    import json
+
+    if as_csv:
+        _print(answer.to_pandas().to_csv(index=False).rstrip("\n"))
+    else:
+        _print(json.dumps(answer.as_dict(), indent=2) if as_json else answer)
 
 
 @main.command(name="list")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from connectome_compiler.passes.runner import Pass
+    from connectome_compiler.questions.compare import Difference
     from connectome_compiler.questions.influence import Influence
     from connectome_compiler.questions.motifs import Motifs
     from connectome_compiler.questions.neuron import Neuron
@@ -448,6 +449,15 @@ class Graph:
         from connectome_compiler.questions.motifs import motifs
 
         return motifs(self, nulls, model, seed, say)
+
+    def diff(self, other: Graph) -> Difference:
+        """Return what ``other`` has gained, lost or changed, compared with this graph.
+
+        Neurons are matched by their ids, whatever their populations are.
+        """
+        from connectome_compiler.questions.compare import compare
+
+        return compare(self, other)
 
     def __repr__(self) -> str:
         from connectome_compiler.ir.printing import as_text

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from connectome_compiler.errors import UnknownNameError
-from connectome_compiler.text import cut, printable, table, wrapped
+from connectome_compiler.text import beside, cut, printable, table, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 MOST_ROWS = 16  # of each table, as text
 MOST_LETTERS = 60  # of each cell
 CALLED = ("neuron", "partner", "pre", "post")  # columns of ids, which have no commas
+SIGNS = ("sign", "sign_before", "sign_after", "own_sign", "neuron_sign")
 MARKS = {1: "+", -1: "-", 0: "?"}  # of signs
 
 
 class Answer(ABC):
     """An answer: prints as text, and gives its tables to pandas, JSON and pictures.
 
-    A column ``sign`` is +1, -1, or 0 where it is not known.
+    Signs are +1, -1, or 0 where they are not known.
     """
 
     __slots__ = ()
@@ -38,6 +39,11 @@ class Answer(ABC):
     @abstractmethod
     def tables(self) -> Mapping[str, pa.Table]:
         """All tables, by what their rows are; the main one first."""
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What is said in words, by a word for each."""
+        return {}
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -63,10 +69,13 @@ class Answer(ABC):
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON: each table as a list of records."""
         tables = {name: t.to_pylist() for name, t in self.tables.items()}
-        return {"answer": self.headline, **tables, "notes": list(self.notes)}
+        said = {"facts": dict(self.facts)} if self.facts else {}
+        return {"answer": self.headline, **said, **tables, "notes": list(self.notes)}
 
     def __str__(self) -> str:
-        lines = wrapped(self.headline)
+        lines = wrapped(printable(self.headline))
+        for k, (word, text) in enumerate(self.facts.items()):
+            lines += [""] * (k == 0) + beside(word, printable(text))
         for name, rows in self.tables.items():
             if rows.num_rows:
                 lines += ["", name, *_lines(rows)]
@@ -86,7 +95,7 @@ def _lines(rows: pa.Table) -> list[str]:
         for name, column in zip(names, shown.columns, strict=True)
     ]
     align = "".join(
-        "<" if name == "sign" or not _is_number(kind) else ">"
+        "<" if name in SIGNS or not _is_number(kind) else ">"
         for name, kind in zip(names, rows.schema.types, strict=True)
     )
     lines = table([tuple(n.replace("_", " ") for n in names), *zip(*cells, strict=True)], align)
@@ -101,7 +110,7 @@ def _is_number(kind: pa.DataType) -> bool:
 def _cell(name: str, value: Any) -> str:
     if value is None:
         return "-"
-    if name == "sign":
+    if name in SIGNS:
         return MARKS[value]
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -85,7 +85,7 @@ class Roll:
             problem = f"is the cell type of {counted(len(several), 'neuron')}"
             raise CompileError(f"neuron {text!r}", problem, f"name one of them: {named}")
         if not len(found):
-            raise self._unknown(text)
+            raise self._unknown(text, groups=False)
         return int(found[0])
 
     def _one(self, text: str) -> Numbers:
@@ -93,7 +93,7 @@ class Roll:
             if len(found := look(text)):
                 return found
         if not is_expression(text):
-            raise self._unknown(text)
+            raise self._unknown(text, groups=True)
         parts = [
             first + np.flatnonzero(matches(with_population(p.name, p.neurons), text))
             for p, first in zip(self.populations, self.first[:-1], strict=True)
@@ -143,12 +143,13 @@ class Roll:
             found.append(first + rows)
         return np.concatenate([*found, np.zeros(0, np.int64)])
 
-    def _unknown(self, text: str) -> UnknownNameError:
-        known: set[str] = {p.name for p in self.populations}
+    def _unknown(self, text: str, *, groups: bool) -> UnknownNameError:
+        known: set[str] = {p.name for p in self.populations} if groups else set()
         for p in self.populations:
             if p.neurons is not None:
                 known |= {str(v) for v in p.column("neuron_id").to_pylist()}
-                known |= {v for v in p.column("cell_type").to_pylist() if v}
+                types = p.column("cell_type").to_pylist() if groups else []
+                known |= {v for v in types if v}
             else:
                 known.add(f"{p.name}[0]")
         return UnknownNameError.among("neuron", text, known)

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from connectome_compiler.analysis.motif_support import in_the_worm
 from connectome_compiler.errors import CompileError
@@ -22,6 +22,7 @@ from connectome_compiler.ir.ties import constants, is_mirror, n_junctions, n_wei
 from connectome_compiler.ir.weights import Named
 from connectome_compiler.statement import ALTERED, REBUILD, StatedProjection, Statement, style_of
 from connectome_compiler.text import Row, beside, counted, notes, table, wrapped
+from connectome_compiler.views.modules import read_statement as read_statement
 
 if TYPE_CHECKING:
     from connectome_compiler.emit.emission import Emission
@@ -202,23 +203,15 @@ def _command(name: str) -> str:
 
 def of_target(target: str, settings: Sequence[str] = (), passes: Sequence[str] = ()) -> str:
     """Return a summary of a recipe, a saved graph, an emitted module or a file of connections."""
-    from connectome_compiler.pipeline import compile_graph
-    from connectome_compiler.recipe import load_recipe
-    from connectome_compiler.registry import recipe_names
+    from connectome_compiler.views.targets import graph_of, is_saved_graph, must_be_changeable
 
     path = Path(target)
-    is_graph = (path / "graph.json").is_file() or (path.is_dir() and target not in recipe_names())
-    given = [f"--set {text}" for text in settings] + [f"--pass {text}" for text in passes]
-    if (target.endswith(".py") or is_graph) and given:
-        what = "a saved graph" if is_graph else "a built module"
-        raise CompileError(given[0], f"{target} is {what}", "only a recipe can be changed")
-    if is_graph:
-        return _of_graph(Graph.load(path))
+    must_be_changeable(target, settings, passes)
     if path.is_file() and path.suffix not in (".py", ".toml"):
         return _of_source(path, settings, passes)
-    if target.endswith(".py"):
+    if target.endswith(".py") and not is_saved_graph(target):
         return _of_module(path)
-    return _of_graph(compile_graph(load_recipe(target, settings, passes)))
+    return of_graph(graph_of(target, settings, passes))
 
 
 def _of_source(path: Path, settings: Sequence[str], passes: Sequence[str]) -> str:
@@ -229,7 +222,8 @@ def _of_source(path: Path, settings: Sequence[str], passes: Sequence[str]) -> st
     return str(recipe.source.make().outline())
 
 
-def _of_graph(graph: Graph) -> str:
+def of_graph(graph: Graph) -> str:
+    """Return a summary of a graph."""
     import numpy as np
 
     lines = []
@@ -270,43 +264,6 @@ def _of_graph(graph: Graph) -> str:
 
 def _electrical(n: int) -> str:
     return f"electrical  {n:,} gap junctions, each in the list in both directions"
-
-
-def read_statement(path: Path) -> Statement:
-    """Return what an emitted module states, read as text without executing it."""
-    tree = _parsed(path)
-    header = ast.get_docstring(tree, clean=False)
-    return Statement.read(_provenance(path, tree), header, str(path))
-
-
-def _parsed(path: Path) -> ast.Module:
-    try:
-        return ast.parse(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CompileError(
-            str(path), "no such file", "ccompile build RECIPE --out model.py"
-        ) from None
-    except OSError as error:
-        raise CompileError(str(path), f"cannot be read: {error.strerror or error}") from error
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise CompileError(str(path), f"is not a Python module: {error}") from error
-
-
-def _provenance(path: Path, tree: ast.Module) -> dict[str, Any]:
-    for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else []
-        if isinstance(node, ast.AnnAssign):
-            targets = [node.target]
-        names = [target.id for target in targets if isinstance(target, ast.Name)]
-        if "PROVENANCE" in names and isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
-            try:
-                value = ast.literal_eval(node.value)
-            except (ValueError, TypeError, RecursionError) as error:
-                raise CompileError(f"{path}: PROVENANCE", ALTERED, REBUILD) from error
-            if not isinstance(value, dict):
-                raise CompileError(f"{path}: PROVENANCE", ALTERED, REBUILD)
-            return value
-    raise CompileError(str(path), "has no PROVENANCE: it was not made by ccompile")
 
 
 def _of_module(path: Path) -> str:
