@@ -284,6 +284,9 @@ def _connections(
             **{name: _nullable(name, parts) for name, parts in sides.items()},
         }
     )
+    b_less_a = (np.nan_to_num(np.concatenate(sides[f"weight_{k}"])) for k in ("after", "before"))
+    order = np.argsort(-np.abs(np.subtract(*b_less_a)), kind="stable")  # the largest change first
+    table = table.take(pa.array(order))
     tally: dict[str, Counter[str]] = {}
     for what, edges, rows, graph in (
         ("gained", b, gained, new.graph),

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from areas import LAID, mousenet
 from brains import wired
@@ -121,7 +122,17 @@ def test_select_by_names_and_by_expression() -> None:
     few = graph.select(["AVA", "N4"])
     assert few["neurons"].column("neuron_id").to_pylist() == ["N0", "N4", "N5", "N10"]
     assert few.provenance.steps[-1].name == "select-neurons"
+    assert few.provenance.steps[-1].options == """where='cell_type == "AVA" or neuron_id == "N4"'"""
     assert few == graph.run(cc.passes.SelectNeurons('neuron_id in ("N0", "N4", "N5", "N10")'))
+    mixed = graph.select(['role == "motor"', "N4"])
+    assert mixed["neurons"].column("neuron_id").to_pylist() == ["N4", "N8", "N9", "N10", "N11"]
+    with pytest.raises(CompileError, match="no neurons are named"):
+        graph.select([])
+    table = graph["neurons"].neurons
+    assert table is not None
+    named = table.append_column("population", pa.array(["neurons"] + ["x"] * 11))
+    other = graph.map_populations(lambda p: replace(p, neurons=named))
+    assert other.select("neurons").n_neurons == 12  # the column is of the data
     where = 'role == "motor" and sign == 1'
     assert graph.select(where) == graph.run(cc.passes.SelectNeurons(where))
     assert graph.select("neurons") == graph
