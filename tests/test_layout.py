@@ -41,6 +41,7 @@ ROOMS: dict[str, set[str]] = {
     "questions": {"passes"},
     "emit": {"nn", "statement", "files", "options"},
     "certify": {"nn", "statement", "files", "registry", "options"},
+    "plots": {"ir", "options"},
     "recipe": {"options", "reading", "registry", "sources"},
     "recipes": set(),
     "controls": {"emit", "lower", "passes", "recipe"},
@@ -58,7 +59,7 @@ ROOMS: dict[str, set[str]] = {
 MEANING = "templates/*/*meaning"
 LAZY = {  # what imports more when asked for it, and may be imported by that
     PACKAGE: {"ir", "passes", "pipeline", "recipe", "templates"},  # its face
-    f"{PACKAGE}.ir.graph": {"passes", "questions"},  # Graph's methods: `run` runs passes
+    f"{PACKAGE}.ir.graph": {"passes", "plots", "questions"},  # Graph's methods: `run` runs passes
     f"{PACKAGE}.ir.nodes": set(),  # types of what they are checked against, in signatures
     f"{PACKAGE}.ir.weights": set(),
 }

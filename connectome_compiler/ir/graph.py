@@ -26,6 +26,7 @@ from connectome_compiler.ir.weights import PER_CONNECTION, Weights
 if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
+    from matplotlib.axes import Axes
 
     from connectome_compiler.passes.runner import Pass
     from connectome_compiler.questions.compare import Difference
@@ -458,6 +459,24 @@ class Graph:
         from connectome_compiler.questions.compare import compare
 
         return compare(self, other)
+
+    def plot(
+        self,
+        kind: str = "populations",
+        ax: Axes | None = None,
+        *,
+        beside: Graph | None = None,
+        **options: Any,
+    ) -> Axes:
+        """Draw a picture of the graph with matplotlib, and return its axes, ``ax`` if given.
+
+        A notebook shows them; ``axes.figure.savefig("picture.svg")`` saves. ``beside`` is another
+        graph on the same scales, such as that after a pass. docs/pictures.md shows the kinds and
+        their options. Raises `CompileError`.
+        """
+        from connectome_compiler.plots import plot
+
+        return plot(self, kind, ax, beside=beside, options=options)
 
     def __repr__(self) -> str:
         from connectome_compiler.ir.printing import as_text
