@@ -27,6 +27,7 @@ from connectome_compiler.passes.runner import Ran
 from connectome_compiler.reading import place
 from connectome_compiler.recipe import Made, Recipe, as_settings, load_recipe
 from connectome_compiler.registry import find, known
+from connectome_compiler.text import Row, html_heading, html_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,18 @@ class Built:
             problem = f"has the name of a module that is imported already, {path.stem}"
             raise CompileError(str(path), problem, "build it under another name")
         return run_module(path, path.read_bytes(), path.stem)
+
+    def _repr_html_(self) -> str:
+        from connectome_compiler.ir.printing import as_html
+
+        rows: list[Row] = [("", self.name)]
+        rows += [("written", str(path)) for path in self.written]
+        checked = (
+            self.certificate._repr_html_()
+            if self.certificate
+            else html_heading("not verified: ", f"cc.verify({str(self.written[-1])!r}) checks it")
+        )
+        return html_table(rows) + as_html(self.graph) + checked
 
 
 def warn_if_modelled(graph: Graph) -> None:

@@ -22,12 +22,13 @@ from connectome_compiler.ir.graph import Graph, Population
 from connectome_compiler.ir.laws import Window
 from connectome_compiler.ir.nodes import Swept, words
 from connectome_compiler.ir.operators import Linear
-from connectome_compiler.ir.provenance import Provenance
+from connectome_compiler.ir.provenance import Provenance, standing
 from connectome_compiler.ir.records import made
 from connectome_compiler.ir.signs import SignCount
 from connectome_compiler.ir.ties import n_junctions
 from connectome_compiler.ir.weights import Named
 from connectome_compiler.lower import Edges, Lowered
+from connectome_compiler.text import Row, html_table
 
 MARK = "PROVENANCE: dict[str, Any] = {"  # in every emitted module: no other file is overwritten
 FORMAT = 4  # 1 had neither options nor state, 2 had no tables, 3 had gap currents inside phi
@@ -307,6 +308,31 @@ class Statement:
             "compiler": self.compiler,
             "statement": FORMAT,
         }
+
+    def _repr_html_(self) -> str:
+        p = self.provenance
+        known: list[Row] = [("", self.name), ("data", f"{p.source}, {standing(p.connectivity)}")]
+        known += [("title", p.title), ("licence", p.licence), ("style", self.template)]
+        known += [("citation", text) for text in p.citations]
+        known += [("graph", f"sha256 {self.graph_sha256}"), ("made by", self.compiler)]
+        files: list[Row] = [("file", "bytes", "sha256")]
+        files += [(f.name, f"{f.n_bytes:,}", f.sha256[:12]) for f in p.files]
+        people: list[Row] = [("population", "units")]
+        people += [(q.name, f"{q.units:,}") for q in self.populations]
+        joined: list[Row] = [("projection", "connections", "density", "excitatory", "inhibitory")]
+        joined += [
+            (
+                q.key,
+                f"{q.connections:,}",
+                f"{q.density:.4f}",
+                f"{q.signs.excitatory:,}",
+                f"{q.signs.inhibitory:,}",
+            )
+            for q in self.projections
+        ]
+        tables = [html_table([row for row in known if row[1]]), p._repr_html_()]
+        tables += [html_table(rows, "<>") for rows in (files, people, joined) if len(rows) > 1]
+        return "".join(tables)
 
 
 _NEURONS = ("n_neurons_before", "n_neurons_after")

@@ -17,6 +17,7 @@ _ACTING = re.compile(
 )
 
 Row = tuple[str, ...]
+SIDES = {"<": "left", ">": "right"}
 
 
 def table(rows: Sequence[Row | None], align: str = "<", indent: str = "  ") -> list[str]:
@@ -38,19 +39,32 @@ def table(rows: Sequence[Row | None], align: str = "<", indent: str = "  ") -> l
 
 
 def html_table(rows: Sequence[Row | None], align: str = "<", caption: str = "") -> str:
-    """Return the table as HTML; its first row is the head, and rules are left out."""
-    from html import escape  # not for every command
+    """Return the table as HTML; its first row is the head, and rules are left out.
 
+    It has no colours of its own, so it reads as well in the dark.
+    """
     lines = []
     for tag, row in zip(["th"] + ["td"] * len(rows), filter(None, rows), strict=False):
         cells = (
-            f"<{tag} style='text-align:{'right' if side == '>' else 'left'}'>{escape(cell)}</{tag}>"
+            f"<{tag} style='text-align:{SIDES[side]}'>{in_html(cell)}</{tag}>"
             for cell, side in zip(row, _sides(align, row), strict=True)
         )
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    below = f"<caption style='caption-side:bottom'>{escape(caption)}</caption>" if caption else ""
+    below = f"<caption style='caption-side:bottom'>{in_html(caption)}</caption>" if caption else ""
     head, body = lines[0], "".join(lines[1:])
     return f"<table>{below}<thead>{head}</thead><tbody>{body}</tbody></table>"
+
+
+def html_heading(text: str, more: str = "") -> str:
+    """Return a paragraph in bold type, and what follows it, as HTML."""
+    return f"<p><b>{in_html(text)}</b>{in_html(more)}</p>"
+
+
+def in_html(text: str) -> str:
+    """Return text from anywhere as HTML that shows it, and does nothing else."""
+    from html import escape  # not for every command
+
+    return escape(printable(text))
 
 
 def _sides(align: str, columns: Sequence[object]) -> str:

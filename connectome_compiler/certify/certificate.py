@@ -20,7 +20,7 @@ from connectome_compiler.certify.findings import Wrong
 from connectome_compiler.certify.fresh import run_fresh
 from connectome_compiler.errors import CompileError, VerifyError
 from connectome_compiler.files import settled
-from connectome_compiler.text import counted
+from connectome_compiler.text import Row, counted, html_heading, html_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,12 @@ class Certificate:
             *(f"  ok  {check}" for check in self.checks),
             *(f"  note  {note}" for note in self.notes),
         ]
+
+    def _repr_html_(self) -> str:
+        head, style, *_ = self.lines()
+        rows: list[Row] = [("", "check"), *(("ok", check) for check in self.checks)]
+        rows += [("note", note) for note in self.notes]
+        return html_heading(head) + html_table(rows, caption=style.strip())
 
 
 def validate(module: Path, graph: Path | None = None, shown: str = "") -> Certificate:

@@ -22,6 +22,7 @@ from connectome_compiler.ir.operators import LINEAR, Linear, Operator
 from connectome_compiler.ir.provenance import Provenance
 from connectome_compiler.ir.records import check_fields
 from connectome_compiler.ir.weights import PER_CONNECTION, Weights
+from connectome_compiler.text import html_heading
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -113,6 +114,11 @@ class Population:
         held = self.column("inhibition").fill_null(0.0).to_numpy(zero_copy_only=False)
         return np.asarray(held, np.float32)
 
+    def _repr_html_(self) -> str:
+        from connectome_compiler.ir.printing import population_html
+
+        return population_html(self)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projection:
@@ -152,6 +158,11 @@ class Projection:
             hint = 'add [[pass]] use = "materialise-laws"'
             raise CompileError(f"projection {self.key}", problem, hint)
         return self.connectivity
+
+    def _repr_html_(self) -> str:
+        from connectome_compiler.ir.printing import projection_html
+
+        return projection_html(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -488,12 +499,10 @@ class Graph:
         return as_text(self)
 
     def _repr_html_(self) -> str:
-        from html import escape
-
         from connectome_compiler.ir.printing import as_html
 
         try:
             self.verify()
         except CompileError as error:
-            return f"<p>Invalid graph: {escape(str(error))}</p>"
+            return html_heading("Invalid graph: ", str(error))
         return as_html(self)

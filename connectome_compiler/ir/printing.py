@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from html import escape
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,10 +13,20 @@ from connectome_compiler.ir.laws import GaussianLaw, OneToOne
 from connectome_compiler.ir.provenance import Evidence
 from connectome_compiler.ir.signs import count_signs
 from connectome_compiler.ir.ties import n_junctions
-from connectome_compiler.text import Row, counted, cut, html_table, table
+from connectome_compiler.text import (
+    Row,
+    counted,
+    cut,
+    html_heading,
+    html_table,
+    in_html,
+    table,
+)
 
 MOST_ROWS = 16  # of each table, so that any graph fits on a screen
 MOST_LETTERS = 40  # of each cell
+MOST_WORDS = 120  # letters of each cell, of a population or projection by itself
+MOST_EXAMPLES = 5  # neurons or connections of one
 
 
 def headline(graph: Graph) -> str:
@@ -71,12 +81,67 @@ def as_text(graph: Graph) -> str:
 
 def as_html(graph: Graph) -> str:
     """Return the summary as HTML tables."""
-    html = f"<p><b>{escape(headline(graph))}</b></p>"
+    html = html_heading(headline(graph))
     for rows, more in _tables(graph):
         html += html_table(rows, caption=more)
     if graph.connectome:
         html += f"<p>signs: {count_signs(graph)}</p>"
-    return f"{html}<p><small>{escape(graph.provenance.licence)}</small></p>"
+    return f"{html}<p><small>{in_html(graph.provenance.licence)}</small></p>"
+
+
+def population_html(p: Population) -> str:
+    """Return one population as HTML: what it is, and its first neurons."""
+    rows: list[Row] = [("units", _shape(p)), ("node", str(p.node))]
+    rows += [("place", str(p.place))] if p.place is not None else []
+    rows += [("stage", str(p.stage))] if p.stage is not None else []
+    if p.neurons is None:
+        return html_heading(p.name, ", artificial" * p.artificial) + html_table(
+            [("", "population"), *rows]
+        )
+    rows += [("signs", _signs(p)), ("axons read", _coverage(p)), ("cell types", _types(p))]
+    known = [c for c in p.neurons.column_names if p.neurons.column(c).null_count < p.n_units]
+    shown: list[Row] = [tuple(known)]
+    for row in p.neurons.select(known).slice(0, MOST_EXAMPLES).to_pylist():
+        shown.append(tuple("" if row[c] is None else str(row[c]) for c in known))
+    more = p.n_units - MOST_EXAMPLES
+    left = f"... and {counted(more, 'neuron')} more" if more > 0 else ""
+    return (
+        html_heading(p.name)
+        + html_table(_short([("", "population"), *rows]))
+        + (html_table(_short(shown), caption=left) if known else "")
+    )
+
+
+def projection_html(q: Projection) -> str:
+    """Return one projection as HTML: what it is, and its first connections."""
+    rows: list[Row] = [
+        ("", "projection"),
+        ("connections", q.connectivity.describe()),
+        ("kind", q.kind),
+        ("weights", str(q.weights)),
+        ("operator", str(q.operator)),
+        ("delay", str(q.delay)),
+    ]
+    html = html_heading(q.key) + html_table(_short(rows))
+    if not isinstance(q.connectivity, Synapses):
+        return html
+    edges = q.connectivity
+    columns: dict[str, Any] = {
+        "post": edges.post,
+        "pre": edges.pre,
+        f"weight ({edges.unit})": edges.weight,
+    }
+    columns |= {n: v for n, v in (("size", edges.size), ("sign", edges.sign)) if v is not None}
+    shown: list[Row] = [tuple(columns)]
+    for k in range(min(MOST_EXAMPLES, len(edges.post))):
+        shown.append(tuple(f"{values[k]:g}" for values in columns.values()))
+    more = len(edges.post) - MOST_EXAMPLES
+    left = f"... and {counted(more, 'connection')} more" if more > 0 else ""
+    return html + html_table(_short(shown), ">", caption=left)
+
+
+def _short(rows: list[Row]) -> list[Row]:
+    return [tuple(cut(cell, MOST_WORDS) for cell in row) for row in rows]
 
 
 def _tables(graph: Graph) -> list[tuple[list[Row], str]]:
