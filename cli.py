@@ -563,6 +563,49 @@ def _show(answer: Answer, as_json: bool, as_csv: bool) -> None:
         _print(json.dumps(answer.as_dict(), indent=2) if as_json else answer)
 
 
+@main.command()
+@click.argument("target", type=RecipeName())
+@click.option("--kind", default="populations", show_default=True, help="What to draw.")
+@click.option(
+    "--out",
+    type=Place(),
+    default=Path("picture.svg"),
+    show_default=True,
+    help="Picture to write: .svg, .pdf or .png.",
+)
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set an option of the kind, such as by=population.",
+)
+@SETTING
+@PASS
+def plot(
+    target: str,
+    kind: str,
+    out: Path,
+    options: tuple[str, ...],
+    settings: tuple[str, ...],
+    passes: tuple[str, ...],
+) -> None:
+    """Draw the graph of a recipe, or a saved graph.
+
+    Kinds are populations, lamina, raster, degrees, weights, distances and kernels; docs/pictures.md
+    shows what each has. A file that ccompile did not write is left alone.
+    """
+    from connectome_compiler.plots import check_kind, saving
+    from connectome_compiler.plots import plot as draw
+    from connectome_compiler.recipe import as_settings
+
+    given = as_settings(options, {})
+    check_kind(kind, given)
+    saving.check_path(out)
+    graph = _graph(target, settings, passes)
+    _print(saving.write(draw(graph, kind, options=given), out))
+
+
 @main.command(name="list")
 @click.argument("name", type=AnyName(), required=False)
 @click.option("--toml", is_flag=True, help="Print the recipe NAME as a file to start from.")

@@ -21,6 +21,7 @@ from click.testing import CliRunner
 
 from connectome_compiler.cli import main
 from connectome_compiler.ir import Graph, Provenance
+from connectome_compiler.pipeline import load_graph
 from connectome_compiler.recipe import load_recipe
 from connectome_compiler.registry import recipe_names
 
@@ -413,6 +414,7 @@ def test_a_name_that_cannot_be_imported_is_refused_as_it_was_given(tmp_path: Pat
         ["build", "microns-v1", "extra"],
         ["verify"],
         ["inspect"],
+        ["plot"],
     ],
 )
 def test_misuse_is_exit_code_2(words: list[str], tmp_path: Path) -> None:
@@ -613,6 +615,12 @@ def test_verify_passes_and_finds_what_was_altered(module: Path, tmp_path: Path) 
         (["inspect", "folder"], ["folder: is not a saved graph"]),
         (["inspect", "plain.py", "--set", "a=1"], ["only a recipe can be changed"]),
         (["inspect", "micron-v1"], ["did you mean 'microns-v1'"]),
+        (["plot", "synthetic", "--kind", "rastr"], ["did you mean 'raster'"]),
+        (["plot", "synthetic", "--kind", "raster", "--option", "b=1"], ["did you mean 'by'"]),
+        (["plot", "synthetic", "--out", "model.py"], ["ends in .svg", "--out model.svg"]),
+        (["plot", "synthetic", "--out", "folder"], ["folder: is a folder"]),
+        (["plot", "folder"], ["folder: is not a saved graph"]),
+        (["plot", "plain.py"], ["is not a recipe"]),
         (["list", "split-flo"], ["name 'split-flo'", "did you mean 'split-flow'"]),
         (["list", "none.toml"], ["none.toml: no such file"]),
         (["fetch", "micron-v1"], ["did you mean 'microns-v1'"]),
@@ -658,6 +666,28 @@ def test_inspect_a_saved_graph_and_a_recipe(module: Path, tmp_path: Path) -> Non
     assert saved.out == made.out
     for words in (*POPULATIONS, "signs: ", "coverage", "in-degree", "density", "split-flow"):
         assert words in saved.out
+
+
+def test_plot_draws_a_recipe_and_a_saved_graph(tmp_path: Path) -> None:
+    words = ["plot", "synthetic", "--set", "radius=0.4", "--kind", "raster"]
+    said = run_inside([*words, "--option", "colour=sign", "--out", "a.svg"], tmp_path)
+    assert (said.code, said.out, said.err) == (0, "a.svg\n", "")
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+    assert run_inside([*words, "--out", "a.svg"], tmp_path).code == 0  # over our own
+    first = (tmp_path / "a.svg").read_bytes()
+    with pytest.warns(UserWarning, match="modelled"):
+        load_graph("synthetic", radius=0.4).save(tmp_path / "saved")
+    said = run_inside(["plot", "saved", "--kind", "raster", "--out", "b.svg"], tmp_path)
+    assert said.code == 0, said
+    assert (tmp_path / "b.svg").read_bytes() == first
+    changed = run_inside(["plot", "saved", "--set", "radius=0.4"], tmp_path)
+    must_fail(changed, "only a recipe can be changed")
+    (tmp_path / "a.svg").write_bytes(first.replace(b"<svg", b"<svg id='mine'"))
+    kept = (tmp_path / "a.svg").read_bytes()
+    must_fail(
+        run_inside([*words, "--out", "a.svg"], tmp_path), "or was edited since", "move it away"
+    )
+    assert (tmp_path / "a.svg").read_bytes() == kept
 
 
 def test_a_folder_does_not_hide_a_recipe(tmp_path: Path) -> None:
@@ -784,7 +814,7 @@ def test_version_and_help(tmp_path: Path) -> None:
 
     assert __version__ in run_inside(["--version"], tmp_path).out
     page = run_inside(["-h"], tmp_path).out
-    for command in ("build", "verify", "inspect", "list", "fetch"):
+    for command in ("build", "verify", "inspect", "plot", "list", "fetch"):
         assert f"  {command} " in page
     assert "..." not in page.partition("Commands:")[2]
 

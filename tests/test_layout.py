@@ -53,7 +53,7 @@ ROOMS: dict[str, set[str]] = {
     "data_adapters": {"passes", "reading", "options", "sources", "nn"},
     "templates": {"emit", "lazy", "options"},
     "templates/*/*meaning": {"certify"},
-    "cli": {"views", "tasks"},
+    "cli": {"views", "tasks", "plots"},
     "__main__": {"cli"},
 }
 MEANING = "templates/*/*meaning"

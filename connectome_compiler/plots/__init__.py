@@ -55,8 +55,7 @@ def plot(
     Without ``ax`` they are in a figure of their own, which notebooks show. Two graphs share these
     axes as their insets. Raises `CompileError`.
     """
-    kind_of = _kind(kind)
-    made: Kind = configure(f"plot {kind!r}", kind_of, dict(options or {}))
+    made = check_kind(kind, options or {})
     from connectome_compiler.plots.canvas import frame, new_axes, same_scales
 
     graphs = [graph] if beside is None else [graph, beside]
@@ -78,8 +77,11 @@ def plot(
     return ax
 
 
-def _kind(name: str) -> type[Any]:
-    """Import a kind of picture; raise `CompileError` where there is none, or no matplotlib."""
+def check_kind(name: str, options: Mapping[str, Any]) -> Kind:
+    """Return a kind of picture with its options.
+
+    Raises `CompileError` where there is no such kind or option, or no matplotlib.
+    """
     if name not in KINDS:
         raise UnknownNameError.among("plot", name, KINDS)
     try:
@@ -88,5 +90,6 @@ def _kind(name: str) -> type[Any]:
         problem = f"pictures need the package matplotlib (no module {error.name!r})"
         raise CompileError(f"plot {name!r}", problem, INSTALL) from error
     module, _, of_kind = KINDS[name].partition(":")
-    kind: type[Any] = getattr(import_module(f"{__name__}.{module}"), of_kind)
-    return kind
+    kind = getattr(import_module(f"{__name__}.{module}"), of_kind)
+    made: Kind = configure(f"plot {name!r}", kind, options)
+    return made
