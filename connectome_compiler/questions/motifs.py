@@ -93,7 +93,7 @@ def motifs(graph: Graph, nulls: int, model: str, seed: int, say: Callable[[str],
     random = []
     for k in range(nulls):
         say(f"counting motifs: null model {k + 1} of {nulls}")
-        drawn = configure("motifs", NullModel, {"model": model, "seed": seed + k})(chemical)
+        drawn = configure("motifs", NullModel, {"model": model, "null_seed": seed + k})(chemical)
         random.append(list(dict(_census(Wiring.of(drawn))).values()))
     columns = {
         "motif": list(found),

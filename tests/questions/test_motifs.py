@@ -49,7 +49,7 @@ def test_null_models_have_seeds_and_give_scores() -> None:
     answer = graph.motifs(3, seed=5, say=heard.append)
     assert heard == [f"counting motifs: null model {k} of 3" for k in (1, 2, 3)]
     drawn = [
-        NullModel("degrees", seed=k)(graph).motifs(0).counts.column("count").to_numpy()
+        NullModel("degrees", null_seed=k)(graph).motifs(0).counts.column("count").to_numpy()
         for k in (5, 6, 7)
     ]
     mean, sd = np.mean(drawn, axis=0), np.std(drawn, axis=0, ddof=1)
