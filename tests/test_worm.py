@@ -1,6 +1,8 @@
 """The worm from end to end: the shipped facts, a verified module, and a real sequence to learn."""
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,3 +65,63 @@ def test_the_worm_learns_real_digits_row_by_row(signs: str, tmp_path: Path) -> N
     gaps = weights["neurons->neurons:electrical"]
     assert torch.equal(gaps.to_dense(), gaps.to_dense().t())
     assert (gaps.coalesce().values() >= 0).all()
+
+
+@pytest.fixture(scope="module")
+def worm(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("worm") / "worm.py"
+    build("celegans-cook2019", path, verify=False)
+    return load_module(path)
+
+
+@pytest.mark.parametrize("dt_ms", [1.0, 5.0, 20.0, 50.0, 200.0])
+@pytest.mark.parametrize("activation", ["tanh", "linear"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_passive_neurons_settle_at_any_step(
+    seed: int, activation: str, dt_ms: float, worm: Any
+) -> None:
+    """Without chemical weights a pulse dies out, in every neuron without a change of sign."""
+    torch.manual_seed(seed)
+    net = worm.build(dt_ms=dt_ms, activation=activation)
+    steps = max(4, round(500 / dt_ms))
+    with torch.no_grad():
+        net.neurons_to_neurons.weight.zero_()
+        start = torch.rand(1, 302)
+        rates = net.rates(torch.zeros(steps, 1, net.n_inputs), start)["neurons"][:, 0]
+        largest = torch.cat((start, rates)).abs().amax(1)
+    assert (rates >= 0).all()
+    assert (largest[1:] <= largest[:-1] * (1 + 1e-6)).all()
+    assert largest[-1] < (0.01 if dt_ms < 50 else 0.3)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_passive_neurons_follow_the_equation(seed: int, worm: Any) -> None:
+    """Against the matrix exponential: half the step, half off at most."""
+    torch.manual_seed(seed)
+    net, start = worm.build(activation="linear").double(), torch.rand(1, 302).double()
+    with torch.no_grad():
+        net.neurons_to_neurons.weight.zero_()
+    gaps = net.effective_weights()["neurons->neurons:electrical"].to_dense()
+    total = gaps.sum(1)
+    assert 0.5 < total.max() <= 1
+    pull = (gaps - torch.diag(1 + total)) / 50.0
+    exact = torch.linalg.matrix_exp(80 * pull) @ start[0]
+    apart = []
+    for dt_ms in (8.0, 4.0, 2.0, 1.0):
+        net.units.dt_ms = dt_ms
+        drive = torch.zeros(round(80 / dt_ms), 1, net.n_inputs).double()
+        with torch.no_grad():
+            apart.append(float((net(drive, start)[1][0] - exact).norm() / exact.norm()))
+    assert apart[-1] < 0.01
+    for one, half in pairwise(apart):
+        assert one / half > 1.9
+    # No mode of the step changes sign, however long it is.
+    for dt_ms in (20.0, 1e6):
+        net.units.dt_ms = dt_ms
+        with torch.no_grad():
+            nothing = torch.zeros(1, 302, net.n_inputs).double()
+            step = net(nothing, torch.eye(302).double())[1].t()
+        modes = torch.linalg.eigvals(step)
+        assert modes.imag.abs().max() < 1e-9
+        assert modes.real.min() > -1e-9
+        assert modes.real.max() < 1

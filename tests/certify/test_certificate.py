@@ -237,7 +237,7 @@ def without(path: Path, *left_out: str) -> Path:
 
 def test_an_earlier_module_is_to_be_built_again(tmp_path: Path) -> None:
     path = without(recurrent("types", tmp_path), "statement")
-    problem = "PROVENANCE: has the format 1; this ccompile reads 3"
+    problem = "PROVENANCE: has the format 1; this ccompile reads 4"
     with pytest.raises(VerifyError, match=problem) as found:
         validate(path)
     assert found.value.hint.startswith(
