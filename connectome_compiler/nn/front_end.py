@@ -21,8 +21,11 @@ class LateralInhibition(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the inhibited maps."""
-        around: Tensor = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
-        return torch.relu(x - self.strength / 8 * around)
+        # As one convolution of each channel: on the CPU, avg_pool2d costs a third of a step.
+        channels = x.shape[1]
+        centre = torch.ones(channels, 1, 1, 1, dtype=x.dtype, device=x.device)
+        around = nn.functional.pad(centre, (1, 1, 1, 1), value=-self.strength / 8)
+        return torch.relu(nn.functional.conv2d(x, around, padding=1, groups=channels))
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the layer."""

@@ -342,12 +342,12 @@ BIONIC_CHAIN: dict[str, Edit] = {
     ),
     # Front end: not of the connectome, but of the network.
     "lateral inhibition of other strength": (
-        "x - self.strength / 8 * around",
-        "x - self.strength / 9 * around",
+        "value=-self.strength / 8",
+        "value=-self.strength / 9",
     ),
     "lateral inhibition that excites": (
-        "x - self.strength / 8 * around",
-        "x + self.strength / 8 * around",
+        "value=-self.strength / 8",
+        "value=self.strength / 8",
     ),
     "attention without its maxima": (
         "torch.stack((x.mean(1), x.amax(1)), 1)",

@@ -17,6 +17,28 @@ def test_lateral_inhibition_subtracts_the_mean_of_eight_neighbours() -> None:
     torch.testing.assert_close(LateralInhibition(0.1)(x), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", [(2, 3, 5, 6), (1, 1, 2, 2), (0, 8, 4, 4), (3, 8, 1, 7)])
+def test_lateral_inhibition_is_that_of_pooling(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    """Values, gradients and slopes of the form that it had, in every precision."""
+
+    def pooled(x: torch.Tensor) -> torch.Tensor:
+        around = torch.nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
+        return torch.relu(x - 0.3 / 8 * around)
+
+    layer = LateralInhibition(0.3)
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    wanted = pooled(x.double())
+    eps = torch.finfo(dtype).eps
+    torch.testing.assert_close(layer(x).double(), wanted, rtol=2 * eps, atol=3 * eps)
+    if dtype == torch.float64 and x.numel():
+        step = torch.randn_like(x)
+        for of in (lambda f: torch.func.jvp(f, (x,), (step,)), lambda f: torch.func.jacrev(f)(x)):
+            torch.testing.assert_close(of(layer), of(pooled))
+        singly = torch.func.vmap(lambda one: layer(one[None])[0])(x)
+        torch.testing.assert_close(singly, wanted)
+
+
 def test_lateral_inhibition_has_no_parameters() -> None:
     assert not list(LateralInhibition().parameters())
 
