@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Index, Synapses, edge_order
 from connectome_compiler.ir.graph import Graph, Population, Projection
+from connectome_compiler.ir.operators import Linear
 from connectome_compiler.ir.provenance import NULL_MODEL, Evidence, Provenance, null_of
 from connectome_compiler.passes import _rewire
 from connectome_compiler.passes._rewire import Pairs
@@ -85,6 +86,10 @@ class NullModel:
         """Return the graph with random connections; raise `CompileError` if data are missing."""
         if self.model == "none":
             return graph
+        for q in graph.connectome:
+            if not isinstance(q.operator, Linear):
+                problem = "is a convolution: its connections are between channels, not neurons"
+                raise CompileError(f"projection {q.key}", problem, f"leave out {self.name}")
         rng = np.random.default_rng(self.null_seed)
         known = _known(graph)
         moved: dict[str, _Moved] = {}
@@ -211,7 +216,7 @@ class _Moved:
 
 
 def _known(graph: Graph) -> Known:
-    return {p.name: p.has_outputs() for p in graph.biological}
+    return {p.name: p.has_outputs() for p in graph.populations}
 
 
 def _movable(known: Known, q: Projection, *, both: bool = False) -> npt.NDArray[np.intp]:

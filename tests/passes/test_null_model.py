@@ -24,6 +24,7 @@ from connectome_compiler.ir import (
     Synapses,
     neuron_table,
 )
+from connectome_compiler.ir.operators import Conv2d
 from connectome_compiler.ir.provenance import NULL_MODELS
 from connectome_compiler.passes.null_model import ONLY, NullModel
 from connectome_compiler.passes.runner import run
@@ -405,6 +406,17 @@ def test_refuses_what_makes_no_sense() -> None:
     for options in (*wrong, {"bins": 0}):
         with pytest.raises(CompileError, match=rf"null-model\.{next(iter(options))}: (must|-1)"):
             NullModel("degrees", **options)
+
+
+def test_refuses_channels() -> None:
+    graph = small({"a": {"cell_type": ["x"]}}, [("a", "a", [(0, 0)])])
+    (q,) = graph.projections
+    between = replace(q, operator=Conv2d((3, 3), padding=(1, 1)))
+    maps = Population("a", (1, 4, 4))
+    graph = replace(graph, populations=(maps,), projections=(between,))
+    for model in MODELS:
+        with pytest.raises(CompileError, match=r"a->a: is a convolution.*channels, not neurons"):
+            NullModel(model)(graph)
 
 
 @pytest.mark.parametrize(("option", "value"), [("swaps", 3.0), ("column", "role"), ("bins", 7)])
