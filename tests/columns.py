@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,6 +82,20 @@ def laminar(
             AttachPorts(image=(1, size, size), outputs=classes),
         ),
     )
+
+
+def placed(graph: Graph, seed: int = 0) -> Graph:
+    """Give every neuron a position."""
+    rng = np.random.default_rng(seed)
+
+    def at(p: Population) -> Population:
+        if p.neurons is None:
+            return p
+        axes = {axis: rng.uniform(0, 100, p.n_units) for axis in ("x_um", "y_um", "z_um")}
+        rows = {**p.neurons.to_pydict(), **axes}
+        return replace(p, neurons=neuron_table(rows))
+
+    return graph.map_populations(at)
 
 
 def load_module(path: Path) -> ModuleType:

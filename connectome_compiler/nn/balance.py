@@ -8,7 +8,7 @@ before.
 from collections.abc import Hashable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from connectome_compiler.nn.edge_linear import EdgeLinear
 from connectome_compiler.nn.leaky_rates import LeakyRates
@@ -63,16 +63,17 @@ def rest(units: LeakyRates) -> None:
 
 
 @torch.no_grad()
-def centre(weight: Tensor, bias: Tensor, n_maps: int) -> None:
-    """Let the weights ``(n, features)`` for each map sum to 0: contrast is seen, not brightness.
+def centre(read_in: nn.Module, n_maps: int) -> None:
+    """Let what a read-in weighs of each map sum to 0: contrast is seen, not brightness.
 
-    Features are ``n_maps`` maps, one after the other; those of a single place stay as they are. The
-    bias is set to 0.
+    Features are ``n_maps`` maps, one after the other; those of a single place stay as they are. A
+    read-in of low rank weighs them by ``inward``. The bias is set to 0.
     """
+    weight = read_in.get_parameter("inward" if hasattr(read_in, "inward") else "weight")
     of_maps = weight.view(len(weight), n_maps, -1)
     if of_maps.shape[-1] > 1:
         of_maps.sub_(of_maps.mean(-1, keepdim=True))
-    bias.zero_()
+    read_in.get_parameter("bias").zero_()
 
 
 def _post(layer: EdgeLinear) -> Tensor:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 class LocalReadIn(nn.Module):
     """Each unit sees a window of every feature map, at its own place in the column.
 
-    Maps features ``(batch, n_maps * height * width)`` to drive ``(batch, n_units)``. ``places``
+    Maps features ``(batch, n_maps * height * width)`` of ``maps``, these three numbers, to drive
+    ``(batch, n_units)``. ``places``
     ``(n_units, 2)`` are from 0 to 1, down and across: the window, ``side`` places wide and high, or
     as the map where that is smaller, lies in the map as the place lies in the column.
     """
@@ -22,9 +23,10 @@ class LocalReadIn(nn.Module):
     bias: nn.Parameter  # (n_units,)
     window: Tensor  # int, (n_units, places in a window): which places of a map each unit sees
 
-    def __init__(self, n_maps: int, size: tuple[int, int], places: Tensor, side: int) -> None:
+    def __init__(self, maps: tuple[int, int, int], places: Tensor, side: int) -> None:
         super().__init__()
-        self.n_maps, self.size, self.places = n_maps, size, places
+        n_maps, *size = maps
+        self.n_maps, self.size, self.places = n_maps, (size[0], size[1]), places
         high, wide = (min(side, length) for length in size)
         room = torch.tensor([size[0] - high, size[1] - wide])
         first = (places.double() * room).round().long()  # top left

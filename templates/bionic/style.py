@@ -171,6 +171,7 @@ class Bionic:
             "has_within": any(q.pre == q.post for q in graph.connectome),
             "steps": net.steps,
             "balanced": self.balanced,
+            "places": self.read_in == "local",
             "pad": code("    ") if delayed else code(""),
             "units": net.units(delayed),
             **net.ends(),
@@ -348,23 +349,19 @@ class _Net:
         return {"by": "dense"}
 
     def reads(self, q: Projection) -> dict[str, Any]:
-        """Return how the read-in of a population is made, and what of it sees the features."""
+        """Return how the read-in of a population is made, and the key of its first factor."""
         n = self.graph.population(q.post).n_units
         style = self.style
         if style.read_in == "local":
             places = array(f"{q.post}:place")
-            made = code(
-                "LocalReadIn(filters[1], (size[0] // 4, size[1] // 4), {}, {})",
-                places,
-                style.read_in_window,
-            )
-            return {"made": made, "sees": code("weight"), "inward": ""}
+            made = code("LocalReadIn(maps, {}, {})", places, style.read_in_window)
+            return {"made": made, "inward": ""}
         if style.read_in == "low-rank":
             made = code("LowRankReadIn(self.front_end.n_features, {}, {})", n, style.read_in_rank)
             inward = literal(f"{q.key}.inward")
-            return {"made": made, "sees": code("inward"), "inward": inward}
+            return {"made": made, "inward": inward}
         made = code("nn.Linear(self.front_end.n_features, {})", n)
-        return {"made": made, "sees": code("weight"), "inward": ""}
+        return {"made": made, "inward": ""}
 
     def seen(self) -> dict[str, Source]:
         """Return the variable of what each population sees of the image."""

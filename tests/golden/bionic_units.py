@@ -29,7 +29,7 @@ import hashlib
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import wraps
 from typing import Any
 
@@ -47,7 +47,9 @@ class ToyColumn(nn.Module):
     switch its parts: ``lateral_inhibition`` (strength; 0 is none) and ``attention`` in the
     front end, ``normalisation`` ("layer", "rms", "none"), ``noise_std`` of the synaptic noise
     in training, the connections ``within`` a population, and the number of sweeps (``steps``)
-    over which feedback acts.
+    over which feedback acts. ``balanced`` starts at weights that sum to 1 for each neuron where
+    they excite, and to 0.75 where they inhibit, and see contrast in the image; else all start
+    as `nn.Linear`.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class ToyColumn(nn.Module):
         noise_std: float = 0.0,
         within: bool = True,
         steps: int = 3,
+        balanced: bool = True,
     ) -> None:
         super().__init__()
         if classes < 1:
@@ -431,6 +434,11 @@ class ToyColumn(nn.Module):
             if within
             else None
         )
+        if balanced:
+            centre(self.image_to_l4_inh, filters[1])
+            centre(self.image_to_l4_exc, filters[1])
+            # What settles within a population is a drive of its own.
+            balance(((post, pre == post), layer) for pre, post, layer in self.named_projections())
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits of each image."""
@@ -504,6 +512,32 @@ class ToyColumn(nn.Module):
             "L6.inh": l6_inh,
             "L6.exc": l6_exc,
         }
+
+    def calibrate(self, image: Tensor) -> None:
+        """Set biases and scales so that drives have mean 0 and variance 1 over these images.
+
+        Population by population, without noise. Signs, and ratios of weights within a population's
+        drive, stay. Nothing calls this but you: before training, with some images of the data.
+        """
+        populations: dict[str, tuple[nn.Module, list[nn.Module]]] = {
+            "L4.inh": (self.l4_inh, [self.image_to_l4_inh]),
+            "L4.exc": (self.l4_exc, [self.image_to_l4_exc]),
+            "L2/3.inh": (self.l2_3_inh, []),
+            "L2/3.exc": (self.l2_3_exc, []),
+            "L5.inh": (self.l5_inh, []),
+            "L5.exc": (self.l5_exc, []),
+            "L6.inh": (self.l6_inh, []),
+            "L6.exc": (self.l6_exc, []),
+        }
+        for pre, post, layer in self.named_projections():
+            if pre != post:  # what settles comes after the drive
+                populations[post][1].append(layer)
+        training = self.training
+        self.eval()
+        try:
+            calibrate(lambda: self.rates(image), populations.values())
+        finally:
+            self.train(training)
 
     def example_input(self, batch: int = 1) -> Tensor:
         """Return images of uniform noise, the same at every call."""
@@ -584,6 +618,35 @@ def build(**options: Any) -> ToyColumn:
 
 
 # --- layers ---------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def calibrate(
+    run: Callable[[], object], populations: Iterable[tuple[nn.Module, Sequence[nn.Module]]]
+) -> None:
+    """Give each unit a mean drive of 0 over what ``run`` runs, each population one of variance 1.
+
+    ``populations`` are units, called with their drive, and the layers that add up to it, in the
+    order in which ``run`` calls them. The mean is taken off the bias of that layer which has one,
+    and the weights and bias of all are divided by one number. Of several calls the last counts. A
+    population whose drive does not vary keeps its weights.
+    """
+    for units, layers in populations:
+        drives: list[Tensor] = []
+        hook = units.register_forward_pre_hook(lambda _, given, into=drives: into.append(given[0]))
+        try:
+            run()
+        finally:
+            hook.remove()
+        drive = drives[-1].double()
+        spread = (drive - drive.mean(0)).square().mean().sqrt()
+        varies = spread > LEAST * drive.abs().max()
+        for layer in layers:
+            held = [x for x in (layer.bias, layer.weight) if isinstance(x, Tensor)]
+            if len(held) == 2:
+                held[0].sub_(drive.mean(0))
+            for parameter in held:
+                parameter.div_(torch.where(varies, spread, 1.0))
 
 
 class ImageFrontEnd(nn.Module):
@@ -849,13 +912,16 @@ class EdgeLinear(SameStructure):
     def reset_parameters(self) -> None:
         """Draw weights and bias uniformly within ``1 / sqrt(in-degree of the target)``.
 
-        That is what `nn.Linear` does, with the fan-in that exists.
+        That is what `nn.Linear` does, with the fan-in that exists. Weights that act by their size,
+        since their connection has a sign, start at 0 or above: so a step that adds to a weight
+        strengthens its synapse.
         """
         degree = self.ptr.diff()
         bound = degree.clamp(min=1).rsqrt()
         with torch.no_grad():
             per_connection = bound.repeat_interleave(degree, output_size=self.pre.numel())
             self.weight.uniform_(-1, 1).mul_(per_connection)
+            start_as_sizes(self.weight, self.sign)
             if self.bias is not None:
                 self.bias.uniform_(-1, 1).mul_(bound * (degree > 0))
 
@@ -917,6 +983,59 @@ class EdgeLinear(SameStructure):
         )
 
 
+@torch.no_grad()
+def balance(layers: Iterable[tuple[Hashable, EdgeLinear]]) -> None:
+    """Scale weights: of each unit those that excite sum to 1, those that inhibit to `INHIBITION`.
+
+    Layers of one name add up to one drive, so one scale holds over all of their connections. Free
+    weights, drawn for the in-degree in their layer, are scaled to that in all layers. A weight that
+    is shared takes the mean of what its connections would. Biases are set to 0.
+    """
+    drives: dict[Hashable, list[EdgeLinear]] = {}
+    for name, layer in layers:
+        drives.setdefault(name, []).append(layer)
+    for joined in drives.values():
+        n = joined[0].n_post
+        excitation, inhibition = joined[0].weight.new_zeros(2, n)
+        degree = joined[0].ptr.new_zeros(n)
+        for layer in joined:
+            weight, post = layer.effective_weight(), _post(layer)
+            excitation.index_add_(0, post, torch.where(layer.sign > 0, weight, 0))
+            inhibition.index_add_(0, post, torch.where(layer.sign < 0, -weight, 0))
+            degree += layer.ptr.diff()
+        least = torch.finfo(excitation.dtype).tiny
+        for layer in joined:
+            post, share = _post(layer), (layer.ptr.diff() / degree.clamp(min=1)).sqrt()
+            factor = torch.where(
+                layer.sign == 0,
+                share.index_select(0, post),
+                torch.where(
+                    layer.sign > 0,
+                    1 / excitation.clamp(min=least).index_select(0, post),
+                    INHIBITION / inhibition.clamp(min=least).index_select(0, post),
+                ),
+            )
+            layer.weight.mul_(_of_weights(layer, factor))
+            if layer.bias is not None:
+                layer.bias.zero_()
+
+
+@torch.no_grad()
+def centre(read_in: nn.Module, n_maps: int) -> None:
+    """Let what a read-in weighs of each map sum to 0: contrast is seen, not brightness.
+
+    Features are ``n_maps`` maps, one after the other; those of a single place stay as they are. A
+    read-in of low rank weighs them by ``inward``. The bias is set to 0.
+    """
+    weight = read_in.get_parameter("inward" if hasattr(read_in, "inward") else "weight")
+    of_maps = weight.view(len(weight), n_maps, -1)
+    if of_maps.shape[-1] > 1:
+        of_maps.sub_(of_maps.mean(-1, keepdim=True))
+    read_in.get_parameter("bias").zero_()
+
+
+LEAST = 1e-5  # of the largest drive: what varies less does so by rounding
+
 # Whether a transform of `torch.func` is running, such as grad or vmap; torch does not document it.
 in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
@@ -933,11 +1052,8 @@ class LateralInhibition(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the inhibited maps."""
-        # As one convolution of each channel: on the CPU, avg_pool2d costs a third of a step.
-        channels = x.shape[1]
-        centre = torch.ones(channels, 1, 1, 1, dtype=x.dtype, device=x.device)
-        around = nn.functional.pad(centre, (1, 1, 1, 1), value=-self.strength / 8)
-        return torch.relu(nn.functional.conv2d(x, around, padding=1, groups=channels))
+        around: Tensor = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
+        return torch.relu(x - self.strength / 8 * around)
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the layer."""
@@ -978,7 +1094,16 @@ def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -
     return weight * torch.copysign(signed.new_ones(()), signed)
 
 
-OP_LIBRARY = "connectome_compiler_53c1fb3ccfc4"  # the torch.library namespace of the operators
+@torch.no_grad()
+def start_as_sizes(weight: Tensor, sign: Tensor) -> None:
+    """Let weights that act by their size, where ``sign`` is not 0, start at 0 or above: in place.
+
+    None acts otherwise for it.
+    """
+    weight.copy_(torch.where(sign == 0, weight, weight.abs()))
+
+
+OP_LIBRARY = "connectome_compiler_12bce15045e4"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
@@ -989,6 +1114,9 @@ TILE_COLUMNS = 64  # of embedding_bag: the rows that it gathers from should stay
 # A strip of the "dense" kernel: 2 MiB of float32 stay in the cache between their uses, and are far
 # below the 32 MiB from which glibc maps and clears fresh pages at every step.
 STRIP_CELLS = 2**19
+
+# Measured: at 1, which is balance at equal rates, up to a quarter of a population stays silent.
+INHIBITION = 0.75  # sum of the weights that inhibit, where those that excite sum to 1
 
 
 def _operator(
@@ -1334,6 +1462,22 @@ def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[lis
     return strips, torch.cat(cells) if cells else pre.long()
 
 
+def _post(layer: EdgeLinear) -> Tensor:
+    """Return the target of each connection."""
+    post = torch.arange(layer.n_post, device=layer.ptr.device)
+    return post.repeat_interleave(layer.ptr.diff(), output_size=layer.pre.numel())
+
+
+def _of_weights(layer: EdgeLinear, factor: Tensor) -> Tensor:
+    """Return the factor of each weight from those of connections: the mean, where it is shared."""
+    group: Tensor | None = getattr(layer, "group", None)
+    if group is None:
+        return factor
+    none = torch.zeros_like(layer.weight)
+    n_sharing = none.index_add(0, group, torch.ones_like(factor))
+    return none.index_add(0, group, factor) / n_sharing.clamp(min=1)
+
+
 # --- provenance -----------------------------------------------------------------------------------
 
 PROVENANCE: dict[str, Any] = {
@@ -1370,7 +1514,8 @@ PROVENANCE: dict[str, Any] = {
          "notes": ["4 of 16 neurons are driven: L4.inh, L4.exc",
                    "3 of 16 neurons are read: L6.exc"]}],
     "template": "bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, "
-                'kernel="auto", batch=32, allow_free_signs=false, class_name="")',
+                'read_in="dense", read_in_window=3, read_in_rank=8, balanced=true, kernel="auto", '
+                'batch=32, allow_free_signs=false, class_name="")',
     "populations": {"columns": ["name", "units", "layer"],
         "each": {"axons_read": None, "normalisation": "rms", "noise_std": 0.0,
                  "inhibition": "none"},
@@ -1467,7 +1612,8 @@ PROVENANCE: dict[str, Any] = {
     "read_out": {"L6.exc": "l6_exc_to_classes"}, "sweeps": 3,
     "options": {"channels": 1, "image_size": 8, "classes": 3, "filters": [8, 16],
         "lateral_inhibition": 0.1, "attention": True, "normalisation": "rms", "noise_std": 0.0,
-        "within": True, "steps": 3},
+        "within": True, "steps": 3, "balanced": True},
+    "seen": {"by": "dense"},
     "state": {"columns": ["shape"], "each": {},
         "rows": {"front_end.conv1.weight": [[8, 1, 3, 3], {"start": "uniform", "fan_in": 9}],
             "front_end.conv1.bias": [[8], {"start": "uniform", "fan_in": 9}],
@@ -1650,8 +1796,8 @@ PROVENANCE: dict[str, Any] = {
             "l6_exc_to_l6_exc.sign": [[], {"held": True}]}},
     "graph_sha256": "b52c47f91ac3d8b5db8366e90c2448f8a48f1a8aa21d8c66d129d6101f704a79",
     "header_sha256": "e594d65d3d05e095676695b2abf5dcd0e242764498aeb75f97197169fca923f1",
-    "compiler": "connectome-compiler 0.1.0", "statement": 4,
-    "sha256": "b9a65161d584aa9e1694e83863caa248c025aa256badbd29237caba15e9fffdc",
+    "compiler": "connectome-compiler 0.1.0", "statement": 3,
+    "sha256": "f6f28b600e2eca52ef6552d86be92d5448890712f2ba557ab2857249124be09e",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from areas import areas
-from columns import column
+from columns import column, placed
 from stacks import stack
 from worms import driven, worm
 
@@ -61,6 +61,7 @@ def _column(
     flow: Any = "drop",
     normalisation: Any = "layer",
     noise_std: float = 0.1,
+    size: int = 8,
 ) -> Graph:
     return run(
         column(24, 0.5, layers=layers, unsigned=unsigned),
@@ -71,7 +72,7 @@ def _column(
             SetNodeModel(normalisation=normalisation, noise_std=noise_std),
             FoldInhibition(policy=inhibition, form=form),
             SplitFlow(skip=flow, feedback=flow),
-            AttachPorts(image=(1, 8, 8), outputs=3),
+            AttachPorts(image=(1, size, size), outputs=3),
         ),
     )
 
@@ -150,6 +151,13 @@ CASES: dict[str, Case] = {
             ("L4", "L5"), 5, inhibition="units", flow="keep", normalisation="none", noise_std=0.0
         ),
         Bionic(kernel="dense", lateral_inhibition=0.0, attention=False),
+    ),
+    "bionic local": Case(
+        lambda: placed(_column(("L4", "L5"), inhibition="units", size=20)),
+        Bionic(read_in="local", read_in_window=2, kernel="edges"),
+    ),
+    "bionic low rank": Case(
+        lambda: _column(("L4", "L5"), size=20), Bionic(read_in="low-rank", read_in_rank=2)
     ),
     "recurrent whole": Case(_worm, Recurrent(kernel="edges")),
     "recurrent parts": Case(

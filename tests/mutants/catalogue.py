@@ -247,7 +247,10 @@ BIONIC_CHAIN: dict[str, Edit] = {
         '\n    def forward(self, image: Tensor) -> Tensor:\n        """Return the logits',
         '        self.calibrate(self.example_input(8))\n\n    def forward(self, image: Tensor) -> Tensor:\n        """Return the logits',
     ),
-    "calibrated by medians": ("bias.sub_(drive.mean(0))", "bias.sub_(drive.median(0).values)"),
+    "calibrated by medians": (
+        "held[0].sub_(drive.mean(0))",
+        "held[0].sub_(drive.median(0).values)",
+    ),
     "calibrated to another variance": (
         "drive.mean(0)).square().mean().sqrt()",
         "drive.mean(0)).square().mean().sqrt() * 1.1",
@@ -626,6 +629,35 @@ BIONIC_PLAIN: dict[str, Edit] = {
         "lateral_inhibition: float = 0.1,",
     ),
     "a bias of a free population": (DRAWN, DRAWN + ".add_(0.1)"),
+}
+
+BIONIC_LOCAL: dict[str, Edit] = {
+    "windows at other places": ("(places.double() * room)", "(places.double().flip(1) * room)"),
+    "windows at the places of other units": (
+        'arrays["L4.exc:place"]',
+        'arrays["L4.exc:place"].flip(0)',
+    ),
+    "windows one wider": ('arrays["L4.inh:place"], 2)', 'arrays["L4.inh:place"], 3)'),
+    "all to all": (
+        'LocalReadIn(maps, arrays["L4.exc:place"], 2)',
+        "nn.Linear(self.front_end.n_features, 9)",
+    ),
+    "windows start too large": (
+        "bound = 1 / math.sqrt(self.weight[0].numel())",
+        "bound = 1.05 / math.sqrt(self.weight[0].numel())",
+    ),
+    "windows without a bias": ("self.weight.flatten(2)) + self.bias", "self.weight.flatten(2))"),
+    "maps in another order": ("maps[:, :, self.window]", "maps.flip(1)[:, :, self.window]"),
+}
+
+BIONIC_LOW_RANK: dict[str, Edit] = {
+    "a higher rank": ("(self.front_end.n_features, 9, 2)", "(self.front_end.n_features, 9, 3)"),
+    "channels rectified": (
+        "features @ self.inward.t(),",
+        "torch.relu(features @ self.inward.t()),",
+    ),
+    "channels not centred": ("            centre(self.image_to_l4_exc, filters[1])\n", ""),
+    "channels start too large": ("(self.inward, self.inward.shape[1])", "(self.inward, 9)"),
 }
 
 ROLL = "torch.lerp(state, total, alpha, out=after)"
@@ -1870,6 +1902,8 @@ CATALOGUE: dict[str, dict[str, Edit]] = {
     "bionic subtractive": BIONIC_SUBTRACTIVE,
     "bionic units": BIONIC_UNITS,
     "bionic plain": BIONIC_PLAIN,
+    "bionic local": BIONIC_LOCAL,
+    "bionic low rank": BIONIC_LOW_RANK,
     "recurrent whole": RECURRENT_WHOLE,
     "recurrent parts": RECURRENT_PARTS,
     "recurrent senders": RECURRENT_SENDERS,

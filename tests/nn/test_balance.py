@@ -112,7 +112,7 @@ def test_what_is_balanced_stays_as_it_is(signs: tuple[int, ...]) -> None:
 def test_brightness_does_not_drive_a_centred_read_in() -> None:
     layer = nn.Linear(3 * 8, 5).double()
     drawn = layer.weight.detach().clone()
-    centre(layer.weight, layer.bias, 3)
+    centre(layer, 3)
     bright = torch.rand(4, 3, 1, dtype=torch.float64).expand(4, 3, 8).flatten(1)
     assert float(layer(bright).detach().abs().max()) < 1e-12
     x = torch.randn(4, 3, 8, dtype=torch.float64)
@@ -123,7 +123,7 @@ def test_brightness_does_not_drive_a_centred_read_in() -> None:
 def test_maps_of_one_place_are_read_as_they_are() -> None:
     layer = nn.Linear(3, 5)
     drawn = layer.weight.detach().clone()
-    centre(layer.weight, layer.bias, 3)
+    centre(layer, 3)
     assert torch.equal(layer.weight, drawn)
     assert not layer.bias.any()
 

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from columns import column, laminar, load_module
+from columns import column, laminar, load_module, placed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from connectome_compiler.certify.process import probe
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import (
@@ -31,6 +32,7 @@ from connectome_compiler.ir import (
 from connectome_compiler.passes.attach_ports import AttachPorts
 from connectome_compiler.passes.laminar_partition import LaminarPartition
 from connectome_compiler.passes.runner import run
+from connectome_compiler.passes.set_weights import SetWeights
 from connectome_compiler.templates.bionic.style import Bionic
 
 Array = npt.NDArray[np.float64]
@@ -272,6 +274,84 @@ def test_noise_is_for_training_only(tmp_path: Path) -> None:
     assert not torch.equal(net(images), net(images))
     net.eval()
     assert torch.equal(net(images), net(images))
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_starts_from_synapse_counts(balanced: bool, tmp_path: Path) -> None:
+    graph = laminar(column(), **MODES[2]).run(SetWeights(start="weight"))
+    net = emitted(graph, tmp_path).build(balanced=balanced)
+    counts = {q.key: q.synapses for q in graph.connectome}
+    sums: dict[tuple[Any, ...], float] = {}
+    for pre, post, _ in net.named_projections():
+        listed = counts[f"{pre}->{post}"]
+        for i, weight in zip(listed.post, listed.weight, strict=True):
+            # Balanced, excitation and inhibition are apart, and what settles from the rest.
+            at = (post, i, pre.endswith("inh"), pre == post) if balanced else (post, i)
+            sums[at] = sums.get(at, 0) + abs(float(weight))
+    for pre, post, layer in net.named_projections():
+        listed, inhibits = counts[f"{pre}->{post}"], pre.endswith("inh")
+        size = 0.75 if balanced and inhibits else 1.0
+        for i, count, weight in zip(listed.post, listed.weight, layer.weight, strict=True):
+            at = (post, i, inhibits, pre == post) if balanced else (post, i)
+            assert float(weight.detach()) == pytest.approx(size * count / sums[at], rel=1e-5)
+
+
+def test_starts_from_synapse_counts_are_certified(tmp_path: Path) -> None:
+    graph = laminar(column(12), inhibition="units").run(SetWeights(start="weight"))
+    Bionic().emit(graph, "toy").write(tmp_path / "net.py")
+    assert probe(tmp_path / "net.py", None)["n_connections"] == graph.n_connections
+
+
+@pytest.mark.parametrize("kind", ["local", "low-rank"])
+def test_structured_read_ins_are_certified(kind: Any, tmp_path: Path) -> None:
+    graph = placed(laminar(column(12), inhibition="units", size=20))
+    style = Bionic(read_in=kind, read_in_window=2, read_in_rank=3)
+    style.emit(graph, "toy").write(tmp_path / "net.py")
+    certificate = probe(tmp_path / "net.py", None)
+    module = load_module(tmp_path / "net.py")
+    net, n, maps = module.build(), 0, 16 * 5 * 5
+    for post in ("L4.exc", "L4.inh"):
+        units = graph.population(post).n_units
+        n += units * (16 * 2 * 2 + 1) if kind == "local" else 3 * maps + units * (3 + 1)
+    layers = [net.image_to_l4_exc, net.image_to_l4_inh]
+    assert sum(p.numel() for layer in layers for p in layer.parameters()) == n
+    assert certificate["n_parameters"] == sum(p.numel() for p in net.parameters())
+    assert f"{n:,} numbers" in style.told(module.PROVENANCE)["read-in"]
+
+
+def test_local_read_ins_follow_the_column(tmp_path: Path) -> None:
+    graph = placed(laminar(column(40), size=32))
+    net = emitted(graph, tmp_path, read_in="local", read_in_window=1).build(
+        channels=1, image_size=32
+    )
+    p = graph.population("L4.exc")
+    x, z = (np.array(p.column(axis).to_pylist()) for axis in ("x_um", "z_um"))
+    row, place = net.image_to_l4_exc.window[:, 0] // 8, net.image_to_l4_exc.window[:, 0] % 8
+    assert np.corrcoef(row, z)[0, 1] > 0.95
+    assert np.corrcoef(place, x)[0, 1] > 0.95
+
+
+def test_local_read_ins_need_positions(tmp_path: Path) -> None:
+    with pytest.raises(CompileError, match="3 driven neurons have no x_um and z_um") as found:
+        Bionic(read_in="local").emit(laminar(column(16)), "toy")
+    assert found.value.hint == "read_in=dense, or read_in=low-rank"
+    for kind in ("dense", "low-rank"):
+        emitted(laminar(column(16)), tmp_path, read_in=kind).build()
+
+
+@pytest.mark.parametrize("mode", range(len(MODES)))
+def test_calibration_centres_drives(mode: int, tmp_path: Path) -> None:
+    net = emitted(laminar(column(40, 0.5), **MODES[mode]), tmp_path).build(balanced=False).double()
+    images = net.example_input(32)
+    net.calibrate(images)
+    assert net.training
+    drives: list[torch.Tensor] = []
+    first = net.image_to_l4_exc if mode != 2 else net.image_to_l4_inh
+    first.register_forward_hook(lambda *given: drives.append(given[2].detach()))
+    net.eval()(images)
+    if mode != 2:  # else feedback adds to it
+        torch.testing.assert_close(drives[0].mean(0), torch.zeros_like(drives[0][0]))
+        assert float(drives[0].square().mean()) == pytest.approx(1)
 
 
 def test_image_channels_and_classes_are_options(tmp_path: Path) -> None:
