@@ -68,6 +68,10 @@ def compare(case: Case, network: Any) -> None:
             found = None if held is None else array_digest(held.numpy())
             if found != want.get(name):
                 raise Wrong(key, f"shares its weights otherwise than the graph: {part} differs")
+        held = getattr(layers[key], "count", None)
+        found = None if held is None else array_digest(held.numpy())
+        if found != case.stated.get("counts", {}).get(key):
+            raise Wrong(key, "has other counts of synapses than the graph")
         if layers[key].weight.requires_grad != want.get("trained", True):
             raise Wrong(key, "is trained" if "trained" in want else "is not trained")
         if key.endswith(":electrical"):
@@ -227,6 +231,9 @@ def compare_with_graph(case: Case, network: Any, graph: Graph) -> None:
                 raise Wrong(q.key, f"{name} indices differ from the saved graph")
         if (_signs(layers[q.key], len(post))[order] != graph.enforced_signs(q)).any():
             raise Wrong(q.key, "signs differ from the saved graph")
+        count = getattr(layers[q.key], "count", None)
+        if count is not None and (count.numpy() != q.synapses.weight).any():
+            raise Wrong(q.key, "has other counts of synapses than the saved graph")
         tied = groups(graph, q) if isinstance(q.connectivity, Synapses) else None
         if tied is not None and (layers[q.key].group.numpy() != tied).any():
             raise Wrong(q.key, "shares its weights otherwise than the saved graph")

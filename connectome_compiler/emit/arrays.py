@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
+from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import entries_ptr
+from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.lower import Lowered
 
 # Up to here a one-file model stays under about 100 kB (measured: performance notes in docs/).
@@ -59,3 +61,33 @@ def edge_arrays(lowered: Lowered) -> Arrays:
         }
         arrays |= {f"{key}.{part}": a for part, a in held.items() if a is not None}
     return arrays
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counts:
+    """How many synapses each connection has, by projection, where modules are to hold it."""
+
+    of_each: Arrays
+
+    @classmethod
+    def of(cls, lowered: Lowered, kept: bool) -> Counts:
+        """Return those of a graph; raise `CompileError` if it has numbers of another kind."""
+        counts: Arrays = {}
+        for key, e in lowered.edges.items() if kept else ():
+            synapses = e.projection.synapses
+            counts[key] = synapses.weight.astype(np.int32)
+            if (counts[key] != synapses.weight).any() or (counts[key] < 0).any():
+                problem = f"its connections have numbers that are not counts ({synapses.unit})"
+                raise CompileError(
+                    f"projection {key}", problem, "leave counts out of template.keep"
+                )
+        return cls(counts)
+
+    def stated(self) -> dict[str, dict[str, str]]:
+        """Return the hash of each projection's counts, if there are any."""
+        hashes = {key: array_digest(count) for key, count in self.of_each.items()}
+        return {"counts": hashes} if hashes else {}
+
+    def arrays(self) -> Arrays:
+        """Return the arrays as modules store them."""
+        return {f"{key}.count": count for key, count in self.of_each.items()}

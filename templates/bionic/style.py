@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from connectome_compiler.emit import state
-from connectome_compiler.emit.arrays import Arrays, edge_arrays
+from connectome_compiler.emit.arrays import Arrays, Counts, edge_arrays
 from connectome_compiler.emit.carries import WHOLE, Carries, must_carry, only
 from connectome_compiler.emit.cost_model import choose_kernel, forecast
 from connectome_compiler.emit.emission import Emission
@@ -65,7 +65,8 @@ class Bionic:
     "low-rank" lets all see the image through ``read_in_rank`` channels. ``balanced`` scales weights
     at the start so that no population is silent, or the same for all images. ``kernel`` "auto" asks
     the cost model, for ``batch`` images a step. ``allow_free_signs`` lets weights be free whose
-    sign is known. ``class_name`` names the network; by default its recipe does.
+    sign is known. ``keep`` adds counts of synapses, as ``layer.count``, and positions of neurons.
+    ``class_name`` names the network; by default its recipe does.
     """
 
     name: ClassVar[str] = "bionic"
@@ -93,6 +94,8 @@ class Bionic:
     kernel: Literal["auto", "edges", "dense"] = "auto"
     batch: int = 32  #: images a step that the cost model reckons with
     allow_free_signs: bool = False  #: let weights be free whose sign is known
+    #: what else of the data the module holds: counts of synapses, positions of neurons
+    keep: tuple[Literal["counts", "positions"], ...] = ()
     class_name: str = ""  #: name of the network's class; empty: by the recipe
 
     def __post_init__(self) -> None:
@@ -124,7 +127,8 @@ class Bionic:
         net = _Net(lowered, image, node, sweeps if delayed else 0, names, layers, self)
         places = net.places() if self.read_in == "local" else {}
         kernels = {key: self._kernel(e) for key, e in lowered.edges.items()}
-        neurons = Neurons.of(graph)
+        neurons = Neurons.of(graph, places="positions" in self.keep)
+        counts = Counts.of(lowered, "counts" in self.keep)
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers=names,
@@ -136,6 +140,7 @@ class Bionic:
                 "seen": net.seen_by(places),
                 "state": self._state(net),
                 "neurons": neurons.stated(),
+                **counts.stated(),
             },
         )
         return assemble(
@@ -148,7 +153,11 @@ class Bionic:
             allow_free_signs=self.allow_free_signs,
             wiring=wiring,
             paragraphs=[STYLE, FREE, self._cost(graph, kernels)],
-            arrays=_arrays(lowered) | {f"{name}:place": at for name, at in places.items()},
+            arrays={
+                **_arrays(lowered),
+                **counts.arrays(),
+                **{f"{name}:place": at for name, at in places.items()},
+            },
             context=self._context(net, delayed, kernels),
         )
 
@@ -172,6 +181,7 @@ class Bionic:
             "steps": net.steps,
             "balanced": self.balanced,
             "places": self.read_in == "local",
+            "counts": "counts" in self.keep,
             "pad": code("    ") if delayed else code(""),
             "units": net.units(delayed),
             **net.ends(),

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from connectome_compiler.emit import state
-from connectome_compiler.emit.arrays import edge_arrays
+from connectome_compiler.emit.arrays import Counts, edge_arrays
 from connectome_compiler.emit.carries import LISTS, Carries, must_carry, only
 from connectome_compiler.emit.cost_model import choose_kernel, forecast_rollout
 from connectome_compiler.emit.emission import Emission
@@ -58,8 +58,9 @@ class Recurrent:
     frozen ones, start as they are. ``spectral_radius`` above 0 then scales all of them, so that
     what rates are pulled to, ``(W + G) / (1 + g)`` by rows, has that one; ``G`` are the gap
     junctions, ``g`` their sums. ``kernel`` "auto" asks the cost model, for ``batch`` samples and
-    ``steps`` steps. ``allow_free_signs`` lets weights be free whose sign is known. ``class_name``
-    names the network; by default its recipe does.
+    ``steps`` steps. ``allow_free_signs`` lets weights be free whose sign is known. ``keep`` adds
+    counts of synapses, as ``layer.count``, and positions of neurons. ``class_name`` names the
+    network; by default its recipe does.
     """
 
     name: ClassVar[str] = "recurrent"
@@ -83,6 +84,8 @@ class Recurrent:
     batch: int = 16  #: samples that the cost model reckons with
     steps: int = 20  #: steps of a sequence that the cost model reckons with
     allow_free_signs: bool = False  #: let weights be free whose sign is known
+    #: what else of the data the module holds: counts of synapses, positions of neurons
+    keep: tuple[Literal["counts", "positions"], ...] = ()
     class_name: str = ""  #: name of the network's class; empty: by the recipe
 
     def __post_init__(self) -> None:
@@ -111,7 +114,8 @@ class Recurrent:
         self._check_radius(graph)
         lowered = lower(graph)
         net = _Net(lowered, node, read_in, read_out, _first(graph), _attributes(graph))
-        neurons = Neurons.of(graph)
+        neurons = Neurons.of(graph, places="positions" in self.keep)
+        counts = Counts.of(lowered, "counts" in self.keep)
         wiring = Wiring(
             template=f"{self.name}({spell_options(self)})",
             layers={p.name: "units" for p in graph.biological},
@@ -122,6 +126,7 @@ class Recurrent:
                 "options": self._options(net),
                 "state": _state(net),
                 "neurons": neurons.stated(),
+                **counts.stated(),
             },
         )
         return assemble(
@@ -134,7 +139,11 @@ class Recurrent:
             allow_free_signs=self.allow_free_signs,
             wiring=wiring,
             paragraphs=[FREE, self._cost(graph)],
-            arrays={**edge_arrays(lowered), **net.stored()},
+            arrays={
+                **edge_arrays(lowered),
+                **counts.arrays(),
+                **net.stored(),
+            },
             context=self._context(net),
         )
 
@@ -174,6 +183,7 @@ class Recurrent:
             "balanced": self.balanced and _are_drawn(graph),
             **{name: _index_source(name, a, net.per(name)) for name, a in net.shared().items()},
             "dense": self._dense(graph),
+            "counts": "counts" in self.keep,
             "populations": [
                 {
                     "name": literal(p.name),
