@@ -231,8 +231,8 @@ def compare_with_graph(case: Case, network: Any, graph: Graph) -> None:
                 raise Wrong(q.key, f"{name} indices differ from the saved graph")
         if (_signs(layers[q.key], len(post))[order] != graph.enforced_signs(q)).any():
             raise Wrong(q.key, "signs differ from the saved graph")
-        count = getattr(layers[q.key], "count", None)
-        if count is not None and (count.numpy() != q.synapses.weight).any():
+        kept = getattr(layers[q.key], "count", None)
+        if kept is not None and (kept.numpy() != q.synapses.weight).any():
             raise Wrong(q.key, "has other counts of synapses than the saved graph")
         tied = groups(graph, q) if isinstance(q.connectivity, Synapses) else None
         if tied is not None and (layers[q.key].group.numpy() != tied).any():

@@ -25,12 +25,13 @@ in PROVENANCE.
 """
 
 import base64
+import difflib
 import hashlib
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from functools import wraps
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, wraps
 from typing import Any
 
 import torch
@@ -545,6 +546,20 @@ class ToyColumn(nn.Module):
         images = torch.rand(batch, *self.image_shape, generator=source)
         return images.to(self.front_end.conv1.weight)
 
+    def neurons(self) -> dict[str, list[Any]]:
+        """Return what is known of the neuron of each unit, as columns for ``pandas.DataFrame``.
+
+        ``unit`` counts through all populations, ``index`` within one. None is not known.
+        """
+        return {name: list(column) for name, column in read_neurons().columns.items()}
+
+    def index(self, neurons: Any = None, **where: Any) -> Any:
+        """Return the unit of a neuron, by id or name, or those of a list, as a tensor.
+
+        Keywords choose by column, ``role="motor"``.
+        """
+        return read_neurons().index(neurons, **where)
+
     def named_projections(self) -> Iterator[tuple[str, str, "EdgeLinear"]]:
         """Yield ``(pre, post, layer)`` of each projection of the connectome, in graph order."""
         layers = (
@@ -688,6 +703,78 @@ class ImageFrontEnd(nn.Module):
         x = nn.functional.max_pool2d(torch.relu(self.conv2(x)), 2)
         attended: Tensor = self.attention(x)
         return attended.flatten(1)
+
+
+class NeuronTable:
+    """The neurons of a network as columns, with an item for each unit; None is not known.
+
+    ``sizes`` are how many units each population has, in their order.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], columns: Mapping[str, Sequence[Any]]) -> None:
+        self.columns: dict[str, list[Any]] = {
+            "population": [name for name, n in sizes.items() for _ in range(n)],
+            "index": [k for n in sizes.values() for k in range(n)],
+            "unit": list(range(sum(sizes.values()))),
+            **{name: list(column) for name, column in columns.items()},
+        }
+        ids = self.columns.get("neuron_id", [])
+        self.unit_of: dict[Any, int] = dict(zip(ids, range(len(ids)), strict=True))
+
+    def index(self, neurons: Any = None, **where: Any) -> Any:
+        """Return the unit of a neuron, by id or name, or of a list of them, as a tensor.
+
+        Keywords choose by column: ``cell_type="PVC"``. Units in a tensor are returned as they are.
+        """
+        if (neurons is None) != bool(where):
+            raise ValueError('index() takes "AVAL", or ["AVAL", "AVAR"], or cell_type="AVA"')
+        if where:
+            return self._chosen(where)
+        if isinstance(neurons, Tensor):
+            n = len(self.columns["unit"])
+            if neurons.is_floating_point() or bool(((neurons < 0) | (neurons >= n)).any()):
+                raise ValueError(f"a tensor has units, from 0 to {n - 1}, not {neurons}")
+            return neurons.long()
+        if isinstance(neurons, str) or not isinstance(neurons, Iterable):
+            return self._unit(neurons)
+        return torch.tensor([self._unit(neuron) for neuron in neurons], dtype=torch.int64)
+
+    def _unit(self, neuron: Any) -> int:
+        if (unit := self.unit_of.get(neuron)) is not None:
+            return unit
+        names = self.columns.get("name", [])
+        found = [unit for unit, name in enumerate(names) if name == neuron]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = ", ".join(repr(self.columns["neuron_id"][unit]) for unit in found[:4])
+            raise ValueError(f"{neuron!r} is the name of {len(found)} neurons: use ids, {ids}")
+        for name, column in self.columns.items():
+            if isinstance(neuron, str) and neuron in column:
+                n = column.count(neuron)
+                hint = f"it is the {name} of {n}: index({name}={neuron!r})"
+                raise ValueError(f"there is no neuron {neuron!r}; {hint}")
+        raise ValueError(
+            f"there is no neuron {neuron!r}{_nearest(neuron, [*self.unit_of, *names])}"
+        )
+
+    def _chosen(self, where: Mapping[str, Any]) -> Tensor:
+        """Return the units whose columns have these values."""
+        chosen = self.columns["unit"]
+        for name, value in where.items():
+            if (column := self.columns.get(name)) is None:
+                raise ValueError(f"there is no column {name!r}; known: {', '.join(self.columns)}")
+            if value not in column:
+                raise ValueError(f"no neuron has {name} {value!r}{_nearest(value, column)}")
+            chosen = [unit for unit in chosen if column[unit] == value]
+        return torch.tensor(chosen, dtype=torch.int64)
+
+
+def listed_neurons(names: Sequence[str], runs: Mapping[str, Sequence[Any]]) -> NeuronTable:
+    """Read, by population, runs of neurons that are alike: their ids, then what they share."""
+    sizes = {name: sum(len(ids) for ids, *_ in some) for name, some in runs.items()}
+    rows = [(one, *alike) for some in runs.values() for ids, *alike in some for one in ids]
+    return NeuronTable(sizes, dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 
 class SameStructure(nn.Module):
@@ -1052,8 +1139,11 @@ class LateralInhibition(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the inhibited maps."""
-        around: Tensor = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
-        return torch.relu(x - self.strength / 8 * around)
+        # As one convolution of each channel: on the CPU, avg_pool2d costs a third of a step.
+        channels = x.shape[1]
+        centre = torch.ones(channels, 1, 1, 1, dtype=x.dtype, device=x.device)
+        around = nn.functional.pad(centre, (1, 1, 1, 1), value=-self.strength / 8)
+        return torch.relu(nn.functional.conv2d(x, around, padding=1, groups=channels))
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the layer."""
@@ -1082,6 +1172,9 @@ class Attention(nn.Module):
         return x * of_place
 
 
+MANY = 10_000  # words among which the nearest take seconds to find
+
+
 def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -> Tensor:
     """Let a weight act by its magnitude, with its prescribed sign: ``sign * |weight|``.
 
@@ -1103,7 +1196,7 @@ def start_as_sizes(weight: Tensor, sign: Tensor) -> None:
     weight.copy_(torch.where(sign == 0, weight, weight.abs()))
 
 
-OP_LIBRARY = "connectome_compiler_12bce15045e4"  # the torch.library namespace of the operators
+OP_LIBRARY = "connectome_compiler_b11aa88e0567"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
@@ -1117,6 +1210,13 @@ STRIP_CELLS = 2**19
 
 # Measured: at 1, which is balance at equal rates, up to a quarter of a population stays silent.
 INHIBITION = 0.75  # sum of the weights that inhibit, where those that excite sum to 1
+
+
+def _nearest(word: Any, words: Iterable[Any]) -> str:
+    """Return a hint at what may have been meant."""
+    known = {str(other): other for other in words if other is not None}
+    nearest = difflib.get_close_matches(str(word), known if len(known) < MANY else [], 3)
+    return f"; nearest: {', '.join(repr(known[other]) for other in nearest)}" if nearest else ""
 
 
 def _operator(
@@ -1515,7 +1615,7 @@ PROVENANCE: dict[str, Any] = {
                    "3 of 16 neurons are read: L6.exc"]}],
     "template": "bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, "
                 'read_in="dense", read_in_window=3, read_in_rank=8, balanced=true, kernel="auto", '
-                'batch=32, allow_free_signs=false, class_name="")',
+                'batch=32, allow_free_signs=false, keep=[], class_name="")',
     "populations": {"columns": ["name", "units", "layer"],
         "each": {"axons_read": None, "normalisation": "rms", "noise_std": 0.0,
                  "inhibition": "none"},
@@ -1794,10 +1894,13 @@ PROVENANCE: dict[str, Any] = {
             "l6_exc_to_l6_exc.ptr": [[4], {"held": True}],
             "l6_exc_to_l6_exc.pre": [[3], {"held": True}],
             "l6_exc_to_l6_exc.sign": [[], {"held": True}]}},
+    "neurons": {"neuron_id": "4643d0888535c25742c8c0f28a7467776796ea2fb32b58dd84507748ffc91d1c",
+        "cell_class": "3097c528aa386e300dcbb46272716b579e2aec1b9a42e8fe502a98bf182982be",
+        "cortical_layer": "951c4ee9bd7f35d9575648b6daadb592f1667aac86a368695e21dd02be24c14c"},
     "graph_sha256": "b52c47f91ac3d8b5db8366e90c2448f8a48f1a8aa21d8c66d129d6101f704a79",
     "header_sha256": "e594d65d3d05e095676695b2abf5dcd0e242764498aeb75f97197169fca923f1",
-    "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "f6f28b600e2eca52ef6552d86be92d5448890712f2ba557ab2857249124be09e",
+    "compiler": "connectome-compiler 0.1.0", "statement": 4,
+    "sha256": "688bfedd61f897fbb75692d27b4e2942fc929a8e320ef38e301b5dd9530b8374",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------
@@ -1830,3 +1933,20 @@ def read_arrays() -> dict[str, Tensor]:
     if hashlib.sha256(data).hexdigest() != ARRAYS_SHA256:
         raise RuntimeError(f"{where}: not the data this module was written with; build it again")
     return load(data)
+
+
+NEURON_COLUMNS = ("neuron_id", "cell_class", "cortical_layer")
+# By population, runs of neurons that are alike: their ids, then the rest of the columns.
+NEURONS: dict[str, Any] = {
+    "L4.inh": [[[1003], "inhibitory", "L4"]], "L4.exc": [[[1000, 1001, 1002], "excitatory", "L4"]],
+    "L2/3.inh": [[[1007], "inhibitory", "L2/3"]],
+    "L2/3.exc": [[[1004, 1005, 1006], "excitatory", "L2/3"]],
+    "L5.inh": [[[1011], "inhibitory", "L5"]], "L5.exc": [[[1008, 1009, 1010], "excitatory", "L5"]],
+    "L6.inh": [[[1015], "inhibitory", "L6"]], "L6.exc": [[[1012, 1013, 1014], "excitatory", "L6"]],
+}  # fmt: skip
+
+
+@cache
+def read_neurons() -> NeuronTable:
+    """Return which neuron each unit is."""
+    return listed_neurons(NEURON_COLUMNS, NEURONS)

@@ -367,7 +367,8 @@ PROVENANCE: dict[str, Any] = {
          "notes": ["2 of 6 neurons are driven, through one channel each", "2 of 6 neurons are read",
                    "1 neurons have no input: their activity is constant"]}],
     "template": "recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, balanced=true, "
-                'kernel="auto", batch=16, steps=20, allow_free_signs=false, class_name="")',
+                'kernel="auto", batch=16, steps=20, allow_free_signs=false, keep=[], '
+                'class_name="")',
     "populations": {"columns": ["name"], "each": {"units": 2, "layer": "units", "axons_read": None},
         "rows": [["sensory"], ["inter"], ["motor"]]},
     "projections": {
@@ -503,7 +504,7 @@ PROVENANCE: dict[str, Any] = {
     "graph_sha256": "c14e189a487e77e12d6571c5a5fed69da68513d42932210cec80d59815711dd0",
     "header_sha256": "9119c7c3540efae8aca4ec3a45699f1fab01442ef06c45a423b8e16330ae16cf",
     "compiler": "connectome-compiler 0.1.0", "statement": 4,
-    "sha256": "a0269880b130006b2d95d8377c91fd9274a838b0dcea7f224a318b08da0a0702",
+    "sha256": "43782b3453682f906795f13ccf6b1800869882778d4bd8b0fca33d5c836adbe0",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

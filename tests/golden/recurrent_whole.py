@@ -276,7 +276,8 @@ PROVENANCE: dict[str, Any] = {
          "notes": ["2 of 6 neurons are driven", "2 of 6 neurons are read",
                    "1 neurons have no input: their activity is constant"]}],
     "template": "recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, balanced=true, "
-                'kernel="auto", batch=16, steps=20, allow_free_signs=false, class_name="")',
+                'kernel="auto", batch=16, steps=20, allow_free_signs=false, keep=[], '
+                'class_name="")',
     "populations": {"columns": ["name", "units", "layer", "axons_read"], "each": {},
         "rows": [["neurons", 6, "units", None]]},
     "projections": {
@@ -323,7 +324,7 @@ PROVENANCE: dict[str, Any] = {
     "graph_sha256": "4eba573c27a03d89815186aaba7cd1455a334223bca3d617d32726c8b9dca247",
     "header_sha256": "45e2e0ab7a7a97d4ad3936bff2fbb7051d7c312fb801d3708e1c46694e5f12eb",
     "compiler": "connectome-compiler 0.1.0", "statement": 4,
-    "sha256": "65aa7ef2b3bb48b522e75f0fa119d8b214f51eee64025907d65db39866a0d2f5",
+    "sha256": "8e23503dec17ff7cbf03703dd80f401c2a0f685550930c05d704405d07d15607",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------

@@ -877,8 +877,8 @@ RECURRENT_WHOLE: dict[str, Edit] = {
         "            drive = drive.unsqueeze(0).repeat(2, 1, 1)",
     ),
     "a state that is not taken where one step": (
-        "            u = u.unsqueeze(0)",
-        "            u, state = u.unsqueeze(0), None",
+        "            drive = drive.unsqueeze(0)",
+        "            drive, state = drive.unsqueeze(0), None",
     ),
     "read-out without bias": ("= nn.Linear(4, outputs)", "= nn.Linear(4, outputs, bias=False)"),
     "read-in with a bias": (
