@@ -8,6 +8,8 @@ changes nothing in it would compare a network with itself, and is refused with t
 from __future__ import annotations
 
 import ast
+import base64
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args, get_origin
@@ -15,11 +17,13 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from safetensors.numpy import load
 
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.control import Control, Shared
+from connectome_compiler.ir.digest import array_digest
 from connectome_compiler.ir.graph import Graph, Population
 from connectome_compiler.ir.nodes import Swept
 from connectome_compiler.ir.operators import Linear
@@ -254,23 +258,40 @@ def _acts(
         other = made.template.emit(replace(without, provenance=graph.provenance), name)
     except CompileError:
         return emission is not None  # without the control there is no network
-    return one.arrays != other.arrays or _code(one) != _code(other)
+    return _used(one) != _used(other)
 
 
-def _code(emission: Emission) -> str:
-    """Return the code of a module without docstrings, and without what it states."""
+# What modules have beside the code that runs: their origin, who their neurons are, arrays.
+TOLD = ("PROVENANCE", "NEURONS", "NEURON_COLUMNS", "ARRAYS", "ARRAYS_SHA256")
+NEURONS = "neurons/"  # begins the names of arrays that tell who the neurons are
+
+
+def _used(emission: Emission) -> tuple[str, dict[str, str]]:
+    """Return what a module computes with: its code without docstrings, and hashes of its arrays."""
     tree = ast.parse(emission.source)
+    data = emission.arrays or b""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [part for part in body if not _is_text(part)]  # type: ignore[attr-defined]
-    return ast.dump(tree)
+        if not isinstance(body, list):
+            continue
+        for part in body:
+            if _name(part) == "ARRAYS":  # inside the source, as text
+                data = zlib.decompress(base64.b64decode(ast.literal_eval(part.value)))
+        rest = [part for part in body if not _is_text(part) and _name(part) not in TOLD]
+        node.body = rest  # type: ignore[attr-defined]
+    arrays = load(data) if data else {}
+    held = {k: array_digest(a) for k, a in arrays.items() if not k.startswith(NEURONS)}
+    return ast.dump(tree), held
 
 
 def _is_text(node: ast.AST) -> bool:
-    if isinstance(node, ast.Expr):
-        return isinstance(node.value, ast.Constant)
-    return isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "PROVENANCE"
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def _name(node: ast.AST) -> str:
+    """Return the name that a statement gives a value, "" if it is no such one."""
+    target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+    return target.id if isinstance(target, ast.Name) else ""
 
 
 def _void(recipe: Recipe, made: Made, compared: Compared, id_: str) -> CompileError:

@@ -201,7 +201,7 @@ class Toy:
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """Changes what no network uses."""
+    """Changes what no network uses, though a module may tell of it."""
 
     name: ClassVar[str] = "rename"
     control: ClassVar[bool] = True
@@ -430,7 +430,7 @@ def test_a_control_costs_only_where_it_is_asked_for(
         raise AssertionError("it was compared")
 
     monkeypatch.setattr("connectome_compiler.controls.difference", never)
-    monkeypatch.setattr("connectome_compiler.controls._code", never)
+    monkeypatch.setattr("connectome_compiler.controls._used", never)
     made(toy, tmp_path)
     with pytest.raises(AssertionError):
         made(toy.with_pass(NullModel("density"), after="source"), tmp_path)
