@@ -85,6 +85,8 @@ def motifs(graph: Graph, nulls: int, model: str, seed: int, say: Callable[[str],
     """Count motifs, also in ``nulls`` random connectomes; see `Graph.motifs`."""
     if nulls < 0 or nulls == 1:
         raise CompileError("motifs.nulls", f"must be 0, or at least 2, not {nulls}")
+    if nulls and model == "none":
+        raise CompileError("motifs.model", "none: changes nothing", "for example degrees")
     chemical = graph.with_projections([q for q in graph.connectome if q.kind == "chemical"])
     for q in chemical.projections:
         must_join_neurons(q)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from connectome_compiler.errors import CompileError, UnknownNameError
 from connectome_compiler.ir.connectivity import Synapses
 from connectome_compiler.ir.graph import Graph, Projection
+from connectome_compiler.ir.weights import Named
 from connectome_compiler.lower import lower
 from connectome_compiler.passes.assign_signs import AssignSigns
 from connectome_compiler.questions.answer import MARKS, Answer
@@ -174,7 +175,7 @@ def _held(module: Path, key: str, place: int, enforced: int, group: Any) -> dict
     weight = place if group is None else int(group[place])
     layer = layer_of(module, key)
     others = 0 if group is None else int((group == weight).sum()) - 1
-    at = f"net.{layer}.weight[{weight}]" if layer else f"number {weight:,}"
+    at = f"net.{layer}.weight[{weight}]" if layer else "as the layer holds it"
     said = {
         "place": f"{place:,}, among the connections sorted by post, then pre",
         "weight": f"{at}, shared with {counted(others, 'other connection')}" if others else at,
@@ -209,8 +210,12 @@ def _of_graph(
     if len(found):
         k = int(found[0])
         said = _held(module, q.key, k, int(edges.enforced[k]), edges.group)
+        if isinstance(q.weights, Named):
+            shared = f"shared by all connections of the name {q.weights.name!r}"
+            said["weight"] = f"one number, {shared}"
         if isinstance(q.connectivity, Synapses):
-            said["strength"] = f"{q.synapses.weight[k]:,g} {q.synapses.unit}"
+            size, unit = q.synapses.weight[k], q.synapses.unit
+            said["strength"] = f"{size:,g} {unit.removesuffix('s') if size == 1 else unit}"
         if edges.scale is not None:
             said["scale"] = f"{edges.scale[k]:g}, by which the shared weight is multiplied"
         if q.kind == "chemical":
@@ -267,8 +272,8 @@ def _sign_from(last: Graph, history: Sequence[Row]) -> str:
     else:
         of_what, same = "the polarity of all weights of the projection", _since(history, "sign")
     evidence = f"signs of the data are {last.provenance.signs}"
-    if len(history) == 1:
-        return f"{of_what}; {evidence}; which step gave it, only saved stages tell"
+    if same == history[0]["stage"] != "source":
+        return f"{of_what}; {evidence}; which step gave it, only earlier stages tell"
     if same != "source":
         return f"{of_what}, since {same}"
     steps = {step.name for step in last.provenance.steps}

@@ -65,5 +65,7 @@ def test_null_models_have_seeds_and_give_scores() -> None:
 def test_wrong_options_are_told() -> None:
     with pytest.raises(CompileError, match="must be 0, or at least 2, not 1"):
         worm(6).motifs(1)
+    with pytest.raises(CompileError, match="none: changes nothing"):
+        worm(6).motifs(2, model="none")
     with pytest.raises(CompileError, match="did you mean 'degrees'"):
         worm(6).motifs(2, model="degree")

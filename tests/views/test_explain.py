@@ -55,7 +55,8 @@ def test_it_says_what_the_network_has(
     held = getattr(network, attribute).weight
     value = float(weights.values()[at])
     assert abs(value) == pytest.approx(abs(float(held[int(index)].detach())))
-    assert told.facts["strength"] == f"{q.synapses.weight[k]} synapses"
+    size = q.synapses.weight[k]
+    assert told.facts["strength"] == ("1 synapse" if size == 1 else f"{size} synapses")
     enforced = int(graph.enforced_signs(q)[k])
     if key == CHEMICAL:
         assert told.facts["sign"].startswith({1: "+", -1: "-", 0: "free"}[enforced])
@@ -86,7 +87,7 @@ def test_signs_say_where_they_come_from(tmp_path: Path) -> None:
         ends = (str(q.synapses.post[k]), str(q.synapses.pre[k]))
         told = explain(path, CHEMICAL, *ends, saved)
         assert told.facts["sign from"].startswith(words)
-        assert words == "unknown" or "only saved stages tell" in told.facts["sign from"]
+        assert words == "unknown" or "only earlier stages tell" in told.facts["sign from"]
 
 
 def test_stages_tell_when_a_connection_was_lost(tmp_path: Path) -> None:
@@ -102,6 +103,21 @@ def test_stages_tell_when_a_connection_was_lost(tmp_path: Path) -> None:
     assert "from the source, assigned from transmitters" in kept.facts["sign from"]
     assert "predicted" in kept.facts["sign from"]
     assert kept.stages.column("stage").to_pylist()[:2] == ["source", "drop-weak-connections"]
+
+
+def test_shared_weights_and_laws(tmp_path: Path) -> None:
+    path = tmp_path / "swimmer.py"
+    cc.build("ncap-swimmer", path, verify=False)
+    told = explain(path, "proprioceptor.d->B.d", "1", "0")
+    assert told.facts["weight"] == "one number, shared by all connections of the name 'prop'"
+    assert told.facts["sign from"].startswith("the polarity of all weights of the projection")
+    assert not explain(path, "proprioceptor.d->B.d", "0", "0").exists
+    by_name = explain(path, "proprioceptor.d->B.d", "B.d[1]", "proprioceptor.d[0]")
+    assert str(by_name) == str(told)
+    graph = cc.load_graph("ncap-swimmer", n_joints=7)
+    cc.build(graph, path, style="ncap", name="mine", verify=False)
+    with pytest.raises(CompileError, match="holds no list of connections, but a law"):
+        explain(path, "proprioceptor.d->B.d", "1", "0")
 
 
 def test_the_graph_behind_a_module(tmp_path: Path) -> None:
