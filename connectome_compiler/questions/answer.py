@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from connectome_compiler.errors import UnknownNameError
-from connectome_compiler.text import beside, cut, printable, table, wrapped
+from connectome_compiler.text import (
+    Row,
+    beside,
+    cut,
+    html_heading,
+    html_table,
+    in_html,
+    printable,
+    table,
+    wrapped,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +88,8 @@ class Answer(ABC):
             lines += [""] * (k == 0) + beside(word, printable(text))
         for name, rows in self.tables.items():
             if rows.num_rows:
-                lines += ["", name, *_lines(rows)]
+                shown, align, more = _shown(rows)
+                lines += ["", name, *table(shown, align), *([f"  {more}"] if more else [])]
         for note in self.notes:
             lines += ["", *wrapped(note)]
         return "\n".join(lines)
@@ -86,21 +97,32 @@ class Answer(ABC):
     def __repr__(self) -> str:
         return str(self)
 
+    def _repr_html_(self) -> str:
+        html = html_heading(self.headline)
+        if self.facts:
+            html += html_table([("", ""), *self.facts.items()])
+        for name, rows in self.tables.items():
+            if rows.num_rows:
+                shown, align, more = _shown(rows)
+                html += html_table(shown, align, caption=f"{name} {more}".rstrip())
+        return html + "".join(f"<p><small>{in_html(note)}</small></p>" for note in self.notes)
 
-def _lines(rows: pa.Table) -> list[str]:
-    shown = rows.slice(0, MOST_ROWS)
-    names = rows.column_names
+
+def _shown(rows: pa.Table) -> tuple[list[Row], str, str]:
+    """Return the first rows as text, head first, on which side columns are, and what was cut."""
+    names, first = rows.column_names, rows.slice(0, MOST_ROWS)
     cells = [
         [_cell(name, value) for value in column.to_pylist()]
-        for name, column in zip(names, shown.columns, strict=True)
+        for name, column in zip(names, first.columns, strict=True)
     ]
     align = "".join(
         "<" if name in SIGNS or not _is_number(kind) else ">"
         for name, kind in zip(names, rows.schema.types, strict=True)
     )
-    lines = table([tuple(n.replace("_", " ") for n in names), *zip(*cells, strict=True)], align)
+    head = tuple(name.replace("_", " ") for name in names)
     more = rows.num_rows - MOST_ROWS
-    return [*lines, f"  ... and {more:,} more"] if more > 0 else lines
+    shown = [head, *zip(*cells, strict=True)]
+    return shown, align, f"... and {more:,} more" if more > 0 else ""
 
 
 def _is_number(kind: pa.DataType) -> bool:
