@@ -27,7 +27,7 @@ KINDS = {
     "kernels": "kernels:Kernels",
 }
 INSTALL = "pip install -c constraints.txt '.[plot]'"
-GAP = 0.14  # between two graphs side by side, of the width of both
+GAP = 1.7  # inches between two graphs side by side: for a legend, and names
 
 
 class Kind(Protocol):
@@ -61,15 +61,15 @@ def plot(
     graphs = [graph] if beside is None else [graph, beside]
     for one in graphs:
         one.verify()
+    sizes = [made.size(one) for one in graphs]
+    total = sum(width for width, _ in sizes) + GAP * (len(sizes) - 1)
     if ax is None:
-        sizes = [made.size(one) for one in graphs]
-        width = sum(width for width, _ in sizes) * (1 + GAP * (len(sizes) - 1))
-        ax = new_axes(width, max(height for _, height in sizes))
+        ax = new_axes(total, max(height for _, height in sizes))
     if beside is None:
         made.draw(graph, ax)
         return ax
-    width = (1 - GAP) / 2
-    panels = [ax.inset_axes((left, 0, width, 1)) for left in (0, 1 - width)]
+    left, right = (width / total for width, _ in sizes)
+    panels = [ax.inset_axes((0, 0, left, 1)), ax.inset_axes((1 - right, 0, right, 1))]
     frame(ax)
     for one, panel in zip(graphs, panels, strict=True):
         made.draw(one, panel)

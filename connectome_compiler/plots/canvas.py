@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -126,7 +126,7 @@ def open_frame(axes: Axes) -> None:
 
 
 def legend(axes: Axes, handles: Iterable[Any], heading: str = "", *, indent: float = 0.0) -> None:
-    """Put a legend to the right of the axes, where it covers nothing, ``indent`` points away."""
+    """Put a legend to the right of the axes, ``indent`` points away."""
     away = ScaledTranslation(indent / 72, 0, axes.figure.dpi_scale_trans)
     axes.legend(
         handles=list(handles),
@@ -140,6 +140,13 @@ def legend(axes: Axes, handles: Iterable[Any], heading: str = "", *, indent: flo
         title_fontsize=SMALL,
         alignment="left",
     )
+
+
+def legend_inside(
+    axes: Axes, handles: Iterable[Any], corner: Literal["lower left", "upper right"]
+) -> None:
+    """Put a legend into a corner that the curves leave free."""
+    axes.legend(handles=list(handles), loc=corner, frameon=False, fontsize=SMALL)
 
 
 def same_scales(panels: Sequence[Axes]) -> None:

@@ -25,14 +25,14 @@ from connectome_compiler.plots.canvas import (
     PURPLE,
     STYLES,
     effects,
-    legend,
+    legend_inside,
     open_frame,
     quoted,
     title,
 )
 from connectome_compiler.text import counted
 
-WIDE, HIGH = 5.6, 3.4  # inches
+WIDE, HIGH = 4.4, 3.4  # inches
 CHUNK = 1 << 20  # connections whose distances are computed at once
 N_PAIRS = 200_000  # drawn for the distances that chance gives
 N_BINS = 40
@@ -69,7 +69,7 @@ class Degrees:
             label += f"\n{counted(none, 'neuron')} without" if none else ""
             handles += survival(axes, values, label, colour, style)
         axes.set(xlabel="connections of a neuron", ylabel="share of neurons with as many or more")
-        legend(axes, handles)
+        legend_inside(axes, handles, "lower left")
         title(graph, axes, f"Degrees of {counted(graph.n_neurons, 'neuron')}")
 
 
@@ -109,7 +109,7 @@ class Weights:
         named = quoted(units[0], 30) if len(units) == 1 else "in the units of the legend"
         axes.set(xlabel=f"weight of a connection ({named})")
         axes.set(ylabel="share of connections as strong or stronger")
-        legend(axes, handles)
+        legend_inside(axes, handles, "lower left")
         title(graph, axes, "Weights of connections")
 
 
@@ -171,7 +171,7 @@ class Distances:
         axes.set(xlim=(0, edges[last + 1]), ylim=(0, None), xlabel="distance between somata (µm)")
         axes.set_ylabel(f"share per {edges[1]:.3g} µm")
         open_frame(axes)
-        legend(axes, handles)
+        legend_inside(axes, handles, "upper right")
         more = f"; {n_lost:,} without positions" if n_lost else ""
         n = sum(int(c.sum()) for c in counts.values())
         title(graph, axes, f"Distances of {counted(n, 'connection')}{more}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -44,12 +44,13 @@ class Kernels:
     def size(self, graph: Graph) -> tuple[float, float]:
         """Return a size at which every panel is as large as the others."""
         rows = self._rows(graph)
-        return LEFT + PANEL * self._columns(rows) + 0.3, (PANEL + ABOVE) * len(rows) + 0.7
+        widest = max(len(panels) for _, panels in rows)
+        return LEFT + PANEL * widest, (PANEL + ABOVE) * len(rows) + 0.7
 
     def draw(self, graph: Graph, axes: Axes) -> None:
         """Draw the panels, as insets of the axes."""
         rows = self._rows(graph)
-        widest = self._columns(rows)
+        widest = max(len(panels) for _, panels in rows)
         frame(axes)
         left = LEFT / (LEFT + PANEL * widest)
         for k, (q, panels) in enumerate(rows):
@@ -67,10 +68,6 @@ class Kernels:
         shown = f"{len(rows)} of " if len(rows) < len(_shown(graph)) else ""
         n = counted(len(_shown(graph)), "projection")
         title(graph, axes, f"Windows and kernels of {shown}{n}")
-
-    def _columns(self, rows: Sequence[tuple[Projection, list[Panel]]]) -> int:
-        """Return how many panels have room, as many of one graph as of another beside it."""
-        return max(1 + self.channels, *(len(panels) for _, panels in rows))
 
     def _rows(self, graph: Graph) -> list[tuple[Projection, list[Panel]]]:
         known = {q.key: q for q in _shown(graph)}

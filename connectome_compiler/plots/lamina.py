@@ -77,7 +77,7 @@ class Lamina:
                 )
                 handles.append(Line2D([], [], linestyle="", markersize=4, label=label, **style))
         open_frame(axes)
-        axes.set_aspect("equal")
+        axes.set_aspect("equal", adjustable="datalim")  # in a narrow box titles would not fit
         laminar = from_pia(set(layers) - {""})
         letters = {c: c.removesuffix("_um") for c in (self.across, self.along)}
         axes.set_xlabel(f"{letters[self.across]} (µm)")
