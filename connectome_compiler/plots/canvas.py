@@ -150,20 +150,17 @@ def legend_inside(
 
 
 def same_scales(panels: Sequence[Axes]) -> None:
-    """Give the panels one scale: of colours, and of axes that have ticks of numbers."""
-    images = [
-        image for panel in panels for inner in (panel, *panel.child_axes) for image in inner.images
-    ]
-    shared = [image for image in images if image.get_gid() == SHARED]
-    if shared:
-        most = max(image.get_clim()[1] or 1.0 for image in shared)
-        for image in shared:
-            image.set_clim(vmax=most)
-    if all(panel.lines for panel in panels):
-        for limits, put in (("get_xlim", "set_xlim"), ("get_ylim", "set_ylim")):
-            ends = [getattr(panel, limits)() for panel in panels]
-            for panel in panels:
-                getattr(panel, put)(min(a for a, _ in ends), max(b for _, b in ends))
+    """Give the panels one scale: of colours that are counts, and of axes with numbers."""
+    shared = [image for panel in panels for image in panel.images if image.get_gid() == SHARED]
+    most = max((image.get_clim()[1] or 1.0 for image in shared), default=1.0)
+    for image in shared:
+        image.set_clim(vmax=most)
+    if any(panel.images or panel.child_axes or not panel.axison for panel in panels):
+        return
+    for bounds in ("xbound", "ybound"):  # of an axis that points either way
+        ends = [end for panel in panels for end in getattr(panel, f"get_{bounds}")()]
+        for panel in panels:
+            getattr(panel, f"set_{bounds}")(min(ends), max(ends))
 
 
 SHARED = "counts"  # the id of images whose colours are counts

@@ -37,7 +37,8 @@ INNER = 2.0  # percent of a layer's somata that may lie beyond its border
 class Lamina:
     """Every soma at its position, in micrometres, by the sign of its neuron.
 
-    Where cortical layers are known, depth points down and the layers are named.
+    Where cortical layers follow each other along the picture's height, the pia is on top and the
+    layers are named.
     """
 
     name: ClassVar[str] = "lamina"
@@ -78,17 +79,21 @@ class Lamina:
                 handles.append(Line2D([], [], linestyle="", markersize=4, label=label, **style))
         open_frame(axes)
         axes.set_aspect("equal", adjustable="datalim")  # in a narrow box titles would not fit
-        laminar = from_pia(set(layers) - {""})
+        middles = {a: float(np.median(y[layers == a])) for a in from_pia(set(layers) - {""})}
+        depths = list(middles.values())
+        down = depths == sorted(depths)
+        laminar = bool(depths) and (down or depths == sorted(depths, reverse=True))
         letters = {c: c.removesuffix("_um") for c in (self.across, self.along)}
         axes.set_xlabel(f"{letters[self.across]} (µm)")
         axes.set_ylabel(f"{'depth, ' if laminar else ''}{letters[self.along]} (µm)")
         if laminar:
-            axes.invert_yaxis()
+            if down:
+                axes.invert_yaxis()
             for at in borders(y, layers):
                 axes.axhline(at, color=GREY, linewidth=0.6, linestyle=":", zorder=0)
-            for layer in laminar:
+            for layer, middle in middles.items():
                 axes.annotate(
-                    quoted(layer, 12), (1.0, float(np.median(y[layers == layer]))),
+                    quoted(layer, 12), (1.0, middle),
                     xycoords=("axes fraction", "data"), xytext=(3, 0), textcoords="offset points",
                     fontsize=SMALL, va="center", color="black",
                 )  # fmt: skip

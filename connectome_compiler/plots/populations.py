@@ -69,7 +69,7 @@ class Populations:
             self.colour == "layer" or (self.colour == "auto" and not known)
         )
         colours = {name: SERIES[k % len(SERIES)] for k, name in enumerate(layers)}
-        discs = {p.name: self._disc(p, graph, found, axes) for p in graph.populations}
+        discs = {p.name: axes.add_patch(_outline(graph, p, found)) for p in graph.populations}
         for p in graph.biological:
             _fill(axes, p, discs[p.name], colours.get(layer_of(p), GREY) if by_layer else "")
         inner = [q.key for q in graph.connectome]
@@ -98,23 +98,11 @@ class Populations:
         what = f"{counted(graph.n_neurons, 'neuron')}, {counted(graph.n_connections, 'connection')}"
         title(graph, axes, what + (f"; {found.means}" if found.means else ""))
 
-    def _disc(self, p: Population, graph: Graph, found: Layout, axes: Axes) -> Any:
-        most = max((q.n_units for q in graph.biological), default=1)
-        x, y = found.places[p.name]
-        if p.artificial:
-            square = Rectangle(
-                (x - SQUARE / 2, y - SQUARE / 2), SQUARE, SQUARE, facecolor="white", edgecolor=GREY,
-                linestyle="--", zorder=3,
-            )  # fmt: skip
-            return axes.add_patch(square)
-        radius = max(LEAST, LARGEST * math.sqrt(p.n_units / max(most, 1)))
-        return axes.add_patch(Circle((x, y), radius, facecolor="none", edgecolor="none", zorder=3))
-
 
 def _must_be_readable(graph: Graph) -> None:
     if len(graph.populations) > MOST:
         problem = f"{len(graph.populations):,} populations have no room for their names"
-        hint = 'use kind="raster", by="population"; or "merge-populations" first'
+        hint = 'use kind="raster", by="population"'
         raise CompileError("plot 'populations'", problem, hint)
 
 
@@ -122,6 +110,23 @@ def _limits(found: Layout) -> tuple[Point, Point]:
     xs, ys = zip(*found.places.values(), strict=True) if found.places else ((0.0,), (0.0,))
     beside = 1.5 if found.names == "right" else 0.8
     return (min(xs) - 0.8, max(xs) + beside), (min(ys) - 0.9, max(ys) + 0.7)
+
+
+def _radius(graph: Graph, p: Population) -> float:
+    """Return the radius of a disc, or half the side of a square, in units of the layout."""
+    if p.artificial:
+        return SQUARE / 2
+    most = max((q.n_units for q in graph.biological), default=1)
+    return max(LEAST, LARGEST * math.sqrt(p.n_units / max(most, 1)))
+
+
+def _outline(graph: Graph, p: Population, found: Layout) -> Circle | Rectangle:
+    """Return what arrows end at: a disc, still without its colours, or the square of an image."""
+    (x, y), radius = found.places[p.name], _radius(graph, p)
+    if not p.artificial:
+        return Circle((x, y), radius, facecolor="none", edgecolor="none", zorder=3)
+    style: dict[str, Any] = {"facecolor": "white", "edgecolor": GREY, "linestyle": "--"}
+    return Rectangle((x - radius, y - radius), 2 * radius, 2 * radius, zorder=3, **style)
 
 
 def _known_sign(p: Population) -> bool:
@@ -248,18 +253,18 @@ def _directions(graph: Graph, name: str, found: Layout) -> list[float]:
 
 def _names(graph: Graph, found: Layout, axes: Axes) -> None:
     halo = [withStroke(linewidth=2.0, foreground="white")]
-    most = max((q.n_units for q in graph.biological), default=1)
     for p in graph.populations:
-        x, y = found.places[p.name]
-        radius = (
-            SQUARE / 2
-            if p.artificial
-            else max(LEAST, LARGEST * math.sqrt(p.n_units / max(most, 1)))
-        )
-        units = " x ".join(f"{n:,}" for n in p.shape)
+        (x, y), radius = found.places[p.name], _radius(graph, p)
+        at, aligned = (x, y - radius - 0.04), {"ha": "center", "va": "top"}
         if found.names == "right":
-            at, aligned, words = (x + radius + 0.08, y), {"ha": "left", "va": "center"}, "\n"
-        else:
-            at, aligned, words = (x, y - radius - 0.04), {"ha": "center", "va": "top"}, "\n"
-        axes.text(*at, f"{quoted(p.name, 20)}{words}{units}", fontsize=6.5, linespacing=0.95,
-                  path_effects=halo, zorder=5, **aligned)  # type: ignore[arg-type]  # fmt: skip
+            at, aligned = (x + radius + 0.08, y), {"ha": "left", "va": "center"}
+        units = " x ".join(f"{n:,}" for n in p.shape)
+        axes.text(
+            *at,
+            f"{quoted(p.name, 20)}\n{units}",
+            fontsize=6.5,
+            linespacing=0.95,
+            path_effects=halo,
+            zorder=5,
+            **aligned,  # type: ignore[arg-type]
+        )

@@ -53,6 +53,47 @@ def test_the_pia_is_on_top_and_layers_are_named() -> None:
     assert 120 < border < 300
 
 
+def test_layers_that_do_not_follow_each_other_are_not_named() -> None:
+    for along in ("x_um", "z_um"):  # L4 beside L2/3; all at one depth
+        axes: Any = cells().plot("lamina", across="y_um", along=along)
+        assert [text.get_text() for text in axes.texts] == ["L2/3", "L4"]
+    (p,) = cells().populations
+    shuffled = neuron_table(
+        {
+            "neuron_id": range(3),
+            "x_um": [0.0, 1.0, 2.0],
+            "y_um": [1.0, 3.0, 2.0],
+            "cortical_layer": ["L1", "L4", "L6"],
+        }
+    )
+    graph = replace(cells(), populations=(replace(p, shape=(3,), neurons=shuffled),))
+    axes = graph.plot("lamina")
+    assert not axes.texts
+    assert axes.get_ylabel() == "y (µm)"
+
+
+def test_the_pia_is_on_top_whichever_way_the_axis_points() -> None:
+    (p,) = cells().populations
+    assert p.neurons is not None
+    y = [None if v is None else -v for v in Y]
+    table = p.neurons.set_column(p.neurons.column_names.index("y_um"), "y_um", [y])
+    axes: Any = replace(cells(), populations=(replace(p, neurons=table),)).plot("lamina")
+    low, high = axes.get_ylim()
+    assert low < high
+    assert [text.get_text() for text in axes.texts] == ["L2/3", "L4"]
+
+
+def test_two_laminae_have_one_depth() -> None:
+    (p,) = cells().populations
+    assert p.neurons is not None
+    half = replace(cells(), populations=(replace(p, shape=(2,), neurons=p.neurons.slice(0, 2)),))
+    axes: Any = cells().plot("lamina", beside=half)
+    left, right = axes.child_axes
+    assert left.get_ylim() == right.get_ylim()
+    low, high = left.get_ylim()
+    assert low > 340 > 100 > high
+
+
 def test_without_layers_it_is_a_map() -> None:
     axes: Any = cells(layers=False).plot("lamina", across="y_um", along="z_um")
     low, high = axes.get_ylim()
