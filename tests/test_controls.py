@@ -49,8 +49,8 @@ RECIPES: dict[str, dict[str, Any]] = {
 # The null models that are refused, and what would act; neurons of some have no positions.
 REFUSED = {
     ("celegans-cook2019", "weights"): "with start=weight they would",
-    ("microns-v1", "weights"): "with measure=synapses they would",
-    ("microns-v1-dale", "weights"): "with inhibition=graded they would",
+    ("microns-v1", "weights"): "with start=weight they would",
+    ("microns-v1-dale", "weights"): "with start=weight they would",
     ("synthetic", "weights"): "another control would act: null=degrees",
     ("table", "weights"): "with start=weight they would",
 }
