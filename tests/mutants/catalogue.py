@@ -778,8 +778,8 @@ RECURRENT_WHOLE: dict[str, Edit] = {
     "junctions start a hundred times as large": (JUNCTIONS_DRAWN, JUNCTIONS_DRAWN + ".mul_(100)"),
     "junctions start 2 per cent larger": (JUNCTIONS_DRAWN, JUNCTIONS_DRAWN + ".mul_(1.02)"),
     "junctions start by the ends that have few": (
-        'most.scatter_reduce_(0, group, total, "amax")',
-        'most.scatter_reduce_(0, group, total, "amin", include_self=False)',
+        "torch.maximum(received[post], sent[pre])",
+        "torch.minimum(received[post], sent[pre])",
     ),
     "junctions start with a sign": (
         JUNCTIONS_DRAWN,
