@@ -51,6 +51,24 @@ def emitted(graph: Graph, folder: Path, **options: Any) -> Any:
     return load_module(path)
 
 
+def test_units_are_the_neurons_of_the_graph(tmp_path: Path) -> None:
+    graph = laminar(column(), **MODES[2])
+    net = emitted(graph, tmp_path, keep=("counts",)).build().eval()
+    frame, columns = graph.neurons(), net.neurons()
+    for name in ("neuron_id", "population", "index", "cell_class", "cortical_layer"):
+        assert columns[name] == frame[name].tolist()
+    rates = net.rates(net.example_input(2))
+    whole = torch.cat(list(rates.values()), -1)
+    for unit, neuron in enumerate(columns["neuron_id"]):
+        assert net.index(neuron) == unit
+        place = columns["population"][unit], columns["index"][unit]
+        assert torch.equal(rates[place[0]][:, place[1]], whole[:, unit])
+    with pytest.raises(ValueError, match="there is no neuron 999"):
+        net.index(999)
+    for (_, _, layer), q in zip(net.named_projections(), graph.connectome, strict=True):
+        np.testing.assert_array_equal(layer.count, q.synapses.weight)
+
+
 # --- the text ---------------------------------------------------------------------------------
 
 

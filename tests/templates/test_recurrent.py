@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pytest
 import torch
 from columns import column, laminar, load_module
@@ -838,6 +839,46 @@ def test_acts_that_do_not_fit_are_refused(modules: dict[str, Any]) -> None:
         net(u, torch.zeros(3, 5), silence=["N1"])
     with pytest.raises(TypeError, match="lesion"):
         net.rates(u, lesion=["N1"])
+
+
+@pytest.mark.parametrize("case", ["whole", "senders"], indirect=True)
+def test_counts_and_positions_are_kept_if_asked_for(case: str, tmp_path: Path) -> None:
+    graph = made(case)
+    net = emitted(graph, tmp_path, **CASES[case].get("style", {})).build()
+    assert not any(hasattr(layer, "count") for _, _, layer in net.named_projections())
+
+    def placed(p: Population) -> Population:
+        if p.neurons is None:
+            return p
+        at = p.neurons.column_names.index("y_um")
+        where = [None, *map(float, range(1, p.n_units))]
+        return replace(p, neurons=p.neurons.set_column(at, "y_um", pa.array(where, pa.float64())))
+
+    graph = graph.map_populations(placed)
+    options = {**CASES[case].get("style", {}), "keep": ("counts", "positions")}
+    net = emitted(graph, tmp_path, **options).build()
+    for (_, _, layer), q in zip(net.named_projections(), graph.connectome, strict=True):
+        np.testing.assert_array_equal(layer.count, q.synapses.weight)
+        assert layer.count.dtype == torch.int32
+    assert not [name for name in net.state_dict() if "count" in name]
+    known = [None if y is None else float(y) for y in net.neurons()["y_um"]]
+    wanted = [None if np.isnan(y) else y for y in graph.neurons()["y_um"]]
+    assert known == wanted
+    saved = graph.save(tmp_path / "graph")
+    assert probe(tmp_path / "net.py", saved)["n_neurons"]
+    text = (tmp_path / "net.py").read_text()
+    (tmp_path / "net.py").write_text(text.replace('.count"]  #', '.count"] + 1  #'))
+    with pytest.raises(Wrong, match="has other counts of synapses than the graph"):
+        probe(tmp_path / "net.py", saved)
+
+
+def test_numbers_that_are_no_counts_are_not_kept_as_such() -> None:
+    graph = made("whole")
+    edges = graph.connectome[0].synapses
+    half = Synapses.from_edges(edges.post, edges.pre, edges.weight / 2, unit="um2")
+    graph = changed(graph, "neurons->neurons", connectivity=half)
+    with pytest.raises(CompileError, match=r"numbers that are not counts \(um2\)"):
+        Recurrent(keep=("counts",)).emit(graph, "toy")
 
 
 def test_networks_without_ids_count_their_units(tmp_path: Path) -> None:
