@@ -402,6 +402,25 @@ def test_units_that_never_move_have_gradients_too(
     assert gradients_are_right(units, layers, columns)
 
 
+@pytest.mark.parametrize("dense", KERNELS)
+def test_units_that_are_held_keep_the_rates_that_they_are_given(dense: bool) -> None:
+    """In all steps, over those of the state; as if each step put them back, for all others."""
+    layers: Layers = [(layer_of(random_mask()), 0, 0), (junctions_of(random_mask(seed=1)), 0, 0)]
+    units, every = units_of(layers, dense=dense), torch.arange(N)
+    weights, drive = weights_of(layers), torch.randn(6, 3, N).double()
+    state, levels, at = torch.randn(3, N).double(), torch.randn(3, 2).double(), torch.tensor([4, 1])
+    given = state.clone()
+    rates, last = units(drive, weights, every, every, state, (at, levels))
+    assert torch.equal(state, given)
+    assert torch.equal(rates[..., at], levels.expand(6, -1, -1))
+    state = state.index_copy(1, at, levels)
+    for step, found in zip(drive, rates, strict=True):
+        _, state = units(step.unsqueeze(0), weights, every, every, state)
+        state = state.index_copy(1, at, levels)
+        torch.testing.assert_close(found, state)
+    assert torch.equal(last, rates[-1])
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_each_rate_is_a_mean_whatever_the_step(data: st.DataObject) -> None:
