@@ -61,6 +61,19 @@ def test_answers_as_json_and_csv(toys: Path) -> None:
         assert said(toys, "ask", "graph", *words).out == f"{answer}\n"
 
 
+def test_a_module_of_a_recipe_of_ones_own_needs_its_graph(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('extends = "celegans-cook2019"\n')
+    build = ("build", "mine.toml", "--out", "net.py", "--no-verify", "--set", "min_synapses=9")
+    assert run_inside(build, tmp_path).code == 0
+    asked = ("ask", "net.py", "neuron", "AVAL")
+    must_fail(run_inside(asked, tmp_path), "is not a shipped recipe", "--save-after all")
+    alone = said(tmp_path, "explain", "net.py", "neurons->neurons", "99", "53").out
+    assert "--save-after all" in " ".join(alone.split())
+    assert run_inside((*build, "--save-after", "all"), tmp_path).code == 0
+    assert "AVAL (AVA, " in said(tmp_path, *asked).out
+    assert "AVAL -> " in said(tmp_path, "explain", "net.py", "neurons->neurons", "99", "53").out
+
+
 def test_select_shows_and_saves_a_graph(toys: Path, tmp_path: Path) -> None:
     place = tmp_path / "motor"
     out = said(toys, "ask", "graph", "select", 'role == "motor"', "--out", str(place)).out

@@ -9,7 +9,7 @@ at the seeds; the influence is the steady state ``r = (1 - W)^-1 s``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,6 +28,7 @@ LARGEST = 0.99  # real eigenvalue of W
 SMALL = 1000  # neurons, up to which eigenvalues and solution are those of dense matrices
 TOLERANCE = 1e-8  # of the solution's residual, relative to the seeds
 PRECISION = 1e-5  # of the largest eigenvalue, relative
+HINT = "ask with signs left out (signed=False, --unsigned), or of fewer neurons (graph.select)"
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -125,8 +126,6 @@ def largest_real_eigenvalue(matrix: csr_array) -> float:
 
     Only neurons on cycles have eigenvalues other than zero, so the rest is left out.
     """
-    from scipy.sparse.linalg import ArpackNoConvergence, eigs
-
     cyclic = _on_cycles(matrix)
     inner = matrix[cyclic][:, cyclic]
     n = inner.shape[0]
@@ -134,14 +133,21 @@ def largest_real_eigenvalue(matrix: csr_array) -> float:
         return 0.0
     if n <= SMALL:
         largest = float(np.linalg.eigvals(inner.toarray()).real.max())
-        return max(largest, 0.0) if n < matrix.shape[0] else largest
-    start = np.random.default_rng(0).random(n)
+    else:
+        largest = _by_iteration(inner)
+    return max(largest, 0.0) if n < matrix.shape[0] else largest
+
+
+def _by_iteration(matrix: csr_array) -> float:
+    """Return the largest real part of the eigenvalues of a large matrix."""
+    from scipy.sparse.linalg import ArpackNoConvergence, eigs
+
+    start = np.random.default_rng(0).random(matrix.shape[0])
+    how: dict[str, Any] = {"ncv": 60, "tol": PRECISION, "maxiter": 200}
     try:
-        found = eigs(inner, k=1, which="LR", v0=start, ncv=60, tol=PRECISION, maxiter=200,
-                     return_eigenvectors=False)  # fmt: skip
+        found = eigs(matrix, k=1, which="LR", v0=start, return_eigenvectors=False, **how)
     except ArpackNoConvergence as error:
-        hint = "ask with signs left out, or of fewer neurons (graph.select)"
-        raise CompileError("influence", "the largest eigenvalue was not found", hint) from error
+        raise CompileError("influence", "the largest eigenvalue was not found", HINT) from error
     return float(found[0].real)
 
 
@@ -158,14 +164,9 @@ def _on_cycles(matrix: csr_array) -> Numbers:
 def _steady_state(matrix: csr_array, drive: Floats) -> Floats:
     """Solve ``(1 - W) r = s``, for the neurons alone that any path reaches from the seeds."""
     from scipy.sparse import eye_array
-    from scipy.sparse.csgraph import breadth_first_order
     from scipy.sparse.linalg import gmres
 
-    reached = drive > 0
-    outward = matrix.T.tocsr()
-    for seed in np.flatnonzero(drive):
-        reached[breadth_first_order(outward, seed, return_predecessors=False)] = True
-    members = np.flatnonzero(reached)
+    members = _reached(matrix, np.flatnonzero(drive))
     inner, wanted = matrix[members][:, members], drive[members]
     system = eye_array(len(members), format="csr") - inner
     if len(members) <= SMALL:
@@ -173,8 +174,20 @@ def _steady_state(matrix: csr_array, drive: Floats) -> Floats:
     else:
         found, failed = gmres(system, wanted, rtol=TOLERANCE, atol=0.0, restart=80, maxiter=40)
         if failed:
-            hint = "ask with signs left out, or of fewer neurons (graph.select)"
-            raise CompileError("influence", "the steady state was not found", hint)
+            raise CompileError("influence", "the steady state was not found", HINT)
     rates = np.zeros(len(drive))
     rates[members] = found
     return rates
+
+
+def _reached(matrix: csr_array, seeds: Numbers) -> Numbers:
+    """Return the neurons that a path leads to from any seed, and the seeds, in ascending order."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import breadth_first_order
+
+    n = matrix.shape[0]
+    post, pre = matrix.nonzero()
+    start, ends = np.append(pre, np.full(len(seeds), n)), np.append(post, seeds)
+    outward = csr_array((np.ones(len(ends), np.int8), (start, ends)), (n + 1, n + 1))
+    found = breadth_first_order(outward, n, return_predecessors=False)  # n is joined to all seeds
+    return np.sort(found[found != n])

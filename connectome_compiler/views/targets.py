@@ -72,7 +72,7 @@ def _digest(folder: Path) -> str:
 
 
 def _rebuilt(path: Path, stated: Statement, see: See) -> Graph:
-    hint = "give it the saved graph (--graph): ccompile build ... --save-after all"
+    hint = "use the graph that its build saves: ccompile build ... --save-after all"
     name = stated.name
     for mark in reversed(marks(stated.provenance.dataset)):  # it shows with the marks of the data
         name = name if name in recipe_names() else name.removesuffix(f"-{mark}")
