@@ -27,7 +27,7 @@ KINDS = {
     "kernels": "kernels:Kernels",
 }
 INSTALL = "pip install -c constraints.txt '.[plot]'"
-GAP = 1.7  # inches between two graphs side by side: for a legend, and names
+GAP = 2.8  # inches between two graphs side by side: for a legend, and names
 
 
 class Kind(Protocol):

@@ -53,7 +53,7 @@ class Lamina:
         x, y, _ = self._somata(graph)
         wide, high = np.ptp(x), np.ptp(y)
         longest = max(wide, high, 1e-9)
-        return 2.6 + max(1.2, 4.5 * wide / longest), 1.3 + max(1.2, 4.5 * high / longest)
+        return 2.6 + max(1.6, 4.5 * wide / longest), 1.3 + max(1.2, 4.5 * high / longest)
 
     def draw(self, graph: Graph, axes: Axes) -> None:
         """Draw the somata."""

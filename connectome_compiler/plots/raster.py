@@ -38,6 +38,7 @@ CHUNK = 1 << 22  # connections that are binned at once
 LEAST_SHARE = 0.03  # of the side: populations smaller than that have no room for a name
 LETTER = 0.017  # of the side, the width of a letter of a name
 MOST_RULES = 60
+MANY_TICKS = 20_000  # a colour bar to more than that has ticks at powers of ten alone
 COUNTS = LinearSegmentedColormap.from_list("counts", ["#7FB2D9", "#0072B2", "#00243D"])
 SIDE = 4.6  # inches
 
@@ -176,27 +177,27 @@ def _chunks(
 
 def _ticks(most: int) -> list[int]:
     """Return round counts up to ``most``, and ``most`` itself."""
-    tens = range(len(str(most)))
-    round_ones = [step * 10**k for k in tens for step in (1, 2, 5)]
+    steps = (1, 2, 5) if most < MANY_TICKS else (1,)
+    round_ones = [step * 10**k for k in range(len(str(most))) for step in steps]
     return [n for n in round_ones if n <= 0.7 * most or n == 1] + [most] * (most > 1)
 
 
 def _name_sides(
     axes: Axes, ends: list[Population], starts: npt.NDArray[np.int64], order: str
 ) -> None:
-    """Name the populations beside their rows and columns; of a single one, number its neurons."""
+    """Name the populations that have room; where there are none, number rows and columns."""
     n = int(starts[-1])
     axes.tick_params(labelsize=SMALL)
     axes.set(xlabel="presynaptic", ylabel="postsynaptic")
-    if len(ends) == 1:
-        axes.set(xlabel=f"presynaptic ({order})", ylabel=f"postsynaptic ({order})")
-        return
     if len(ends) <= MOST_RULES:
         for at in starts[1:-1]:
             for rule in (axes.axhline, axes.axvline):
                 rule(at - 0.5, color=LIGHT, linewidth=0.5)
     spans = [(p, a, b) for p, (a, b) in zip(ends, pairwise(starts.tolist()), strict=True)]
     named = [(quoted(p.name, 24), (a + b - 1) / 2) for p, a, b in spans if b - a >= LEAST_SHARE * n]
+    if len(ends) == 1 or not named:
+        axes.set(xlabel=f"presynaptic ({order})", ylabel=f"postsynaptic ({order})")
+        return
     labels, places = [name for name, _ in named], [place for _, place in named]
     axes.set_yticks(places, labels)
     needs = [LETTER * n * (len(a) + len(b)) / 2 for a, b in pairwise(labels)]

@@ -24,7 +24,7 @@ from connectome_compiler.ir import (
 )
 from connectome_compiler.plots import raster
 from connectome_compiler.plots.canvas import EFFECTS, ELECTRICAL
-from connectome_compiler.plots.raster import binned, by_majority, sides
+from connectome_compiler.plots.raster import _ticks, binned, by_majority, sides
 
 
 def dense(graph: Graph, n_bins: int) -> Any:
@@ -128,6 +128,23 @@ def test_populations_are_named_where_there_is_room() -> None:
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert "L4.exc" in names
     assert names == [label.get_text() for label in axes.get_xticklabels()]
+
+
+def test_the_colour_bar_ends_at_the_most() -> None:
+    assert _ticks(1) == [1]
+    assert _ticks(2) == [1, 2]
+    assert _ticks(42) == [1, 2, 5, 10, 20, 42]
+    assert _ticks(85_849_821) == [10**k for k in range(8)] + [85_849_821]
+    axes: Any = worm().plot("raster")
+    (inset,) = axes.child_axes
+    assert [label.get_text() for label in inset.get_yticklabels()] == ["1", "2"]
+
+
+def test_what_has_no_room_for_names_is_numbered() -> None:
+    many = tuple(Population(f"p{k}", (1,), neuron_table({"neuron_id": [k]})) for k in range(40))
+    axes: Any = Graph(many, (), Provenance("many")).plot("raster", by="population")
+    assert axes.get_xlabel() == "presynaptic (populations of the graph, in its order)"
+    assert axes.get_ylabel() == "postsynaptic (populations of the graph, in its order)"
 
 
 def test_what_has_no_neurons_or_list_is_counted_by_population() -> None:
