@@ -439,7 +439,11 @@ def train(case: Case, network: Any, kind: str) -> None:
 
 
 def survives_saving(case: Case, network: Any) -> None:
-    """Save the state, load it into a new network, and compare outputs and effective weights."""
+    """Save the state, load it into a new network, and compare outputs and effective weights.
+
+    A copy that was rounded and emptied is the same network, too, once it has the state: structure
+    is nothing that torch converts.
+    """
     network.eval()
     file = io.BytesIO()
     torch.save(network.state_dict(), file)
@@ -448,15 +452,33 @@ def survives_saving(case: Case, network: Any) -> None:
     torch.manual_seed(1)
     fresh = case.build()
     fresh.load_state_dict(state)
+    emptied = copy.deepcopy(network).half().to("meta").to_empty(device="cpu").float()
+    for number in (*emptied.parameters(), *emptied.buffers()):
+        number.data.fill_(1)
+    parameters = dict(network.named_parameters())
+    with finding("state_dict"):
+        emptied.load_state_dict(parameters, strict=False)
+        emptied.load_state_dict(state)
     image = network.example_input(BATCH)
     with torch.no_grad():
         expected = _answer(network, image)
         for name, other in (("loaded", fresh.eval()), ("copied", copy.deepcopy(network))):
             if not torch.equal(_answer(other, image), expected):
                 raise Wrong("state_dict", f"the {name} network answers differently")
+    for one, other in zip(*(_learnt(net, image) for net in (network, emptied)), strict=True):
+        if not torch.equal(one, other):
+            raise Wrong("state_dict", "an emptied network answers differently once it is loaded")
     again = fresh.effective_weights(all=True)
     for key, weight in network.effective_weights(all=True).items():
         old, new = weight.coalesce(), again[key].coalesce()
         same = torch.equal(old.indices(), new.indices()) and torch.equal(old.values(), new.values())
         if not same:
             raise Wrong(key, "has other weights after saving and loading")
+
+
+def _learnt(network: Any, x: Tensor) -> list[Tensor]:
+    """Return what a network answers, and the gradients of its parameters."""
+    answer = _answer(network, x)
+    trained = [p for p in network.parameters() if p.requires_grad]
+    found = torch.autograd.grad(answer.atan().sum(), trained, allow_unused=True)
+    return [answer, *(torch.zeros(0) if grad is None else grad for grad in found)]

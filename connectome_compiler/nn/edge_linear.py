@@ -327,8 +327,8 @@ class EdgeLinear(SameStructure):
     than about a third of all possible connections exist.
 
     ``start`` gives the initial weights, ``(n_connections,)``; without it they are drawn by
-    `reset_parameters`. The layer is made on the device of ``ptr`` unless ``device`` is given.
-    Raises `ValueError` if the connections are malformed; on "meta" there are no values to check.
+    `reset_parameters`. The layer is made on ``device``, by default that of ``ptr`` or, if this is
+    the CPU, torch's default device. Raises `ValueError` if the connections are malformed.
     """
 
     weight: nn.Parameter  # (n_connections,), before the sign is applied
@@ -357,25 +357,25 @@ class EdgeLinear(SameStructure):
         if kernel not in KERNELS:
             raise ValueError(f"no kernel {kernel!r}; there are {', '.join(KERNELS)}")
         _check_connections(n_pre, ptr, pre)
-        device = ptr.device if device is None else device
+        if device is None:
+            device = torch.get_default_device() if ptr.device.type == "cpu" else ptr.device
         self.n_pre, self.n_post, self.kernel = n_pre, ptr.numel() - 1, kernel
-        self.register_buffer("ptr", ptr.to(device, torch.int32).contiguous())
-        self.register_buffer("pre", pre.to(device, torch.int32).contiguous())
+        ptr, pre = (index.to("cpu", torch.int32).contiguous() for index in (ptr, pre))
         sign = _compact_sign(sign, pre.numel())
-        # Asked once, not at each step: the buffer cannot change. Unknown on "meta": assume both.
-        self._any_sign = sign.is_meta or bool(sign.any())
-        self._any_free = sign.is_meta or bool((sign == 0).any())
-        self.register_buffer("sign", sign.to(device))
+        # Asked once, not at each step: signs cannot change.
+        self._any_sign, self._any_free = bool(sign.any()), bool((sign == 0).any())
+        self.hold("cpu", ptr=ptr, pre=pre, sign=sign)
         self._plan()
         with warnings.catch_warnings():  # torch says once per process that its CSR is beta
             warnings.simplefilter("ignore")
-            _csr(self.ptr, self.pre, torch.empty(pre.numel(), device=device), n_pre)
+            _csr(ptr, pre, torch.empty(pre.numel(), device="cpu"), n_pre)
 
         self.weight = nn.Parameter(torch.empty(pre.numel(), device=device, dtype=dtype))
         self.register_parameter(
             "bias",
             nn.Parameter(torch.empty(self.n_post, device=device, dtype=dtype)) if bias else None,
         )
+        self.join(self.weight)
         if start is None or bias:
             self.reset_parameters()
         if start is not None:
@@ -405,9 +405,7 @@ class EdgeLinear(SameStructure):
         else:
             tptr = tpost = empty
             self.cuts, order = _cut_strips(self.n_pre, self.ptr, self.pre, post)
-        self.register_buffer("tptr", tptr, persistent=False)
-        self.register_buffer("tpost", tpost, persistent=False)
-        self.register_buffer("order", order, persistent=False)
+        self.hold("cpu", tptr=tptr, tpost=tpost, order=order)
 
     def reset_parameters(self) -> None:
         """Draw weights and bias uniformly within ``1 / sqrt(in-degree of the target)``.
@@ -427,6 +425,7 @@ class EdgeLinear(SameStructure):
 
     def effective_weight(self) -> Tensor:
         """Return the weights that act, ``(n_connections,)``; differentiable."""
+        self.join(self.weight)
         return self._signed(self.weight)
 
     def _signed(self, weight: Tensor) -> Tensor:
@@ -437,11 +436,12 @@ class EdgeLinear(SameStructure):
 
     def sparse_weight(self) -> Tensor:
         """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
+        weight = self.effective_weight()
         post = torch.arange(self.n_post, device=self.ptr.device)
         post = post.repeat_interleave(self.ptr.diff(), output_size=self.pre.numel())
         return torch.sparse_coo_tensor(
             torch.stack((post, self.pre.long())),
-            self.effective_weight(),
+            weight,
             (self.n_post, self.n_pre),
             is_coalesced=True,
             check_invariants=False,
@@ -489,7 +489,7 @@ def _check_connections(n_pre: int, ptr: Tensor, pre: Tensor) -> None:
         if index.dim() != 1 or index.is_floating_point() or index.dtype == torch.bool:
             raise ValueError(f"{name} must be a list of integers")
     if ptr.is_meta or pre.is_meta:
-        return  # no numbers to check
+        raise ValueError("ptr and pre have no numbers on the meta device: give device='meta'")
     n_connections = pre.numel()
     if not ptr.numel() or int(ptr[0]) != 0 or int(ptr[-1]) != n_connections:
         raise ValueError(f"ptr must go from 0 to the number of connections, {n_connections}")
@@ -512,8 +512,6 @@ def _compact_sign(sign: Tensor | int, n_connections: int) -> Tensor:
         sign = torch.tensor(sign, device="cpu")
     if sign.shape not in ((), (n_connections,)):
         raise ValueError(f"sign is {tuple(sign.shape)}, expected () or ({n_connections},)")
-    if sign.is_meta:
-        return sign.to(torch.int8)
     low, high = (int(end) for end in sign.aminmax()) if sign.numel() else (0, 0)
     if low < -1 or high > 1:
         raise ValueError("sign must be +1, -1 or 0")
@@ -528,8 +526,6 @@ def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[lis
     Returns six numbers per strip (first and last target, source, connection; the last excluded)
     and, for each connection, its place in the matrix of its strip.
     """
-    if ptr.is_meta:
-        return [], pre.long()
     n_post = ptr.numel() - 1
     height = max(1, min(n_post, STRIP_CELLS // max(1, n_pre)))
     strips, cells = [], []

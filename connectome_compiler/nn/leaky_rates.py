@@ -520,9 +520,8 @@ class LeakyRates(SameStructure):
             raise ValueError("layers must not have a bias: units have their own, bias_of")
         self.n, self.activation, self.dt_ms, self.dense = n, activation, dt_ms, dense
         self.start_tau_ms = tau_ms
-        self.register_buffer("tau_of", tau_of)
-        self.register_buffer("bias_of", bias_of)
-        device = layers[0][0].ptr.device if layers else None
+        device = layers[0][0].weight.device if layers else None
+        self.hold(device, tau_of=tau_of, bias_of=bias_of)
         log_tau = torch.empty(1 if tau_of is None else _count(tau_of, n), device=device)
         if tau_of is None:
             self.register_buffer("log_tau", log_tau)
@@ -532,6 +531,7 @@ class LeakyRates(SameStructure):
         if bias_of is not None:
             self.bias = nn.Parameter(torch.empty(_count(bias_of, n), device=device))
         self._merge(layers)
+        self.join(self.log_tau)
         self.reset_parameters()
 
     def _merge(self, layers: Sequence[tuple[EdgeLinear, int, int]]) -> None:
@@ -544,7 +544,7 @@ class LeakyRates(SameStructure):
         place: Tensor | None = None
         only = chemical[0][0] if len(chemical) == 1 else None
         if only is not None and only.kernel == "edges" and only.n_post == only.n_pre == self.n:
-            parts: list[Any] = [only.ptr, only.pre, only.tptr, only.tpost, only.order]
+            parts: list[Any] = [only.kept[name] for name in STRUCTURE[:-1]]
         else:
             post, pre = self._ends(chemical)
             place = torch.argsort(post * self.n + pre, stable=True)
@@ -556,29 +556,27 @@ class LeakyRates(SameStructure):
         self.dense = self.dense or pre.numel() > self.n**2
         if self.dense:
             cell = _rows(ptr, pre.numel()) * self.n + pre
-        for name, buffer in zip(STRUCTURE, (*parts, cell), strict=True):
-            self.register_buffer(name, buffer, persistent=False)
-        self.register_buffer("place", place, persistent=False)
+        self.hold(self._at, **dict(zip(STRUCTURE, (*parts, cell), strict=True)), place=place)
         gap_post = gap_place = None
         if self.gap_layers:
             gap_post, pre = self._ends([layers[k] for k in self.gap_layers])
-            each = torch.arange(self.n, device=pre.device)  # on the diagonal, what flows out
+            each = torch.arange(self.n, device="cpu")  # on the diagonal, what flows out
             post, pre = torch.cat((gap_post, each)), torch.cat((pre, each))
             gap_place = torch.argsort(post * self.n + pre, stable=True)
             post, pre = post[gap_place], pre[gap_place]
             cell = post * self.n + pre if pre.numel() > self.n**2 else cell[:0]
             parts = [*self._compressed(post, pre), cell]
-            for name, buffer in zip(CURRENTS, parts, strict=True):
-                self.register_buffer(name, buffer, persistent=False)
-        self.register_buffer("gap_post", gap_post, persistent=False)
-        self.register_buffer("gap_place", gap_place, persistent=False)
+            self.hold(self._at, **dict(zip(CURRENTS, parts, strict=True)))
+        self.hold(self._at, gap_post=gap_post, gap_place=gap_place)
 
     def _ends(self, layers: Sequence[tuple[EdgeLinear, int, int]]) -> tuple[Tensor, Tensor]:
         """Return targets and sources of all connections, layer by layer."""
-        posts, pres = [self.log_tau[:0].long()], [self.log_tau[:0].long()]
+        none = torch.empty(0, dtype=torch.int64, device="cpu")
+        posts, pres = [none], [none]
         for layer, first_post, first_pre in layers:
-            posts.append(_rows(layer.ptr, layer.pre.numel()) + first_post)
-            pres.append(layer.pre.long() + first_pre)
+            ptr, pre = layer.kept["ptr"], layer.kept["pre"]
+            posts.append(_rows(ptr, pre.numel()) + first_post)
+            pres.append(pre.long() + first_pre)
         return torch.cat(posts), torch.cat(pres)
 
     def _compressed(self, post: Tensor, pre: Tensor) -> list[Tensor]:
@@ -621,6 +619,7 @@ class LeakyRates(SameStructure):
         if drive.dim() != 3 or drive.shape[2] != inputs.numel():
             expected = f"(steps, batch, {inputs.numel()})"
             raise ValueError(f"drive is {tuple(drive.shape)}, expected {expected}")
+        self.join(drive)
         weight = self._merged(weights)
         given = torch.promote_types(drive.dtype, weight.dtype)
         dtype = torch.promote_types(given, torch.float32)  # the CPU has no sparse half precision

@@ -52,11 +52,9 @@ class _Masked(SameStructure):
     fan_in: str
     kernel: str
 
+    structure = ("mask", "sign")
     advice = "; set_weight takes weights of other layers"
     _transposed = False  # torch then stores [in, out] instead of [out, in]
-    # On the CPU, whatever becomes of the buffers: `to_empty` leaves anything in them.
-    _open: Tensor
-    _open_sign: Tensor | None
     _any_free: bool
     _entries: OpenEntries
 
@@ -77,20 +75,19 @@ class _Masked(SameStructure):
             )
         mask = mask.detach().cpu()
         self.shape, self.fan_in, self.kernel = shape, fan_in, kernel
-        self._open = mask.flatten().nonzero().squeeze(1)
-        self._open_sign = None if sign is None else self._read_sign(sign.detach().cpu(), mask)
-        self._any_free = self._open_sign is not None and bool((self._open_sign == 0).any())
-        self._entries = OpenEntries.of(self._open, shape, self.stride, self.padding)
-        n_open, cells = len(self._open), mask.numel()
+        index = mask.flatten().nonzero().squeeze(1)
+        sign = None if sign is None else self._read_sign(sign.detach().cpu(), mask)
+        self._any_free = sign is not None and bool((sign == 0).any())
+        self._entries = OpenEntries.of(index, shape, self.stride, self.padding)
+        n_open, cells = len(index), mask.numel()
         if kernel == "auto":
             pays = cells >= OPEN_CELLS and n_open <= OPEN_SHARE * cells
             self.kernel = "open" if pays else "dense"
         if not n_open:
             self.kernel = "dense"
-        saved = self._own_structure()
-        for name, own in {"index": self._open, **saved}.items():
-            buffer = None if own is None else own.to(self.weight.device)
-            self.register_buffer(name, buffer, persistent=name in saved)
+        self.hold(self.weight.device, index=index, sign=sign)
+        if "mask" in self.structure:
+            self.hold(self.weight.device, mask=mask)
         self._start()
 
     def _read_sign(self, sign: Tensor, mask: Tensor) -> Tensor:
@@ -120,20 +117,6 @@ class _Masked(SameStructure):
             raise ValueError(f"sign has {min(wrong)}; possible are +1, -1 and 0, which is free")
         return first.to(torch.int8)
 
-    def _open_mask(self) -> Tensor:
-        mask = torch.zeros(math.prod(self.shape), dtype=torch.bool, device="cpu")
-        mask[self._open] = True
-        return mask.view(self.shape)
-
-    def _own_structure(self) -> dict[str, Tensor | None]:
-        """Return the saved buffers as they should be, on the CPU."""
-        return {"mask": self._open_mask(), "sign": self._open_sign}
-
-    def _fill(self) -> None:
-        """Set the buffers anew, where the weight is."""
-        for name, own in {"index": self._open, **self._own_structure()}.items():
-            setattr(self, name, None if own is None else own.to(self.weight.device))
-
     @torch.no_grad()
     def _start(self) -> None:
         """Mask what torch has drawn, and widen it where the fan-in is of the open entries.
@@ -157,8 +140,7 @@ class _Masked(SameStructure):
     def reset_parameters(self) -> None:
         """Draw weights as torch's layer does, then mask them."""
         super().reset_parameters()  # type: ignore[misc]
-        if "index" in self._buffers:  # else called by the constructor of torch's layer
-            self._fill()
+        if self.kept:  # else called by the constructor of torch's layer
             self._start()
 
     @torch.no_grad()
@@ -237,7 +219,7 @@ class _Masked(SameStructure):
         for name in ("end_padding", "output_padding"):
             if (size := tuple(getattr(self, name))) != (0, 0):
                 text += f", {name}={size}"
-        n_open, cells = len(self._open), math.prod(self.shape)
+        n_open, cells = self.index.numel(), math.prod(self.shape)
         text += f", open={n_open} of {cells} ({n_open / max(1, cells):.2%}), kernel={self.kernel}"
         text += "" if self.sign is None else ", signed"
         return text + ("" if self.bias is not None else ", bias=False")
@@ -248,9 +230,8 @@ class _Masked(SameStructure):
 
     def _load_same(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         super()._load_same(state_dict, prefix, *rest)
-        self._fill()
-        if not self.weight.is_meta:
-            self._close()
+        self.join(self.weight)
+        self._close()
 
 
 class MaskedConv2d(_Masked, nn.Conv2d):
@@ -354,13 +335,13 @@ class MaskedConvTranspose2d(_Masked, nn.ConvTranspose2d):
 class _Live(_Masked):
     """The open entries alone: once drawn, the weight becomes the list of them."""
 
+    structure = ("index", "sign")
+
     @property
     def mask(self) -> Tensor:  # type: ignore[override]
         """Where the kernel is open, bool, in torch's layout."""
-        return self._open_mask().to(self.weight.device)
-
-    def _own_structure(self) -> dict[str, Tensor | None]:
-        return {"index": self._open, "sign": self._open_sign}
+        mask = self.index.new_zeros(math.prod(self.shape), dtype=torch.bool)
+        return mask.index_fill_(0, self.index, True).view(self.shape)
 
     @torch.no_grad()
     def _start(self) -> None:
@@ -373,7 +354,7 @@ class _Live(_Masked):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw weights as the masked layer does."""
-        if "index" not in self._buffers:  # called by the constructor of torch's layer
+        if not self.kept:  # called by the constructor of torch's layer
             super().reset_parameters()
             return
         listed = self.weight
@@ -435,6 +416,7 @@ def _together(x: Tensor, *layers: _Masked) -> list[Tensor]:
     found: list[Tensor | None] = [None] * len(layers)
     groups: dict[Any, list[int]] = {}
     for k, layer in enumerate(layers):
+        layer.join(layer.weight)
         if layer._lists(x):
             alone = k if layer._transposed else None
             groups.setdefault((alone, layer.stride, layer._size(x)), []).append(k)
@@ -452,7 +434,7 @@ def _convolve_alike(
 ) -> Sequence[Tensor]:
     """Convolve one map by lists of open entries, of layers of the same stride."""
     first, *others = layers
-    n_open = [len(layer._open) for layer in layers]
+    n_open = [layer.index.numel() for layer in layers]
 
     def plain(x: Tensor, values: Tensor) -> Tensor:
         pairs = zip(layers, values.split(n_open), strict=True)

@@ -20,7 +20,7 @@ class RateUnits(SameStructure):
     Nat. Rev. Neurosci. 13:51) or "none".
     """
 
-    inhibition: Tensor | None  # (n,), a saved buffer: never trained
+    inhibition: Tensor | None  # (n,), saved, never trained
 
     def __init__(
         self,
@@ -50,10 +50,11 @@ class RateUnits(SameStructure):
             )
         self.normalise = normalisers[normalisation]
         self.noise_std, self.form, self.strength = noise_std, form, strength
-        self.register_buffer("inhibition", inhibition)
+        self.hold(inhibition=inhibition)
 
     def forward(self, drive: Tensor, within: nn.Module | None = None) -> Tensor:
         """Return the rates."""
+        self.join(drive)
         drive = self.normalise(drive)
         rates = torch.relu(drive)
         if within is not None:
@@ -68,7 +69,7 @@ class RateUnits(SameStructure):
 
     def _own_structure(self) -> dict[str, Tensor | None]:
         # Units without inhibition take a state that has it, if torch is told not to be strict.
-        return {} if self.inhibition is None else {"inhibition": self.inhibition}
+        return {name: part for name, part in self.kept.items() if part is not None}
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the units."""

@@ -9,8 +9,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from connectome_compiler.nn.same_structure import SameStructure
 
-class LocalReadIn(nn.Module):
+
+class LocalReadIn(SameStructure):
     """Each unit sees a window of every feature map, at its own place in the column.
 
     Maps features ``(batch, n_maps * height * width)`` of ``maps``, these three numbers, to drive
@@ -28,11 +30,11 @@ class LocalReadIn(nn.Module):
         n_maps, *size = maps
         self.n_maps, self.size, self.places = n_maps, (size[0], size[1]), places
         high, wide = (min(side, length) for length in size)
-        room = torch.tensor([size[0] - high, size[1] - wide])
+        room = torch.tensor([size[0] - high, size[1] - wide], device="cpu")
         first = (places.double() * room).round().long()  # top left
-        down = first[:, :1, None] + torch.arange(high)[:, None]
-        across = first[:, 1:, None] + torch.arange(wide)
-        self.register_buffer("window", (down * size[1] + across).flatten(1), persistent=False)
+        down = first[:, :1, None] + torch.arange(high, device="cpu")[:, None]
+        across = first[:, 1:, None] + torch.arange(wide, device="cpu")
+        self.hold(window=(down * size[1] + across).flatten(1))
         self.weight = nn.Parameter(torch.empty(len(places), n_maps, high, wide))
         self.bias = nn.Parameter(torch.empty(len(places)))
         self.reset_parameters()
@@ -45,6 +47,7 @@ class LocalReadIn(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the drive of each unit."""
+        self.join(features)
         maps = features.view(len(features), self.n_maps, math.prod(self.size))
         seen = maps[:, :, self.window]  # (batch, n_maps, n_units, places)
         return torch.einsum("bmup,ump->bu", seen, self.weight.flatten(2)) + self.bias

@@ -46,8 +46,8 @@ class TiedEdgeLinear(EdgeLinear):
         if scale is not None and not bool((scale >= 0).all()):
             raise ValueError("scale must not be negative")
         n_groups = int(group.max()) + 1 if group.numel() else 0
-        self.register_buffer("group", group.to(ptr.device, torch.int32))
-        self.register_buffer("scale", None if scale is None else scale.to(self.weight))
+        scale = None if scale is None else scale.to(self.weight.dtype)
+        self.hold(self.weight.device, group=group.int(), scale=scale)
         if weight is None:
             self.weight = nn.Parameter(self.weight.detach().new_empty(n_groups))
             if start is None:
@@ -80,6 +80,7 @@ class TiedEdgeLinear(EdgeLinear):
 
     def effective_weight(self) -> Tensor:
         """Return the weights that act, ``(n_connections,)``; differentiable."""
+        self.join(self.weight)
         weight = self.weight.index_select(0, self.group)
         if self.scale is not None:
             weight = weight * self.scale

@@ -59,6 +59,7 @@ class _Windowed(SameStructure):
     gain: str
     usage: float  # share of the weights that are on the mask
 
+    structure = ("mask", "values")
     advice = "; set_weight takes weights of other layers"
     _transposed_layout = False  # whether torch stores [in, out] instead of [out, in]
 
@@ -104,13 +105,12 @@ class _Windowed(SameStructure):
         self.usage = int(mask.sum()) / mask.numel()
         values = self._build_values() if self.window.form == "gaussian" else None
         if values is not None:
-            values = values.to(self.weight.device, self.weight.dtype)
+            values = values.to(self.weight.dtype)
         elif self.usage == 1:
             _warn(f"{self.window.describe()} keeps every weight: this is an ordinary layer")
         else:
             self._warn_of_dead(mask)
-        self.register_buffer("mask", mask.to(self.weight.device))
-        self.register_buffer("values", values)
+        self.hold(self.weight.device, mask=mask, values=values)
         return mask
 
     def _warn_of_dead(self, mask: Tensor) -> None:
@@ -139,20 +139,12 @@ class _Windowed(SameStructure):
         elif self.gain != "none" and self.values is None:  # the mean of the factors is 1
             weight.mul_(1 / self.usage if self.gain == "1/usage" else 1 / math.sqrt(self.usage))
 
-    def _refill(self) -> None:
-        """Write mask and factors again: after ``to_empty`` they hold anything."""
-        self.mask.copy_(self._build_mask())
-        if self.values is not None:
-            self.values.copy_(self._build_values())
-
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draw weights as torch's layer does, then apply mask and gain."""
         super().reset_parameters()  # type: ignore[misc]
-        if "mask" not in self._buffers:  # called by the constructor of torch's layer
-            return
-        self._refill()
-        self.start_from(self.weight, self.mask)
+        if self.kept:  # else called by the constructor of torch's layer
+            self.start_from(self.weight, self.mask)
 
     def effective_weight(self) -> Tensor:
         """Return the weights that act, dense, in torch's layout."""
@@ -186,11 +178,6 @@ class _Windowed(SameStructure):
         self._project()
         super()._save_to_state_dict(destination, prefix, keep_vars)
 
-    def _own_structure(self) -> dict[str, Tensor | None]:
-        """Return mask and factors from the rule: the buffers may be empty."""
-        own: dict[str, Tensor | None] = {"mask": self._build_mask()}
-        return own if self.values is None else {**own, "values": self._build_values()}
-
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Load weights, but only those of the same mask."""
         if prefix + "window" not in state_dict:
@@ -204,6 +191,7 @@ class _Windowed(SameStructure):
 
     def _load_same(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         super()._load_same(state_dict, prefix, *rest)
+        self.join(self.weight)
         self._project()
 
     def _difference(self, stored: Tensor, own: Tensor) -> str:
@@ -276,27 +264,25 @@ class WindowLinear(_Windowed, nn.Linear):
                 self._fill_plan(mask)
         self.register_forward_pre_hook(_must_be_called)
         small = self.values is None and self.kernel == "dense" and mask.numel() < LARGE_CELLS
-        factor = self.mask.to(self.weight.dtype) if small else None
-        self.register_buffer("factor", factor, persistent=False)
+        self.hold(self.weight.device, factor=mask.to(self.weight.dtype) if small else None)
         with torch.no_grad():
             self.start_from(self.weight, self.mask)
             if self.kernel == "patches":
                 self.weight = nn.Parameter(self._pack(self.weight))
 
-    def _fill_plan(self, mask: Tensor, device: Device = None) -> None:
-        """Register what `_PatchProduct` reads."""
+    def _fill_plan(self, mask: Tensor) -> None:
+        """Hold what `_PatchProduct` reads."""
         plan = patches_of(self.window, mask)
         self.sizes = tuple((len(post), len(pre)) for post, pre in plan)
         order = torch.cat([post for post, _ in plan])
         cells = [mask[post][:, pre].flatten().view(torch.int8) for post, pre in plan]
-        buffers = {
-            "live": -torch.cat(cells),
-            "pre": torch.cat([pre for _, pre in plan]),
-            "order": order,
-            "place": order.argsort(),
-        }
-        for name, buffer in buffers.items():
-            self.register_buffer(name, buffer.to(device or self.weight.device), persistent=False)
+        self.hold(
+            self.weight.device,
+            live=-torch.cat(cells),
+            pre=torch.cat([pre for _, pre in plan]),
+            order=order,
+            place=order.argsort(),
+        )
 
     def _pack(self, weight: Tensor) -> Tensor:
         """Return the weights that the patches use, from a matrix."""
@@ -317,7 +303,6 @@ class WindowLinear(_Windowed, nn.Linear):
         packed = self.weight
         self.weight = nn.Parameter(packed.new_empty(self.out_features, self.in_features))
         super().reset_parameters()
-        self._fill_plan(self._build_mask())
         packed.copy_(self._pack(self.weight))
         self.weight = packed
 
@@ -362,19 +347,13 @@ class WindowLinear(_Windowed, nn.Linear):
         if self.kernel == "patches" and weight is not None and weight.shape == self.mask.shape:
             # A layer without memory takes the stored numbers where they are.
             device = (weight if self.weight.is_meta else self.weight).device
-            self._fill_plan(self._build_mask(), device)
+            self.follow(device)
             state_dict = {**state_dict, prefix + "weight": self._pack(weight.to(device))}
         super()._load_same(state_dict, prefix, *rest)
-        if self.factor is not None:
-            self.factor = self.mask.to(self.weight.dtype)
-
-    def _refill(self) -> None:
-        super()._refill()
-        if self.factor is not None:
-            self.factor.copy_(self.mask)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(..., in_features)`` to ``(..., out_features)``."""
+        self.join(self.weight)
         large = self.factor is None and self.values is None
         dense = self.kernel == "dense"
         if (dense and not (large and runs_eagerly(x, self.weight))) or not has_shape(x):
@@ -435,6 +414,7 @@ class _WindowedConvolution(_Windowed):
 
     def _by_patches(self, x: Tensor, bias: Tensor | None, *how: Any) -> Tensor | None:
         """Convolve patch by patch, or return None where that cannot be done."""
+        self.join(self.weight)
         if self._plan is None or not runs_eagerly(x, self.weight) or x.dim() != 4:
             return None
         if x.shape[1] != self.mask.shape[int(not self._transposed_layout)]:

@@ -197,7 +197,7 @@ def leaky(
     rates = {name: state[:, starts[name] : starts[name] + size] for name, size in sizes.items()}
     found: dict[str, list[Tensor]] = {name: [] for name in sizes}
     for t, step in enumerate(drive):
-        entering = turned.new_zeros(batch, n).index_add(1, network.input_units, step)
+        entering = turned.new_zeros(batch, n).index_add(1, units.input_units, step)
         for unit, current in currents.items():
             entering = entering.index_add(1, torch.tensor([unit]), current[t].unsqueeze(1))
         new = {}
@@ -219,7 +219,7 @@ def leaky(
         for name, now in rates.items():
             found[name].append(now)
     traces = {name: torch.stack(now) for name, now in found.items()}
-    read = torch.cat(list(traces.values()), -1)[..., network.output_units]
+    read = torch.cat(list(traces.values()), -1)[..., units.output_units]
     outputs, first = [], 0
     for name in stated["read_out"].values():
         if not name:  # the rates themselves
@@ -420,8 +420,8 @@ def _dynamics_are_those_stated(network: Any, stated: dict[str, Any]) -> None:
     """Compare which units are driven, read, and share a time constant or bias."""
     units = network.units
     for holder, part in (
-        (network, "input_units"),
-        (network, "output_units"),
+        (units, "input_units"),
+        (units, "output_units"),
         (units, "tau_of"),
         (units, "bias_of"),
     ):
@@ -445,7 +445,7 @@ def _without_way_out(network: Any, stated: dict[str, Any]) -> dict[str, tuple[Te
         layers.append(layer)
         ends.append((i + first[post], j + first[pre]))
     seen = torch.zeros(n, dtype=torch.bool)
-    seen[network.output_units] = True
+    seen[network.units.output_units] = True
     while True:
         before = int(seen.sum())
         for post, pre in ends:

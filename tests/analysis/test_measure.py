@@ -202,7 +202,7 @@ def test_neurons_that_lead_nowhere_are_proved_inert(tmp_path: Path) -> None:
     net = load_module(tmp_path / "net.py").build()
 
     # Plainly: which neurons a change can spread to the read ones from.
-    seen = set(net.output_units.tolist())
+    seen = set(net.units.output_units.tolist())
     edges = [
         (int(i), int(j))
         for _, _, layer in net.named_projections()

@@ -544,8 +544,8 @@ RECURRENT_EDITS = {
     ),
     "a state that is lost": (
         "types",
-        r"self\.input_units, units, state\)",
-        "self.input_units, units, None)",
+        r"driven, units, state, held\)",
+        "driven, units, None, held)",
         "goes on from its state is another",
     ),
     "a state of the first step": (
@@ -556,20 +556,20 @@ RECURRENT_EDITS = {
     ),
     "other units driven": (
         "types",
-        r'"input_units", arrays\["input_units"\]',
-        '"input_units", arrays["input_units"] + 1',
+        r'driven, read = arrays\["input_units"\]',
+        'driven, read = arrays["input_units"] + 1',
         "input_units: are other units",
     ),
     "other units driven in the end": (
         "types",
-        r"self\.units\(drive, weights, self\.input_units",
-        "self.units(drive, weights, self.input_units + 1",
+        r"self\.units\(drive, weights, driven,",
+        "self.units(drive, weights, driven + 1,",
         "not what the graph says",
     ),
     "other units read": (
         "types",
-        r'"output_units", arrays\["output_units"\]',
-        '"output_units", arrays["output_units"].flip(0)',
+        r'(driven, read = .+, arrays\["output_units"\])',
+        r"\1.flip(0)",
         "output_units: are other units",
     ),
     "inputs that teach nothing": (

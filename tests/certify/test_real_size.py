@@ -12,10 +12,10 @@ from connectome_compiler.errors import VerifyError
 # 200 x 200 neurons, each with the hundred nearest: 4 million connections.
 SHEET: dict[str, Any] = {"grids": [[200, 200]], "radius": 0.0285}
 PUBLISHED: dict[str, Any] = {"classes": 1000, "rng": "legacy", "mask_seed": 2021}
-PRE = 'self.register_buffer("pre", pre.to(device, torch.int32).contiguous())'
+PRE = 'self.hold("cpu", ptr=ptr, pre=pre, sign=sign)'
 MOVED = "pre = pre.clone()\n        pre[int((pre.diff() > 1).nonzero()[-1])] += 1\n        "
 ONE = "weight.to(dtype) * (1 + (torch.arange(len(weight)) == 2_000_000).to(dtype)),"
-OPEN = "self._open = mask.flatten().nonzero().squeeze(1)"
+OPEN = "index = mask.flatten().nonzero().squeeze(1)"
 LOGITS = "logits: Tensor = self.read_out(torch.cat(pooled, 1))\n"
 # What stands in the code, what in its place, and where the finding is.
 EDITS: dict[str, dict[str, tuple[str, str, str]]] = {

@@ -437,54 +437,102 @@ def listed_neurons(names: Sequence[str], runs: Mapping[str, Sequence[Any]]) -> N
 
 
 class SameStructure(nn.Module):
-    """A layer that loads only states of its own structure.
+    """A layer that keeps its structure, whatever becomes of its weights.
 
-    A state that lacks a part of the structure, or differs in one, is refused whole, strict or not.
+    The structure lies beside parameters and buffers, so that nothing averages, rounds, empties or
+    shards it. Its tensors are attributes, which go along to other devices and precisions; they are
+    copies of what the layer was made with, which is what states have, and are compared with. A
+    state that differs in a part is refused whole, strict or not; one that lacks a part is refused
+    if torch is told to be strict.
     """
 
-    structure: tuple[str, ...] = ()  # the buffers; one that is None must not be in the state
+    structure: tuple[str, ...] = ()  # what is saved; a part that is None must not be in a state
     advice = ""  # what to do with the weights of another layer
+    kept: Mapping[str, Any] = {}  # the structure as it was made, on the CPU; tensors, or None
+    _at = torch.device("cpu")  # where the attributes are
+
+    def hold(self, device: torch.device | str | None = None, **parts: Tensor | None) -> None:
+        """Make tensors part of the structure; ``device`` is torch's default one, if not given."""
+        made = {name: None if part is None else part.cpu() for name, part in parts.items()}
+        self.kept = {**self.kept, **made}
+        for name, part in made.items():
+            setattr(self, name, part)
+        self.follow(torch.get_default_device() if device is None else torch.device(device))
+
+    def follow(self, device: torch.device) -> None:
+        """Have the structure on a device."""
+        self._at = device
+        for name, part in self.kept.items():
+            if part is not None:
+                setattr(self, name, part.to(device, getattr(self, name).dtype))
+
+    def join(self, x: Tensor) -> None:
+        """Have the structure where ``x`` is: not everything that moves parameters asks layers."""
+        if has_shape(x) and x.device != self._at:
+            self.follow(x.device)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """Convert as torch does; the structure is converted from what it was made as."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name, part in self.kept.items():
+            if part is not None:
+                like = fn(getattr(self, name).new_empty(0))
+                self._at = like.device
+                setattr(self, name, part.to(like.device, like.dtype))
+        return self
 
     def _own_structure(self) -> dict[str, Tensor | None]:
         """Return the parts of a saved state that must match, by name."""
-        return {name: getattr(self, name) for name in self.structure}
+        return {name: self.kept[name] for name in self.structure}
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Load a state, or report how its structure differs."""
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
         for name, own in self._own_structure().items():
-            if problem := self._foreign(state_dict.get(prefix + name), own):
-                errors: list[str] = rest[-1]
+            if own is not None:
+                destination[prefix + name] = own.clone()  # what is done to a state stays there
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, metadata: Any, strict: bool, *lists: Any
+    ) -> None:
+        """Load a state, or report how its structure differs."""
+        missing, _, errors = lists
+        rest = dict(state_dict)
+        for name, own in self._own_structure().items():
+            stored = rest.pop(prefix + name, None)
+            if stored is None and own is not None:
+                missing.append(prefix + name)
+            elif problem := self._foreign(stored, own):
                 errors.append(f"{prefix}{name} {problem}{self.advice}")
                 return
-        self._load_same(state_dict, prefix, *rest)
+        self._load_same(rest, prefix, metadata, strict, *lists)
+        for parameter in self.parameters(recurse=False):  # assigned, they may be elsewhere
+            self.join(parameter)
 
     def _load_same(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Load a state of the same structure."""
+        """Load a state of the same structure, which is not in it."""
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def _foreign(self, stored: Any, own: Tensor | None) -> str:
         """Return why one part of a state is not this layer's, or "" if it is."""
         if own is None:
             return "" if stored is None else "is not of this layer, which has none"
-        if stored is None:
-            return "is missing: the weights could be of any network"
         if not isinstance(stored, Tensor):
             return f"is of type {type(stored).__name__}, not a tensor"
-        if own.is_meta or stored.is_meta:
+        if stored.is_meta:
             return "is on the meta device: it cannot be compared"
-        return self._difference(stored, own)
+        return self._difference(stored.to(own.device), own)
 
     def _difference(self, stored: Tensor, own: Tensor) -> str:
         """Return how a part of a state differs from this layer's, or "" if it does not."""
-        dtype, where = own.dtype, ""
-        if stored.is_floating_point() and own.is_floating_point():
-            # In the precision of the less precise one: a layer rounds buffers with its weights.
-            dtype = max(stored.dtype, dtype, key=lambda kind: torch.finfo(kind).eps)
-        elif stored.dtype != dtype:
-            where = f"in type, {stored.dtype} instead of {dtype}"
+        where = ""
+        floats = stored.is_floating_point() and own.is_floating_point()
         if stored.shape != own.shape:
             where = f"in shape, {tuple(stored.shape)} instead of {tuple(own.shape)}"
-        elif not where and (n := int((stored.to(own.device, dtype) != own.to(dtype)).sum())):
+        elif stored.dtype != own.dtype and not floats:
+            where = f"in type, {stored.dtype} instead of {own.dtype}"
+        elif not _same_numbers(stored, own):
+            kind = max(stored.dtype, own.dtype, key=_coarseness)
+            n = int((stored.to(kind) != own.to(kind)).sum()) or own.numel()
             where = f"in {n} of {own.numel()} places"
         return where and f"differs {where}: the weights are of another network"
 
@@ -503,7 +551,7 @@ class RateUnits(SameStructure):
     Nat. Rev. Neurosci. 13:51) or "none".
     """
 
-    inhibition: Tensor | None  # (n,), a saved buffer: never trained
+    inhibition: Tensor | None  # (n,), saved, never trained
 
     def __init__(
         self,
@@ -533,10 +581,11 @@ class RateUnits(SameStructure):
             )
         self.normalise = normalisers[normalisation]
         self.noise_std, self.form, self.strength = noise_std, form, strength
-        self.register_buffer("inhibition", inhibition)
+        self.hold(inhibition=inhibition)
 
     def forward(self, drive: Tensor, within: nn.Module | None = None) -> Tensor:
         """Return the rates."""
+        self.join(drive)
         drive = self.normalise(drive)
         rates = torch.relu(drive)
         if within is not None:
@@ -551,7 +600,7 @@ class RateUnits(SameStructure):
 
     def _own_structure(self) -> dict[str, Tensor | None]:
         # Units without inhibition take a state that has it, if torch is told not to be strict.
-        return {} if self.inhibition is None else {"inhibition": self.inhibition}
+        return {name: part for name, part in self.kept.items() if part is not None}
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the units."""
@@ -573,8 +622,8 @@ class EdgeLinear(SameStructure):
     than about a third of all possible connections exist.
 
     ``start`` gives the initial weights, ``(n_connections,)``; without it they are drawn by
-    `reset_parameters`. The layer is made on the device of ``ptr`` unless ``device`` is given.
-    Raises `ValueError` if the connections are malformed; on "meta" there are no values to check.
+    `reset_parameters`. The layer is made on ``device``, by default that of ``ptr`` or, if this is
+    the CPU, torch's default device. Raises `ValueError` if the connections are malformed.
     """
 
     weight: nn.Parameter  # (n_connections,), before the sign is applied
@@ -603,25 +652,25 @@ class EdgeLinear(SameStructure):
         if kernel not in KERNELS:
             raise ValueError(f"no kernel {kernel!r}; there are {', '.join(KERNELS)}")
         _check_connections(n_pre, ptr, pre)
-        device = ptr.device if device is None else device
+        if device is None:
+            device = torch.get_default_device() if ptr.device.type == "cpu" else ptr.device
         self.n_pre, self.n_post, self.kernel = n_pre, ptr.numel() - 1, kernel
-        self.register_buffer("ptr", ptr.to(device, torch.int32).contiguous())
-        self.register_buffer("pre", pre.to(device, torch.int32).contiguous())
+        ptr, pre = (index.to("cpu", torch.int32).contiguous() for index in (ptr, pre))
         sign = _compact_sign(sign, pre.numel())
-        # Asked once, not at each step: the buffer cannot change. Unknown on "meta": assume both.
-        self._any_sign = sign.is_meta or bool(sign.any())
-        self._any_free = sign.is_meta or bool((sign == 0).any())
-        self.register_buffer("sign", sign.to(device))
+        # Asked once, not at each step: signs cannot change.
+        self._any_sign, self._any_free = bool(sign.any()), bool((sign == 0).any())
+        self.hold("cpu", ptr=ptr, pre=pre, sign=sign)
         self._plan()
         with warnings.catch_warnings():  # torch says once per process that its CSR is beta
             warnings.simplefilter("ignore")
-            _csr(self.ptr, self.pre, torch.empty(pre.numel(), device=device), n_pre)
+            _csr(ptr, pre, torch.empty(pre.numel(), device="cpu"), n_pre)
 
         self.weight = nn.Parameter(torch.empty(pre.numel(), device=device, dtype=dtype))
         self.register_parameter(
             "bias",
             nn.Parameter(torch.empty(self.n_post, device=device, dtype=dtype)) if bias else None,
         )
+        self.join(self.weight)
         if start is None or bias:
             self.reset_parameters()
         if start is not None:
@@ -651,9 +700,7 @@ class EdgeLinear(SameStructure):
         else:
             tptr = tpost = empty
             self.cuts, order = _cut_strips(self.n_pre, self.ptr, self.pre, post)
-        self.register_buffer("tptr", tptr, persistent=False)
-        self.register_buffer("tpost", tpost, persistent=False)
-        self.register_buffer("order", order, persistent=False)
+        self.hold("cpu", tptr=tptr, tpost=tpost, order=order)
 
     def reset_parameters(self) -> None:
         """Draw weights and bias uniformly within ``1 / sqrt(in-degree of the target)``.
@@ -673,6 +720,7 @@ class EdgeLinear(SameStructure):
 
     def effective_weight(self) -> Tensor:
         """Return the weights that act, ``(n_connections,)``; differentiable."""
+        self.join(self.weight)
         return self._signed(self.weight)
 
     def _signed(self, weight: Tensor) -> Tensor:
@@ -683,11 +731,12 @@ class EdgeLinear(SameStructure):
 
     def sparse_weight(self) -> Tensor:
         """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
+        weight = self.effective_weight()
         post = torch.arange(self.n_post, device=self.ptr.device)
         post = post.repeat_interleave(self.ptr.diff(), output_size=self.pre.numel())
         return torch.sparse_coo_tensor(
             torch.stack((post, self.pre.long())),
-            self.effective_weight(),
+            weight,
             (self.n_post, self.n_pre),
             is_coalesced=True,
             check_invariants=False,
@@ -786,6 +835,11 @@ LEAST = 1e-5  # of the largest drive: what varies less does so by rounding
 in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
 
+def has_shape(x: Tensor) -> bool:
+    """Return whether ``x`` has a numeric shape; a `torch.fx` proxy or nested tensor does not."""
+    return not isinstance(x, torch.fx.Proxy) and not x.is_nested
+
+
 class LateralInhibition(nn.Module):
     """Rectified difference to the neighbours: ``relu(x - strength * mean of the 8 around)``.
 
@@ -855,7 +909,7 @@ def start_as_sizes(weight: Tensor, sign: Tensor) -> None:
     weight.copy_(torch.where(sign == 0, weight, weight.abs()))
 
 
-OP_LIBRARY = "connectome_compiler_b11aa88e0567"  # the torch.library namespace of the operators
+OP_LIBRARY = "connectome_compiler_aa417fd6bf7a"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
@@ -876,6 +930,18 @@ def _nearest(word: Any, words: Iterable[Any]) -> str:
     known = {str(other): other for other in words if other is not None}
     nearest = difflib.get_close_matches(str(word), known if len(known) < MANY else [], 3)
     return f"; nearest: {', '.join(repr(known[other]) for other in nearest)}" if nearest else ""
+
+
+def _coarseness(dtype: torch.dtype) -> float:
+    return torch.finfo(dtype).eps if dtype.is_floating_point else 0
+
+
+def _same_numbers(stored: Tensor, own: Tensor) -> bool:
+    """Return whether numbers are equal, or one of them is the other in a lower precision."""
+    if torch.equal(stored.to(own.dtype), own):
+        return True
+    kinds = (torch.float32, torch.float16, torch.bfloat16) if own.is_floating_point() else ()
+    return any(torch.equal(stored.double(), own.to(kind).double()) for kind in kinds)
 
 
 def _operator(
@@ -1165,7 +1231,7 @@ def _check_connections(n_pre: int, ptr: Tensor, pre: Tensor) -> None:
         if index.dim() != 1 or index.is_floating_point() or index.dtype == torch.bool:
             raise ValueError(f"{name} must be a list of integers")
     if ptr.is_meta or pre.is_meta:
-        return  # no numbers to check
+        raise ValueError("ptr and pre have no numbers on the meta device: give device='meta'")
     n_connections = pre.numel()
     if not ptr.numel() or int(ptr[0]) != 0 or int(ptr[-1]) != n_connections:
         raise ValueError(f"ptr must go from 0 to the number of connections, {n_connections}")
@@ -1188,8 +1254,6 @@ def _compact_sign(sign: Tensor | int, n_connections: int) -> Tensor:
         sign = torch.tensor(sign, device="cpu")
     if sign.shape not in ((), (n_connections,)):
         raise ValueError(f"sign is {tuple(sign.shape)}, expected () or ({n_connections},)")
-    if sign.is_meta:
-        return sign.to(torch.int8)
     low, high = (int(end) for end in sign.aminmax()) if sign.numel() else (0, 0)
     if low < -1 or high > 1:
         raise ValueError("sign must be +1, -1 or 0")
@@ -1204,8 +1268,6 @@ def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[lis
     Returns six numbers per strip (first and last target, source, connection; the last excluded)
     and, for each connection, its place in the matrix of its strip.
     """
-    if ptr.is_meta:
-        return [], pre.long()
     n_post = ptr.numel() - 1
     height = max(1, min(n_post, STRIP_CELLS // max(1, n_pre)))
     strips, cells = [], []

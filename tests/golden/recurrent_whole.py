@@ -52,9 +52,6 @@ class ToyWorm(nn.Module):
     conductances ``g_j``, and ``g`` the sum of each neuron's.
     """
 
-    input_units: Tensor  # int, of all neurons those that inputs drive
-    output_units: Tensor  # int, those that are read
-
     def __init__(
         self,
         *,
@@ -73,8 +70,6 @@ class ToyWorm(nn.Module):
         driven, read = arrays["input_units"], arrays["output_units"]
         driven = port_units("inputs", inputs, driven, True, read_neurons)
         read = port_units("outputs", outputs, read, True, read_neurons)
-        self.register_buffer("input_units", driven, persistent=False)
-        self.register_buffer("output_units", read, persistent=False)
         self.n_inputs = inputs if isinstance(inputs, int) else len(driven)
 
         # Read-in and read-out: free weights, not of the connectome. Neurons by name have none.
@@ -113,6 +108,8 @@ class ToyWorm(nn.Module):
             bias_of=torch.arange(6),
             dense=True,
         )
+        # Of all neurons those that inputs drive, and those that are read.
+        self.units.hold(input_units=driven, output_units=read)
         if balanced:
             chemical = (p for p in self.named_projections() if p[2].kind == "chemical")
             balance((post, layer) for _, post, layer in chemical)
@@ -135,7 +132,7 @@ class ToyWorm(nn.Module):
         step, or for each step and sample. ``silence``, ``["AVAL"]``, holds the rates of neurons at
         0, ``clamp``, ``{"AVAL": 0.5}``, at a number, or one for each sample.
         """
-        rates, state = self._roll(u, state, self.output_units, current, silence, clamp)
+        rates, state = self._roll(u, state, self.units.output_units, current, silence, clamp)
         if not self.linear_out:
             return rates, state
         return self.neurons_to_output(rates), state
@@ -153,10 +150,10 @@ class ToyWorm(nn.Module):
         ``acts`` are what is done to neurons, as in `forward`.
         """
         if neurons is not None:
-            units = self.index(list(neurons)).to(self.output_units.device)
+            units = self.index(list(neurons)).to(self.units.output_units.device)
             rates, _ = self._roll(u, state, units, **acts)
             return dict(zip(neurons, rates.unbind(-1), strict=True))
-        units = torch.arange(6, device=self.output_units.device)
+        units = torch.arange(6, device=self.units.output_units.device)
         rates, _ = self._roll(u, state, units, **acts)
         return {
             "neurons": rates[..., 0:6],
@@ -176,7 +173,7 @@ class ToyWorm(nn.Module):
             order = "batch, steps" if self.batch_first else "steps, batch"
             shapes = f"({order}, {self.n_inputs}) or (batch, {self.n_inputs})"
             raise ValueError(f"input is {tuple(u.shape)}, expected {shapes}")
-        drive, driven, held = u, self.input_units, None
+        drive, driven, held = u, self.units.input_units, None
         if self.linear_in:
             drive = self.input_to_neurons(u)
         if current is not None:

@@ -18,7 +18,8 @@ Edit = tuple[str, str]
 ACTS = "return size_with_sign(weight, self.sign, self._any_free)"
 FACTOR = "return weight * torch.copysign(signed.new_ones(()), signed)"
 DIFFERS = 'return where and f"differs {where}: the weights are of another network"'
-MISSING = 'return "is missing: the weights could be of any network"'
+MISSING = "                missing.append(prefix + name)\n"
+SAVED = "            if own is not None:\n                destination"
 MULTIPLY = "return self.multiply(x, self.effective_weight())"
 EDGES = "return _edge_product(ptr, pre, weight, x)"
 Y = "return y if self.bias is None else y + self.bias"
@@ -66,11 +67,11 @@ BIONIC_CHAIN: dict[str, Edit] = {
         "y = y if self.bias is None or bool(x.any()) else y - self.bias\n        " + Y,
     ),
     "loaded weights a little larger": (
-        "        self._load_same(state_dict, prefix, *rest)\n",
+        "        self._load_same(rest, prefix, metadata, strict, *lists)\n",
         (
-            "        if (held := prefix + 'weight') in state_dict:\n"
-            "            state_dict[held] = 1.01 * state_dict[held]\n"
-            "        self._load_same(state_dict, prefix, *rest)\n"
+            "        if (held := prefix + 'weight') in rest:\n"
+            "            rest[held] = 1.01 * rest[held]\n"
+            "        self._load_same(rest, prefix, metadata, strict, *lists)\n"
         ),
     ),
     # Connections that act as 0.
@@ -419,12 +420,16 @@ BIONIC_CHAIN: dict[str, Edit] = {
         "rates = torch.relu(within(rates))",
     ),
     "inhibition that is learnt": (
-        'self.register_buffer("inhibition", inhibition)',
+        "self.hold(inhibition=inhibition)",
         "self.inhibition = None if inhibition is None else nn.Parameter(inhibition)",
     ),
     "inhibition that is not saved": (
+        SAVED,
+        SAVED.replace("None:", 'None and name != "inhibition":'),
+    ),
+    "inhibition that is emptied": (
+        "self.hold(inhibition=inhibition)",
         'self.register_buffer("inhibition", inhibition)',
-        'self.register_buffer("inhibition", inhibition, persistent=False)',
     ),
     "inhibition of another strength": (
         "inhibition_strength: float = 0.5",
@@ -449,10 +454,10 @@ BIONIC_CHAIN: dict[str, Edit] = {
     ),
     "states without connections taken": (
         MISSING,
-        'return ""',
+        "                pass\n",
     ),
     "foreign inhibition taken": (
-        'return {} if self.inhibition is None else {"inhibition": self.inhibition}',
+        "return {name: part for name, part in self.kept.items() if part is not None}",
         "return {}",
     ),
     "any state taken": (
@@ -463,9 +468,14 @@ BIONIC_CHAIN: dict[str, Edit] = {
             '    def forward(self, image: Tensor) -> Tensor:\n        """Return the logits'
         ),
     ),
-    "connections not saved": (
-        'self.register_buffer("pre", pre.to(device, torch.int32).contiguous())',
-        'self.register_buffer("pre", pre.to(device, torch.int32).contiguous(), persistent=False)',
+    "connections not saved": (SAVED, SAVED.replace("None:", 'None and name != "pre":')),
+    "connections that are emptied": (
+        'self.hold("cpu", ptr=ptr, pre=pre, sign=sign)\n',
+        'self.hold("cpu", ptr=ptr, sign=sign)\n        self.register_buffer("pre", pre)\n',
+    ),
+    "connections that are rounded": (
+        "setattr(self, name, part.to(like.device, like.dtype))",
+        "setattr(self, name, getattr(self, name).to(like.device, like.dtype))",
     ),
     # What is told of it.
     "reported weights doubled": (
@@ -669,7 +679,7 @@ GAPS = "flows = gaps * alpha.index_select(0, self.gap_post), -alpha * conductanc
 SLOWED = "alpha = slowed(alpha, conductance)"
 JUNCTIONS_DRAWN = "self.weight.uniform_().div_(most.clamp(min=1e-12))"
 SLOPE = "into, later = slope.mul_(total), total"
-DRIVE = "drive, driven, held = u, self.input_units, None"
+DRIVE = "drive, driven, held = u, self.units.input_units, None"
 FOUND = "        if (unit := self.unit_of.get(neuron)) is not None:\n            return unit"
 MORE = "driven = torch.cat([drive, currents], -1), torch.cat([driven, more])"
 HELD = "alpha = alpha.index_fill(0, units, 0)"
@@ -982,8 +992,8 @@ TIES: dict[str, Edit] = {
         'structure = ("ptr", "pre", "sign", "scale")',
     ),
     "counts that are learnt": (
-        'self.register_buffer("scale", None if scale is None else scale.to(self.weight))',
-        "self.scale = None if scale is None else nn.Parameter(scale.to(self.weight))",
+        "group=group.int(), scale=scale)\n",
+        "group=group.int())\n        self.scale = None if scale is None else nn.Parameter(scale)\n",
     ),
 }
 
@@ -1337,11 +1347,11 @@ MIMETIC_PAPER: dict[str, Edit] = {
     ),
     "states without a window taken": (
         MISSING,
-        'return ""',
+        "                pass\n",
     ),
     "the mask is learnt": (
-        'self.register_buffer("mask", mask.to(self.weight.device))',
-        'self.register_buffer("mask", mask.to(self.weight.device), persistent=False)',
+        'structure = ("mask", "values")',
+        'structure = ("values",)',
     ),
     "wrong above batch 64": (
         "flat = self.more_to_flat(more.flatten(1))",
@@ -1564,7 +1574,7 @@ MOUSENET_MASKED: dict[str, Edit] = {
     ),
     "states without masks taken": (
         MISSING,
-        'return ""',
+        "                pass\n",
     ),
     "weights off the mask kept": (
         "        self.weight.data.masked_fill_(~self.mask, 0)\n",
@@ -1620,8 +1630,8 @@ MOUSENET_LIVE: dict[str, Edit] = {
         "        super()._start()\n        self.bias = None\n",
     ),
     "an index that is not saved": (
-        "persistent=name in saved)",
-        'persistent=name in saved and name != "index")',
+        SAVED,
+        SAVED.replace("None:", 'None and name != "index":'),
     ),
     "foreign entries taken": (
         DIFFERS,
@@ -1697,8 +1707,8 @@ MOUSENET_DALE: dict[str, Edit] = {
         "factor = (dense / fan_in).to(self.weight.dtype)",
     ),
     "foreign signs taken": (
-        "            if problem := self._foreign(state_dict.get(prefix + name), own):",
-        '            if name != "sign" and (problem := self._foreign(state_dict.get(prefix + name), own)):',
+        "            elif problem := self._foreign(stored, own):",
+        '            elif name != "sign" and (problem := self._foreign(stored, own)):',
     ),
 }
 

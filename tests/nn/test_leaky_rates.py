@@ -816,7 +816,7 @@ def test_constants_of_other_units_are_refused(name: str) -> None:
         net.load_state_dict(other.state_dict())
     assert torch.equal(net.units.log_tau, before["units.log_tau"])
     without = {k: v for k, v in other.state_dict().items() if not k.endswith(name)}
-    with pytest.raises(RuntimeError, match=f"units.{name} is missing"):
+    with pytest.raises(RuntimeError, match=f'Missing key.*"units.{name}"'):
         net.load_state_dict(without)
 
 
@@ -831,13 +831,19 @@ def test_moves_to_meta(dense: bool) -> None:
         assert y.is_meta
 
 
-def test_stays_with_its_arrays_under_a_meta_default() -> None:
-    layers: Layers = [(layer_of(random_mask()), 0, 0), (junctions_of(random_mask()), 0, 0)]
-    each: dict[str, Any] = {"tau_of": torch.arange(N), "bias_of": torch.arange(N)}
-    for some in (layers, layers[:1]):
+@pytest.mark.parametrize("dense", KERNELS)
+def test_made_on_meta_and_filled_later(dense: bool) -> None:
+    net, u = Net(dense), torch.randn(4, 3, 2)
+    filled = Net(dense).to("meta").to_empty(device="cpu")
+    filled.inputs, filled.outputs = net.inputs, net.outputs  # the test's own
+    filled.load_state_dict(net.state_dict())
+    assert torch.equal(filled(u)[0], net(u)[0])
+    pieces: Layers = [(layer_of(random_mask()), 0, 0), (junctions_of(random_mask()), 0, 0)]
+    for some in (pieces, pieces[:1], []):
         with torch.device("meta"):
-            units = LeakyRates(N, some, dense=True, **each)
-        assert {x.device.type for x in (*units.buffers(), *units.parameters())} == {"cpu"}
+            units = LeakyRates(N, some, dense=dense, tau_of=torch.arange(N, device="cpu"))
+        ptr: Tensor = LeakyRates(N, some, dense=dense).kept["ptr"]
+        assert torch.equal(units.kept["ptr"], ptr)
 
 
 def test_bad_arguments_are_refused() -> None:
