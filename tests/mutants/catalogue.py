@@ -1016,7 +1016,7 @@ RECURRENT_PARTS: dict[str, Edit] = {
     **NAMED,
     "one junction in one direction": (
         "torch.cat([weights[k] for k in self.gap_layers]).to(dtype)",
-        "torch.cat([weights[k] * (k > 0) for k in self.gap_layers]).to(dtype)",
+        "torch.cat([weights[k] * (k > self.gap_layers[0]) for k in self.gap_layers]).to(dtype)",
     ),
 }
 
