@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 LOWEST := .venv-lowest
 # What meets the libraries whose lowest versions are declared; the rest is torch.
-LOWEST_TESTS := tests/ir tests/passes tests/data_adapters tests/views tests/emit \
+LOWEST_TESTS := tests/ir tests/passes tests/data_adapters tests/views tests/emit tests/plots \
   tests/test_cli.py tests/test_options.py tests/test_pipeline.py tests/test_recipe.py tests/test_registry.py
 
 .PHONY: model test test-slow test-lowest lint types clean
