@@ -465,7 +465,7 @@ RECURRENT_EDITS = {
     "current that does not flow out": (
         "parts",
         MADE,
-        f"        self.units.gap_post = None\n{MADE}",
+        f"        self.units.hold(gap_post=None)\n{MADE}",
         "not what the graph says",
     ),
     "junctions taken for synapses": (
