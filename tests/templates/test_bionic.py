@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from click.testing import CliRunner
 from columns import column, laminar, load_module, placed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectome_compiler.certify.process import probe
+from connectome_compiler.cli import main
 from connectome_compiler.emit.emission import Emission
 from connectome_compiler.errors import CompileError
 from connectome_compiler.ir import (
@@ -33,6 +35,7 @@ from connectome_compiler.passes.attach_ports import AttachPorts
 from connectome_compiler.passes.laminar_partition import LaminarPartition
 from connectome_compiler.passes.runner import run
 from connectome_compiler.passes.set_weights import SetWeights
+from connectome_compiler.statement import Statement
 from connectome_compiler.templates.bionic.style import Bionic
 
 Array = npt.NDArray[np.float64]
@@ -334,7 +337,9 @@ def test_structured_read_ins_are_certified(kind: Any, tmp_path: Path) -> None:
     layers = [net.image_to_l4_exc, net.image_to_l4_inh]
     assert sum(p.numel() for layer in layers for p in layer.parameters()) == n
     assert certificate["n_parameters"] == sum(p.numel() for p in net.parameters())
-    assert f"{n:,} numbers" in style.told(module.PROVENANCE)["read-in"]
+    stated = Statement.read(module.PROVENANCE, module.__doc__).plain()
+    assert f"{n:,} numbers" in style.told(stated)["read-in"]
+    assert f"{n:,}" in CliRunner().invoke(main, ["inspect", str(tmp_path / "net.py")]).output
 
 
 def test_local_read_ins_follow_the_column(tmp_path: Path) -> None:
