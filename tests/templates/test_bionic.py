@@ -325,7 +325,7 @@ def test_starts_from_synapse_counts_are_certified(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["local", "low-rank"])
 def test_structured_read_ins_are_certified(kind: Any, tmp_path: Path) -> None:
-    graph = placed(laminar(column(16), inhibition="units", size=20))
+    graph = placed(laminar(column(16), inhibition="units", normalisation="rms", size=20))
     style = Bionic(read_in=kind, read_in_window=2, read_in_rank=3)
     style.emit(graph, "toy").write(tmp_path / "net.py")
     certificate = probe(tmp_path / "net.py", None)
