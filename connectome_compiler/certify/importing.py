@@ -98,4 +98,5 @@ def _options(module: ModuleType, build: Any) -> Mapping[str, Any] | None:
     cls = getattr(module, made, None) if isinstance(made, str) else made
     if made is signature.empty or not isinstance(cls, type):
         return None
-    return inspect.signature(cls).parameters
+    own = {name: p for name, p in signature.parameters.items() if p.kind is not p.VAR_KEYWORD}
+    return {**inspect.signature(cls).parameters, **own}

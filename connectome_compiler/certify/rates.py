@@ -466,7 +466,8 @@ def survives_saving(case: Case, network: Any) -> None:
             if not torch.equal(_answer(other, image), expected):
                 raise Wrong("state_dict", f"the {name} network answers differently")
     for one, other in zip(*(_learnt(net, image) for net in (network, emptied)), strict=True):
-        if not torch.equal(one, other):
+        # Products of matrices may differ in a last bit, by where they lie in memory.
+        if not agree(one, other):
             raise Wrong("state_dict", "an emptied network answers differently once it is loaded")
     again = fresh.effective_weights(all=True)
     for key, weight in network.effective_weights(all=True).items():

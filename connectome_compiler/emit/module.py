@@ -24,6 +24,7 @@ IMPORTS = (
     "import torch",
     "from torch import Tensor, nn",
 )
+OFFERED = ("build_network", "decay_groups", "set_plain")  # of every network
 ARRAY_IMPORTS = ("import hashlib", "from safetensors.torch import load")
 INLINE_IMPORTS = ("import base64", "import zlib")
 FILE_IMPORTS = ("from pathlib import Path",)
@@ -64,7 +65,8 @@ def assemble(
     used = (*IMPORTS, *imports, *(NEURON_IMPORTS if neurons else ()))
     if arrays:
         used += ARRAY_IMPORTS + (INLINE_IMPORTS if data.inline else FILE_IMPORTS)
-    copied = copy_definitions([*layers, *([table["reader"]] if table else [])], used)
+    told = [table["reader"]] if table else []
+    copied = copy_definitions([*layers, *told, *OFFERED], used)
     name = network_name(class_name, recipe, graph.provenance.dataset)
     check_class_name(name, "\n".join([*copied.imports, copied.text]))
     head = header(lowered, name, recipe, wiring, paragraphs)

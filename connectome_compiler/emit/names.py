@@ -33,7 +33,7 @@ def identifiers(names: Iterable[str], taken: Iterable[str] = ()) -> dict[str, So
     return found
 
 
-# What every `torch.nn.Module` has: no attribute of an emitted class may take its place.
+# What every `torch.nn.Module` has, and every network: no attribute may take its place.
 _MODULE = """
     T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda
     double dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
@@ -43,7 +43,7 @@ _MODULE = """
     register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
     register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
     set_extra_state set_submodule share_memory state_dict to to_empty train training type xpu
-    zero_grad
+    zero_grad be_plain parameter_groups
 """
 MODULE = frozenset(_MODULE.split())
 # The last words in the name of a data set that is not the measured one: drawn from statistics, or

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from connectome_compiler.nn.eager import in_transform
+from connectome_compiler.nn.eager import in_transform, is_stand_in, is_taken_apart
 from connectome_compiler.nn.same_structure import SameStructure
 from connectome_compiler.nn.signs import size_with_sign, start_as_sizes
 
@@ -32,6 +32,7 @@ TILE_COLUMNS = 64  # of embedding_bag: the rows that it gathers from should stay
 # A strip of the "dense" kernel: 2 MiB of float32 stay in the cache between their uses, and are far
 # below the 32 MiB from which glibc maps and clears fresh pages at every step.
 STRIP_CELLS = 2**19
+PLAIN_CELLS = 2**22  # of a matrix that torch's own functions multiply by: 16 MiB of float32
 
 
 def _operator(
@@ -96,7 +97,7 @@ def _operator(
 
         @wraps(function)
         def call(*inputs: Any) -> Tensor:
-            if torch.compiler.is_compiling() or inputs[0].is_meta:
+            if torch.compiler.is_compiling() or is_stand_in(inputs[0]):
                 run = operator
             elif in_transform():
                 run = Transformed.apply
@@ -253,7 +254,7 @@ def connection_product(
         if transposed:
             return _edge_product(tptr, tpost, weight.index_select(0, order), x)
         return _edge_product(ptr, pre, weight, x)
-    if math.isfinite(x.sum().item()):
+    if x.is_cuda or math.isfinite(x.sum().item()):  # a GPU would have to wait for the sum
         return _strip_product(x, weight, order, strips, n_out, transposed)
     # 0 * nan is nan: in a dense matrix one bad neuron would reach those it has no connection to.
     layout = torch.sparse_csc_tensor if transposed else torch.sparse_csr_tensor
@@ -338,6 +339,7 @@ class EdgeLinear(SameStructure):
     sign: Tensor  # int8, () if all connections share it, else (n_connections,): +1, -1, 0 = free
 
     kind = "chemical"
+    plain = False  # whether `multiply` always uses torch's own functions
     structure: tuple[str, ...] = ("ptr", "pre", "sign")
 
     def __init__(
@@ -437,15 +439,19 @@ class EdgeLinear(SameStructure):
     def sparse_weight(self) -> Tensor:
         """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
         weight = self.effective_weight()
-        post = torch.arange(self.n_post, device=self.ptr.device)
-        post = post.repeat_interleave(self.ptr.diff(), output_size=self.pre.numel())
         return torch.sparse_coo_tensor(
-            torch.stack((post, self.pre.long())),
+            torch.stack((self._targets(), self.pre.long())),
             weight,
             (self.n_post, self.n_pre),
             is_coalesced=True,
             check_invariants=False,
         )
+
+    def _targets(self) -> Tensor:
+        """Return the target of each connection: how many end before it, ``(n_connections,)``."""
+        ends = self.ptr[1:].long()  # ONNX cannot repeat each target by its in-degree
+        ended = ends.new_zeros(self.pre.numel() + 1).index_add(0, ends, torch.ones_like(ends))
+        return ended.cumsum(0)[:-1]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map activity ``(..., n_pre)`` to drive ``(..., n_post)``."""
@@ -459,19 +465,23 @@ class EdgeLinear(SameStructure):
         # The CPU has no sparse kernels for half precision, and float32 sums are the better ones.
         precision = torch.promote_types(dtype, torch.float32)
         columns = x.reshape(math.prod(x.shape[:-1]), self.n_pre).t().to(precision)
-        y = connection_product(
-            # The list is read with one row of memory per neuron; no copy if x came from a layer.
-            columns if self.kernel == "dense" else columns.contiguous(),
-            weight.to(precision),
-            self.ptr,
-            self.pre,
-            self.tptr,
-            self.tpost,
-            self.order,
-            self.cuts,
-            self.n_pre,
-            False,
-        )
+        weight = weight.to(precision)
+        if self.plain or is_taken_apart(x, weight):
+            y = plain_product(weight, self._targets(), self.pre, self.n_post, self.n_pre)(columns)
+        else:
+            y = connection_product(
+                # The list is read with a row of memory per neuron; no copy if x came from a layer.
+                columns if self.kernel == "dense" else columns.contiguous(),
+                weight,
+                self.ptr,
+                self.pre,
+                self.tptr,
+                self.tpost,
+                self.order,
+                self.cuts,
+                self.n_pre,
+                False,
+            )
         y = y.t().reshape(*x.shape[:-1], self.n_post).to(dtype)
         return y if self.bias is None else y + self.bias
 
@@ -481,6 +491,26 @@ class EdgeLinear(SameStructure):
             f"n_pre={self.n_pre}, n_post={self.n_post}, n_connections={self.pre.numel()}, "
             f"bias={self.bias is not None}, kernel={self.kernel!r}"
         )
+
+
+def plain_product(
+    weight: Tensor, post: Tensor, pre: Tensor, n_post: int, n_pre: int
+) -> Callable[[Tensor], Tensor]:
+    """Return the product with activity ``(n_pre, columns)``, in functions that are torch's own.
+
+    So torch can transform, trace and export it, and differentiate it as often as one likes.
+    Connection ``k`` leads from ``pre[k]`` to ``post[k]``.
+    """
+    if n_post * n_pre <= PLAIN_CELLS:
+        cells = weight.new_zeros(n_post * n_pre).index_add(0, post * n_pre + pre, weight)
+        matrix = cells.view(n_post, n_pre)
+        return lambda x: matrix @ x
+
+    def product(x: Tensor) -> Tensor:
+        sent = x.index_select(0, pre) * weight.unsqueeze(1)
+        return x.new_zeros(n_post, x.shape[1]).index_add(0, post, sent)
+
+    return product
 
 
 def _check_connections(n_pre: int, ptr: Tensor, pre: Tensor) -> None:

@@ -13,17 +13,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from connectome_compiler.nn.eager import in_transform
+from connectome_compiler.nn.eager import has_hooks, is_stand_in, is_taken_apart
 from connectome_compiler.nn.edge_linear import (
     EMBEDDING_BAG_COLUMNS,
     OP_LIBRARY,
     EdgeLinear,
     _csr,
     _edge_product,
+    plain_product,
 )
 from connectome_compiler.nn.same_structure import SameStructure
 
-ACTIVATIONS = ("relu", "tanh", "sigmoid", "softplus", "linear")
+PHI: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "softplus": nn.functional.softplus,
+    "linear": torch.clone,
+}
+ACTIVATIONS = tuple(PHI)
 
 # What `_merge` derives from the connections: rows and sources, the transpose, places if dense; and
 # the same of the currents through gap junctions.
@@ -161,7 +169,9 @@ def _roll(
     add_current = _current_adder(current, structure, start)
     state = states[0]
     for t, (total, after) in enumerate(zip(activity, states[1:], strict=True)):
-        flows = t or state.any()  # nothing flows from rest
+        flows = (
+            t or state.is_cuda or state.any()
+        )  # nothing flows from rest; a GPU would have to wait
         if flows:
             add_drive(state, total)
         _activate(activation, total)
@@ -247,7 +257,7 @@ def _roll_back(
             by_alpha += _over_steps((active - before).mul_(outer))
         if want_drive:
             torch.index_select(inner, 1, inputs, out=grad_drive[first:last])
-        if last > 1 or states[0].any():  # nothing flows from rest
+        if last > 1 or states.is_cuda or states[0].any():  # nothing flows from rest
             if gradient:
                 gradient.add(inner, before)
             if flow:
@@ -313,17 +323,23 @@ ROLLOUT_BACKWARD = (
 
 
 def _save_rollout(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    _, weight, current, alpha, _, _, structure, ctx.activation, ctx.dense = inputs
-    ctx.save_for_backward(*output[2:], weight, current, alpha, *structure)
+    *parts, structure, ctx.activation, ctx.dense = inputs
+    ctx.save_for_backward(*output[2:], *parts, *structure)
     ctx.set_materialize_grads(False)  # else zeros as large as all states
 
 
 def _rollout_backward(
     ctx: Any, grads: Sequence[Tensor | None], roll_back: Callable[..., tuple[Tensor, ...]]
-) -> list[Tensor | None]:
-    """Return the gradients that are wanted, of the first six arguments."""
-    parts, structure = ctx.saved_tensors[:4], list(ctx.saved_tensors[4:])
-    kept, (grad_rates, grad_last) = parts[0], grads[:2]
+) -> tuple[Any, ...]:
+    """Return the gradients that are wanted, of all arguments."""
+    # Read once: a checkpoint computes them anew at each reading.
+    kept, *inputs = ctx.saved_tensors
+    again, structure = tuple(inputs[:6]), inputs[6:]
+    _, weight, current, alpha, *_ = again
+    parts, (grad_rates, grad_last) = (kept, weight, current, alpha), grads[:2]
+    none = [None] * len(structure), None, None
+    if roll_back is _roll_back and torch.is_grad_enabled():
+        return *_differentiable(ctx, again, structure, grads[:2]), *none
     if grad_rates is None:
         steps, outputs = kept.shape[0] // 2, structure[-1].shape[0]
         grad_rates = kept.new_zeros(steps, outputs, kept.shape[2])
@@ -332,7 +348,25 @@ def _rollout_backward(
     wanted = list(ctx.needs_input_grad[:6])
     ends = grad_rates.contiguous(), grad_last.contiguous()
     found = roll_back(*ends, *parts, structure, ctx.activation, ctx.dense, wanted)
-    return [grad if want else None for grad, want in zip(found, wanted, strict=True)]
+    return *(grad if want else None for grad, want in zip(found, wanted, strict=True)), *none
+
+
+def _differentiable(
+    ctx: Any, parts: tuple[Tensor, ...], structure: list[Tensor], grads: Sequence[Tensor | None]
+) -> list[Tensor | None]:
+    """Return the gradients of ``parts`` as functions, to be differentiated again."""
+    with torch.enable_grad():
+        drive, weight, current, alpha, bias, start = parts
+        ends = roll_plainly(drive, weight, current, alpha, bias, start, structure, ctx.activation)
+    pairs = [(end, grad) for end, grad in zip(ends, grads, strict=True) if grad is not None]
+    wanted = [x for x, want in zip(parts, ctx.needs_input_grad[:6], strict=True) if want]
+    found = torch.autograd.grad(
+        *([end for end, _ in pairs], wanted, [grad for _, grad in pairs]),
+        create_graph=torch.is_grad_enabled(),
+        allow_unused=True,
+    )
+    given = iter(found)
+    return [next(given) if want else None for want in ctx.needs_input_grad[:6]]
 
 
 def _register_rollout() -> Any:
@@ -365,8 +399,7 @@ def _register_rollout() -> Any:
         return made
 
     def formula(ctx: Any, *grads: Tensor | None) -> Any:
-        found = _rollout_backward(ctx, grads, library.rate_rollout_backward)
-        return *found, [None] * (len(ctx.saved_tensors) - 4), None, None
+        return _rollout_backward(ctx, grads, library.rate_rollout_backward)
 
     define("rate_rollout_backward", ROLLOUT_BACKWARD, _roll_back, fake_backward)
     define("rate_rollout", ROLLOUT, _roll, fake).register_autograd(
@@ -389,30 +422,8 @@ class _Rollout(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Any:
-        once_more = torch.is_grad_enabled() or in_transform()
-        roll_back = _RollBack.apply if once_more else _roll_back
-        return *_rollout_backward(ctx, grads, roll_back), None, None, None
-
-
-class _TransformedRollout(_Rollout):
-    """`_Rollout` in the form that `torch.func` requires, which is slower to call."""
-
-    forward = staticmethod(_roll)
-    setup_context = staticmethod(_save_rollout)
-
-
-class _RollBack(torch.autograd.Function):
-    """The backward pass as a function of its own, which cannot be differentiated again."""
-
-    forward = staticmethod(_roll_back)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Save nothing."""
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> None:
-        raise RuntimeError("the roll-out can be differentiated once, not twice")
+        found, none = _rollout_backward(ctx, grads, _roll_back), None
+        return *found[:6], none, none, none
 
 
 def rate_rollout(
@@ -433,14 +444,16 @@ def rate_rollout(
     columns)``; ``weight`` and ``current`` are the entries of ``W`` and ``C``. ``structure`` is
     ``W`` in compressed rows and its transpose (ptr, pre, tptr, tpost, order), and the places of its
     entries in a dense matrix; the same of ``C``, if it has entries; the units that inputs enter,
-    and those whose rates are given: ``(steps, outputs, columns)``. It can be differentiated once.
+    and those whose rates are given: ``(steps, outputs, columns)``.
     """
     parts = drive, weight, current, alpha, bias, start
     learns = torch.is_grad_enabled() and any(x.requires_grad for x in parts)
-    if torch.compiler.is_compiling() or drive.is_meta:
+    if is_taken_apart(*parts):
+        return roll_plainly(*parts, structure, activation)
+    if torch.compiler.is_compiling() or is_stand_in(drive):
         run = _rollout
-    elif learns or in_transform():
-        run = (_TransformedRollout if in_transform() else _Rollout).apply
+    elif learns:
+        run = _Rollout.apply
     else:
         run = _roll_in_parts
     rates, last, *_ = run(*parts, structure, activation, dense)
@@ -461,6 +474,65 @@ def slowed(alpha: Tensor, conductance: Tensor) -> Tensor:
     + (1 + 2 g)^2 - 1``. So of a rate, at least as much stays as its partners give.
     """
     return alpha * (1 + 4 * alpha.square() * (conductance + conductance.square())).rsqrt()
+
+
+Carry = Callable[[Tensor], tuple[Tensor, Tensor | None]]
+
+
+def roll_plainly(
+    drive: Tensor,
+    weight: Tensor,
+    current: Tensor,
+    alpha: Tensor,
+    bias: Tensor,
+    start: Tensor,
+    structure: Sequence[Tensor],
+    activation: str,
+    carry: Carry | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Do what `rate_rollout` does, in functions that are torch's own, step by step.
+
+    ``carry`` maps rates ``(n, columns)`` to what synapses carry from them to each unit, and to what
+    gap junctions change in a step; by default these are the products with ``weight`` and
+    ``current``.
+    """
+    inputs, outputs = (units.long() for units in structure[-2:])  # as ONNX needs them
+    rates, found = start, []
+    carry = carry or _carry_plainly(weight, current, structure, len(start))
+    for entering in drive:
+        total, flow = carry(rates)
+        total = total.index_add(0, inputs, entering)
+        total = total + bias if bias.numel() else total
+        rates = step_rates(rates, total, flow, alpha, activation)
+        found.append(rates)
+    traces = torch.stack(found) if found else start.new_empty(0, *start.shape)
+    return traces.index_select(1, outputs), rates
+
+
+def step_rates(
+    rates: Tensor, total: Tensor, flow: Tensor | None, alpha: Tensor, activation: str
+) -> Tensor:
+    """Return rates one step later, where ``total`` is all that drives the units.
+
+    ``flow`` is what currents through gap junctions change, None without any.
+    """
+    after = rates + alpha * (PHI[activation](total) - rates)
+    return after if flow is None else after + flow
+
+
+def _carry_plainly(weight: Tensor, current: Tensor, structure: Sequence[Tensor], n: int) -> Carry:
+    """Return what the connections carry, as `roll_plainly` needs it."""
+
+    def product(entries: Tensor, parts: Sequence[Tensor]) -> Callable[[Tensor], Tensor]:
+        _, pre, _, post, order, _ = parts
+        listed = entries.index_select(0, order)
+        return plain_product(listed, post.long(), pre.index_select(0, order), n, n)
+
+    synapses = product(weight, structure[:6])
+    if not current.numel():
+        return lambda rates: (synapses(rates), None)
+    flows = product(current, structure[6:12])
+    return lambda rates: (synapses(rates), flows(rates))
 
 
 def _count(index: Tensor, n: int) -> int:
@@ -495,6 +567,7 @@ class LeakyRates(SameStructure):
     gap_post: Tensor | None  # the target of each gap junction, in the order of their layers
     gap_place: Tensor | None  # of each current: which junction, or, after those, which unit
 
+    plain = False  # whether steps are always taken by `roll_plainly`
     structure = ("tau_of", "bias_of")
 
     def __init__(
@@ -557,6 +630,7 @@ class LeakyRates(SameStructure):
         if self.dense:
             cell = _rows(ptr, pre.numel()) * self.n + pre
         self.hold(self._at, **dict(zip(STRUCTURE, (*parts, cell), strict=True)), place=place)
+        self.places = [(post, of.n_post, pre, of.n_pre) for of, post, pre in layers]
         gap_post = gap_place = None
         if self.gap_layers:
             gap_post, pre = self._ends([layers[k] for k in self.gap_layers])
@@ -603,7 +677,7 @@ class LeakyRates(SameStructure):
     def forward(
         self,
         drive: Tensor,
-        weights: Sequence[Tensor],
+        layers: Sequence[EdgeLinear | Tensor],
         inputs: Tensor,
         outputs: Tensor,
         state: Tensor | None = None,
@@ -611,16 +685,20 @@ class LeakyRates(SameStructure):
     ) -> tuple[Tensor, Tensor]:
         """Return the rates of ``outputs`` ``(steps, batch, n_outputs)`` and the state at the end.
 
-        ``drive`` ``(steps, batch, n_inputs)`` enters the units ``inputs``; ``weights`` are the
-        effective weights of each layer; ``state`` ``(batch, n)`` is 0 by default. It is kept in
-        float32 where weights and drive are of less precision. ``held`` are units that keep their
-        rates, and these, ``(batch, n_held)``.
+        ``drive`` ``(steps, batch, n_inputs)`` enters the units ``inputs``; ``layers`` are the
+        projections, or their effective weights; ``state`` ``(batch, n)`` is 0 by default. It is
+        kept in float32 where weights and drive are of less precision. ``held`` are units that keep
+        their rates, and these, ``(batch, n_held)``. Where a layer has hooks, or another
+        ``forward``, all layers are called at each step.
         """
         if drive.dim() != 3 or drive.shape[2] != inputs.numel():
             expected = f"(steps, batch, {inputs.numel()})"
             raise ValueError(f"drive is {tuple(drive.shape)}, expected {expected}")
         self.join(drive)
-        weight = self._merged(weights)
+        called = any(_must_be_called(layer) for layer in layers)
+        needed = self.gap_layers if called else range(len(layers))
+        weights = {k: _effective(layers[k]) for k in needed}
+        weight = self.log_tau.detach()[:0] if called else self._merged([*weights.values()])
         given = torch.promote_types(drive.dtype, weight.dtype)
         dtype = torch.promote_types(given, torch.float32)  # the CPU has no sparse half precision
         if state is None:
@@ -629,6 +707,7 @@ class LeakyRates(SameStructure):
             shape = drive.shape[1], self.n
             raise ValueError(f"state is {tuple(state.shape)}, expected (batch, n) = {shape}")
         current, bias, alpha = weight.new_empty(0), weight.new_empty(0), self.alpha().to(dtype)
+        conductance: Tensor | None = None
         structure = [getattr(self, name) for name in STRUCTURE]
         if held is not None:  # a unit that goes no part of its way stays where it is
             units, levels = held
@@ -643,7 +722,7 @@ class LeakyRates(SameStructure):
             structure += [getattr(self, name) for name in CURRENTS]
         if self.bias is not None and self.bias_of is not None:
             bias = self.bias.index_select(0, self.bias_of)
-        rates, last = rate_rollout(
+        parts = (
             drive.to(dtype).transpose(1, 2).contiguous(),
             weight.to(dtype),
             current,
@@ -652,14 +731,36 @@ class LeakyRates(SameStructure):
             state.to(dtype).t().contiguous(),
             [*structure, inputs, outputs],
             self.activation,
-            self.dense,
         )
+        if called or self.plain:
+            carry = self._carry(layers, alpha, conductance) if called else None
+            rates, last = roll_plainly(*parts, carry)
+        else:
+            rates, last = rate_rollout(*parts, self.dense)
         return rates.transpose(1, 2).to(given), last.t()
 
     def conductance(self, gaps: Tensor) -> Tensor:
         """Return the total conductance of each unit, ``(n,)``, from those of all gap junctions."""
         total = gaps.new_zeros(self.n)
         return total if self.gap_post is None else total.index_add(0, self.gap_post, gaps)
+
+    def _carry(self, layers: Sequence[Any], alpha: Tensor, conductance: Tensor | None) -> Carry:
+        """Return what maps rates ``(n, columns)`` to what all layers carry, and calls them."""
+
+        def carry(rates: Tensor) -> tuple[Tensor, Tensor | None]:
+            totals = {"chemical": torch.zeros_like(rates), "electrical": torch.zeros_like(rates)}
+            for k, (layer, place) in enumerate(zip(layers, self.places, strict=True)):
+                post, n_post, pre, n_pre = place
+                sent = layer(rates[pre : pre + n_pre].t()).t()
+                sent = nn.functional.pad(sent, (0, 0, post, self.n - post - n_post))
+                kind = "electrical" if k in self.gap_layers else "chemical"
+                totals[kind] = totals[kind] + sent
+            if conductance is None:
+                return totals["chemical"], None
+            flow = totals["electrical"] - conductance.unsqueeze(1) * rates
+            return totals["chemical"], alpha.unsqueeze(1) * flow
+
+        return carry
 
     def multiply(self, weights: Sequence[Tensor], x: Tensor) -> Tensor:
         """Return the product of the chemical connections with ``x`` ``(n, columns)``."""
@@ -694,3 +795,16 @@ class LeakyRates(SameStructure):
     def extra_repr(self) -> str:
         """Return what `print` shows of the units."""
         return f"n={self.n}, activation={self.activation!r}, dt_ms={self.dt_ms}"
+
+
+def _effective(layer: EdgeLinear | Tensor) -> Tensor:
+    return layer if isinstance(layer, Tensor) else layer.effective_weight()
+
+
+def _must_be_called(layer: nn.Module | Tensor) -> bool:
+    """Return whether a projection does more than multiply by its effective weights."""
+    if isinstance(layer, Tensor):
+        return False
+    own = {"forward", "multiply"} & vars(layer).keys() or getattr(layer, "bias", None) is not None
+    kinds = isinstance(layer, EdgeLinear) and type(layer).forward is EdgeLinear.forward
+    return bool(own) or not kinds or has_hooks(layer)

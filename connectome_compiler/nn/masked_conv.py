@@ -13,7 +13,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from connectome_compiler.nn.eager import runs_eagerly
+from connectome_compiler.nn.eager import has_hooks, runs_eagerly
 from connectome_compiler.nn.open_conv import OpenEntries, join_entries, open_convolution
 from connectome_compiler.nn.same_structure import SameStructure
 from connectome_compiler.nn.signs import size_with_sign, start_as_sizes
@@ -404,12 +404,7 @@ def convolve_together(x: Tensor, *layers: nn.Module) -> list[Tensor]:
 
 
 def _may_join(layer: nn.Module) -> TypeGuard[_Masked]:
-    return isinstance(layer, _Masked) and not (
-        layer._forward_hooks
-        or layer._forward_pre_hooks
-        or layer._backward_hooks
-        or layer._backward_pre_hooks
-    )
+    return isinstance(layer, _Masked) and not has_hooks(layer)
 
 
 def _together(x: Tensor, *layers: _Masked) -> list[Tensor]:

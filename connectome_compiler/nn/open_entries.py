@@ -9,7 +9,7 @@ from torch import Tensor
 
 def open_entries(index: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return the mask of ``shape``, True at the flat indices ``index``."""
-    mask = torch.zeros(math.prod(shape), dtype=torch.bool)
+    mask = torch.zeros(math.prod(shape), dtype=torch.bool, device="cpu")
     mask[index.long()] = True
     return mask.view(shape)
 

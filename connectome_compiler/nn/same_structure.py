@@ -36,8 +36,8 @@ class SameStructure(nn.Module):
         """Have the structure on a device."""
         self._at = device
         for name, part in self.kept.items():
-            if part is not None:
-                setattr(self, name, part.to(device, getattr(self, name).dtype))
+            if (now := getattr(self, name)) is not None:
+                setattr(self, name, part.to(device, now.dtype))
 
     def join(self, x: Tensor) -> None:
         """Have the structure where ``x`` is: not everything that moves parameters asks layers."""
@@ -46,13 +46,22 @@ class SameStructure(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Convert as torch does; the structure is converted from what it was made as."""
+        before = dict(self._parameters)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._share_again(before)
         for name, part in self.kept.items():
-            if part is not None:
-                like = fn(getattr(self, name).new_empty(0))
+            if (now := getattr(self, name)) is not None:
+                like = fn(now.new_empty(0))
                 self._at = like.device
                 setattr(self, name, part.to(like.device, like.dtype))
         return self
+
+    def _share_again(self, before: Mapping[str, nn.Parameter | None]) -> None:
+        """Let layers that shared a parameter share the one that torch has put in its place."""
+        for name, old in before.items():
+            new = self._parameters[name]
+            if old is not None and new is not old:
+                self._parameters[name] = vars(old).setdefault("_replaced_by", new)
 
     def _own_structure(self) -> dict[str, Tensor | None]:
         """Return the parts of a saved state that must match, by name."""
@@ -77,7 +86,9 @@ class SameStructure(nn.Module):
             elif problem := self._foreign(stored, own):
                 errors.append(f"{prefix}{name} {problem}{self.advice}")
                 return
+        before = dict(self._parameters)
         self._load_same(rest, prefix, metadata, strict, *lists)
+        self._share_again(before)
         for parameter in self.parameters(recurse=False):  # assigned, they may be elsewhere
             self.join(parameter)
 
@@ -93,11 +104,11 @@ class SameStructure(nn.Module):
             return f"is of type {type(stored).__name__}, not a tensor"
         if stored.is_meta:
             return "is on the meta device: it cannot be compared"
-        return self._difference(stored.to(own.device), own)
+        return self._difference(stored, own)
 
     def _difference(self, stored: Tensor, own: Tensor) -> str:
         """Return how a part of a state differs from this layer's, or "" if it does not."""
-        where = ""
+        where, stored = "", stored.to(own.device)
         floats = stored.is_floating_point() and own.is_floating_point()
         if stored.shape != own.shape:
             where = f"in shape, {tuple(stored.shape)} instead of {tuple(own.shape)}"

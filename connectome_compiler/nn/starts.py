@@ -22,6 +22,8 @@ def draw_low_rank(layer: EdgeLinear, rank: int) -> None:
     sign its factors are positive: so the weights that act are of this rank, too, if each neuron
     has one sign (Dale's principle).
     """
+    if layer.weight.is_meta:
+        return  # numbers are to come from a state
     post = torch.arange(layer.n_post, device=layer.ptr.device)
     post = post.repeat_interleave(layer.ptr.diff(), output_size=layer.pre.numel())
     signed = layer.sign != 0
@@ -60,6 +62,8 @@ def scale_to_radius(units: LeakyRates, layers: list[EdgeLinear], radius: float) 
 
     Raises `ValueError` if they have no cycle, or if gap junctions alone have a larger one.
     """
+    if units.log_tau.is_meta:
+        return math.nan  # numbers are to come from a state
     if not 0 < radius < math.inf:
         raise ValueError(f"spectral_radius must be positive and finite, not {radius}")
     weights = [layer.effective_weight() for layer in layers]

@@ -67,10 +67,8 @@ class TiedEdgeLinear(EdgeLinear):
 
         A weight starts at 0 or above where all connections that share it have a sign.
         """
-        strength = torch.ones_like(self.pre, dtype=self.weight.dtype)
-        if self.scale is not None:
-            strength = self.scale.square()
-        degree = self.ptr.diff()
+        degree, scale = self.kept["ptr"].diff(), self.kept["scale"]
+        strength = degree if scale is None else scale.square()
         total = strength.sum() / max(1, int((degree > 0).sum()))
         with torch.no_grad():
             self.weight.uniform_(-1, 1).mul_(total.clamp(min=1e-12).rsqrt())

@@ -100,7 +100,8 @@ def _built(emitted: ModuleType, options: Options) -> Any:
 
 
 def _options_are_those_stated(emitted: ModuleType, stated: Options) -> None:
-    found = {n: p.default for n, p in inspect.signature(emitted.build).parameters.items()}
+    parameters = inspect.signature(emitted.build).parameters
+    found = {n: p.default for n, p in parameters.items() if p.kind is not p.KEYWORD_ONLY}
     if found != stated:
         raise Wrong("build()", f"has the options {listed(found)}, not {listed(stated)}")
 

@@ -562,8 +562,8 @@ RECURRENT_EDITS = {
     ),
     "other units driven in the end": (
         "types",
-        r"self\.units\(drive, weights, driven,",
-        "self.units(drive, weights, driven + 1,",
+        r"self\.units\(drive, self\._layers\(\), driven,",
+        "self.units(drive, self._layers(), driven + 1,",
         "not what the graph says",
     ),
     "other units read": (

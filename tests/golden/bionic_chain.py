@@ -25,13 +25,12 @@ in PROVENANCE.
 """
 
 import base64
-import difflib
 import hashlib
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from functools import cache, wraps
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from typing import Any
 
 import torch
@@ -48,9 +47,7 @@ class ToyColumn(nn.Module):
     switch its parts: ``lateral_inhibition`` (strength; 0 is none) and ``attention`` in the
     front end, ``normalisation`` ("layer", "rms", "none"), ``noise_std`` of the synaptic noise
     in training, the connections ``within`` a population, ``graded_inhibition`` and its
-    ``inhibition_strength``. ``balanced`` starts at weights that sum to 1 for each neuron where
-    they excite, and to 0.75 where they inhibit, and see contrast in the image; else all start
-    as `nn.Linear`.
+    ``inhibition_strength``.
     """
 
     def __init__(
@@ -67,7 +64,6 @@ class ToyColumn(nn.Module):
         within: bool = True,
         graded_inhibition: bool = True,
         inhibition_strength: float = 0.5,
-        balanced: bool = True,
     ) -> None:
         super().__init__()
         if classes < 1:
@@ -186,10 +182,6 @@ class ToyColumn(nn.Module):
             if within
             else None
         )
-        if balanced:
-            centre(self.image_to_l4_exc, filters[1])
-            # What settles within a population is a drive of its own.
-            balance(((post, pre == post), layer) for pre, post, layer in self.named_projections())
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits of each image."""
@@ -211,47 +203,11 @@ class ToyColumn(nn.Module):
             "L6.exc": l6_exc,
         }
 
-    def calibrate(self, image: Tensor) -> None:
-        """Set biases and scales so that drives have mean 0 and variance 1 over these images.
-
-        Population by population, without noise. Signs, and ratios of weights within a population's
-        drive, stay. Nothing calls this but you: before training, with some images of the data.
-        """
-        populations: dict[str, tuple[nn.Module, list[nn.Module]]] = {
-            "L4.exc": (self.l4_exc, [self.image_to_l4_exc]),
-            "L2/3.exc": (self.l2_3_exc, []),
-            "L5.exc": (self.l5_exc, []),
-            "L6.exc": (self.l6_exc, []),
-        }
-        for pre, post, layer in self.named_projections():
-            if pre != post:  # what settles comes after the drive
-                populations[post][1].append(layer)
-        training = self.training
-        self.eval()
-        try:
-            calibrate(lambda: self.rates(image), populations.values())
-        finally:
-            self.train(training)
-
     def example_input(self, batch: int = 1) -> Tensor:
         """Return images of uniform noise, the same at every call."""
         source = torch.Generator().manual_seed(0)
         images = torch.rand(batch, *self.image_shape, generator=source)
         return images.to(self.front_end.conv1.weight)
-
-    def neurons(self) -> dict[str, list[Any]]:
-        """Return what is known of the neuron of each unit, as columns for ``pandas.DataFrame``.
-
-        ``unit`` counts through all populations, ``index`` within one. None is not known.
-        """
-        return {name: list(column) for name, column in read_neurons().columns.items()}
-
-    def index(self, neurons: Any = None, **where: Any) -> Any:
-        """Return the unit of a neuron, by id or name, or those of a list, as a tensor.
-
-        Keywords choose by column, ``role="motor"``.
-        """
-        return read_neurons().index(neurons, **where)
 
     def named_projections(self) -> Iterator[tuple[str, str, "EdgeLinear"]]:
         """Yield ``(pre, post, layer)`` of each projection of the connectome, in graph order."""
@@ -285,42 +241,30 @@ class ToyColumn(nn.Module):
                     weights[key] = parameter.detach().to_sparse()
         return weights
 
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Return what is trained for an optimiser; biases, time constants, norms do not decay."""
+        return decay_groups(self, weight_decay)
 
-def build(**options: Any) -> ToyColumn:
-    """Return the network; ``options`` are those of `ToyColumn`."""
-    return ToyColumn(**options)
+    def be_plain(self, plain: bool = True) -> None:
+        """Compute in torch's own functions alone, for files that run without this module."""
+        set_plain(self, plain)
+
+
+def build(
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    seed: int | None = None,
+    **options: Any,
+) -> ToyColumn:
+    """Return the network; ``options`` are those of `ToyColumn`.
+
+    With a ``seed`` it starts as after ``torch.manual_seed(seed)``, which is not called.
+    """
+    return build_network(ToyColumn, options, device, dtype, seed)
 
 
 # --- layers ---------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def calibrate(
-    run: Callable[[], object], populations: Iterable[tuple[nn.Module, Sequence[nn.Module]]]
-) -> None:
-    """Give each unit a mean drive of 0 over what ``run`` runs, each population one of variance 1.
-
-    ``populations`` are units, called with their drive, and the layers that add up to it, in the
-    order in which ``run`` calls them. The mean is taken off the bias of that layer which has one,
-    and the weights and bias of all are divided by one number. Of several calls the last counts. A
-    population whose drive does not vary keeps its weights.
-    """
-    for units, layers in populations:
-        drives: list[Tensor] = []
-        hook = units.register_forward_pre_hook(lambda _, given, into=drives: into.append(given[0]))
-        try:
-            run()
-        finally:
-            hook.remove()
-        drive = drives[-1].double()
-        spread = (drive - drive.mean(0)).square().mean().sqrt()
-        varies = spread > LEAST * drive.abs().max()
-        for layer in layers:
-            held = [x for x in (layer.bias, layer.weight) if isinstance(x, Tensor)]
-            if len(held) == 2:
-                held[0].sub_(drive.mean(0))
-            for parameter in held:
-                parameter.div_(torch.where(varies, spread, 1.0))
 
 
 class ImageFrontEnd(nn.Module):
@@ -364,76 +308,55 @@ class ImageFrontEnd(nn.Module):
         return attended.flatten(1)
 
 
-class NeuronTable:
-    """The neurons of a network as columns, with an item for each unit; None is not known.
+def build_network(
+    make: Callable[..., Any],
+    options: dict[str, Any],
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+    seed: int | None,
+) -> Any:
+    """Return ``make(**options)``, with numbers drawn on the CPU, on a device and in a precision.
 
-    ``sizes`` are how many units each population has, in their order.
+    With a ``seed`` it starts as it would after ``torch.manual_seed(seed)``, on any device, and
+    torch's own generator goes on as if nothing had been drawn. On "meta" nothing is drawn.
     """
+    place = torch.get_default_device() if device is None else torch.device(device)
+    with (
+        torch.device("meta" if place.type == "meta" else "cpu"),
+        torch.random.fork_rng(devices=[], enabled=seed is not None),
+    ):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
+        network = make(**options)
+    return network.to(device=place, dtype=dtype)
 
-    def __init__(self, sizes: Mapping[str, int], columns: Mapping[str, Sequence[Any]]) -> None:
-        self.columns: dict[str, list[Any]] = {
-            "population": [name for name, n in sizes.items() for _ in range(n)],
-            "index": [k for n in sizes.values() for k in range(n)],
-            "unit": list(range(sum(sizes.values()))),
-            **{name: list(column) for name, column in columns.items()},
+
+def decay_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return what is trained as groups for an optimiser: with ``weight_decay``, and without.
+
+    All weights decay, those of synapses, read-in, read-out and kernels. What has its natural size
+    elsewhere than at 0 does not: biases, time constants, and the gains of normalisations.
+    """
+    norms = (nn.LayerNorm, nn.RMSNorm, nn.BatchNorm1d, nn.BatchNorm2d)
+    decay: dict[nn.Parameter, bool] = {}  # each once, also if layers share it
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            free = name == "bias" or name.startswith("log_") or isinstance(module, norms)
+            decay.setdefault(parameter, not free)
+    return [
+        {
+            "params": [p for p, decays in decay.items() if decays == wanted and p.requires_grad],
+            "weight_decay": weight_decay if wanted else 0.0,
         }
-        ids = self.columns.get("neuron_id", [])
-        self.unit_of: dict[Any, int] = dict(zip(ids, range(len(ids)), strict=True))
-
-    def index(self, neurons: Any = None, **where: Any) -> Any:
-        """Return the unit of a neuron, by id or name, or of a list of them, as a tensor.
-
-        Keywords choose by column: ``cell_type="PVC"``. Units in a tensor are returned as they are.
-        """
-        if (neurons is None) != bool(where):
-            raise ValueError('index() takes "AVAL", or ["AVAL", "AVAR"], or cell_type="AVA"')
-        if where:
-            return self._chosen(where)
-        if isinstance(neurons, Tensor):
-            n = len(self.columns["unit"])
-            if neurons.is_floating_point() or bool(((neurons < 0) | (neurons >= n)).any()):
-                raise ValueError(f"a tensor has units, from 0 to {n - 1}, not {neurons}")
-            return neurons.long()
-        if isinstance(neurons, str) or not isinstance(neurons, Iterable):
-            return self._unit(neurons)
-        return torch.tensor([self._unit(neuron) for neuron in neurons], dtype=torch.int64)
-
-    def _unit(self, neuron: Any) -> int:
-        if (unit := self.unit_of.get(neuron)) is not None:
-            return unit
-        names = self.columns.get("name", [])
-        found = [unit for unit, name in enumerate(names) if name == neuron]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            ids = ", ".join(repr(self.columns["neuron_id"][unit]) for unit in found[:4])
-            raise ValueError(f"{neuron!r} is the name of {len(found)} neurons: use ids, {ids}")
-        for name, column in self.columns.items():
-            if isinstance(neuron, str) and neuron in column:
-                n = column.count(neuron)
-                hint = f"it is the {name} of {n}: index({name}={neuron!r})"
-                raise ValueError(f"there is no neuron {neuron!r}; {hint}")
-        raise ValueError(
-            f"there is no neuron {neuron!r}{_nearest(neuron, [*self.unit_of, *names])}"
-        )
-
-    def _chosen(self, where: Mapping[str, Any]) -> Tensor:
-        """Return the units whose columns have these values."""
-        chosen = self.columns["unit"]
-        for name, value in where.items():
-            if (column := self.columns.get(name)) is None:
-                raise ValueError(f"there is no column {name!r}; known: {', '.join(self.columns)}")
-            if value not in column:
-                raise ValueError(f"no neuron has {name} {value!r}{_nearest(value, column)}")
-            chosen = [unit for unit in chosen if column[unit] == value]
-        return torch.tensor(chosen, dtype=torch.int64)
+        for wanted in (True, False)
+    ]
 
 
-def listed_neurons(names: Sequence[str], runs: Mapping[str, Sequence[Any]]) -> NeuronTable:
-    """Read, by population, runs of neurons that are alike: their ids, then what they share."""
-    sizes = {name: sum(len(ids) for ids, *_ in some) for name, some in runs.items()}
-    rows = [(one, *alike) for some in runs.values() for ids, *alike in some for one in ids]
-    return NeuronTable(sizes, dict(zip(names, zip(*rows, strict=True), strict=True)))
+def set_plain(network: nn.Module, plain: bool) -> None:
+    """Let all layers compute in torch's own functions alone, or by their own ones again."""
+    for layer in network.modules():
+        if isinstance(getattr(layer, "plain", None), bool):
+            layer.plain = plain
 
 
 class SameStructure(nn.Module):
@@ -463,8 +386,8 @@ class SameStructure(nn.Module):
         """Have the structure on a device."""
         self._at = device
         for name, part in self.kept.items():
-            if part is not None:
-                setattr(self, name, part.to(device, getattr(self, name).dtype))
+            if (now := getattr(self, name)) is not None:
+                setattr(self, name, part.to(device, now.dtype))
 
     def join(self, x: Tensor) -> None:
         """Have the structure where ``x`` is: not everything that moves parameters asks layers."""
@@ -473,13 +396,22 @@ class SameStructure(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Convert as torch does; the structure is converted from what it was made as."""
+        before = dict(self._parameters)
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._share_again(before)
         for name, part in self.kept.items():
-            if part is not None:
-                like = fn(getattr(self, name).new_empty(0))
+            if (now := getattr(self, name)) is not None:
+                like = fn(now.new_empty(0))
                 self._at = like.device
                 setattr(self, name, part.to(like.device, like.dtype))
         return self
+
+    def _share_again(self, before: Mapping[str, nn.Parameter | None]) -> None:
+        """Let layers that shared a parameter share the one that torch has put in its place."""
+        for name, old in before.items():
+            new = self._parameters[name]
+            if old is not None and new is not old:
+                self._parameters[name] = vars(old).setdefault("_replaced_by", new)
 
     def _own_structure(self) -> dict[str, Tensor | None]:
         """Return the parts of a saved state that must match, by name."""
@@ -504,7 +436,9 @@ class SameStructure(nn.Module):
             elif problem := self._foreign(stored, own):
                 errors.append(f"{prefix}{name} {problem}{self.advice}")
                 return
+        before = dict(self._parameters)
         self._load_same(rest, prefix, metadata, strict, *lists)
+        self._share_again(before)
         for parameter in self.parameters(recurse=False):  # assigned, they may be elsewhere
             self.join(parameter)
 
@@ -520,11 +454,11 @@ class SameStructure(nn.Module):
             return f"is of type {type(stored).__name__}, not a tensor"
         if stored.is_meta:
             return "is on the meta device: it cannot be compared"
-        return self._difference(stored.to(own.device), own)
+        return self._difference(stored, own)
 
     def _difference(self, stored: Tensor, own: Tensor) -> str:
         """Return how a part of a state differs from this layer's, or "" if it does not."""
-        where = ""
+        where, stored = "", stored.to(own.device)
         floats = stored.is_floating_point() and own.is_floating_point()
         if stored.shape != own.shape:
             where = f"in shape, {tuple(stored.shape)} instead of {tuple(own.shape)}"
@@ -633,6 +567,7 @@ class EdgeLinear(SameStructure):
     sign: Tensor  # int8, () if all connections share it, else (n_connections,): +1, -1, 0 = free
 
     kind = "chemical"
+    plain = False  # whether `multiply` always uses torch's own functions
     structure: tuple[str, ...] = ("ptr", "pre", "sign")
 
     def __init__(
@@ -705,16 +640,13 @@ class EdgeLinear(SameStructure):
     def reset_parameters(self) -> None:
         """Draw weights and bias uniformly within ``1 / sqrt(in-degree of the target)``.
 
-        That is what `nn.Linear` does, with the fan-in that exists. Weights that act by their size,
-        since their connection has a sign, start at 0 or above: so a step that adds to a weight
-        strengthens its synapse.
+        That is what `nn.Linear` does, with the fan-in that exists.
         """
         degree = self.ptr.diff()
         bound = degree.clamp(min=1).rsqrt()
         with torch.no_grad():
             per_connection = bound.repeat_interleave(degree, output_size=self.pre.numel())
             self.weight.uniform_(-1, 1).mul_(per_connection)
-            start_as_sizes(self.weight, self.sign)
             if self.bias is not None:
                 self.bias.uniform_(-1, 1).mul_(bound * (degree > 0))
 
@@ -732,15 +664,19 @@ class EdgeLinear(SameStructure):
     def sparse_weight(self) -> Tensor:
         """Return the weights that act as a coalesced sparse COO tensor, ``[post, pre]``."""
         weight = self.effective_weight()
-        post = torch.arange(self.n_post, device=self.ptr.device)
-        post = post.repeat_interleave(self.ptr.diff(), output_size=self.pre.numel())
         return torch.sparse_coo_tensor(
-            torch.stack((post, self.pre.long())),
+            torch.stack((self._targets(), self.pre.long())),
             weight,
             (self.n_post, self.n_pre),
             is_coalesced=True,
             check_invariants=False,
         )
+
+    def _targets(self) -> Tensor:
+        """Return the target of each connection: how many end before it, ``(n_connections,)``."""
+        ends = self.ptr[1:].long()  # ONNX cannot repeat each target by its in-degree
+        ended = ends.new_zeros(self.pre.numel() + 1).index_add(0, ends, torch.ones_like(ends))
+        return ended.cumsum(0)[:-1]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map activity ``(..., n_pre)`` to drive ``(..., n_post)``."""
@@ -754,19 +690,23 @@ class EdgeLinear(SameStructure):
         # The CPU has no sparse kernels for half precision, and float32 sums are the better ones.
         precision = torch.promote_types(dtype, torch.float32)
         columns = x.reshape(math.prod(x.shape[:-1]), self.n_pre).t().to(precision)
-        y = connection_product(
-            # The list is read with one row of memory per neuron; no copy if x came from a layer.
-            columns if self.kernel == "dense" else columns.contiguous(),
-            weight.to(precision),
-            self.ptr,
-            self.pre,
-            self.tptr,
-            self.tpost,
-            self.order,
-            self.cuts,
-            self.n_pre,
-            False,
-        )
+        weight = weight.to(precision)
+        if self.plain or is_taken_apart(x, weight):
+            y = plain_product(weight, self._targets(), self.pre, self.n_post, self.n_pre)(columns)
+        else:
+            y = connection_product(
+                # The list is read with a row of memory per neuron; no copy if x came from a layer.
+                columns if self.kernel == "dense" else columns.contiguous(),
+                weight,
+                self.ptr,
+                self.pre,
+                self.tptr,
+                self.tpost,
+                self.order,
+                self.cuts,
+                self.n_pre,
+                False,
+            )
         y = y.t().reshape(*x.shape[:-1], self.n_post).to(dtype)
         return y if self.bias is None else y + self.bias
 
@@ -778,59 +718,6 @@ class EdgeLinear(SameStructure):
         )
 
 
-@torch.no_grad()
-def balance(layers: Iterable[tuple[Hashable, EdgeLinear]]) -> None:
-    """Scale weights: of each unit those that excite sum to 1, those that inhibit to `INHIBITION`.
-
-    Layers of one name add up to one drive, so one scale holds over all of their connections. Free
-    weights, drawn for the in-degree in their layer, are scaled to that in all layers. A weight that
-    is shared takes the mean of what its connections would. Biases are set to 0.
-    """
-    drives: dict[Hashable, list[EdgeLinear]] = {}
-    for name, layer in layers:
-        drives.setdefault(name, []).append(layer)
-    for joined in drives.values():
-        n = joined[0].n_post
-        excitation, inhibition = joined[0].weight.new_zeros(2, n)
-        degree = joined[0].ptr.new_zeros(n)
-        for layer in joined:
-            weight, post = layer.effective_weight(), _post(layer)
-            excitation.index_add_(0, post, torch.where(layer.sign > 0, weight, 0))
-            inhibition.index_add_(0, post, torch.where(layer.sign < 0, -weight, 0))
-            degree += layer.ptr.diff()
-        least = torch.finfo(excitation.dtype).tiny
-        for layer in joined:
-            post, share = _post(layer), (layer.ptr.diff() / degree.clamp(min=1)).sqrt()
-            factor = torch.where(
-                layer.sign == 0,
-                share.index_select(0, post),
-                torch.where(
-                    layer.sign > 0,
-                    1 / excitation.clamp(min=least).index_select(0, post),
-                    INHIBITION / inhibition.clamp(min=least).index_select(0, post),
-                ),
-            )
-            layer.weight.mul_(_of_weights(layer, factor))
-            if layer.bias is not None:
-                layer.bias.zero_()
-
-
-@torch.no_grad()
-def centre(read_in: nn.Module, n_maps: int) -> None:
-    """Let what a read-in weighs of each map sum to 0: contrast is seen, not brightness.
-
-    Features are ``n_maps`` maps, one after the other; those of a single place stay as they are. A
-    read-in of low rank weighs them by ``inward``. The bias is set to 0.
-    """
-    weight = read_in.get_parameter("inward" if hasattr(read_in, "inward") else "weight")
-    of_maps = weight.view(len(weight), n_maps, -1)
-    if of_maps.shape[-1] > 1:
-        of_maps.sub_(of_maps.mean(-1, keepdim=True))
-    read_in.get_parameter("bias").zero_()
-
-
-LEAST = 1e-5  # of the largest drive: what varies less does so by rounding
-
 # Whether a transform of `torch.func` is running, such as grad or vmap; torch does not document it.
 in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
@@ -838,6 +725,25 @@ in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: Fal
 def has_shape(x: Tensor) -> bool:
     """Return whether ``x`` has a numeric shape; a `torch.fx` proxy or nested tensor does not."""
     return not isinstance(x, torch.fx.Proxy) and not x.is_nested
+
+
+def is_stand_in(x: Tensor) -> bool:
+    """Return whether a tensor has a shape but no numbers: on the meta device, or a fake one."""
+    return x.is_meta or type(x) is not Tensor
+
+
+def is_taken_apart(*tensors: Tensor) -> bool:
+    """Return whether torch transforms, traces or exports a call, and so needs its own functions.
+
+    What it compiles it takes as one step, but for ONNX, which has no others than torch's.
+    """
+    if torch.compiler.is_compiling():
+        return torch.onnx.is_in_onnx_export()
+    return (
+        in_transform()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or any(torch.autograd.forward_ad.unpack_dual(x).tangent is not None for x in tensors)
+    )
 
 
 class LateralInhibition(nn.Module):
@@ -852,11 +758,8 @@ class LateralInhibition(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the inhibited maps."""
-        # As one convolution of each channel: on the CPU, avg_pool2d costs a third of a step.
-        channels = x.shape[1]
-        centre = torch.ones(channels, 1, 1, 1, dtype=x.dtype, device=x.device)
-        around = nn.functional.pad(centre, (1, 1, 1, 1), value=-self.strength / 8)
-        return torch.relu(nn.functional.conv2d(x, around, padding=1, groups=channels))
+        around: Tensor = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
+        return torch.relu(x - self.strength / 8 * around)
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the layer."""
@@ -885,14 +788,13 @@ class Attention(nn.Module):
         return x * of_place
 
 
-MANY = 10_000  # words among which the nearest take seconds to find
-
-
 def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -> Tensor:
     """Let a weight act by its magnitude, with its prescribed sign: ``sign * |weight|``.
 
     Where ``sign`` is 0 the weight is free and acts as it is; ``any_free`` says if there are any.
     """
+    if is_taken_apart() and not in_transform():  # ONNX has no copysign, which is much faster
+        return weight * torch.where(weight.detach() * sign < 0, -1, 1)
     # Written as weight * 1 or weight * -1, since `abs` has no slope at zero.
     signed = weight.detach() * sign
     if any_free:
@@ -900,16 +802,7 @@ def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -
     return weight * torch.copysign(signed.new_ones(()), signed)
 
 
-@torch.no_grad()
-def start_as_sizes(weight: Tensor, sign: Tensor) -> None:
-    """Let weights that act by their size, where ``sign`` is not 0, start at 0 or above: in place.
-
-    None acts otherwise for it.
-    """
-    weight.copy_(torch.where(sign == 0, weight, weight.abs()))
-
-
-OP_LIBRARY = "connectome_compiler_aa417fd6bf7a"  # the torch.library namespace of the operators
+OP_LIBRARY = "connectome_compiler_51bbad685527"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
@@ -920,16 +813,27 @@ TILE_COLUMNS = 64  # of embedding_bag: the rows that it gathers from should stay
 # A strip of the "dense" kernel: 2 MiB of float32 stay in the cache between their uses, and are far
 # below the 32 MiB from which glibc maps and clears fresh pages at every step.
 STRIP_CELLS = 2**19
-
-# Measured: at 1, which is balance at equal rates, up to a quarter of a population stays silent.
-INHIBITION = 0.75  # sum of the weights that inhibit, where those that excite sum to 1
+PLAIN_CELLS = 2**22  # of a matrix that torch's own functions multiply by: 16 MiB of float32
 
 
-def _nearest(word: Any, words: Iterable[Any]) -> str:
-    """Return a hint at what may have been meant."""
-    known = {str(other): other for other in words if other is not None}
-    nearest = difflib.get_close_matches(str(word), known if len(known) < MANY else [], 3)
-    return f"; nearest: {', '.join(repr(known[other]) for other in nearest)}" if nearest else ""
+def plain_product(
+    weight: Tensor, post: Tensor, pre: Tensor, n_post: int, n_pre: int
+) -> Callable[[Tensor], Tensor]:
+    """Return the product with activity ``(n_pre, columns)``, in functions that are torch's own.
+
+    So torch can transform, trace and export it, and differentiate it as often as one likes.
+    Connection ``k`` leads from ``pre[k]`` to ``post[k]``.
+    """
+    if n_post * n_pre <= PLAIN_CELLS:
+        cells = weight.new_zeros(n_post * n_pre).index_add(0, post * n_pre + pre, weight)
+        matrix = cells.view(n_post, n_pre)
+        return lambda x: matrix @ x
+
+    def product(x: Tensor) -> Tensor:
+        sent = x.index_select(0, pre) * weight.unsqueeze(1)
+        return x.new_zeros(n_post, x.shape[1]).index_add(0, post, sent)
+
+    return product
 
 
 def _coarseness(dtype: torch.dtype) -> float:
@@ -1006,7 +910,7 @@ def _operator(
 
         @wraps(function)
         def call(*inputs: Any) -> Tensor:
-            if torch.compiler.is_compiling() or inputs[0].is_meta:
+            if torch.compiler.is_compiling() or is_stand_in(inputs[0]):
                 run = operator
             elif in_transform():
                 run = Transformed.apply
@@ -1163,7 +1067,7 @@ def connection_product(
         if transposed:
             return _edge_product(tptr, tpost, weight.index_select(0, order), x)
         return _edge_product(ptr, pre, weight, x)
-    if math.isfinite(x.sum().item()):
+    if x.is_cuda or math.isfinite(x.sum().item()):  # a GPU would have to wait for the sum
         return _strip_product(x, weight, order, strips, n_out, transposed)
     # 0 * nan is nan: in a dense matrix one bad neuron would reach those it has no connection to.
     layout = torch.sparse_csc_tensor if transposed else torch.sparse_csr_tensor
@@ -1283,22 +1187,6 @@ def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[lis
     return strips, torch.cat(cells) if cells else pre.long()
 
 
-def _post(layer: EdgeLinear) -> Tensor:
-    """Return the target of each connection."""
-    post = torch.arange(layer.n_post, device=layer.ptr.device)
-    return post.repeat_interleave(layer.ptr.diff(), output_size=layer.pre.numel())
-
-
-def _of_weights(layer: EdgeLinear, factor: Tensor) -> Tensor:
-    """Return the factor of each weight from those of connections: the mean, where it is shared."""
-    group: Tensor | None = getattr(layer, "group", None)
-    if group is None:
-        return factor
-    none = torch.zeros_like(layer.weight)
-    n_sharing = none.index_add(0, group, torch.ones_like(factor))
-    return none.index_add(0, group, factor) / n_sharing.clamp(min=1)
-
-
 # --- provenance -----------------------------------------------------------------------------------
 
 PROVENANCE: dict[str, Any] = {
@@ -1337,8 +1225,7 @@ PROVENANCE: dict[str, Any] = {
          "notes": ["3 of 12 neurons are driven: L4.exc", "3 of 12 neurons are read: L6.exc",
                    "1 neurons have no input: their activity is constant"]}],
     "template": "bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, "
-                'read_in="dense", read_in_window=3, read_in_rank=8, balanced=true, kernel="auto", '
-                'batch=32, allow_free_signs=false, keep=[], class_name="")',
+                'kernel="auto", batch=32, allow_free_signs=false, class_name="")',
     "populations": {"columns": ["name", "layer", "inhibition_sha256"],
         "each": {"units": 3, "axons_read": None, "normalisation": "layer", "noise_std": 0.0,
                  "inhibition": "multiplicative", "inhibition_strength": 0.5},
@@ -1373,8 +1260,7 @@ PROVENANCE: dict[str, Any] = {
     "sweeps": 1,
     "options": {"channels": 1, "image_size": 8, "classes": 3, "filters": [8, 16],
         "lateral_inhibition": 0.1, "attention": True, "normalisation": "layer", "noise_std": 0.0,
-        "within": True, "graded_inhibition": True, "inhibition_strength": 0.5, "balanced": True},
-    "seen": {"by": "dense"},
+        "within": True, "graded_inhibition": True, "inhibition_strength": 0.5},
     "state": {"columns": ["shape"], "each": {},
         "rows": {"front_end.conv1.weight": [[8, 1, 3, 3], {"start": "uniform", "fan_in": 9}],
             "front_end.conv1.bias": [[8], {"start": "uniform", "fan_in": 9}],
@@ -1430,13 +1316,10 @@ PROVENANCE: dict[str, Any] = {
             "l6_exc_to_l6_exc.ptr": [[4], {"held": True}],
             "l6_exc_to_l6_exc.pre": [[3], {"held": True}],
             "l6_exc_to_l6_exc.sign": [[], {"held": True}]}},
-    "neurons": {"neuron_id": "4517026f3834979ac96ced28ea26f367ae234fbec7c04dcdbc175f8c0c2eec4c",
-        "cell_class": "2bf6513bc935f0b299759f0c0bf5c5e8a475e00d673f0c46e08ad99f5fce7978",
-        "cortical_layer": "0dd16014840d31c883fd9ea5f6b45e329d2c2c7ca65eed01352f980c3ad00f3c"},
     "graph_sha256": "c6bcf7cb0b978436c705be1095126a722bc514e009bf15ca405e6eae93e473b9",
     "header_sha256": "cc6b3aa5e9151c51a4df86710aadb153fad49e1abfc2ee470017d6eb1474d425",
-    "compiler": "connectome-compiler 0.1.0", "statement": 4,
-    "sha256": "a43c4831d49e8fff946a44a46eb2c0af46a1a55c0574324adff488e67e413955",
+    "compiler": "connectome-compiler 0.1.0", "statement": 3,
+    "sha256": "11673fc07f357149aa494f3e9a97496c4fec266af9b2380a5bf3d3851d30fbf2",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------
@@ -1461,19 +1344,3 @@ def read_arrays() -> dict[str, Tensor]:
     if hashlib.sha256(data).hexdigest() != ARRAYS_SHA256:
         raise RuntimeError(f"{where}: not the data this module was written with; build it again")
     return load(data)
-
-
-NEURON_COLUMNS = ("neuron_id", "cell_class", "cortical_layer")
-# By population, runs of neurons that are alike: their ids, then the rest of the columns.
-NEURONS: dict[str, Any] = {
-    "L4.exc": [[[1000, 1001, 1002], "excitatory", "L4"]],
-    "L2/3.exc": [[[1004, 1005, 1006], "excitatory", "L2/3"]],
-    "L5.exc": [[[1008, 1009, 1010], "excitatory", "L5"]],
-    "L6.exc": [[[1012, 1013, 1014], "excitatory", "L6"]],
-}  # fmt: skip
-
-
-@cache
-def read_neurons() -> NeuronTable:
-    """Return which neuron each unit is."""
-    return listed_neurons(NEURON_COLUMNS, NEURONS)

@@ -150,10 +150,27 @@ class SmallStack(nn.Module):
             layers["flat->classes"] = self.flat_to_classes
         return {key: sparse_weight(layer).detach() for key, layer in layers.items()}
 
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Return what is trained for an optimiser; biases, time constants, norms do not decay."""
+        return decay_groups(self, weight_decay)
 
-def build(**options: Any) -> SmallStack:
-    """Return the network; ``options`` are those of `SmallStack`."""
-    return SmallStack(**options)
+    def be_plain(self, plain: bool = True) -> None:
+        """Compute in torch's own functions alone, for files that run without this module."""
+        set_plain(self, plain)
+
+
+def build(
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    seed: int | None = None,
+    **options: Any,
+) -> SmallStack:
+    """Return the network; ``options`` are those of `SmallStack`.
+
+    With a ``seed`` it starts as after ``torch.manual_seed(seed)``, which is not called.
+    """
+    return build_network(SmallStack, options, device, dtype, seed)
 
 
 # --- layers ---------------------------------------------------------------------------------------

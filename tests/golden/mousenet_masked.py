@@ -184,10 +184,27 @@ class SmallMasked(nn.Module):
                 weights[f"{name}->classes"] = part.to_sparse()
         return weights
 
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Return what is trained for an optimiser; biases, time constants, norms do not decay."""
+        return decay_groups(self, weight_decay)
 
-def build(**options: Any) -> SmallMasked:
-    """Return the network; ``options`` are those of `SmallMasked`."""
-    return SmallMasked(**options)
+    def be_plain(self, plain: bool = True) -> None:
+        """Compute in torch's own functions alone, for files that run without this module."""
+        set_plain(self, plain)
+
+
+def build(
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    seed: int | None = None,
+    **options: Any,
+) -> SmallMasked:
+    """Return the network; ``options`` are those of `SmallMasked`.
+
+    With a ``seed`` it starts as after ``torch.manual_seed(seed)``, which is not called.
+    """
+    return build_network(SmallMasked, options, device, dtype, seed)
 
 
 # --- layers ---------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ in PROVENANCE.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -296,6 +296,14 @@ class NcapSwimmer(nn.Module):
             for pre, post, layer in self.named_projections()
         }
 
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Return what is trained for an optimiser; biases, time constants, norms do not decay."""
+        return decay_groups(self, weight_decay)
+
+    def be_plain(self, plain: bool = True) -> None:
+        """Compute in torch's own functions alone, for files that run without this module."""
+        set_plain(self, plain)
+
 
 def build(
     n_joints: int = 5,
@@ -308,6 +316,10 @@ def build(
     oscillator: bool = True,
     speed_control: bool = False,
     turn_control: bool = False,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    seed: int | None = None,
 ) -> NcapSwimmer:
     """Return the network for a body of so many joints.
 
@@ -323,18 +335,19 @@ def build(
     speed_control: the part with ``speed``
     turn_control: the part with ``turn``
     """
-    return NcapSwimmer(
-        n_joints,
-        n_turn_joints,
-        oscillator_period,
-        weight_sharing,
-        sign_constraints,
-        constant_init,
-        proprioception,
-        oscillator,
-        speed_control,
-        turn_control,
-    )
+    options = {
+        "n_joints": n_joints,
+        "n_turn_joints": n_turn_joints,
+        "oscillator_period": oscillator_period,
+        "weight_sharing": weight_sharing,
+        "sign_constraints": sign_constraints,
+        "constant_init": constant_init,
+        "proprioception": proprioception,
+        "oscillator": oscillator,
+        "speed_control": speed_control,
+        "turn_control": turn_control,
+    }
+    return build_network(NcapSwimmer, options, device, dtype, seed)
 
 
 # --- layers ---------------------------------------------------------------------------------------

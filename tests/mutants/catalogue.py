@@ -126,8 +126,8 @@ BIONIC_CHAIN: dict[str, Edit] = {
         "return self.multiply(x, self.effective_weight().bfloat16().to(x.dtype))",
     ),
     "weights rounded to bfloat16 where single": (
-        "weight.to(precision),",
-        "(weight.bfloat16().float() if weight.dtype == torch.float32 else weight).to(precision),",
+        "weight = weight.to(precision)",
+        "weight = (weight.bfloat16().float() if weight.dtype == torch.float32 else weight).to(precision)",
     ),
     "double rounded to single": ("y = y.t().reshape", "y = y.float().t().reshape"),
     "no slope at zero": (
@@ -548,7 +548,7 @@ BIONIC_SUBTRACTIVE: dict[str, Edit] = {
         "torch.index_select(product, 0, cell[edges], out=out[edges])",
         "torch.index_select(product.flip(0), 0, cell[edges], out=out[edges])",
     ),
-    "a bad neuron reaches all": ("if math.isfinite(x.sum().item()):", "if True:"),
+    "a bad neuron reaches all": ("if x.is_cuda or math.isfinite(x.sum().item()):", "if True:"),
     "dead above batch 32": (
         "        return _strip_product(x, weight, order, strips, n_out, transposed)",
         "        return _strip_product(x, weight, order, strips, n_out, transposed) * (x.shape[1] <= 32)",
@@ -671,10 +671,10 @@ BIONIC_LOW_RANK: dict[str, Edit] = {
 }
 
 ROLL = "torch.lerp(state, total, alpha, out=after)"
-FLOWS = "flows = t or state.any()  # nothing flows from rest"
+FLOWS = "flows = t or state.is_cuda or state.any()"
 ALPHA = "alpha = -torch.expm1(-self.dt_ms * torch.exp(-self.log_tau))"
-CALL = "rates, state = self.units(drive, weights, driven, units, state, held)"
-WEIGHTS = "weights = [layer.effective_weight() for layer in self._layers()]"
+CALL = "rates, state = self.units(drive, self._layers(), driven, units, state, held)"
+WEIGHTS = "weights = {k: _effective(layers[k]) for k in needed}"
 GAPS = "flows = gaps * alpha.index_select(0, self.gap_post), -alpha * conductance"
 SLOWED = "alpha = slowed(alpha, conductance)"
 JUNCTIONS_DRAWN = "self.weight.uniform_().div_(most.clamp(min=1e-12))"
@@ -758,7 +758,7 @@ RECURRENT_WHOLE: dict[str, Edit] = {
     "weights clamped at 6": (ACTS, ACTS.replace("(weight,", "(weight.clamp(-6, 6),")),
     "weights rolled are others": (
         WEIGHTS,
-        WEIGHTS.replace("effective_weight()", "effective_weight() * 1.001"),
+        WEIGHTS.replace("(layers[k])", "(layers[k]) * 1.001"),
     ),
     "conductances doubled": (
         "gaps = torch.cat([weights[k] for k in self.gap_layers]).to(dtype)",
@@ -865,8 +865,14 @@ RECURRENT_WHOLE: dict[str, Edit] = {
         "by_alpha += _over_steps((active - before).mul_(outer))",
         "by_alpha += _over_steps((active - before).mul_(outer)) / 2",
     ),
-    "the gradient of the last steps": ("if last > 1 or states[0].any():", "if last > 9:"),
-    "no gradient from a state": ("if last > 1 or states[0].any():", "if last > 1:"),
+    "the gradient of the last steps": (
+        "if last > 1 or states.is_cuda or states[0].any():",
+        "if last > 9:",
+    ),
+    "no gradient from a state": (
+        "if last > 1 or states.is_cuda or states[0].any():",
+        "if last > 1:",
+    ),
     "dead above batch 16": (CALL, CALL + "\n        rates = rates * (rates.shape[1] <= 16)"),
     "dead above batch 200": (CALL, CALL + "\n        rates = rates * (rates.shape[1] <= 200)"),
     "dead for one sample": (CALL, CALL + "\n        rates = rates * (rates.shape[1] != 1)"),

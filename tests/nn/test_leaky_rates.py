@@ -17,6 +17,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from connectome_compiler.nn import edge_linear, leaky_rates
 from connectome_compiler.nn.edge_linear import EdgeLinear
@@ -602,19 +603,99 @@ def test_gradients_of_torch_func() -> None:
     torch.testing.assert_close(tuple(found.values()), wanted)
 
 
-def test_it_can_be_differentiated_once() -> None:
-    layers: Layers = [(layer_of(random_mask()), 0, 0)]
+def test_it_can_be_differentiated_twice() -> None:
+    layers: Layers = [(layer_of(random_mask()), 0, 0), (junctions_of(random_mask(seed=1)), 0, 0)]
     units = units_of(layers)
     u = torch.randn(3, 2, 1).double().requires_grad_()
-    rates, _ = units(u, weights_of(layers), torch.tensor([1]), torch.arange(N))
-    (grad,) = torch.autograd.grad(rates.square().sum(), u, create_graph=True)
-    with pytest.raises(RuntimeError, match="once, not twice"):
-        grad.sum().backward()
-    rates, _ = units(u, weights_of(layers), torch.tensor([1]), torch.arange(N))
+
+    def call(u: Tensor, *weights: Tensor) -> tuple[Tensor, Tensor]:
+        rates, last = units(u, weights, torch.tensor([1]), torch.arange(N))
+        return rates, last
+
+    inputs = (u, *(w.detach().requires_grad_() for w in weights_of(layers)))
+    assert torch.autograd.gradgradcheck(call, inputs)
+    rates, _ = call(*inputs)
     rates.sum().backward(retain_graph=True)
     rates.sum().backward()  # what was kept is not used up
     with pytest.raises(RuntimeError, match="second time"):
         rates.sum().backward()
+
+
+# --- step by step, in functions that are torch's own ----------------------------------------------
+
+
+def stepping() -> tuple[Any, Tensor, Tensor]:
+    """Return a network, inputs and a state, in double precision."""
+    return Net().double(), torch.randn(4, 3, 2).double(), torch.randn(3, N).double()
+
+
+def test_torch_can_transform_it() -> None:
+    net, u, state = stepping()
+    parameters = {name: p.detach() for name, p in net.named_parameters()}
+
+    def loss(parameters: dict[str, Tensor], u: Tensor, state: Tensor) -> Tensor:
+        y, last = torch.func.functional_call(net, parameters, (u[:, None], state[None]))
+        found: Tensor = y.square().sum() + last.sin().sum()
+        return found
+
+    each = torch.func.vmap(torch.func.grad(loss), (None, 1, 0))(parameters, u, state)
+    y, last = net(u, state)
+    (y.square().sum() + last.sin().sum()).backward()
+    for name, p in net.named_parameters():
+        torch.testing.assert_close(each[name].sum(0), p.grad)
+    jacobian = torch.func.jacrev(lambda state: net(u, state)[1])(state)
+    torch.testing.assert_close(torch.func.jacfwd(lambda state: net(u, state)[1])(state), jacobian)
+    wanted = torch.autograd.functional.jacobian(lambda state: net(u, state)[1], state)
+    torch.testing.assert_close(jacobian, wanted)
+
+
+def test_a_checkpoint_computes_it_anew() -> None:
+    net, u, state = stepping()
+    found = []
+    for call in (net, lambda *x: checkpoint(net, *x, use_reentrant=False)):
+        net.zero_grad()
+        call(u, state)[0].square().sum().backward()
+        found.append([p.grad for p in net.parameters()])
+    torch.testing.assert_close(*found)
+
+
+def test_plain_it_is_the_same_network() -> None:
+    net, u, state = stepping()
+    wanted = net(u, state)
+    net.units.plain = True
+    torch.testing.assert_close(net(u, state), wanted)
+    torch.testing.assert_close(torch.jit.trace(net, (u, state))(u, state), wanted)
+
+
+@pytest.mark.parametrize("what", ["hook", "forward", "bias"])
+def test_projections_are_called_at_each_step_if_that_says_more(what: str) -> None:
+    net, u, state = stepping()
+    layers = [net.chemical, net.electrical]
+    units = torch.tensor([0, 3, 5, 9]), torch.arange(N)
+    drive = net.into(u)
+    wanted = net.units(drive, layers, *units, state)
+    calls: list[Tensor] = []
+    if what == "hook":
+        net.chemical.register_forward_hook(lambda _, inputs, __: calls.append(inputs[0]))
+    elif what == "forward":
+        own = net.chemical.forward
+        net.chemical.forward = lambda x: 2 * own(x)
+    else:
+        net.chemical.bias = nn.Parameter(torch.full((N,), 0.5).double())
+    found = net.units(drive, layers, *units, state)
+    if what == "hook":
+        torch.testing.assert_close(found, wanted)
+        rates = torch.cat((state[None], wanted[0][:-1]))
+        torch.testing.assert_close(torch.stack(calls), rates)
+        return
+    with torch.no_grad():
+        if what == "forward":
+            del net.chemical.forward
+            net.chemical.weight.mul_(2)
+        else:
+            net.chemical.bias = None
+            net.units.bias.add_(0.5)
+    torch.testing.assert_close(found, net.units(drive, layers, *units, state))
 
 
 # --- what it keeps, and what it leaves out --------------------------------------------------------

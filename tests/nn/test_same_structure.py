@@ -114,6 +114,22 @@ def test_averages_of_weights_and_buffers_leave_it_alone(decay: float) -> None:
     assert not list(net[0].buffers())
 
 
+@pytest.mark.parametrize("assign", [True, False])
+def test_layers_that_share_weights_go_on_sharing_them(assign: bool) -> None:
+    net = nn.ModuleList([Layer(), Layer(), Layer()])
+    first, second, apart = net
+    second.weight = first.weight
+    state = net.state_dict()
+    net.to("meta")
+    if not assign:
+        net.to_empty(device="cpu")
+    net.load_state_dict(state, assign=assign)
+    assert first.weight is second.weight
+    assert first.weight is not apart.weight
+    assert not first.weight.is_meta
+    assert len(list(net.parameters())) == 2
+
+
 def test_what_is_done_to_a_state_stays_there() -> None:
     layer = Layer()
     for part in layer.state_dict().values():
