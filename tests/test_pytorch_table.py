@@ -82,9 +82,8 @@ def assigned(build: Callable[..., Any]) -> None:
 
 def in_part(build: Callable[..., Any]) -> None:
     net, other = build(), build(seed=5)
-    other.load_state_dict(
-        {**dict(net.named_parameters()), **dict(net.named_buffers())}, strict=False
-    )
+    numbers = {**dict(net.named_parameters()), **dict(net.named_buffers())}
+    other.load_state_dict(numbers, strict=False)
     same(net, other)
 
 
@@ -185,6 +184,7 @@ def onnx(build: Callable[..., Any]) -> None:
     net = build().eval()
     x = example(net)
     program = torch.onnx.export(net, (x,), dynamo=True, verbose=False)
+    assert program is not None
     session = runtime.InferenceSession(program.model_proto.SerializeToString())
     found = session.run(None, {session.get_inputs()[0].name: x.numpy()})[0]
     torch.testing.assert_close(torch.from_numpy(found), answer(net, x), rtol=1e-3, atol=1e-4)
@@ -256,9 +256,8 @@ def cells() -> Iterator[tuple[str, str, str]]:
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         parts = [part.strip() for part in line.strip("| ").split(" | ")]
         if parts[0] in ROWS:
-            yield from (
-                (parts[0], style, cell) for style, cell in zip(STYLES, parts[1:], strict=True)
-            )
+            for style, cell in zip(STYLES, parts[1:], strict=True):
+                yield parts[0], style, cell
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -55,4 +55,4 @@ def set_plain(network: nn.Module, plain: bool) -> None:
     """Let all layers compute in torch's own functions alone, or by their own ones again."""
     for layer in network.modules():
         if isinstance(getattr(layer, "plain", None), bool):
-            layer.plain = plain
+            layer.plain = plain  # type: ignore[assignment]

@@ -510,7 +510,7 @@ def _index_source(name: str, index: Units, per: str) -> Source:
     """Return the source of the index of each unit's value."""
     if not len(index):
         return code("None")
-    return code("torch.arange({})", len(index)) if per == "neuron" else array(name)
+    return code('torch.arange({}, device="cpu")', len(index)) if per == "neuron" else array(name)
 
 
 def _drawn_together(lowered: Lowered) -> list[str]:

@@ -692,7 +692,7 @@ def set_plain(network: nn.Module, plain: bool) -> None:
     """Let all layers compute in torch's own functions alone, or by their own ones again."""
     for layer in network.modules():
         if isinstance(getattr(layer, "plain", None), bool):
-            layer.plain = plain
+            layer.plain = plain  # type: ignore[assignment]
 
 
 class SameStructure(nn.Module):
@@ -1138,7 +1138,7 @@ def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -
     return weight * torch.copysign(signed.new_ones(()), signed)
 
 
-OP_LIBRARY = "connectome_compiler_51bbad685527"  # the torch.library namespace of the operators
+OP_LIBRARY = "connectome_compiler_4907a7040207"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product

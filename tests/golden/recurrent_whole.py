@@ -90,8 +90,8 @@ class ToyWorm(nn.Module):
             activation=activation,
             tau_ms=tau_ms,
             dt_ms=dt_ms,
-            tau_of=torch.arange(6),
-            bias_of=torch.arange(6),
+            tau_of=torch.arange(6, device="cpu"),
+            bias_of=torch.arange(6, device="cpu"),
             dense=True,
         )
         # Of all neurons those that inputs drive, and those that are read.
