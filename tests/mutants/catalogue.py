@@ -19,6 +19,7 @@ ACTS = "return size_with_sign(weight, self.sign, self._any_free)"
 FACTOR = "return weight * torch.copysign(signed.new_ones(()), signed)"
 DIFFERS = 'return where and f"differs {where}: the weights are of another network"'
 MISSING = "                missing.append(prefix + name)\n"
+BUILT = "    return build_network(Mutants, options, device, dtype, seed)"
 SAVED = "            if own is not None:\n                destination"
 MULTIPLY = "return self.multiply(x, self.effective_weight())"
 EDGES = "return _edge_product(ptr, pre, weight, x)"
@@ -509,23 +510,30 @@ BIONIC_CHAIN: dict[str, Edit] = {
         ),
     ),
     "weights shared by all networks": (
-        'def build(**options: Any) -> Mutants:\n    """Return the network; ``options`` are those of `Mutants`."""\n    return Mutants(**options)',
+        BUILT,
         (
-            "MADE: list[Mutants] = []\n\n\ndef build(**options: Any) -> Mutants:\n    if not MADE or options:\n"
-            "        MADE.append(Mutants(**options))\n    return MADE[-1]"
+            "    if not MADE or options:\n        MADE.append("
+            + BUILT.removeprefix("    return ")
+            + ")\n"
+            "    return MADE[-1]\n\n\nMADE: list[Mutants] = []"
         ),
     ),
     "options that are ignored": (
-        "    return Mutants(**options)",
-        '    return Mutants(**{k: v for k, v in options.items() if k != "normalisation"})',
+        BUILT,
+        '    options.pop("normalisation", None)\n' + BUILT,
     ),
     "built in evaluation mode": (
-        "    return Mutants(**options)",
-        "    return Mutants(**options).eval()",
+        BUILT,
+        BUILT + ".eval()",
     ),
     "built in double precision": (
-        "    return Mutants(**options)",
-        "    return Mutants(**options).double()",
+        BUILT,
+        BUILT + ".double()",
+    ),
+    "seeds that are not taken": ("torch.default_generator.manual_seed(seed)", "pass"),
+    "seeds for all": (
+        "torch.random.fork_rng(devices=[], enabled=seed is not None),",
+        "torch.random.fork_rng(devices=[], enabled=False),",
     ),
 }
 
@@ -756,6 +764,14 @@ RECURRENT_WHOLE: dict[str, Edit] = {
         "return torch.where(self.sign == 0, weight, self.sign * weight.relu())",
     ),
     "weights clamped at 6": (ACTS, ACTS.replace("(weight,", "(weight.clamp(-6, 6),")),
+    "plain steps too large": (
+        "return rates + alpha * (PHI[activation](total) - rates)",
+        "return rates + 1.01 * alpha * (PHI[activation](total) - rates)",
+    ),
+    "the last connection not in the plain product": (
+        "listed = weight.index_select(0, order)",
+        "listed = weight.index_select(0, order) * (order < len(order) - 1)",
+    ),
     "weights rolled are others": (
         WEIGHTS,
         WEIGHTS.replace("(layers[k])", "(layers[k]) * 1.001"),
@@ -951,8 +967,8 @@ RECURRENT_WHOLE: dict[str, Edit] = {
         "            tau_ms=50.0,\n",
     ),
     "built in evaluation mode": (
-        "    return Mutants(**options)",
-        "    return Mutants(**options).eval()",
+        BUILT,
+        BUILT + ".eval()",
     ),
     "without gradient in evaluation": (
         "    learns = torch.is_grad_enabled() and any(",
@@ -984,8 +1000,8 @@ TIES: dict[str, Edit] = {
         "            weight = weight.clamp(-6, 6) * self.scale\n",
     ),
     "starts at 0": (TIED_DRAWN, TIED_DRAWN + ".mul_(0)"),
-    "starts without the counts": ("strength = self.scale.square()", "pass"),
-    "starts by the sum of counts": ("strength = self.scale.square()", "strength = self.scale"),
+    "starts without the counts": ("else scale.square()", "else degree"),
+    "starts by the sum of counts": ("else scale.square()", "else scale"),
     "starts a hundred times as large": (TIED_DRAWN, TIED_DRAWN + ".mul_(100)"),
     "starts 5 per cent larger": (TIED_DRAWN, TIED_DRAWN + ".mul_(1.05)"),
     "starts below 0": ("start_as_sizes(self.weight, 1 - any_free.clamp(max=1))", "pass"),
@@ -1380,8 +1396,8 @@ MIMETIC_PAPER: dict[str, Edit] = {
         "classes = self.flat_to_classes(flat.bfloat16().to(flat.dtype))",
     ),
     "built in evaluation mode": (
-        "    return Mutants(**options)",
-        "    return Mutants(**options).eval()",
+        BUILT,
+        BUILT + ".eval()",
     ),
 }
 
@@ -1604,8 +1620,8 @@ MOUSENET_MASKED: dict[str, Edit] = {
     ),
     "hooks go unseen": ("layer._forward_hooks\n        or", "False\n        or"),
     "built in evaluation mode": (
-        "    return Mutants(**options)",
-        "    return Mutants(**options).eval()",
+        BUILT,
+        BUILT + ".eval()",
     ),
 }
 
