@@ -25,12 +25,13 @@ in PROVENANCE.
 """
 
 import base64
+import difflib
 import hashlib
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from functools import wraps
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, wraps
 from typing import Any
 
 import torch
@@ -47,7 +48,9 @@ class ToyColumn(nn.Module):
     switch its parts: ``lateral_inhibition`` (strength; 0 is none) and ``attention`` in the
     front end, ``normalisation`` ("layer", "rms", "none"), ``noise_std`` of the synaptic noise
     in training, the connections ``within`` a population, and the number of sweeps (``steps``)
-    over which feedback acts.
+    over which feedback acts. ``balanced`` starts at weights that sum to 1 for each neuron where
+    they excite, and to 0.75 where they inhibit, and see contrast in the image; else all start
+    as `nn.Linear`.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class ToyColumn(nn.Module):
         noise_std: float = 0.0,
         within: bool = True,
         steps: int = 3,
+        balanced: bool = True,
     ) -> None:
         super().__init__()
         if classes < 1:
@@ -431,6 +435,11 @@ class ToyColumn(nn.Module):
             if within
             else None
         )
+        if balanced:
+            centre(self.image_to_l4_inh, filters[1])
+            centre(self.image_to_l4_exc, filters[1])
+            # What settles within a population is a drive of its own.
+            balance(((post, pre == post), layer) for pre, post, layer in self.named_projections())
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the logits of each image."""
@@ -505,11 +514,51 @@ class ToyColumn(nn.Module):
             "L6.exc": l6_exc,
         }
 
+    def calibrate(self, image: Tensor) -> None:
+        """Set biases and scales so that drives have mean 0 and variance 1 over these images.
+
+        Population by population, without noise. Signs, and ratios of weights within a population's
+        drive, stay. Nothing calls this but you: before training, with some images of the data.
+        """
+        populations: dict[str, tuple[nn.Module, list[nn.Module]]] = {
+            "L4.inh": (self.l4_inh, [self.image_to_l4_inh]),
+            "L4.exc": (self.l4_exc, [self.image_to_l4_exc]),
+            "L2/3.inh": (self.l2_3_inh, []),
+            "L2/3.exc": (self.l2_3_exc, []),
+            "L5.inh": (self.l5_inh, []),
+            "L5.exc": (self.l5_exc, []),
+            "L6.inh": (self.l6_inh, []),
+            "L6.exc": (self.l6_exc, []),
+        }
+        for pre, post, layer in self.named_projections():
+            if pre != post:  # what settles comes after the drive
+                populations[post][1].append(layer)
+        training = self.training
+        self.eval()
+        try:
+            calibrate(lambda: self.rates(image), populations.values())
+        finally:
+            self.train(training)
+
     def example_input(self, batch: int = 1) -> Tensor:
         """Return images of uniform noise, the same at every call."""
         source = torch.Generator().manual_seed(0)
         images = torch.rand(batch, *self.image_shape, generator=source)
         return images.to(self.front_end.conv1.weight)
+
+    def neurons(self) -> dict[str, list[Any]]:
+        """Return what is known of the neuron of each unit, as columns for ``pandas.DataFrame``.
+
+        ``unit`` counts through all populations, ``index`` within one. None is not known.
+        """
+        return {name: list(column) for name, column in read_neurons().columns.items()}
+
+    def index(self, neurons: Any = None, **where: Any) -> Any:
+        """Return the unit of a neuron, by id or name, or those of a list, as a tensor.
+
+        Keywords choose by column, ``role="motor"``.
+        """
+        return read_neurons().index(neurons, **where)
 
     def named_projections(self) -> Iterator[tuple[str, str, "EdgeLinear"]]:
         """Yield ``(pre, post, layer)`` of each projection of the connectome, in graph order."""
@@ -603,6 +652,35 @@ def build(
 # --- layers ---------------------------------------------------------------------------------------
 
 
+@torch.no_grad()
+def calibrate(
+    run: Callable[[], object], populations: Iterable[tuple[nn.Module, Sequence[nn.Module]]]
+) -> None:
+    """Give each unit a mean drive of 0 over what ``run`` runs, each population one of variance 1.
+
+    ``populations`` are units, called with their drive, and the layers that add up to it, in the
+    order in which ``run`` calls them. The mean is taken off the bias of that layer which has one,
+    and the weights and bias of all are divided by one number. Of several calls the last counts. A
+    population whose drive does not vary keeps its weights.
+    """
+    for units, layers in populations:
+        drives: list[Tensor] = []
+        hook = units.register_forward_pre_hook(lambda _, given, into=drives: into.append(given[0]))
+        try:
+            run()
+        finally:
+            hook.remove()
+        drive = drives[-1].double()
+        spread = (drive - drive.mean(0)).square().mean().sqrt()
+        varies = spread > LEAST * drive.abs().max()
+        for layer in layers:
+            held = [x for x in (layer.bias, layer.weight) if isinstance(x, Tensor)]
+            if len(held) == 2:
+                held[0].sub_(drive.mean(0))
+            for parameter in held:
+                parameter.div_(torch.where(varies, spread, 1.0))
+
+
 class ImageFrontEnd(nn.Module):
     """Two convolutions with pooling: ``(batch, channels, height, width)`` to ``(batch, features)``.
 
@@ -693,6 +771,78 @@ def set_plain(network: nn.Module, plain: bool) -> None:
     for layer in network.modules():
         if isinstance(getattr(layer, "plain", None), bool):
             layer.plain = plain  # type: ignore[assignment]
+
+
+class NeuronTable:
+    """The neurons of a network as columns, with an item for each unit; None is not known.
+
+    ``sizes`` are how many units each population has, in their order.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], columns: Mapping[str, Sequence[Any]]) -> None:
+        self.columns: dict[str, list[Any]] = {
+            "population": [name for name, n in sizes.items() for _ in range(n)],
+            "index": [k for n in sizes.values() for k in range(n)],
+            "unit": list(range(sum(sizes.values()))),
+            **{name: list(column) for name, column in columns.items()},
+        }
+        ids = self.columns.get("neuron_id", [])
+        self.unit_of: dict[Any, int] = dict(zip(ids, range(len(ids)), strict=True))
+
+    def index(self, neurons: Any = None, **where: Any) -> Any:
+        """Return the unit of a neuron, by id or name, or of a list of them, as a tensor.
+
+        Keywords choose by column: ``cell_type="PVC"``. Units in a tensor are returned as they are.
+        """
+        if (neurons is None) != bool(where):
+            raise ValueError('index() takes "AVAL", or ["AVAL", "AVAR"], or cell_type="AVA"')
+        if where:
+            return self._chosen(where)
+        if isinstance(neurons, Tensor):
+            n = len(self.columns["unit"])
+            if neurons.is_floating_point() or bool(((neurons < 0) | (neurons >= n)).any()):
+                raise ValueError(f"a tensor has units, from 0 to {n - 1}, not {neurons}")
+            return neurons.long()
+        if isinstance(neurons, str) or not isinstance(neurons, Iterable):
+            return self._unit(neurons)
+        return torch.tensor([self._unit(neuron) for neuron in neurons], dtype=torch.int64)
+
+    def _unit(self, neuron: Any) -> int:
+        if (unit := self.unit_of.get(neuron)) is not None:
+            return unit
+        names = self.columns.get("name", [])
+        found = [unit for unit, name in enumerate(names) if name == neuron]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            ids = ", ".join(repr(self.columns["neuron_id"][unit]) for unit in found[:4])
+            raise ValueError(f"{neuron!r} is the name of {len(found)} neurons: use ids, {ids}")
+        for name, column in self.columns.items():
+            if isinstance(neuron, str) and neuron in column:
+                n = column.count(neuron)
+                hint = f"it is the {name} of {n}: index({name}={neuron!r})"
+                raise ValueError(f"there is no neuron {neuron!r}; {hint}")
+        raise ValueError(
+            f"there is no neuron {neuron!r}{_nearest(neuron, [*self.unit_of, *names])}"
+        )
+
+    def _chosen(self, where: Mapping[str, Any]) -> Tensor:
+        """Return the units whose columns have these values."""
+        chosen = self.columns["unit"]
+        for name, value in where.items():
+            if (column := self.columns.get(name)) is None:
+                raise ValueError(f"there is no column {name!r}; known: {', '.join(self.columns)}")
+            if value not in column:
+                raise ValueError(f"no neuron has {name} {value!r}{_nearest(value, column)}")
+            chosen = [unit for unit in chosen if column[unit] == value]
+        return torch.tensor(chosen, dtype=torch.int64)
+
+
+def listed_neurons(names: Sequence[str], runs: Mapping[str, Sequence[Any]]) -> NeuronTable:
+    """Read, by population, runs of neurons that are alike: their ids, then what they share."""
+    sizes = {name: sum(len(ids) for ids, *_ in some) for name, some in runs.items()}
+    rows = [(one, *alike) for some in runs.values() for ids, *alike in some for one in ids]
+    return NeuronTable(sizes, dict(zip(names, zip(*rows, strict=True), strict=True)))
 
 
 class SameStructure(nn.Module):
@@ -976,13 +1126,16 @@ class EdgeLinear(SameStructure):
     def reset_parameters(self) -> None:
         """Draw weights and bias uniformly within ``1 / sqrt(in-degree of the target)``.
 
-        That is what `nn.Linear` does, with the fan-in that exists.
+        That is what `nn.Linear` does, with the fan-in that exists. Weights that act by their size,
+        since their connection has a sign, start at 0 or above: so a step that adds to a weight
+        strengthens its synapse.
         """
         degree = self.ptr.diff()
         bound = degree.clamp(min=1).rsqrt()
         with torch.no_grad():
             per_connection = bound.repeat_interleave(degree, output_size=self.pre.numel())
             self.weight.uniform_(-1, 1).mul_(per_connection)
+            start_as_sizes(self.weight, self.sign)
             if self.bias is not None:
                 self.bias.uniform_(-1, 1).mul_(bound * (degree > 0))
 
@@ -1054,6 +1207,59 @@ class EdgeLinear(SameStructure):
         )
 
 
+@torch.no_grad()
+def balance(layers: Iterable[tuple[Hashable, EdgeLinear]]) -> None:
+    """Scale weights: of each unit those that excite sum to 1, those that inhibit to `INHIBITION`.
+
+    Layers of one name add up to one drive, so one scale holds over all of their connections. Free
+    weights, drawn for the in-degree in their layer, are scaled to that in all layers. A weight that
+    is shared takes the mean of what its connections would. Biases are set to 0.
+    """
+    drives: dict[Hashable, list[EdgeLinear]] = {}
+    for name, layer in layers:
+        drives.setdefault(name, []).append(layer)
+    for joined in drives.values():
+        n = joined[0].n_post
+        excitation, inhibition = joined[0].weight.new_zeros(2, n)
+        degree = joined[0].ptr.new_zeros(n)
+        for layer in joined:
+            weight, post = layer.effective_weight(), _post(layer)
+            excitation.index_add_(0, post, torch.where(layer.sign > 0, weight, 0))
+            inhibition.index_add_(0, post, torch.where(layer.sign < 0, -weight, 0))
+            degree += layer.ptr.diff()
+        least = torch.finfo(excitation.dtype).tiny
+        for layer in joined:
+            post, share = _post(layer), (layer.ptr.diff() / degree.clamp(min=1)).sqrt()
+            factor = torch.where(
+                layer.sign == 0,
+                share.index_select(0, post),
+                torch.where(
+                    layer.sign > 0,
+                    1 / excitation.clamp(min=least).index_select(0, post),
+                    INHIBITION / inhibition.clamp(min=least).index_select(0, post),
+                ),
+            )
+            layer.weight.mul_(_of_weights(layer, factor))
+            if layer.bias is not None:
+                layer.bias.zero_()
+
+
+@torch.no_grad()
+def centre(read_in: nn.Module, n_maps: int) -> None:
+    """Let what a read-in weighs of each map sum to 0: contrast is seen, not brightness.
+
+    Features are ``n_maps`` maps, one after the other; those of a single place stay as they are. A
+    read-in of low rank weighs them by ``inward``. The bias is set to 0.
+    """
+    weight = read_in.get_parameter("inward" if hasattr(read_in, "inward") else "weight")
+    of_maps = weight.view(len(weight), n_maps, -1)
+    if of_maps.shape[-1] > 1:
+        of_maps.sub_(of_maps.mean(-1, keepdim=True))
+    read_in.get_parameter("bias").zero_()
+
+
+LEAST = 1e-5  # of the largest drive: what varies less does so by rounding
+
 # Whether a transform of `torch.func` is running, such as grad or vmap; torch does not document it.
 in_transform = getattr(torch._C, "_are_functorch_transforms_active", lambda: False)
 
@@ -1094,8 +1300,11 @@ class LateralInhibition(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the inhibited maps."""
-        around: Tensor = nn.functional.avg_pool2d(x, 3, stride=1, padding=1) * 9 - x
-        return torch.relu(x - self.strength / 8 * around)
+        # As one convolution of each channel: on the CPU, avg_pool2d costs a third of a step.
+        channels = x.shape[1]
+        centre = torch.ones(channels, 1, 1, 1, dtype=x.dtype, device=x.device)
+        around = nn.functional.pad(centre, (1, 1, 1, 1), value=-self.strength / 8)
+        return torch.relu(nn.functional.conv2d(x, around, padding=1, groups=channels))
 
     def extra_repr(self) -> str:
         """Return what `print` shows of the layer."""
@@ -1124,6 +1333,9 @@ class Attention(nn.Module):
         return x * of_place
 
 
+MANY = 10_000  # words among which the nearest take seconds to find
+
+
 def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -> Tensor:
     """Let a weight act by its magnitude, with its prescribed sign: ``sign * |weight|``.
 
@@ -1138,7 +1350,16 @@ def size_with_sign(weight: Tensor, sign: Tensor | int, any_free: bool = False) -
     return weight * torch.copysign(signed.new_ones(()), signed)
 
 
-OP_LIBRARY = "connectome_compiler_4907a7040207"  # the torch.library namespace of the operators
+@torch.no_grad()
+def start_as_sizes(weight: Tensor, sign: Tensor) -> None:
+    """Let weights that act by their size, where ``sign`` is not 0, start at 0 or above: in place.
+
+    None acts otherwise for it.
+    """
+    weight.copy_(torch.where(sign == 0, weight, weight.abs()))
+
+
+OP_LIBRARY = "connectome_compiler_922e9955bd26"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product
@@ -1170,6 +1391,17 @@ def plain_product(
         return x.new_zeros(n_post, x.shape[1]).index_add(0, post, sent)
 
     return product
+
+
+# Measured: at 1, which is balance at equal rates, up to a quarter of a population stays silent.
+INHIBITION = 0.75  # sum of the weights that inhibit, where those that excite sum to 1
+
+
+def _nearest(word: Any, words: Iterable[Any]) -> str:
+    """Return a hint at what may have been meant."""
+    known = {str(other): other for other in words if other is not None}
+    nearest = difflib.get_close_matches(str(word), known if len(known) < MANY else [], 3)
+    return f"; nearest: {', '.join(repr(known[other]) for other in nearest)}" if nearest else ""
 
 
 def _coarseness(dtype: torch.dtype) -> float:
@@ -1523,6 +1755,22 @@ def _cut_strips(n_pre: int, ptr: Tensor, pre: Tensor, post: Tensor) -> tuple[lis
     return strips, torch.cat(cells) if cells else pre.long()
 
 
+def _post(layer: EdgeLinear) -> Tensor:
+    """Return the target of each connection."""
+    post = torch.arange(layer.n_post, device=layer.ptr.device)
+    return post.repeat_interleave(layer.ptr.diff(), output_size=layer.pre.numel())
+
+
+def _of_weights(layer: EdgeLinear, factor: Tensor) -> Tensor:
+    """Return the factor of each weight from those of connections: the mean, where it is shared."""
+    group: Tensor | None = getattr(layer, "group", None)
+    if group is None:
+        return factor
+    none = torch.zeros_like(layer.weight)
+    n_sharing = none.index_add(0, group, torch.ones_like(factor))
+    return none.index_add(0, group, factor) / n_sharing.clamp(min=1)
+
+
 # --- provenance -----------------------------------------------------------------------------------
 
 PROVENANCE: dict[str, Any] = {
@@ -1559,7 +1807,8 @@ PROVENANCE: dict[str, Any] = {
          "notes": ["4 of 16 neurons are driven: L4.inh, L4.exc",
                    "3 of 16 neurons are read: L6.exc"]}],
     "template": "bionic(filters=[8, 16], lateral_inhibition=0.1, attention=true, steps=0, "
-                'kernel="auto", batch=32, allow_free_signs=false, class_name="")',
+                'read_in="dense", read_in_window=3, read_in_rank=8, balanced=true, kernel="auto", '
+                'batch=32, allow_free_signs=false, keep=[], class_name="")',
     "populations": {"columns": ["name", "units", "layer"],
         "each": {"axons_read": None, "normalisation": "rms", "noise_std": 0.0,
                  "inhibition": "none"},
@@ -1656,7 +1905,8 @@ PROVENANCE: dict[str, Any] = {
     "read_out": {"L6.exc": "l6_exc_to_classes"}, "sweeps": 3,
     "options": {"channels": 1, "image_size": 8, "classes": 3, "filters": [8, 16],
         "lateral_inhibition": 0.1, "attention": True, "normalisation": "rms", "noise_std": 0.0,
-        "within": True, "steps": 3},
+        "within": True, "steps": 3, "balanced": True},
+    "seen": {"by": "dense"},
     "state": {"columns": ["shape"], "each": {},
         "rows": {"front_end.conv1.weight": [[8, 1, 3, 3], {"start": "uniform", "fan_in": 9}],
             "front_end.conv1.bias": [[8], {"start": "uniform", "fan_in": 9}],
@@ -1837,10 +2087,13 @@ PROVENANCE: dict[str, Any] = {
             "l6_exc_to_l6_exc.ptr": [[4], {"held": True}],
             "l6_exc_to_l6_exc.pre": [[3], {"held": True}],
             "l6_exc_to_l6_exc.sign": [[], {"held": True}]}},
+    "neurons": {"neuron_id": "4643d0888535c25742c8c0f28a7467776796ea2fb32b58dd84507748ffc91d1c",
+        "cell_class": "3097c528aa386e300dcbb46272716b579e2aec1b9a42e8fe502a98bf182982be",
+        "cortical_layer": "951c4ee9bd7f35d9575648b6daadb592f1667aac86a368695e21dd02be24c14c"},
     "graph_sha256": "b52c47f91ac3d8b5db8366e90c2448f8a48f1a8aa21d8c66d129d6101f704a79",
     "header_sha256": "e594d65d3d05e095676695b2abf5dcd0e242764498aeb75f97197169fca923f1",
-    "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "9cb26a3b93e214922b1629a9ac3a05310e46ce649ce8c857a74fb0600c4df946",
+    "compiler": "connectome-compiler 0.1.0", "statement": 4,
+    "sha256": "688bfedd61f897fbb75692d27b4e2942fc929a8e320ef38e301b5dd9530b8374",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------
@@ -1873,3 +2126,20 @@ def read_arrays() -> dict[str, Tensor]:
     if hashlib.sha256(data).hexdigest() != ARRAYS_SHA256:
         raise RuntimeError(f"{where}: not the data this module was written with; build it again")
     return load(data)
+
+
+NEURON_COLUMNS = ("neuron_id", "cell_class", "cortical_layer")
+# By population, runs of neurons that are alike: their ids, then the rest of the columns.
+NEURONS: dict[str, Any] = {
+    "L4.inh": [[[1003], "inhibitory", "L4"]], "L4.exc": [[[1000, 1001, 1002], "excitatory", "L4"]],
+    "L2/3.inh": [[[1007], "inhibitory", "L2/3"]],
+    "L2/3.exc": [[[1004, 1005, 1006], "excitatory", "L2/3"]],
+    "L5.inh": [[[1011], "inhibitory", "L5"]], "L5.exc": [[[1008, 1009, 1010], "excitatory", "L5"]],
+    "L6.inh": [[[1015], "inhibitory", "L6"]], "L6.exc": [[[1012, 1013, 1014], "excitatory", "L6"]],
+}  # fmt: skip
+
+
+@cache
+def read_neurons() -> NeuronTable:
+    """Return which neuron each unit is."""
+    return listed_neurons(NEURON_COLUMNS, NEURONS)

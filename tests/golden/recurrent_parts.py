@@ -16,12 +16,13 @@ attach-ports, recurrent. What each step did stands below, in PROVENANCE.
 """
 
 import base64
+import difflib
 import hashlib
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import wraps
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, wraps
 from typing import Any
 
 import torch
@@ -34,35 +35,47 @@ from torch import Tensor, nn
 class ToyWorm(nn.Module):
     """6 neurons as a recurrent rate network.
 
-    Each follows ``tau dr/dt = -r + activation(W r + input + bias)``, and gap junctions add
-    ``g (r_j - r_i)`` to its drive.
+    Each follows
+    ``tau dr/dt = -r + activation(W r + input + bias) + sum over j of g_j (r_j - r)``, the last
+    through gap junctions.
 
     Maps a sequence ``(steps, batch, 2)``, one current per driven neuron, to
     ``(steps, batch, 2)``, ``outputs`` sums of rates, and to the state at the end,
     ``(batch, 6)``, from which the next call can go on. An input without steps, ``(batch, 2)``,
-    is one step. With ``batch_first`` sequences are ``(batch, steps, ...)``.
+    is one step. With ``batch_first`` sequences are ``(batch, steps, ...)``. Lists of neurons as
+    ``inputs`` and ``outputs`` make each of them a channel, without weights.
 
-    ``tau_ms`` is where time constants start, ``dt_ms`` the step, both in milliseconds;
-    ``spectral_radius`` is what the chemical weights are scaled to at the start.
+    ``tau_ms`` is where time constants start, ``dt_ms`` the step, both in milliseconds.
+    ``balanced`` starts at chemical weights that sum to 1 for each neuron where they excite, and
+    to 0.75 where they inhibit, and at biases of 0.1 for relu; ``spectral_radius``, if not None,
+    is that of ``(W + G) / (1 + g)`` then: chemical weights are scaled to it. ``G`` are the
+    conductances ``g_j``, and ``g`` the sum of each neuron's.
     """
 
     def __init__(
         self,
         *,
-        outputs: int = 2,
+        inputs: Sequence[Any] | None = None,
+        outputs: int | Sequence[Any] = 2,
         activation: str = "relu",
         tau_ms: float = 50.0,
         dt_ms: float = 20.0,
+        balanced: bool = True,
         spectral_radius: float | None = None,
         batch_first: bool = False,
     ) -> None:
         super().__init__()
         self.batch_first = batch_first
-        self.n_inputs = 2
         arrays = read_arrays()
+        driven, read = arrays["input_units"], arrays["output_units"]
+        driven = port_units("inputs", inputs, driven, False, read_neurons)
+        read = port_units("outputs", outputs, read, True, read_neurons)
+        self.n_inputs = len(driven)
 
-        # Read-in and read-out: free weights, not of the connectome.
-        self.motor_to_output = nn.Linear(2, outputs)
+        # Read-in and read-out: free weights, not of the connectome. Neurons by name have none.
+        self.linear_out = isinstance(outputs, int)
+        if self.linear_out:
+            self.motor_to_output = nn.Linear(2, outputs)
 
         # Projections of the connectome.
         self.sensory_to_sensory = TiedEdgeLinear(
@@ -167,38 +180,92 @@ class ToyWorm(nn.Module):
             dense=True,
         )
         # Of all neurons those that inputs drive, and those that are read.
-        self.units.hold(input_units=arrays["input_units"], output_units=arrays["output_units"])
+        self.units.hold(input_units=driven, output_units=read)
+        draw_conductances(
+            self.units,
+            self._layers(),
+            [
+                self.inter_to_sensory_electrical,
+                self.motor_to_sensory_electrical,
+            ],
+        )
+        if balanced:
+            chemical = (p for p in self.named_projections() if p[2].kind == "chemical")
+            balance((post, layer) for _, post, layer in chemical)
+            rest(self.units)
         if spectral_radius is not None:
             scale_to_radius(self.units, self._layers(), spectral_radius)
 
-    def forward(self, u: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the outputs and the state at the end; ``state`` is 0 by default."""
-        rates, state = self._roll(u, state, self.units.output_units)
+    def forward(
+        self,
+        u: Tensor,
+        state: Tensor | None = None,
+        *,
+        current: Mapping[Any, Any] | None = None,
+        silence: Any = None,
+        clamp: Mapping[Any, Any] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the outputs and the state at the end; ``state`` is 0 by default.
+
+        By name, ``current`` adds to the drive of neurons, ``{"AVAL": 0.5}``: a number, one for each
+        step, or for each step and sample. ``silence``, ``["AVAL"]``, holds the rates of neurons at
+        0, ``clamp``, ``{"AVAL": 0.5}``, at a number, or one for each sample.
+        """
+        rates, state = self._roll(u, state, self.units.output_units, current, silence, clamp)
+        if not self.linear_out:
+            return rates, state
         return self.motor_to_output(rates), state
 
-    def rates(self, u: Tensor, state: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the rates of every population, laid out as the outputs are."""
-        every = torch.arange(6, device=self.units.output_units.device)
-        rates, _ = self._roll(u, state, every)
+    def rates(
+        self,
+        u: Tensor,
+        state: Tensor | None = None,
+        *,
+        neurons: Sequence[Any] | None = None,
+        **acts: Any,
+    ) -> dict[Any, Tensor]:
+        """Return the rates of every population, or of some ``neurons``, laid out as outputs are.
+
+        ``acts`` are what is done to neurons, as in `forward`.
+        """
+        if neurons is not None:
+            units = self.index(list(neurons)).to(self.units.output_units.device)
+            rates, _ = self._roll(u, state, units, **acts)
+            return dict(zip(neurons, rates.unbind(-1), strict=True))
+        units = torch.arange(6, device=self.units.output_units.device)
+        rates, _ = self._roll(u, state, units, **acts)
         return {
             "sensory": rates[..., 0:2],
             "inter": rates[..., 2:4],
             "motor": rates[..., 4:6],
         }
 
-    def _roll(self, u: Tensor, state: Tensor | None, units: Tensor) -> tuple[Tensor, Tensor]:
+    def _roll(
+        self,
+        u: Tensor,
+        state: Tensor | None,
+        units: Tensor,
+        current: Mapping[Any, Any] | None = None,
+        silence: Any = None,
+        clamp: Mapping[Any, Any] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Return the rates of ``units``, laid out as ``u`` is, and the state at the end."""
         if u.dim() not in (2, 3) or u.shape[-1] != self.n_inputs:
             order = "batch, steps" if self.batch_first else "steps, batch"
             shapes = f"({order}, {self.n_inputs}) or (batch, {self.n_inputs})"
             raise ValueError(f"input is {tuple(u.shape)}, expected {shapes}")
+        drive, driven, held = u, self.units.input_units, None
+        if current is not None:
+            more, currents = named_currents(read_neurons(), current, drive, self.batch_first)
+            drive, driven = torch.cat([drive, currents], -1), torch.cat([driven, more])
         one_step, turned = u.dim() == 2, u.dim() == 3 and self.batch_first
         if one_step:
-            u = u.unsqueeze(0)
+            drive = drive.unsqueeze(0)
         elif turned:
-            u = u.transpose(0, 1)
-        drive = u
-        rates, state = self.units(drive, self._layers(), self.units.input_units, units, state)
+            drive = drive.transpose(0, 1)
+        if silence is not None or clamp is not None:
+            held = held_rates(read_neurons(), silence, clamp, drive)
+        rates, state = self.units(drive, self._layers(), driven, units, state, held)
         if one_step:
             rates = rates.squeeze(0)
         elif turned:
@@ -213,6 +280,20 @@ class ToyWorm(nn.Module):
         source = torch.Generator().manual_seed(0)
         u = torch.rand(steps, batch, self.n_inputs, generator=source).to(self.units.log_tau)
         return u.transpose(0, 1) if self.batch_first else u
+
+    def neurons(self) -> dict[str, list[Any]]:
+        """Return what is known of the neuron of each unit, as columns for ``pandas.DataFrame``.
+
+        ``unit`` counts through all populations, ``index`` within one. None is not known.
+        """
+        return {name: list(column) for name, column in read_neurons().columns.items()}
+
+    def index(self, neurons: Any = None, **where: Any) -> Any:
+        """Return the unit of a neuron, by id or name, or those of a list, as a tensor.
+
+        Keywords choose by column, ``role="motor"``.
+        """
+        return read_neurons().index(neurons, **where)
 
     def named_projections(self) -> Iterator[tuple[str, str, "EdgeLinear"]]:
         """Yield ``(pre, post, layer)`` of each projection of the connectome, in graph order."""
@@ -230,13 +311,13 @@ class ToyWorm(nn.Module):
     def effective_weights(self, all: bool = False) -> dict[str, Tensor]:
         """Return the weights that act, as sparse COO tensors ``[post, pre]`` by projection.
 
-        Those of gap junctions are conductances. ``all`` adds what is not of the connectome.
+        Those of gap junctions are conductances. ``all`` adds what is not of the connectome, if any.
         """
         weights = {}
         for pre, post, layer in self.named_projections():
             kind = "" if layer.kind == "chemical" else f":{layer.kind}"
             weights[f"{pre}->{post}{kind}"] = layer.sparse_weight().detach()
-        if all:
+        if all and self.linear_out:
             weights["motor->output"] = self.motor_to_output.weight.detach().to_sparse()
         return weights
 
@@ -298,8 +379,9 @@ PROVENANCE: dict[str, Any] = {
          "neurons": [6, 6], "connections": [16, 16],
          "notes": ["2 of 6 neurons are driven, through one channel each", "2 of 6 neurons are read",
                    "1 neurons have no input: their activity is constant"]}],
-    "template": 'recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", '
-                'batch=16, steps=20, allow_free_signs=false, class_name="")',
+    "template": "recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, balanced=true, "
+                'kernel="auto", batch=16, steps=20, allow_free_signs=false, keep=[], '
+                'class_name="")',
     "populations": {"columns": ["name"], "each": {"units": 2, "layer": "units", "axons_read": None},
         "rows": [["sensory"], ["inter"], ["motor"]]},
     "projections": {
@@ -358,8 +440,8 @@ PROVENANCE: dict[str, Any] = {
         "output_units_sha256": "3e7c350348aae688e38450f68914fe4f722d334485ce44801bc87b7181df32eb",
         "tau_of_sha256": "6806f304cb3c90f9d87fe25bcfb915e4664b965942f3c1db165b0b3ce7f0b4b6",
         "bias_of_sha256": "5102f2e6578edd0b30cfe21eeda782c418d0baa39c3de4e5eaf3d293c007d2ed"},
-    "options": {"outputs": 2, "activation": "relu", "tau_ms": 50.0, "dt_ms": 20.0,
-                "spectral_radius": None, "batch_first": False},
+    "options": {"inputs": None, "outputs": 2, "activation": "relu", "tau_ms": 50.0, "dt_ms": 20.0,
+                "balanced": True, "spectral_radius": None, "batch_first": False},
     "state": {"columns": ["shape"], "each": {},
         "rows": {"motor_to_output.weight": [[2, 2], {"start": "uniform", "fan_in": 2}],
             "motor_to_output.bias": [[2], {"start": "uniform", "fan_in": 2}],
@@ -375,7 +457,8 @@ PROVENANCE: dict[str, Any] = {
             "inter_to_sensory.sign": [[2], {"held": True}],
             "inter_to_sensory.group": [[2], {"held": True}],
             "inter_to_sensory.scale": [[2], {"held": True}],
-            "inter_to_sensory_electrical.weight": [[2], {"start": "uniform", "fan_in": "shared"}],
+            "inter_to_sensory_electrical.weight": [
+                [2], {"start": "conductance", "fan_in": "junctions", "ends": ["sensory", "inter"]}],
             "inter_to_sensory_electrical.ptr": [[3], {"held": True}],
             "inter_to_sensory_electrical.pre": [[2], {"held": True}],
             "inter_to_sensory_electrical.sign": [[], {"held": True}],
@@ -387,7 +470,8 @@ PROVENANCE: dict[str, Any] = {
             "motor_to_sensory.sign": [[], {"held": True}],
             "motor_to_sensory.group": [[1], {"held": True}],
             "motor_to_sensory.scale": [[1], {"held": True}],
-            "motor_to_sensory_electrical.weight": [[1], {"start": "uniform", "fan_in": "shared"}],
+            "motor_to_sensory_electrical.weight": [
+                [1], {"start": "conductance", "fan_in": "junctions", "ends": ["sensory", "motor"]}],
             "motor_to_sensory_electrical.ptr": [[3], {"held": True}],
             "motor_to_sensory_electrical.pre": [[1], {"held": True}],
             "motor_to_sensory_electrical.sign": [[], {"held": True}],
@@ -400,7 +484,7 @@ PROVENANCE: dict[str, Any] = {
             "sensory_to_inter.group": [[2], {"held": True}],
             "sensory_to_inter.scale": [[2], {"held": True}],
             "sensory_to_inter_electrical.weight": [
-                [2], {"of": "inter_to_sensory_electrical.weight"}],
+                [2], {"of": "inter_to_sensory_electrical.weight", "ends": ["inter", "sensory"]}],
             "sensory_to_inter_electrical.ptr": [[3], {"held": True}],
             "sensory_to_inter_electrical.pre": [[2], {"held": True}],
             "sensory_to_inter_electrical.sign": [[], {"held": True}],
@@ -413,7 +497,7 @@ PROVENANCE: dict[str, Any] = {
             "inter_to_inter.group": [[3], {"held": True}],
             "inter_to_inter.scale": [[3], {"held": True}],
             "sensory_to_motor_electrical.weight": [
-                [1], {"of": "motor_to_sensory_electrical.weight"}],
+                [1], {"of": "motor_to_sensory_electrical.weight", "ends": ["motor", "sensory"]}],
             "sensory_to_motor_electrical.ptr": [[3], {"held": True}],
             "sensory_to_motor_electrical.pre": [[1], {"held": True}],
             "sensory_to_motor_electrical.sign": [[], {"held": True}],
@@ -427,10 +511,13 @@ PROVENANCE: dict[str, Any] = {
             "inter_to_motor.scale": [[1], {"held": True}], "units.tau_of": [[6], {"held": True}],
             "units.bias_of": [[6], {"held": True}], "units.log_tau": [[6], {"start": "log-tau"}],
             "units.bias": [[3], {"start": 0.0}]}},
+    "neurons": {"neuron_id": "0e844a5acc36edf588f22286ec91ff29738affcba6b2127d9e23ed4c6bca2cda",
+                "cell_type": "387ea1327c43f87ad9b58841d7c64362bef5ebeac9a8a8c5e981330a7af5158d",
+                "role": "85f5231fdc8d850877948dfb1cd862b71b2b8a08829758b444c7ffa416075cba"},
     "graph_sha256": "c14e189a487e77e12d6571c5a5fed69da68513d42932210cec80d59815711dd0",
     "header_sha256": "9119c7c3540efae8aca4ec3a45699f1fab01442ef06c45a423b8e16330ae16cf",
-    "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "6313a1952644bc41aae962440795f1682e630fe48203b2d13092b081a1c55601",
+    "compiler": "connectome-compiler 0.1.0", "statement": 4,
+    "sha256": "43782b3453682f906795f13ccf6b1800869882778d4bd8b0fca33d5c836adbe0",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------
@@ -460,3 +547,18 @@ def read_arrays() -> dict[str, Tensor]:
     if hashlib.sha256(data).hexdigest() != ARRAYS_SHA256:
         raise RuntimeError(f"{where}: not the data this module was written with; build it again")
     return load(data)
+
+
+NEURON_COLUMNS = ("neuron_id", "cell_type", "role")
+# By population, runs of neurons that are alike: their ids, then the rest of the columns.
+NEURONS: dict[str, Any] = {
+    "sensory": [[["N0"], "AVA", "sensory"], [["N1"], "AVB", "sensory"]],
+    "inter": [[["N2"], "RIM", "inter"], [["N3"], None, "inter"]],
+    "motor": [[["N4"], "AVB", "motor"], [["N5"], "AVA", "motor"]],
+}  # fmt: skip
+
+
+@cache
+def read_neurons() -> NeuronTable:
+    """Return which neuron each unit is."""
+    return listed_neurons(NEURON_COLUMNS, NEURONS)

@@ -16,12 +16,13 @@ recurrent. What each step did stands below, in PROVENANCE.
 """
 
 import base64
+import difflib
 import hashlib
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import wraps
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cache, wraps
 from typing import Any
 
 import torch
@@ -34,37 +35,50 @@ from torch import Tensor, nn
 class ToyWorm(nn.Module):
     """6 neurons as a recurrent rate network.
 
-    Each follows ``tau dr/dt = -r + activation(W r + input + bias)``, and gap junctions add
-    ``g (r_j - r_i)`` to its drive.
+    Each follows
+    ``tau dr/dt = -r + activation(W r + input + bias) + sum over j of g_j (r_j - r)``, the last
+    through gap junctions.
 
     Maps a sequence ``(steps, batch, 3)``, ``inputs`` channels, to ``(steps, batch, 2)``,
     ``outputs`` sums of rates, and to the state at the end, ``(batch, 6)``, from which the next
     call can go on. An input without steps, ``(batch, 3)``, is one step. With ``batch_first``
-    sequences are ``(batch, steps, ...)``.
+    sequences are ``(batch, steps, ...)``. Lists of neurons as ``inputs`` and ``outputs`` make
+    each of them a channel, without weights.
 
-    ``tau_ms`` is where time constants start, ``dt_ms`` the step, both in milliseconds;
-    ``spectral_radius`` is what the chemical weights are scaled to at the start.
+    ``tau_ms`` is where time constants start, ``dt_ms`` the step, both in milliseconds.
+    ``balanced`` starts at chemical weights that sum to 1 for each neuron where they excite, and
+    to 0.75 where they inhibit, and at biases of 0.1 for relu; ``spectral_radius``, if not None,
+    is that of ``(W + G) / (1 + g)`` then: chemical weights are scaled to it. ``G`` are the
+    conductances ``g_j``, and ``g`` the sum of each neuron's.
     """
 
     def __init__(
         self,
         *,
-        inputs: int = 3,
-        outputs: int = 2,
+        inputs: int | Sequence[Any] = 3,
+        outputs: int | Sequence[Any] = 2,
         activation: str = "tanh",
         tau_ms: float = 50.0,
         dt_ms: float = 20.0,
+        balanced: bool = True,
         spectral_radius: float | None = None,
         batch_first: bool = False,
     ) -> None:
         super().__init__()
         self.batch_first = batch_first
-        self.n_inputs = inputs
         arrays = read_arrays()
+        driven, read = arrays["input_units"], arrays["output_units"]
+        driven = port_units("inputs", inputs, driven, True, read_neurons)
+        read = port_units("outputs", outputs, read, True, read_neurons)
+        self.n_inputs = inputs if isinstance(inputs, int) else len(driven)
 
-        # Read-in and read-out: free weights, not of the connectome.
-        self.input_to_neurons = nn.Linear(inputs, 2, bias=False)
-        self.neurons_to_output = nn.Linear(2, outputs)
+        # Read-in and read-out: free weights, not of the connectome. Neurons by name have none.
+        self.linear_in = isinstance(inputs, int)
+        if self.linear_in:
+            self.input_to_neurons = nn.Linear(inputs, 2, bias=False)
+        self.linear_out = isinstance(outputs, int)
+        if self.linear_out:
+            self.neurons_to_output = nn.Linear(2, outputs)
 
         # Projections of the connectome.
         self.neurons_to_neurons = EdgeLinear(
@@ -95,36 +109,84 @@ class ToyWorm(nn.Module):
             dense=True,
         )
         # Of all neurons those that inputs drive, and those that are read.
-        self.units.hold(input_units=arrays["input_units"], output_units=arrays["output_units"])
+        self.units.hold(input_units=driven, output_units=read)
+        if balanced:
+            chemical = (p for p in self.named_projections() if p[2].kind == "chemical")
+            balance((post, layer) for _, post, layer in chemical)
+            rest(self.units)
         if spectral_radius is not None:
             scale_to_radius(self.units, self._layers(), spectral_radius)
 
-    def forward(self, u: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the outputs and the state at the end; ``state`` is 0 by default."""
-        rates, state = self._roll(u, state, self.units.output_units)
+    def forward(
+        self,
+        u: Tensor,
+        state: Tensor | None = None,
+        *,
+        current: Mapping[Any, Any] | None = None,
+        silence: Any = None,
+        clamp: Mapping[Any, Any] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the outputs and the state at the end; ``state`` is 0 by default.
+
+        By name, ``current`` adds to the drive of neurons, ``{"AVAL": 0.5}``: a number, one for each
+        step, or for each step and sample. ``silence``, ``["AVAL"]``, holds the rates of neurons at
+        0, ``clamp``, ``{"AVAL": 0.5}``, at a number, or one for each sample.
+        """
+        rates, state = self._roll(u, state, self.units.output_units, current, silence, clamp)
+        if not self.linear_out:
+            return rates, state
         return self.neurons_to_output(rates), state
 
-    def rates(self, u: Tensor, state: Tensor | None = None) -> dict[str, Tensor]:
-        """Return the rates of every population, laid out as the outputs are."""
-        every = torch.arange(6, device=self.units.output_units.device)
-        rates, _ = self._roll(u, state, every)
+    def rates(
+        self,
+        u: Tensor,
+        state: Tensor | None = None,
+        *,
+        neurons: Sequence[Any] | None = None,
+        **acts: Any,
+    ) -> dict[Any, Tensor]:
+        """Return the rates of every population, or of some ``neurons``, laid out as outputs are.
+
+        ``acts`` are what is done to neurons, as in `forward`.
+        """
+        if neurons is not None:
+            units = self.index(list(neurons)).to(self.units.output_units.device)
+            rates, _ = self._roll(u, state, units, **acts)
+            return dict(zip(neurons, rates.unbind(-1), strict=True))
+        units = torch.arange(6, device=self.units.output_units.device)
+        rates, _ = self._roll(u, state, units, **acts)
         return {
             "neurons": rates[..., 0:6],
         }
 
-    def _roll(self, u: Tensor, state: Tensor | None, units: Tensor) -> tuple[Tensor, Tensor]:
+    def _roll(
+        self,
+        u: Tensor,
+        state: Tensor | None,
+        units: Tensor,
+        current: Mapping[Any, Any] | None = None,
+        silence: Any = None,
+        clamp: Mapping[Any, Any] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Return the rates of ``units``, laid out as ``u`` is, and the state at the end."""
         if u.dim() not in (2, 3) or u.shape[-1] != self.n_inputs:
             order = "batch, steps" if self.batch_first else "steps, batch"
             shapes = f"({order}, {self.n_inputs}) or (batch, {self.n_inputs})"
             raise ValueError(f"input is {tuple(u.shape)}, expected {shapes}")
+        drive, driven, held = u, self.units.input_units, None
+        if self.linear_in:
+            drive = self.input_to_neurons(u)
+        if current is not None:
+            more, currents = named_currents(read_neurons(), current, drive, self.batch_first)
+            drive, driven = torch.cat([drive, currents], -1), torch.cat([driven, more])
         one_step, turned = u.dim() == 2, u.dim() == 3 and self.batch_first
         if one_step:
-            u = u.unsqueeze(0)
+            drive = drive.unsqueeze(0)
         elif turned:
-            u = u.transpose(0, 1)
-        drive = self.input_to_neurons(u)
-        rates, state = self.units(drive, self._layers(), self.units.input_units, units, state)
+            drive = drive.transpose(0, 1)
+        if silence is not None or clamp is not None:
+            held = held_rates(read_neurons(), silence, clamp, drive)
+        rates, state = self.units(drive, self._layers(), driven, units, state, held)
         if one_step:
             rates = rates.squeeze(0)
         elif turned:
@@ -140,6 +202,20 @@ class ToyWorm(nn.Module):
         u = torch.rand(steps, batch, self.n_inputs, generator=source).to(self.units.log_tau)
         return u.transpose(0, 1) if self.batch_first else u
 
+    def neurons(self) -> dict[str, list[Any]]:
+        """Return what is known of the neuron of each unit, as columns for ``pandas.DataFrame``.
+
+        ``unit`` counts through all populations, ``index`` within one. None is not known.
+        """
+        return {name: list(column) for name, column in read_neurons().columns.items()}
+
+    def index(self, neurons: Any = None, **where: Any) -> Any:
+        """Return the unit of a neuron, by id or name, or those of a list, as a tensor.
+
+        Keywords choose by column, ``role="motor"``.
+        """
+        return read_neurons().index(neurons, **where)
+
     def named_projections(self) -> Iterator[tuple[str, str, "EdgeLinear"]]:
         """Yield ``(pre, post, layer)`` of each projection of the connectome, in graph order."""
         yield "neurons", "neurons", self.neurons_to_neurons
@@ -148,14 +224,15 @@ class ToyWorm(nn.Module):
     def effective_weights(self, all: bool = False) -> dict[str, Tensor]:
         """Return the weights that act, as sparse COO tensors ``[post, pre]`` by projection.
 
-        Those of gap junctions are conductances. ``all`` adds what is not of the connectome.
+        Those of gap junctions are conductances. ``all`` adds what is not of the connectome, if any.
         """
         weights = {}
         for pre, post, layer in self.named_projections():
             kind = "" if layer.kind == "chemical" else f":{layer.kind}"
             weights[f"{pre}->{post}{kind}"] = layer.sparse_weight().detach()
-        if all:
+        if all and self.linear_in:
             weights["input->neurons"] = self.input_to_neurons.weight.detach().to_sparse()
+        if all and self.linear_out:
             weights["neurons->output"] = self.neurons_to_output.weight.detach().to_sparse()
         return weights
 
@@ -211,8 +288,9 @@ PROVENANCE: dict[str, Any] = {
          "neurons": [6, 6], "connections": [16, 16],
          "notes": ["2 of 6 neurons are driven", "2 of 6 neurons are read",
                    "1 neurons have no input: their activity is constant"]}],
-    "template": 'recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, kernel="auto", '
-                'batch=16, steps=20, allow_free_signs=false, class_name="")',
+    "template": "recurrent(dt_ms=20.0, batch_first=false, spectral_radius=0.0, balanced=true, "
+                'kernel="auto", batch=16, steps=20, allow_free_signs=false, keep=[], '
+                'class_name="")',
     "populations": {"columns": ["name", "units", "layer", "axons_read"], "each": {},
         "rows": [["neurons", 6, "units", None]]},
     "projections": {
@@ -235,7 +313,7 @@ PROVENANCE: dict[str, Any] = {
         "tau_of_sha256": "9a5b420213c436c5254bd29abbb4b985adc70599deeca338ba801a1c26b029c0",
         "bias_of_sha256": "9a5b420213c436c5254bd29abbb4b985adc70599deeca338ba801a1c26b029c0"},
     "options": {"inputs": 3, "outputs": 2, "activation": "tanh", "tau_ms": 50.0, "dt_ms": 20.0,
-                "spectral_radius": None, "batch_first": False},
+                "balanced": True, "spectral_radius": None, "batch_first": False},
     "state": {"columns": ["shape"], "each": {},
         "rows": {"input_to_neurons.weight": [[2, 3], {"start": "uniform", "fan_in": 3}],
             "neurons_to_output.weight": [[2, 2], {"start": "uniform", "fan_in": 2}],
@@ -244,17 +322,22 @@ PROVENANCE: dict[str, Any] = {
             "neurons_to_neurons.ptr": [[7], {"held": True}],
             "neurons_to_neurons.pre": [[10], {"held": True}],
             "neurons_to_neurons.sign": [[10], {"held": True}],
-            "neurons_to_neurons_electrical.weight": [[3], {"start": "uniform", "fan_in": "shared"}],
+            "neurons_to_neurons_electrical.weight": [
+                [3],
+                {"start": "conductance", "fan_in": "junctions", "ends": ["neurons", "neurons"]}],
             "neurons_to_neurons_electrical.ptr": [[7], {"held": True}],
             "neurons_to_neurons_electrical.pre": [[6], {"held": True}],
             "neurons_to_neurons_electrical.sign": [[], {"held": True}],
             "neurons_to_neurons_electrical.group": [[6], {"held": True}],
             "units.tau_of": [[6], {"held": True}], "units.bias_of": [[6], {"held": True}],
             "units.log_tau": [[6], {"start": "log-tau"}], "units.bias": [[6], {"start": 0.0}]}},
+    "neurons": {"neuron_id": "0e844a5acc36edf588f22286ec91ff29738affcba6b2127d9e23ed4c6bca2cda",
+                "cell_type": "387ea1327c43f87ad9b58841d7c64362bef5ebeac9a8a8c5e981330a7af5158d",
+                "role": "85f5231fdc8d850877948dfb1cd862b71b2b8a08829758b444c7ffa416075cba"},
     "graph_sha256": "4eba573c27a03d89815186aaba7cd1455a334223bca3d617d32726c8b9dca247",
     "header_sha256": "45e2e0ab7a7a97d4ad3936bff2fbb7051d7c312fb801d3708e1c46694e5f12eb",
-    "compiler": "connectome-compiler 0.1.0", "statement": 3,
-    "sha256": "ff8ef90cf6b78aecccf2a38b3d603cb9b080cabcda3d23cca9ed1760b623cd17",
+    "compiler": "connectome-compiler 0.1.0", "statement": 4,
+    "sha256": "8e23503dec17ff7cbf03703dd80f401c2a0f685550930c05d704405d07d15607",
 }  # fmt: skip
 
 # --- data -----------------------------------------------------------------------------------------
@@ -278,3 +361,18 @@ def read_arrays() -> dict[str, Tensor]:
     if hashlib.sha256(data).hexdigest() != ARRAYS_SHA256:
         raise RuntimeError(f"{where}: not the data this module was written with; build it again")
     return load(data)
+
+
+NEURON_COLUMNS = ("neuron_id", "cell_type", "role")
+# By population, runs of neurons that are alike: their ids, then the rest of the columns.
+NEURONS: dict[str, Any] = {
+    "neurons": [
+        [["N0"], "AVA", "sensory"], [["N1"], "AVB", "sensory"], [["N2"], "RIM", "inter"],
+        [["N3"], None, "inter"], [["N4"], "AVB", "motor"], [["N5"], "AVA", "motor"]],
+}  # fmt: skip
+
+
+@cache
+def read_neurons() -> NeuronTable:
+    """Return which neuron each unit is."""
+    return listed_neurons(NEURON_COLUMNS, NEURONS)
