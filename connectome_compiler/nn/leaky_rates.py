@@ -169,9 +169,8 @@ def _roll(
     add_current = _current_adder(current, structure, start)
     state = states[0]
     for t, (total, after) in enumerate(zip(activity, states[1:], strict=True)):
-        flows = (
-            t or state.is_cuda or state.any()
-        )  # nothing flows from rest; a GPU would have to wait
+        # Nothing flows from rest; a GPU would have to wait for the answer.
+        flows = t or state.is_cuda or state.any()
         if flows:
             add_drive(state, total)
         _activate(activation, total)

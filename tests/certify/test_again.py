@@ -86,7 +86,7 @@ def test_another_version_is_said(
 
 def test_a_template_that_is_not_there_is_said(made: tuple[Path, Path, str]) -> None:
     path, saved, ran = made
-    path.write_text(path.read_text().replace("'recurrent(", "'gone("))
+    path.write_text(path.read_text().replace('"recurrent(', '"gone('))
     same, line = follows(path, saved, ran)
     assert not same
     assert "its statement was not made again" in line

@@ -397,7 +397,10 @@ def recurrent(kind: str, folder: Path) -> Path:
 
 
 SIGN = r"sign=arrays\["
-OPTIONS = r'(outputs: int = 2,\n        activation: str = "tanh",\n        tau_ms: float = )'
+OPTIONS = (
+    r"(outputs: int \| Sequence\[Any\] = 2,\n"
+    r'        activation: str = "tanh",\n        tau_ms: float = )'
+)
 MADE = r"        if spectral_radius is not None:"
 RECURRENT_EDITS = {
     "a sign flipped": ("parts", SIGN, "sign=-arrays[", "has other signs"),
@@ -416,20 +419,20 @@ RECURRENT_EDITS = {
     ),
     "a block left out": (
         "parts",
-        r"weights = \[layer\.effective_weight\(\) for layer in self\._layers\(\)\]\n",
-        r"\g<0>        weights[2] = 0 * weights[2]\n",
+        r"weights = \{k: _effective\(layers\[k\]\) for k in needed\}\n",
+        r"\g<0>        weights = {k: w * (k != 2) for k, w in weights.items()}\n",
         "not what the graph says",
     ),
     "weights turned round": (
         "types",
-        r"\[layer\.effective_weight\(\) for layer in self",
-        "[-layer.effective_weight() for layer in self",
+        r"k: _effective\(layers\[k\]\) for",
+        "k: -_effective(layers[k]) for",
         "not what the graph says",
     ),
     "weights that do not learn": (
         "types",
-        r"\[layer\.effective_weight\(\) for layer in self",
-        "[layer.effective_weight().detach() for layer in self",
+        r"k: _effective\(layers\[k\]\) for",
+        "k: _effective(layers[k]).detach() for",
         "has another gradient",
     ),
     "directions of a junction apart": (
@@ -472,7 +475,7 @@ RECURRENT_EDITS = {
         "parts",
         r'kind = "electrical"',
         'kind = "chemical"',
-        "effective_weights",
+        "not what the graph says",
     ),
     "time constants of other types": (
         "types",
@@ -482,13 +485,13 @@ RECURRENT_EDITS = {
     ),
     "one time constant for all": (
         "parts",
-        r"tau_of=torch\.arange\(12\)",
+        r"tau_of=torch\.arange\(12, device=\"cpu\"\)",
         "tau_of=torch.zeros(12, dtype=torch.int64)",
         "tau_of: are other units",
     ),
     "a time constant that is fixed": (
         "parts",
-        r"tau_of=torch\.arange\(12\)",
+        r"tau_of=torch\.arange\(12, device=\"cpu\"\)",
         "tau_of=None",
         "tau_of: are other units",
     ),
@@ -609,7 +612,7 @@ def test_what_changes_nothing_is_no_finding(kind: str, tmp_path: Path) -> None:
     was = "dense=False" if "dense=False" in path.read_text() else "dense=True"
     replaced(path, was, "dense=True" if was == "dense=False" else "dense=False")
     replaced(path, MADE, f"        # a remark\n{MADE}")
-    assert len(probe(path, None)["checks"]) == 17
+    assert len(probe(path, None)["checks"]) == 19
 
 
 def test_a_recurrent_network_gets_its_certificate(tmp_path: Path) -> None:

@@ -114,17 +114,25 @@ FILTERS = "(8, 16),\n        lateral_inhibition: float = 0.1"
 OPEN = "return torch.where(self.mask, self.weight, 0)"
 SECOND = "(self.mask.flatten().cumsum(0) != 1).view(self.mask.shape)"
 ACTS = "not sign x"
+BALANCED = "does not start balanced"
 LAW = "does not start as is stated"
 ALIEN = "is not refused"
+FOREIGN = "elif problem := self._foreign(stored, own)"
+HELD = "for name, part in self.kept.items() if part is not None"
 Edit = tuple[Callable[[], Emission], str, str, str]
 EDITS: dict[str, Edit] = {
     "all connections dead": (
         bionic,
         "copysign(signed.new_ones(())",
         "copysign(0 * signed[0]",
-        ACTS,
+        BALANCED,
     ),
-    "one connection dead": (bionic, SIGNED, f"{SIGNED} * (torch.arange(len(weight)) != 3)", ACTS),
+    "one connection dead": (
+        bionic,
+        SIGNED,
+        f"{SIGNED} * (torch.arange(len(weight)) != 3)",
+        BALANCED,
+    ),
     "only positive numbers act": (
         bionic,
         "    signed = weight.detach() * sign",
@@ -164,9 +172,9 @@ EDITS: dict[str, Edit] = {
         f"{DRIVE}.float() * (1 + 0.1 * (drive.dtype == torch.float32))",
         "forward",
     ),
-    "no refusal of connections": (bionic, "for name in self.structure}", "for name in ()}", ALIEN),
-    "no refusal of cells": (bionic, "{} if self.inhibition is None", "{} if True", ALIEN),
-    "another front end": (bionic, "x - self.strength / 8", "x + self.strength / 8", "forward"),
+    "no refusal of connections": (bionic, FOREIGN, f"{FOREIGN} and False", ALIEN),
+    "no refusal of cells": (bionic, HELD, f"{HELD} and False", "is not in the state"),
+    "another front end": (bionic, "value=-self.strength / 8", "value=self.strength / 8", "forward"),
     "another default": (bionic, FILTERS, FILTERS.replace("0.1", "0.2"), "build()"),
     "a hook": (
         bionic,
@@ -174,13 +182,13 @@ EDITS: dict[str, Edit] = {
         "        self.front_end.conv1.weight.register_hook(lambda g: 2 * g)\n" + READ,
         "has a hook",
     ),
-    "counts doubled": (shared, COUNTS, COUNTS.replace("self", "2 * self"), ACTS),
-    "counts squared": (shared, COUNTS, COUNTS.replace("scale", "scale**2"), ACTS),
-    "counts not used": (shared, COUNTS, COUNTS.replace("self.scale", "(self.scale > 0)"), ACTS),
+    "counts doubled": (shared, COUNTS, COUNTS.replace("self", "2 * self"), BALANCED),
+    "counts squared": (shared, COUNTS, COUNTS.replace("scale", "scale**2"), BALANCED),
+    "counts not used": (shared, COUNTS, COUNTS.replace("self.scale", "(self.scale > 0)"), BALANCED),
     "shared starts too small": (
         shared,
-        "strength = self.scale.square()",
-        "strength = 4 * self.scale.square()",
+        "strength = degree if scale is None else scale.square()",
+        "strength = 4 * scale.square()",
         LAW,
     ),
     "another time constant": (
@@ -189,8 +197,13 @@ EDITS: dict[str, Edit] = {
         "fill_(self.start_tau_ms + 4e-4)",
         "time constant",
     ),
-    "no refusal of types": (shared, '("tau_of", "bias_of")', '("bias_of",)', ALIEN),
-    "another radius": (scaled, "mul_(radius / found)", "mul_(1.0002 * radius / found)", "radius"),
+    "no refusal of types": (shared, '("tau_of", "bias_of")', '("bias_of",)', "is not in the state"),
+    "another radius": (
+        scaled,
+        "layer.weight.mul_(scale)",
+        "layer.weight.mul_(1.0005 * scale)",
+        "radius",
+    ),
     "low rank, another size": (low_rank, "(3 * square * degree)", "(30 * square * degree)", LAW),
     "another rank": (low_rank, "for _ in range(rank):", "for _ in range(rank + 2):", LAW),
     "another momentum": (

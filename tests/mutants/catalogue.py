@@ -197,11 +197,8 @@ BIONIC_CHAIN: dict[str, Edit] = {
         "grad_g = 2 * product(x, grad, *structure, False)",
     ),
     "another gradient under torch.func": (
-        "setup_context = staticmethod(save)\n            backward = staticmethod(Eager.backward)",
-        (
-            "setup_context = staticmethod(save)\n\n            @staticmethod\n            def backward(ctx: Any, g: Tensor)"
-            " -> Any:\n                return Eager.backward(ctx, 2 * g)"
-        ),
+        "plain_product(weight, self._targets()",
+        "plain_product(2 * weight - weight.detach(), self._targets()",
     ),
     # Starts.
     "starts a hundred times as large": (DRAWN, DRAWN + ".mul_(100)"),
@@ -679,7 +676,7 @@ BIONIC_LOW_RANK: dict[str, Edit] = {
 }
 
 ROLL = "torch.lerp(state, total, alpha, out=after)"
-FLOWS = "flows = t or state.is_cuda or state.any()"
+FLOWS = "flows = t or state.is_cuda or state.any()\n"
 ALPHA = "alpha = -torch.expm1(-self.dt_ms * torch.exp(-self.log_tau))"
 CALL = "rates, state = self.units(drive, self._layers(), driven, units, state, held)"
 WEIGHTS = "weights = {k: _effective(layers[k]) for k in needed}"
@@ -765,12 +762,12 @@ RECURRENT_WHOLE: dict[str, Edit] = {
     ),
     "weights clamped at 6": (ACTS, ACTS.replace("(weight,", "(weight.clamp(-6, 6),")),
     "plain steps too large": (
-        "return rates + alpha * (PHI[activation](total) - rates)",
-        "return rates + 1.01 * alpha * (PHI[activation](total) - rates)",
+        "after = rates + alpha * (PHI[activation](total) - rates)",
+        "after = rates + 1.01 * alpha * (PHI[activation](total) - rates)",
     ),
     "the last connection not in the plain product": (
-        "listed = weight.index_select(0, order)",
-        "listed = weight.index_select(0, order) * (order < len(order) - 1)",
+        "listed = entries.index_select(0, order)",
+        "listed = entries.index_select(0, order) * (order < len(order) - 1)",
     ),
     "weights rolled are others": (
         WEIGHTS,
@@ -841,15 +838,15 @@ RECURRENT_WHOLE: dict[str, Edit] = {
     "rates clamped at 20": (ROLL, ROLL + ".clamp_(-20, 20)"),
     "nothing flows at the first step": (
         FLOWS,
-        "flows = t",
+        "flows = t\n",
     ),
     "nothing flows after step 20": (
         FLOWS,
-        "flows = (t or state.any()) and t < 20",
+        "flows = (t or state.any()) and t < 20\n",
     ),
     "nothing flows after step 60": (
         FLOWS,
-        "flows = (t or state.any()) and t < 60",
+        "flows = (t or state.any()) and t < 60\n",
     ),
     "the input of the first step": (
         "_add_at(inputs, drive, activity)",
@@ -1186,8 +1183,8 @@ RECURRENT_COUNTS: dict[str, Edit] = {
     "one linear read-out with a bias too many": ("outputs, bias=False)\n\n", "outputs)\n\n"),
     "rates bounded": (ROLL, ROLL + ".clamp_(-50, 50)"),
     "a projection in the place of another": (
-        "_rows(layer.ptr, layer.pre.numel()) + first_post",
-        "_rows(layer.ptr, layer.pre.numel()) + max(first_post - 1, 0)",
+        "_rows(ptr, pre.numel()) + first_post",
+        "_rows(ptr, pre.numel()) + max(first_post - 1, 0)",
     ),
 }
 
