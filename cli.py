@@ -366,7 +366,9 @@ def inspect(target: str, settings: tuple[str, ...], passes: tuple[str, ...]) -> 
 @click.argument("target", type=RecipeName())
 @click.pass_context
 def ask(ctx: click.Context, target: str) -> None:
-    """Ask a question of TARGET: a recipe, a saved graph, or a built module.
+    """Ask a question of a graph.
+
+    TARGET is a recipe, a saved graph, or a built module.
 
     \b
     ccompile ask celegans-cook2019 neuron AVAL
@@ -482,7 +484,9 @@ def explain(
     ids: bool,
     as_json: bool,
 ) -> None:
-    """Explain the weight [POST, PRE] of PROJECTION in MODULE.
+    """Explain a weight of a built module.
+
+    It is the weight [POST, PRE] of PROJECTION in MODULE.
 
     \b
     ccompile explain worm.py 'neurons->neurons' AVBL AVAL
@@ -516,9 +520,10 @@ def diff(
     passes: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Show what AFTER has gained, lost or changed, compared with BEFORE.
+    """Show what differs between two graphs.
 
-    Each is a recipe, a saved graph or a built module; --set and --pass change AFTER, a recipe.
+    That is what AFTER has gained, lost or changed, compared with BEFORE. Each is a recipe, a saved
+    graph or a built module; --set and --pass change AFTER, a recipe.
     Exit code 0 if their graphs are equal, 1 if they differ.
     """
     old = _graph(before, (), ())

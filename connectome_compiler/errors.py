@@ -98,12 +98,12 @@ class UnknownNameError(CompileError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return what ``word`` probably meant, "" if nothing is near.
 
-    The only one of whose words it is one (``null_seed``), the most similar, the only one with it.
+    The only one whose last word it is (``null_seed``), the most similar, or the only one with it.
     """
     names = list(known)
     if not word or len(word) >= LONGEST:
         return ""
-    whole = [name for name in names if word in name.split("_") and word != name]
+    whole = [name for name in names if name.endswith(f"_{word}")]
     if len(whole) == 1 and word not in names:
         return whole[0]
     alike = get_close_matches(word, names, n=1)

@@ -106,7 +106,7 @@ def test_build_tells_a_newcomer_all_that_matters(built: Said, module: Path) -> N
         assert name in built.out
     for words in ("CC BY", "neurons", "connections", "parameters", "verified column.py"):
         assert words in built.out
-    for path in (module, arrays_of(module), module.parent / "column.graphs" / "11-attach-ports"):
+    for path in (module, arrays_of(module), module.parent / "column.graphs" / "12-attach-ports"):
         assert str(path.relative_to(module.parents[1])) in built.out
         assert path.exists()
     assert "inspect made/column.py" in built.out
@@ -165,7 +165,7 @@ def test_build_from_a_file_with_settings(tmp_path: Path) -> None:
     assert said.out.splitlines()[-1].startswith("microns-v1-surrogate@seed=5 is modelled")
     saved = sorted(p.name for p in (tmp_path / "model.graphs").iterdir())
     assert saved[0] == "00-source"
-    assert saved[-1] == "11-attach-ports"  # its place in the recipe, whatever is left out
+    assert saved[-1] == "12-attach-ports"  # its place in the recipe, whatever is left out
     assert len(saved) == 10
     assert Graph.load(tmp_path / "model.graphs" / saved[-1]).population("classes").n_units == 3
 
@@ -620,7 +620,7 @@ def test_verify_passes_and_finds_what_was_altered(module: Path, tmp_path: Path) 
         (["plot", "synthetic", "--out", "model.py"], ["ends in .svg", "--out model.svg"]),
         (["plot", "synthetic", "--out", "folder"], ["folder: is a folder"]),
         (["plot", "folder"], ["folder: is not a saved graph"]),
-        (["plot", "plain.py"], ["is not a recipe"]),
+        (["plot", "plain.py"], ["was not made by ccompile"]),
         (["list", "split-flo"], ["name 'split-flo'", "did you mean 'split-flow'"]),
         (["list", "none.toml"], ["none.toml: no such file"]),
         (["fetch", "micron-v1"], ["did you mean 'microns-v1'"]),
@@ -671,7 +671,8 @@ def test_inspect_a_saved_graph_and_a_recipe(module: Path, tmp_path: Path) -> Non
 def test_plot_draws_a_recipe_and_a_saved_graph(tmp_path: Path) -> None:
     words = ["plot", "synthetic", "--set", "radius=0.4", "--kind", "raster"]
     said = run_inside([*words, "--option", "colour=sign", "--out", "a.svg"], tmp_path)
-    assert (said.code, said.out, said.err) == (0, "a.svg\n", "")
+    assert (said.code, said.out) == (0, "a.svg\n")
+    assert said.err == "Warning: synthetic-window@seed-0 is modelled, not measured\n"
     assert "<svg" in (tmp_path / "a.svg").read_text()
     assert run_inside([*words, "--out", "a.svg"], tmp_path).code == 0  # over our own
     first = (tmp_path / "a.svg").read_bytes()

@@ -54,32 +54,31 @@ def _weights(network: Any, drive: Callable[[str, str], Hashable]) -> Iterator[tu
         for pre, post, layer in network.named_projections()
         if layer.kind == "chemical"
     ]
-    sums: dict[tuple[Hashable, int, int], float] = {}  # by drive, unit and sign
-    degrees: dict[tuple[Hashable, int], int] = {}
+    none = torch.zeros((), dtype=torch.float64)
+    sums: dict[tuple[Hashable, int], Tensor] = {}  # of each unit, by drive and sign
+    degrees: dict[Hashable, Tensor] = {}
     listed = {}
     for to, layer in layers:
-        post, _, weight = (x.detach().tolist() for x in connections(layer))
-        listed[id(layer)] = post, layer.sign.expand(len(post)).tolist()
-        for i, w, sign in zip(post, weight, listed[id(layer)][1], strict=True):
-            sums[to, i, sign] = sums.get((to, i, sign), 0.0) + abs(w)
-            degrees[to, i] = degrees.get((to, i), 0) + 1
+        post, _, weight = (x.detach() for x in connections(layer))
+        sign = layer.sign.expand(len(post))
+        listed[id(layer)] = post, sign
+        of_units = none.expand(layer.n_post)
+        for one in SUMS:
+            sizes = torch.where(sign == one, weight.double().abs(), 0)
+            sums[to, one] = sums.get((to, one), of_units).index_add(0, post, sizes)
+        ones = torch.ones(len(post), dtype=torch.float64)
+        degrees[to] = degrees.get(to, of_units).index_add(0, post, ones)
     for to, layer in layers:
-        post, signs = listed[id(layer)]
-        own = layer.ptr.diff().tolist()
-        factors = torch.tensor(
-            [
-                (own[i] / degrees[to, i]) ** 0.5
-                if sign == 0
-                else SUMS[sign] / max(sums[to, i, sign], 1e-30)
-                for i, sign in zip(post, signs, strict=True)
-            ],
-            dtype=torch.float64,
-        )
+        post, sign = listed[id(layer)]
+        factors = (layer.ptr.diff() / degrees[to].clamp(min=1)).sqrt()[post]
+        for one, total in SUMS.items():
+            of_units = total / sums[to, one].clamp(min=1e-30)
+            factors = torch.where(sign == one, of_units[post], factors)
         group = getattr(layer, "group", None)
         if group is not None:
-            none = torch.zeros(layer.weight.shape, dtype=torch.float64)
-            n = none.index_add(0, group, torch.ones_like(factors)).clamp(min=1)
-            factors = none.index_add(0, group, factors) / n
+            nothing = torch.zeros(layer.weight.shape, dtype=torch.float64)
+            n = nothing.index_add(0, group, torch.ones_like(factors)).clamp(min=1)
+            factors = nothing.index_add(0, group, factors) / n
         name = names[id(layer)]
         yield f"{name}.weight", layer.weight.detach() * factors
         if layer.bias is not None:

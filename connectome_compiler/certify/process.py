@@ -145,9 +145,8 @@ def _battery(case: Case, network: Any) -> Iterator[str]:
     kinds = OPTIMIZERS[-1] if case.large else "SGD, Adam and AdamW"
     yield f"all this holds after {kinds} with weight decay from any start"
     rates.survives_saving(case, network)
-    yield "saved and loaded, or copied, it is the same network"
     refuses_foreign_states(network, stated["state"])
-    yield "states of other connections, signs or counts are refused"
+    yield "saved, loaded or copied it is the same network; states of other ones are refused"
 
 
 def _is_complete(stated: Stated, meaning: Meaning) -> None:

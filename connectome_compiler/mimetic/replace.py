@@ -31,7 +31,7 @@ from connectome_compiler.nn.window_layers import (
 from connectome_compiler.nn.window_rules import PER_WEIGHT, WindowRule, widths_near
 
 OURS = {"mask", "values", "window", "gain", "kernel", "usage", "sizes"}  # of windowed layers
-OURS |= {"factor", "live", "pre", "order", "place"}
+OURS |= {"factor", "live", "pre", "order", "place", "kept"}
 WINDOWED = (WindowLinear, WindowConv2d, WindowConvTranspose2d)
 MOST_GRIDS = 64  # pairs of widths tried before a layer is refused
 

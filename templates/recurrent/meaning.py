@@ -79,7 +79,7 @@ class Leaky(Meaning):
         """Drive, silence and clamp neurons by name, and read them."""
         if not (names := some_called(network, 3)):
             return ()
-        _acts_on(network, case.stated, names)
+        _acts_on(network, case.stated, names, case.large)
         return ("neurons that are named are driven, silenced, clamped and read, and no others",)
 
     def choices(self, case: Case) -> tuple[Values, Options]:
@@ -235,13 +235,18 @@ def leaky(
     return Read(traces, output, torch.cat(list(rates.values()), -1))
 
 
-def _acts_on(network: Any, stated: Stated, names: list[Any]) -> None:
-    """Drive the first of some neurons, silence the second, clamp the third, and read them all."""
+def _acts_on(network: Any, stated: Stated, names: list[Any], large: bool) -> None:
+    """Drive the first of some neurons, silence the second, clamp the third, and read them all.
+
+    A ``large`` network is given one kind of current alone, for each step and sample.
+    """
     network = copy.deepcopy(network).double()
-    batch, steps, numbers = 3, 5, source(11)
+    batch, steps = (2, 2) if large else (3, 5)
+    numbers = source(11)
     u, turned = network.example_input(batch, steps), network.batch_first
     places = units_of(network, names).tolist()
-    for size in ((), (steps,), tuple(u.shape[:2])):  # of the current: that of the input, or less
+    sizes = ((), (steps,), tuple(u.shape[:2]))  # of the current: that of the input, or less
+    for size in sizes[-1:] if large else sizes:
         shapes = (size, (batch,) if len(size) == 1 else (), (batch, network.units.n))
         drawn = [torch.randn(shape, generator=numbers, dtype=u.dtype) for shape in shapes]
         ends = [[x.clone().requires_grad_() for x in drawn] for _ in range(2)]
@@ -254,7 +259,7 @@ def _acts_on(network: Any, stated: Stated, names: list[Any]) -> None:
         current, level, state = ends[1]
         current = current.unsqueeze(1) if len(size) == 1 else current
         current = current.t() if len(size) == 2 and turned else current
-        rates_held = (level * 0, level)[: len(places) - 1]
+        rates_held = (torch.zeros_like(level), level)[: len(places) - 1]
         held = {k: x.expand(batch) for k, x in zip(places[1:], rates_held, strict=True)}
         plain = copy.deepcopy(network)
         currents = {places[0]: current.expand(steps, batch)}

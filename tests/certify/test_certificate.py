@@ -612,7 +612,7 @@ def test_what_changes_nothing_is_no_finding(kind: str, tmp_path: Path) -> None:
     was = "dense=False" if "dense=False" in path.read_text() else "dense=True"
     replaced(path, was, "dense=True" if was == "dense=False" else "dense=False")
     replaced(path, MADE, f"        # a remark\n{MADE}")
-    assert len(probe(path, None)["checks"]) == 19
+    assert len(probe(path, None)["checks"]) == 18
 
 
 def test_a_recurrent_network_gets_its_certificate(tmp_path: Path) -> None:

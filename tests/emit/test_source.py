@@ -38,10 +38,10 @@ def test_what_is_wanted_comes_first_and_helpers_last() -> None:
     ]
     bases = ["SameStructure", "EdgeLinear"]  # which are needed at once
     assert names[:3] == [*bases, "TiedEdgeLinear"]
-    public = {"has_shape", "is_stand_in", "is_taken_apart", "plain_product", "size_with_sign"}
-    assert {*names[3:8]} == public
+    public = {"has_shape", "is_stand_in", "is_taken_apart", "plain_product"}
+    assert {*names[3:9]} == {*public, "size_with_sign", "start_as_sizes"}
     assert names.index("_operator") < names.index("connection_product")  # and so is a decorator
-    assert all(name.startswith(("_", "connection_")) for name in names[8:])
+    assert all(name.startswith(("_", "connection_")) for name in names[9:])
 
 
 def test_unknown_layers_are_refused() -> None:

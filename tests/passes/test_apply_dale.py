@@ -91,10 +91,10 @@ def test_reports_what_it_did(graph: Graph, step: ApplyDale) -> None:
     tied = {pre for (_, pre, _), own in chemical.items() if own and not signs[pre]}
     after = run(graph, [step])
     notes = after.provenance.steps[-1].notes
-    assert notes[0].startswith(f"{broken} connections violate Dale's principle")
+    assert notes[0].startswith(f"{counted(broken, 'connection')} violate")
     assert len(notes) == 2 + bool(tied)
     if tied:
-        assert notes[1].startswith(f"{len(tied)} neurons have as many excitatory as inhibitory")
+        assert notes[1].startswith(f"{counted(len(tied), 'neuron')} ha")
     if step.unsigned == "drop":
         lost = graph.n_connections - after.n_connections - broken * (step.policy == "drop")
         assert notes[-1] == f"{counted(lost, 'connection')} of unknown sign dropped"
@@ -117,8 +117,8 @@ def test_the_policies_on_one_case() -> None:
     after = run(FORK, [ApplyDale()])
     assert [row["sign"] for row in neurons(after).values()] == [1, None, -1, 1]
     assert after.provenance.steps[-1].notes == (
-        "1 connections violate Dale's principle (overruled)",
-        "1 neurons have as many excitatory as inhibitory connections: no sign",
+        "1 connection violates Dale's principle (overruled)",
+        "1 neuron has as many excitatory as inhibitory connections: no sign",
         "2 connections of unknown sign; their weights are free",
     )
     dropped = run(FORK, [ApplyDale("drop", "drop")])
