@@ -192,8 +192,9 @@ def leaky(
     state = turned.new_zeros(batch, n) if state is None else state
     currents, held = currents or {}, held or {}
     if held:
-        state = torch.stack([held.get(k, one) for k, one in enumerate(state.unbind(1))], 1)
-        gone = torch.stack([one * (k not in held) for k, one in enumerate(gone)])
+        at = torch.tensor([*held])
+        state = state.index_copy(1, at, torch.stack([*held.values()], 1))
+        gone = gone.index_fill(0, at, 0)
     rates = {name: state[:, starts[name] : starts[name] + size] for name, size in sizes.items()}
     found: dict[str, list[Tensor]] = {name: [] for name in sizes}
     for t, step in enumerate(drive):
