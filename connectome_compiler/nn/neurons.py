@@ -43,7 +43,8 @@ class NeuronTable:
             return neurons.long()
         if isinstance(neurons, str) or not isinstance(neurons, Iterable):
             return self._unit(neurons)
-        return torch.tensor([self._unit(neuron) for neuron in neurons], dtype=torch.int64)
+        units = [self._unit(neuron) for neuron in neurons]
+        return torch.tensor(units, dtype=torch.int64, device="cpu")
 
     def _unit(self, neuron: Any) -> int:
         if (unit := self.unit_of.get(neuron)) is not None:
@@ -73,7 +74,7 @@ class NeuronTable:
             if value not in column:
                 raise ValueError(f"no neuron has {name} {value!r}{_nearest(value, column)}")
             chosen = [unit for unit in chosen if column[unit] == value]
-        return torch.tensor(chosen, dtype=torch.int64)
+        return torch.tensor(chosen, dtype=torch.int64, device="cpu")
 
 
 def _nearest(word: Any, words: Iterable[Any]) -> str:
@@ -119,7 +120,7 @@ def port_units(
         return units
     if not channels and isinstance(neurons, int):
         raise ValueError(f"{port} is {neurons}: it takes a list of neurons, each its own channel")
-    found = torch.as_tensor(table().index(neurons)).reshape(-1)
+    found = torch.as_tensor(table().index(neurons), device="cpu").reshape(-1)
     if not len(found) or len(found.unique()) < len(found):
         raise ValueError(f"{port} must name neurons, each once, not {neurons!r}")
     return found.to(units)

@@ -464,7 +464,8 @@ class NeuronTable:
             return neurons.long()
         if isinstance(neurons, str) or not isinstance(neurons, Iterable):
             return self._unit(neurons)
-        return torch.tensor([self._unit(neuron) for neuron in neurons], dtype=torch.int64)
+        units = [self._unit(neuron) for neuron in neurons]
+        return torch.tensor(units, dtype=torch.int64, device="cpu")
 
     def _unit(self, neuron: Any) -> int:
         if (unit := self.unit_of.get(neuron)) is not None:
@@ -494,7 +495,7 @@ class NeuronTable:
             if value not in column:
                 raise ValueError(f"no neuron has {name} {value!r}{_nearest(value, column)}")
             chosen = [unit for unit in chosen if column[unit] == value]
-        return torch.tensor(chosen, dtype=torch.int64)
+        return torch.tensor(chosen, dtype=torch.int64, device="cpu")
 
 
 def listed_neurons(names: Sequence[str], runs: Mapping[str, Sequence[Any]]) -> NeuronTable:
@@ -1018,7 +1019,7 @@ def start_as_sizes(weight: Tensor, sign: Tensor) -> None:
     weight.copy_(torch.where(sign == 0, weight, weight.abs()))
 
 
-OP_LIBRARY = "connectome_compiler_922e9955bd26"  # the torch.library namespace of the operators
+OP_LIBRARY = "connectome_compiler_e163d25fd32d"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product

@@ -703,12 +703,12 @@ NAMED: dict[str, Edit] = {
     ),
     "index off by one": (FOUND, FOUND + " - 1"),
     "index off by one in lists": (
-        "torch.tensor([self._unit(neuron) for neuron in neurons], dtype=torch.int64)",
-        "torch.tensor([self._unit(neuron) + 1 for neuron in neurons], dtype=torch.int64) % 12",
+        "units = [self._unit(neuron) for neuron in neurons]",
+        "units = [(self._unit(neuron) + 1) % 12 for neuron in neurons]",
     ),
     "index backwards by column": (
-        "return torch.tensor(chosen, dtype=torch.int64)",
-        "return torch.tensor(chosen[::-1], dtype=torch.int64)",
+        "return torch.tensor(chosen, dtype=torch.int64, device=",
+        "return torch.tensor(chosen[::-1], dtype=torch.int64, device=",
     ),
     "unknown names are unit 0": (FOUND, FOUND.replace(".get(neuron)", ".get(neuron, 0)")),
     "a clamp that is ignored": (HELD, "pass"),

@@ -794,6 +794,10 @@ def test_ports_are_neurons_by_name(modules: dict[str, Any]) -> None:
     same.load_state_dict(net.state_dict(), strict=False)
     driven = same.rates(0 * u[..., :1], current={"N7": u[..., 0], "N0": u[..., 1]})
     torch.testing.assert_close(driven, net.rates(u))
+    with torch.device("meta"):
+        empty = modules["whole"].build(inputs=["N7", "N0"], outputs=["N11"])
+    empty.to_empty(device="cpu").load_state_dict(net.state_dict())
+    torch.testing.assert_close(empty(u)[0], y)
 
 
 def test_states_of_other_ports_are_refused(modules: dict[str, Any]) -> None:
