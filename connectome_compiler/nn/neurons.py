@@ -30,7 +30,7 @@ class NeuronTable:
     def index(self, neurons: Any = None, **where: Any) -> Any:
         """Return the unit of a neuron, by id or name, or of a list of them, as a tensor.
 
-        Keywords choose by column: ``cell_type="PVC"``. Units in a tensor are returned as they are.
+        Keywords choose by column: ``cell_type="PVC"``. Units in a tensor are returned as integers.
         """
         if (neurons is None) != bool(where):
             raise ValueError('index() takes "AVAL", or ["AVAL", "AVAR"], or cell_type="AVA"')
@@ -38,7 +38,8 @@ class NeuronTable:
             return self._chosen(where)
         if isinstance(neurons, Tensor):
             n = len(self.columns["unit"])
-            if neurons.is_floating_point() or bool(((neurons < 0) | (neurons >= n)).any()):
+            odd = neurons.is_floating_point() or neurons.dtype == torch.bool
+            if odd or bool(((neurons < 0) | (neurons >= n)).any()):
                 raise ValueError(f"a tensor has units, from 0 to {n - 1}, not {neurons}")
             return neurons.long()
         if isinstance(neurons, str) or not isinstance(neurons, Iterable):

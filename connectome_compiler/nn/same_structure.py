@@ -61,6 +61,7 @@ class SameStructure(nn.Module):
         for name, old in before.items():
             new = self._parameters[name]
             if old is not None and new is not old:
+                vars(new).pop("_replaced_by", None)  # it may have been here before
                 self._parameters[name] = vars(old).setdefault("_replaced_by", new)
 
     def _own_structure(self) -> dict[str, Tensor | None]:

@@ -792,7 +792,7 @@ class NeuronTable:
     def index(self, neurons: Any = None, **where: Any) -> Any:
         """Return the unit of a neuron, by id or name, or of a list of them, as a tensor.
 
-        Keywords choose by column: ``cell_type="PVC"``. Units in a tensor are returned as they are.
+        Keywords choose by column: ``cell_type="PVC"``. Units in a tensor are returned as integers.
         """
         if (neurons is None) != bool(where):
             raise ValueError('index() takes "AVAL", or ["AVAL", "AVAR"], or cell_type="AVA"')
@@ -800,7 +800,8 @@ class NeuronTable:
             return self._chosen(where)
         if isinstance(neurons, Tensor):
             n = len(self.columns["unit"])
-            if neurons.is_floating_point() or bool(((neurons < 0) | (neurons >= n)).any()):
+            odd = neurons.is_floating_point() or neurons.dtype == torch.bool
+            if odd or bool(((neurons < 0) | (neurons >= n)).any()):
                 raise ValueError(f"a tensor has units, from 0 to {n - 1}, not {neurons}")
             return neurons.long()
         if isinstance(neurons, str) or not isinstance(neurons, Iterable):
@@ -898,6 +899,7 @@ class SameStructure(nn.Module):
         for name, old in before.items():
             new = self._parameters[name]
             if old is not None and new is not old:
+                vars(new).pop("_replaced_by", None)  # it may have been here before
                 self._parameters[name] = vars(old).setdefault("_replaced_by", new)
 
     def _own_structure(self) -> dict[str, Tensor | None]:
@@ -1360,7 +1362,7 @@ def start_as_sizes(weight: Tensor, sign: Tensor) -> None:
     weight.copy_(torch.where(sign == 0, weight, weight.abs()))
 
 
-OP_LIBRARY = "connectome_compiler_e163d25fd32d"  # the torch.library namespace of the operators
+OP_LIBRARY = "connectome_compiler_4e9ca08966b4"  # the torch.library namespace of the operators
 KERNELS = ("edges", "dense")
 
 # Columns are the samples of a batch: the kernels hold activity as (neurons, samples). A CSR product

@@ -142,7 +142,7 @@ class ToyWorm(nn.Module):
         u: Tensor,
         state: Tensor | None = None,
         *,
-        neurons: Sequence[Any] | None = None,
+        neurons: Sequence[Any] | Tensor | None = None,
         **acts: Any,
     ) -> dict[Any, Tensor]:
         """Return the rates of every population, or of some ``neurons``, laid out as outputs are.
@@ -150,8 +150,9 @@ class ToyWorm(nn.Module):
         ``acts`` are what is done to neurons, as in `forward`.
         """
         if neurons is not None:
-            units = self.index(list(neurons)).to(self.units.output_units.device)
-            rates, _ = self._roll(u, state, units, **acts)
+            units = self.index(neurons if isinstance(neurons, Tensor) else list(neurons))
+            rates, _ = self._roll(u, state, units.to(self.units.output_units.device), **acts)
+            neurons = neurons.tolist() if isinstance(neurons, Tensor) else neurons
             return dict(zip(neurons, rates.unbind(-1), strict=True))
         units = torch.arange(6, device=self.units.output_units.device)
         rates, _ = self._roll(u, state, units, **acts)

@@ -91,6 +91,7 @@ def test_numbers_are_ids() -> None:
         (torch.tensor([5]), {}, "units, from 0 to 4"),
         (torch.tensor([-1]), {}, "units, from 0 to 4"),
         (torch.tensor([1.0]), {}, "units, from 0 to 4"),
+        (torch.tensor([True] * 5), {}, "units, from 0 to 4"),
     ],
 )
 def test_what_is_not_there_is_refused_with_the_nearest(

@@ -86,6 +86,15 @@ def test_a_layer_without_memory_keeps_its_structure() -> None:
     assert whole(empty)
 
 
+def test_weights_are_swapped_in_and_out() -> None:
+    layer, first, second = Layer(), Layer(), Layer()
+    own = layer.state_dict(keep_vars=True)
+    for other in (first, layer, second):
+        state = own if other is layer else other.state_dict(keep_vars=True)
+        layer.load_state_dict(state, assign=True)
+        assert layer.weight is state["weight"]
+
+
 PRECISIONS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 

@@ -790,6 +790,7 @@ def test_ports_are_neurons_by_name(modules: dict[str, Any]) -> None:
     y, _ = net(u)
     assert y.shape == (6, 3, 1)
     torch.testing.assert_close(y[..., 0], net.rates(u, neurons=["N11"])["N11"])
+    torch.testing.assert_close(y[..., 0], net.rates(u, neurons=net.index(["N11"]))[11])
     same = modules["whole"].build(inputs=["N0"], outputs=2)
     same.load_state_dict(net.state_dict(), strict=False)
     driven = same.rates(0 * u[..., :1], current={"N7": u[..., 0], "N0": u[..., 1]})
