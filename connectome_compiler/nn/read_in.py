@@ -25,6 +25,8 @@ class LocalReadIn(SameStructure):
     bias: nn.Parameter  # (n_units,)
     window: Tensor  # int, (n_units, places in a window): which places of a map each unit sees
 
+    structure = ("window",)
+
     def __init__(self, maps: tuple[int, int, int], places: Tensor, side: int) -> None:
         super().__init__()
         n_maps, *size = maps

@@ -246,8 +246,11 @@ class Bionic:
         if self.read_in == "local":
             shape = [self.filters[1], *(min(self.read_in_window, length) for length in size)]
             seen = math.prod(shape)
-            weight = {f"{name}.weight": state.drawn([n, *shape], seen)}
-            return weight | {f"{name}.bias": state.drawn([n], seen)}
+            return {
+                f"{name}.weight": state.drawn([n, *shape], seen),
+                f"{name}.bias": state.drawn([n], seen),
+                f"{name}.window": state.held([n, math.prod(shape[1:])]),
+            }
         if self.read_in == "low-rank":
             rank = self.read_in_rank
             inward = {f"{name}.inward": state.drawn([rank, n_features], n_features)}
@@ -261,9 +264,9 @@ class Bionic:
         if seen["by"] == "dense":
             return {}
         shapes = [
-            held["shape"]
-            for key, held in stated["state"].items()
-            if key.rpartition(".")[0] in stated["read_in"].values()
+            entry["shape"]
+            for key, entry in stated["state"].items()
+            if key.rpartition(".")[0] in stated["read_in"].values() and "held" not in entry
         ]
         n = sum(math.prod(shape) for shape in shapes)
         if seen["by"] == "local":

@@ -47,6 +47,13 @@ def test_all_features_of_a_map_that_fits_the_window_are_seen() -> None:
     assert torch.equal(layer.window, torch.arange(6).expand(4, 6))
 
 
+def test_weights_of_windows_elsewhere_are_refused() -> None:
+    here, there = (LocalReadIn((1, 5, 7), torch.full((4, 2), at), 3) for at in (0.2, 0.8))
+    here.load_state_dict(LocalReadIn((1, 5, 7), torch.full((4, 2), 0.2), 3).state_dict())
+    with pytest.raises(RuntimeError, match="the weights are of another network"):
+        here.load_state_dict(there.state_dict())
+
+
 def test_a_low_rank_read_in_has_that_rank() -> None:
     layer = LowRankReadIn(20, 12, 3).double()
     matrix = layer(torch.eye(20, dtype=torch.float64)).t() - layer.bias[:, None]
