@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -179,7 +180,9 @@ def test_equal_loads_are_equal_and_quick(worm: Graph) -> None:
 
 def n_breaking(graph: Graph) -> int:
     report = run(graph, [ApplyDale(policy="report")]).provenance.steps[-1].notes
-    return int(report[0].split(" connections violate Dale")[0])
+    found = re.match(r"(\d+) connections? violates? Dale", report[0])
+    assert found is not None, report[0]
+    return int(found[1])
 
 
 def test_signs_by_transmitter(worm: Graph) -> None:

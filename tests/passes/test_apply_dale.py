@@ -91,10 +91,14 @@ def test_reports_what_it_did(graph: Graph, step: ApplyDale) -> None:
     tied = {pre for (_, pre, _), own in chemical.items() if own and not signs[pre]}
     after = run(graph, [step])
     notes = after.provenance.steps[-1].notes
-    assert notes[0].startswith(f"{counted(broken, 'connection')} violate")
+    verb = "violates" if broken == 1 else "violate"
+    assert notes[0].startswith(f"{counted(broken, 'connection')} {verb} Dale's principle")
     assert len(notes) == 2 + bool(tied)
     if tied:
-        assert notes[1].startswith(f"{counted(len(tied), 'neuron')} ha")
+        have = "has" if len(tied) == 1 else "have"
+        assert notes[1].startswith(
+            f"{counted(len(tied), 'neuron')} {have} as many excitatory as inhibitory"
+        )
     if step.unsigned == "drop":
         lost = graph.n_connections - after.n_connections - broken * (step.policy == "drop")
         assert notes[-1] == f"{counted(lost, 'connection')} of unknown sign dropped"
